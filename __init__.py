@@ -1,0 +1,38 @@
+"""nettrain: train neural networks from a YAML file, on a CPU, and see how they learn.
+
+    import nettrain
+    net = nettrain.Net("configs/lenet.yaml", phase="TEST")
+    solver = nettrain.get_solver("configs/mlp.yaml")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name -> the module that has it, imported on first use: `nettrain --help` must not wait for numpy.
+_PUBLIC = {
+    "Net": "net.net",
+    "Blob": "net.blob",
+    "Layer": "layers.layer",
+    "Example": "layers.layer",
+    "Declared": "net.declare",
+    "param": "net.declare",
+    "register": "net.registry",
+    "Solver": "solver.solver",
+    "get_solver": "solver.solver",
+    "layer_type_list": "net.registry",
+    "NettrainError": "net.errors",
+    "SpecError": "net.errors",
+    "ShapeError": "net.errors",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)

@@ -1,0 +1,84 @@
+"""Data sets made by formula, seeded: the same seed gives the same examples, train and test differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..net.declare import Declared, param
+from ..net.fillers import stream
+from .dataset import DataSet
+
+
+class Generate(Declared):
+    """How many examples a generator makes, and of what kind."""
+
+    examples: int = param(300, minimum=1, doc="examples in the train split")
+    test_examples: int = param(300, minimum=1, doc="examples in the test split")
+    classes: int = param(3, minimum=1, doc="spiral, blobs, randn: number of classes")
+    noise: float = param(0.2, minimum=0, doc="standard deviation of the noise")
+    shape: tuple[int, ...] = param((10,), minimum=1, doc="randn: shape of an example")
+    outputs: int = param(0, minimum=0, doc="randn: numbers in a target; 0 gives class labels instead")
+    seed: int = param(0, minimum=0, doc="seed of the examples")
+
+
+Made = tuple[np.ndarray, np.ndarray]
+
+
+def spiral(rng: np.random.Generator, count: int, options: Generate) -> Made:
+    """K interleaved spiral arms in the plane (CS231n's toy set): radius 0..1, four radians of turn an arm."""
+    labels = np.arange(count) % options.classes
+    place = np.arange(count) // options.classes
+    arm = max(1, -(-count // options.classes) - 1)
+    radius = place / arm
+    angle = 4 * labels + 4 * radius + rng.normal(0, options.noise, count)
+    return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1), labels
+
+
+def moons(rng: np.random.Generator, count: int, options: Generate) -> Made:
+    """Two half circles that interlock."""
+    labels = np.arange(count) % 2
+    angle = np.pi * rng.random(count)
+    x = np.where(labels == 0, np.cos(angle), 1 - np.cos(angle))
+    y = np.where(labels == 0, np.sin(angle), 0.5 - np.sin(angle))
+    return np.stack([x, y], axis=1) + rng.normal(0, options.noise, (count, 2)), labels
+
+
+def xor(rng: np.random.Generator, count: int, options: Generate) -> Made:
+    """The four corners (±1, ±1); the label says whether the signs differ."""
+    corner = np.arange(count) % 4
+    points = np.stack([np.where(corner & 1, 1.0, -1.0), np.where(corner & 2, 1.0, -1.0)], axis=1)
+    return points + rng.normal(0, options.noise, points.shape), (corner & 1) ^ (corner >> 1)
+
+
+def blobs(rng: np.random.Generator, count: int, options: Generate) -> Made:
+    """One round cloud a class, centres evenly on the unit circle."""
+    labels = np.arange(count) % options.classes
+    angle = 2 * np.pi * labels / options.classes
+    centres = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return centres + rng.normal(0, options.noise, (count, 2)), labels
+
+
+def randn(rng: np.random.Generator, count: int, options: Generate) -> Made:
+    """Normally distributed inputs; random labels, or normally distributed targets when ``outputs`` is set."""
+    data = rng.standard_normal((count, *options.shape))
+    if options.outputs:
+        return data, rng.standard_normal((count, options.outputs))
+    return data, rng.integers(0, options.classes, count)
+
+
+GENERATORS: dict[str, Callable[[np.random.Generator, int, Generate], Made]] = {
+    "spiral": spiral,
+    "moons": moons,
+    "xor": xor,
+    "blobs": blobs,
+    "randn": randn,
+}
+
+
+def generate(name: str, options: Generate, split: str) -> DataSet:
+    """The ``train`` or ``test`` split of a generated data set."""
+    count = options.examples if split == "train" else options.test_examples
+    data, labels = GENERATORS[name](stream(options.seed, name, split), count, options)
+    return DataSet(data, labels, name, split)

@@ -1,0 +1,50 @@
+"""Order: which examples come next. The order of an epoch follows from (seed, name, epoch) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..net.fillers import stream
+
+
+class Order:
+    """Walks over ``size`` examples again and again, shuffled anew each epoch or in the file's order (Caffe's).
+
+    A batch may reach over the end of an epoch. ``epoch`` and ``position`` are the whole state.
+    """
+
+    def __init__(self, size: int, shuffle: bool, seed: int, name: str):
+        self.size, self.shuffle, self.seed, self.name = size, shuffle, seed, name
+        self.epoch = self.position = 0
+        self._shuffled: tuple[int, np.ndarray] | None = None
+
+    def next(self, count: int, stop_at_end: bool = False) -> np.ndarray:
+        """Indices of the next examples; with ``stop_at_end`` fewer when the epoch ends before."""
+        parts = []
+        while count > 0:
+            part = self._epoch_order()[self.position : self.position + count]
+            parts.append(part)
+            count -= len(part)
+            self.position += len(part)
+            if self.position == self.size:
+                self.epoch, self.position = self.epoch + 1, 0
+                if stop_at_end:
+                    break
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _epoch_order(self) -> np.ndarray:
+        if not self.shuffle:
+            if self._shuffled is None:
+                self._shuffled = (0, np.arange(self.size))
+        elif self._shuffled is None or self._shuffled[0] != self.epoch:
+            rng = stream(self.seed, self.name, f"epoch {self.epoch}")
+            self._shuffled = (self.epoch, rng.permutation(self.size))
+        return self._shuffled[1]
+
+    def state(self) -> dict[str, int]:
+        return {"epoch": self.epoch, "position": self.position}
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])

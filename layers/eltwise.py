@@ -1,0 +1,106 @@
+"""Eltwise: sum, product or maximum of blobs, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+
+from ..net.declare import Declared, param
+from ..net.errors import ShapeError
+from ..net.registry import register
+from .layer import Example, Layer
+
+
+@register
+class Eltwise(Layer):
+    """Elementwise y = Σ_i c_i x_i (SUM), Π_i x_i (PROD) or max_i x_i (MAX).
+
+    bottom[i]: x_i, all of one shape.    top[0]: y, the same shape.
+    Backward: SUM dx_i = c_i dy; PROD dx_i = dy Π_{j≠i} x_j; MAX dx_i = dy where x_i was chosen. Of equal values in
+    the first two bottoms MAX chooses the second, of further ones the earlier (as Caffe does).
+    PROD multiplies the other factors, so that a zero is no trouble (Caffe's stable_prod_grad: true).
+    Source: Caffe's Eltwise.
+    """
+
+    class Parameters(Declared):
+        operation: Literal["PROD", "SUM", "MAX"] = param("SUM", doc="what is done with the elements")
+        coeff: tuple[float, ...] = param((), doc="SUM: c_i, one for each bottom; 1 when left out")
+        stable_prod_grad: bool = param(True, doc="accepted: the gradient of PROD is stable in any case")
+
+        aliases = {"op": "operation", "mode": "operation"}
+
+        def validate(self) -> Iterable[tuple[str, str]]:
+            if self.coeff and self.operation != "SUM":
+                yield "coeff", f"works with SUM only, not with {self.operation}"
+
+    num_bottoms = (2, None)
+    examples = (
+        Example([(2, 3), (2, 3)]),
+        Example([(2, 3), (2, 3), (2, 3)], {"coeff": [1, -2, 0.5]}),
+        Example([(2, 3), (2, 3), (2, 3)], {"operation": "PROD"}),
+        Example([(2, 3), (2, 3)], {"operation": "PROD"}),
+        Example([(2, 3, 2), (2, 3, 2), (2, 3, 2)], {"operation": "MAX"}),
+    )
+
+    def setup(self, bottom, top):
+        if len(self.p.coeff) not in (0, len(bottom)):
+            raise ShapeError(f"{len(bottom)} bottoms need {len(bottom)} coefficients, got {len(self.p.coeff)}", key="coeff")
+        if self.p.operation != "PROD":
+            self.backward_reads = ()
+
+    def reshape(self, bottom, top):
+        first = bottom[0].shape
+        for blob in bottom[1:]:
+            if blob.shape != first:
+                if len(blob.shape) != len(first):
+                    raise ShapeError("every bottom must have the same shape; the numbers of axes differ")
+                axis = next(i for i, (a, b) in enumerate(zip(first, blob.shape, strict=True)) if a != b)
+                raise ShapeError(
+                    f"every bottom must have the same shape; axis {axis} differs, {first[axis]} and {blob.shape[axis]}"
+                )
+        top[0].reshape(first)
+
+    def Forward_cpu(self, bottom, top):
+        getattr(self, f"_{self.p.operation.lower()}")([blob.data for blob in bottom], top[0].data)
+
+    def _sum(self, xs, y):
+        if not self.p.coeff:
+            np.add(xs[0], xs[1], out=y)
+            for x in xs[2:]:
+                y += x
+            return
+        term = self.buffer("term", y.shape)
+        np.multiply(xs[0], self.p.coeff[0], out=y)
+        for x, c in zip(xs[1:], self.p.coeff[1:], strict=True):
+            y += np.multiply(x, c, out=term)
+
+    def _prod(self, xs, y):
+        np.multiply(xs[0], xs[1], out=y)
+        for x in xs[2:]:
+            y *= x
+
+    def _max(self, xs, y):
+        chosen, larger = self.buffer("chosen", y.shape, np.int32), self.buffer("larger", y.shape, bool)
+        np.less_equal(xs[0], xs[1], out=chosen)
+        np.maximum(xs[0], xs[1], out=y)
+        for i, x in enumerate(xs[2:], 2):
+            np.greater(x, y, out=larger)
+            np.copyto(chosen, i, where=larger)
+            np.maximum(y, x, out=y)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        dy = top[0].diff
+        for i in np.flatnonzero(propagate_down):
+            dx = bottom[i].diff
+            if self.p.operation == "SUM":
+                np.multiply(dy, self.p.coeff[i] if self.p.coeff else 1, out=dx)
+            elif self.p.operation == "PROD":
+                np.copyto(dx, dy)
+                for j, other in enumerate(bottom):
+                    if j != i:
+                        dx *= other.data
+            else:
+                chosen = self.buffer("chosen", dy.shape, np.int32)
+                np.multiply(dy, np.equal(chosen, i, out=self.buffer("larger", dy.shape, bool)), out=dx)

@@ -1,0 +1,88 @@
+"""InnerProduct: a fully connected layer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..net.declare import Declared, param
+from ..net.errors import ShapeError, format_shape
+from ..net.fillers import Filler
+from ..net.registry import register
+from .layer import Example, Layer
+
+
+@register
+class InnerProduct(Layer):
+    """Fully connected layer: y = x Wᵀ + b, for each example.
+
+    bottom[0]: x, N x K, where N is the product of the axes before ``axis`` and K of those from it on.
+    top[0]: y, the axes before ``axis`` and then M = num_output.
+    blobs[0]: W, M x K (with ``transpose``: K x M).    blobs[1]: b, M.
+    Backward: dW += dyᵀ x, db += Σ_n dy_n, dx = dy W.
+    Initial values: W xavier (Caffe: zeros), b zero.
+    Errors: K changes after the first batch.
+    Source: Caffe's InnerProduct.
+    """
+
+    class Parameters(Declared):
+        num_output: int = param(minimum=1, doc="M, outputs per example")
+        bias_term: bool = param(True, doc="whether b is added")
+        weight_filler: Filler = param(Filler(type="xavier"), doc="first values of W")
+        bias_filler: Filler = param(Filler(), doc="first values of b")
+        axis: int = param(1, doc="the axes from this one on are one input vector")
+        transpose: bool = param(False, doc="store W as K x M")
+
+    backward_reads = ("bottom.data",)
+    examples = (
+        Example([(3, 4)], {"num_output": 5}),
+        Example([(2, 3, 2, 2)], {"num_output": 4, "bias_term": False}),
+        Example([(2, 3, 4)], {"num_output": 5, "axis": 2}),
+        Example([(3, 4)], {"num_output": 2, "transpose": True, "bias_filler": 0.5}),
+        Example([(5,)], {"num_output": 2, "axis": 0}),
+    )
+
+    def setup(self, bottom, top):
+        axis = bottom[0].canonical_axis(self.p.axis)
+        self.K, self.M = math.prod(bottom[0].shape[axis:]), self.p.num_output
+        if self.K == 0:
+            raise ShapeError(f"an example of {format_shape(bottom[0].shape[axis:])} has no values")
+        shape = (self.K, self.M) if self.p.transpose else (self.M, self.K)
+        self.add_blob(shape, self.p.weight_filler, swap_fans=self.p.transpose)
+        if self.p.bias_term:
+            self.add_blob((self.M,), self.p.bias_filler)
+
+    def reshape(self, bottom, top):
+        axis = bottom[0].canonical_axis(self.p.axis)
+        if math.prod(bottom[0].shape[axis:]) != self.K:
+            raise ShapeError(
+                f"the weights take {self.K} inputs, but {format_shape(bottom[0].shape)} from axis {axis} on has "
+                f"{' x '.join(map(str, bottom[0].shape[axis:]))} = {math.prod(bottom[0].shape[axis:])}"
+            )
+        self.N = math.prod(bottom[0].shape[:axis])
+        top[0].reshape((*bottom[0].shape[:axis], self.M))
+
+    def weight(self, array):
+        """W as M x K, however it is stored."""
+        return array.T if self.p.transpose else array
+
+    def Forward_cpu(self, bottom, top):
+        x, y = bottom[0].data.reshape(self.N, self.K), top[0].data.reshape(self.N, self.M)
+        np.matmul(x, self.weight(self.blobs[0].data).T, out=y)
+        if self.p.bias_term:
+            y += self.blobs[1].data
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        x, dy = bottom[0].data.reshape(self.N, self.K), top[0].diff.reshape(self.N, self.M)
+        if self.param_propagate_down[0]:
+            dW = self.buffer("dW", self.blobs[0].shape)
+            np.matmul(*((x.T, dy) if self.p.transpose else (dy.T, x)), out=dW)
+            self.blobs[0].diff += dW
+        if self.p.bias_term and self.param_propagate_down[1]:
+            self.blobs[1].diff += np.sum(dy, axis=0, out=self.buffer("db", (self.M,)))
+        if propagate_down[0]:
+            np.matmul(dy, self.weight(self.blobs[0].data), out=bottom[0].diff.reshape(self.N, self.K))
+
+    def multiply_adds(self, bottom, top):
+        return self.N * self.K * self.M

@@ -1,0 +1,45 @@
+"""Reading class labels, checked: Caffe reads foreign memory when a label is out of range."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..net.blob import Blob
+from ..net.errors import NettrainError
+
+
+def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> None:
+    """Raise NettrainError when the data set is known to hold a label that no output stands for."""
+    if blob.value_range is None or ignore_label is not None:
+        return
+    low, high = blob.value_range
+    if low < 0 or high >= classes:
+        hint = ""
+        if low == 1 and high == classes:
+            hint = "; labels start at 0: take 1 off each, or use one output more"
+        raise NettrainError(
+            f"the labels go from {low:g} to {high:g}, but there are {classes} outputs (0..{classes - 1}){hint}",
+            key="bottom",
+        )
+
+
+def read_labels(blob: Blob, out: np.ndarray, classes: int, ignore_label: int | None = None) -> np.ndarray | None:
+    """Write the labels into ``out`` as indices 0 … classes-1; returns where they are ignored (as 0), or None.
+
+    Raises NettrainError for a label that is out of range or not a whole number.
+    """
+    values = blob.data.reshape(out.shape)
+    np.copyto(out, values, casting="unsafe")
+    ignored = np.equal(out, ignore_label) if ignore_label is not None else None
+    bad = (out < 0) | (out >= classes) | (out != values)
+    if ignored is not None:
+        bad &= ~ignored
+    if bad.any():
+        where = np.unravel_index(int(np.argmax(bad)), out.shape)
+        number = f"{values[where]:g}"
+        raise NettrainError(
+            f"label {number} at example {where[0]} of the batch is none of the {classes} classes (0..{classes - 1})"
+        )
+    if ignored is not None:
+        out[ignored] = 0
+    return ignored

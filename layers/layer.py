@@ -1,0 +1,172 @@
+"""The layer contract: what a type declares and the four methods it may write.
+
+Net calls ``setup`` once, ``reshape`` whenever the bottoms' shapes change, then ``Forward_cpu`` and, for training,
+``Backward_cpu``. A layer is plain formulas: order, wiring, sharing and sums over consumers are Net's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..net.blob import Blob, Memory
+from ..net.declare import Declared
+from ..net.errors import ShapeError, format_shape
+from ..net.fillers import Filler, stream
+
+Values = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small case of a layer: it is tested, gradient-checked and shown in the docs.
+
+    ``values`` gives bottoms that are not normally distributed, by index; ``tops`` the number of tops when it
+    is not the least the type allows; ``prepare`` is called with the layer before the first forward pass.
+    """
+
+    bottoms: Sequence[tuple[int, ...]] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[int, Values] = field(default_factory=dict)
+    tops: int | None = None
+    phase: str = "TRAIN"
+    prepare: Callable[[Any], None] | None = None
+
+
+def labels(classes: int, *others: int) -> Values:
+    """Random class labels 0 … classes-1 (and the ``others``, such as an ignored one) for an Example."""
+    choices = np.array([*range(classes), *others])
+    return lambda rng, shape: rng.choice(choices, shape).astype(float)
+
+
+class Nothing(Declared):
+    """A type without parameters."""
+
+
+class Layer:
+    """Base of all layer types. A subclass states what it needs as class attributes and overrides the hooks.
+
+    ``backward_reads`` tells what Backward_cpu looks at besides diffs; from it Net knows when the top may lie in
+    the bottom's memory. Backward **adds** to the diffs of ``blobs`` where ``param_propagate_down`` holds, and
+    **overwrites** ``bottom[i].diff`` where ``propagate_down[i]`` holds; other diffs it leaves alone.
+    """
+
+    Parameters: ClassVar[type[Declared]] = Nothing
+    examples: ClassVar[Sequence[Example]] = ()
+    num_bottoms: ClassVar[int | tuple[int, int | None]] = 1  # a number, or (least, most) with None for no limit
+    num_tops: ClassVar[int | tuple[int, int | None]] = 1
+    same_number_of_tops: ClassVar[bool] = False
+    backward_reads: ClassVar[tuple[str, ...]] = ("bottom.data", "top.data")
+    may_run_in_place: ClassVar[bool] = False  # Forward gives the same top when it overwrites bottom[0].data
+    no_gradient: ClassVar[tuple[int, ...] | str] = ()  # bottoms that have none, such as labels; or "all"
+    is_loss: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        parameters: Any,
+        *,
+        name: str = "",
+        phase: str = "TRAIN",
+        seed: int = 1701,
+        dtype: np.dtype | type | str = np.float32,
+        folder: Path | None = None,
+    ):
+        self.p = parameters
+        self.name, self.phase, self.seed = name, phase, seed
+        self.dtype = np.dtype(dtype)
+        self.folder = folder or Path()  # files named in the spec are looked for here first
+        self.rng = stream(seed, name)
+        self.blobs: list[Blob] = []
+        self.fillers: list[tuple[Filler, bool]] = []
+        self.param_propagate_down: list[bool] = []
+        self._buffers: dict[str, Memory] = {}
+
+    # What a type may override
+
+    def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Look at the bottoms' shapes and declare parameter blobs. Raises ShapeError."""
+
+    def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Give every top its shape, from shapes alone. Raises ShapeError."""
+        for blob in top:
+            blob.reshape(bottom[0].shape)
+
+    def Forward_cpu(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Fill ``top[i].data``."""
+        raise NotImplementedError(f"{type(self).__name__} has no Forward_cpu")
+
+    def Backward_cpu(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
+        """Add to the parameters' diffs, overwrite the bottoms' diffs."""
+        raise NotImplementedError(f"{type(self).__name__} has no Backward_cpu")
+
+    def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:
+        """Multiplications of the layer's matrix products in one forward pass; 0 for anything else."""
+        return 0
+
+    def state(self) -> dict:
+        """What a snapshot must keep besides the blobs, as JSON data."""
+        return {"rng": self.rng.bit_generator.state}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state`` gave."""
+        self.rng.bit_generator.state = state["rng"]
+
+    # What a type may use
+
+    def add_blob(self, shape: Sequence[int], filler: Filler, swap_fans: bool = False) -> None:
+        """Declare a parameter blob. Net gives it memory and its first values."""
+        self.blobs.append(Blob(shape, self.dtype))
+        self.fillers.append((filler, swap_fans))
+        self.param_propagate_down.append(True)
+
+    def fill_blobs(self) -> None:
+        """Write the first values of the parameter blobs."""
+        for i, (blob, (filler, swap_fans)) in enumerate(zip(self.blobs, self.fillers, strict=True)):
+            filler.fill(blob.data, stream(self.seed, self.name, f"filler {i}"), swap_fans)
+
+    def buffer(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type | None = None) -> np.ndarray:
+        """Scratch memory that is kept between calls: made once, grown when needed, values unspecified."""
+        return self._buffers.setdefault(name, Memory()).view(shape, np.dtype(dtype or self.dtype))
+
+
+class NeuronLayer(Layer):
+    """One bottom, one top of the same shape, element by element."""
+
+    may_run_in_place = True
+
+
+class LossLayer(Layer):
+    """Two bottoms (predictions, labels or targets) with equal first axis; one scalar top of loss weight 1.
+
+    Backward multiplies by the top's diff, which Net has set to the loss weight.
+    """
+
+    num_bottoms = 2
+    is_loss = True
+    no_gradient = (1,)
+    backward_reads = ("bottom.data",)
+
+    def reshape(self, bottom, top):
+        if not bottom[0].shape or bottom[0].shape[:1] != bottom[1].shape[:1]:
+            raise ShapeError(
+                "predictions and labels must have the same number of examples (axis 0), "
+                f"got {format_shape(bottom[0].shape)} and {format_shape(bottom[1].shape)}"
+            )
+        top[0].reshape(())
+
+
+class ReshapingLayer(Layer):
+    """One bottom, one top with the same values in another shape."""
+
+    backward_reads = ()
+
+    def Forward_cpu(self, bottom, top):
+        np.copyto(top[0].data, bottom[0].data.reshape(top[0].shape))
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            np.copyto(bottom[0].diff, top[0].diff.reshape(bottom[0].shape))

@@ -1,0 +1,41 @@
+"""Sigmoid."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ..net.declare import Declared, param
+from ..net.registry import register
+from .layer import Example, NeuronLayer
+
+
+@register
+class Sigmoid(NeuronLayer):
+    """Logistic sigmoid, elementwise: y = 1 / (1 + exp(-x)).
+
+    bottom[0]: x, any shape.    top[0]: y, x's shape, in [0, 1].
+    Backward: dx = dy y (1 - y), from y alone.
+    Computed as (tanh(x/2) + 1) / 2, the same function, which cannot overflow.
+    Source: Caffe's Sigmoid.
+    """
+
+    class Parameters(Declared):
+        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param("DEFAULT", doc="accepted, without effect")
+
+    backward_reads = ("top.data",)
+    examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
+
+    def Forward_cpu(self, bottom, top):
+        y = np.multiply(bottom[0].data, 0.5, out=top[0].data)
+        np.tanh(y, out=y)
+        y *= 0.5
+        y += 0.5
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            y, dx = top[0].data, bottom[0].diff
+            np.subtract(1, y, out=dx)
+            dx *= y
+            dx *= top[0].diff

@@ -1,0 +1,64 @@
+"""Slice: a blob cut into several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..net.declare import Declared, param
+from ..net.errors import ShapeError, format_shape
+from ..net.registry import register
+from .layer import Example, Layer
+
+
+@register
+class Slice(Layer):
+    """Cut the bottom along ``axis``, at the slice points or into equal parts.
+
+    bottom[0]: x, any shape.    top[i]: the part of x from slice_point[i-1] to slice_point[i].
+    Backward: dx = the parts' dy one after the other.
+    Errors: slice points that do not rise or lie outside; without them, a size not divisible by the number of tops.
+    Source: Caffe's Slice.
+    """
+
+    class Parameters(Declared):
+        axis: int = param(1, doc="axis along which the blob is cut; negative counts from the end")
+        slice_point: tuple[int, ...] = param((), minimum=1, doc="where to cut, one number fewer than tops")
+        slice_dim: int | None = param(None, minimum=0, doc="Caffe's old name for axis")
+
+        def validate(self) -> Iterable[tuple[str, str]]:
+            if any(a >= b for a, b in zip(self.slice_point, self.slice_point[1:], strict=False)):
+                yield "slice_point", f"must rise, got {list(self.slice_point)}"
+
+    num_tops = (1, None)
+    backward_reads = ()
+    examples = (
+        Example([(2, 6, 2)], {"slice_point": [1, 4]}, tops=3),
+        Example([(4, 3)], {"axis": 0}, tops=2),
+        Example([(2, 3)], tops=1),
+    )
+
+    def reshape(self, bottom, top):
+        shape, count, points = bottom[0].shape, len(top), list(self.p.slice_point)
+        self.axis = bottom[0].canonical_axis(self.p.axis if self.p.slice_dim is None else self.p.slice_dim)
+        size = shape[self.axis]
+        if not points:
+            if size % count:
+                raise ShapeError(f"axis {self.axis} of {format_shape(shape)} does not divide into {count} equal tops")
+            points = [size // count * i for i in range(1, count)]
+        if len(points) != count - 1:
+            raise ShapeError(f"{count} tops need {count - 1} slice points, got {len(points)}", key="slice_point")
+        if points and points[-1] >= size:
+            raise ShapeError(f"slice point {points[-1]} is outside axis {self.axis} of {format_shape(shape)}", key="slice_point")
+        self.points = points
+        for blob, start, stop in zip(top, [0, *points], [*points, size], strict=True):
+            blob.reshape((*shape[: self.axis], stop - start, *shape[self.axis + 1 :]))
+
+    def Forward_cpu(self, bottom, top):
+        for blob, part in zip(top, np.split(bottom[0].data, self.points, axis=self.axis), strict=True):
+            np.copyto(blob.data, part)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            np.concatenate([blob.diff for blob in top], axis=self.axis, out=bottom[0].diff)

@@ -1,0 +1,288 @@
+"""Building a net: layers get blobs and shapes, blobs get consumers, parameters get one flat array.
+
+Everything clever happens here, once; running a net is then two plain loops over ``Step`` records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .blob import Blob
+from .errors import NettrainError, Problems, ShapeError, format_shape
+from .graph import Key, Wired
+from .netspec import Broken, LayerSpec, ParamSpec
+
+
+@dataclass
+class Step:
+    """One layer of a net with everything needed to run it."""
+
+    spec: LayerSpec
+    layer: Any
+    bottom: list[Blob]
+    top: list[Blob]
+    bottom_keys: list[Key]
+    top_keys: list[Key]
+    propagate_down: list[bool] = field(default_factory=list)
+    needs_backward: bool = False
+    loss_weights: list[float] = field(default_factory=list)
+    aliases: list[tuple[Blob, Blob]] = field(default_factory=list)  # own view of a shared bottom, the blob itself
+    sums: list[tuple[Blob, Blob, int]] = field(default_factory=list)  # own diff, where to add it, step that starts it
+    seeds: list[tuple[Blob, float]] = field(default_factory=list)  # loss weights to add to a diff this step wrote
+    shapes: list[tuple[int, ...]] | None = None  # the bottoms' shapes at the last reshape
+
+    def forward(self) -> float:
+        """Run the layer; return what its tops add to the loss."""
+        for alias, blob in self.aliases:
+            if alias.shape != blob.shape:
+                alias.reshape(blob.shape)
+        shapes = [blob.shape for blob in self.bottom]
+        if shapes != self.shapes:
+            self.reshape()
+        self.layer.Forward_cpu(self.bottom, self.top)
+        return sum(w * float(t.data.sum()) for w, t in zip(self.loss_weights, self.top, strict=True) if w)
+
+    def reshape(self) -> None:
+        self.layer.reshape(self.bottom, self.top)
+        self.shapes = [blob.shape for blob in self.bottom]
+
+    def backward(self) -> None:
+        """Run the layer's backward pass and add what it wrote to the diffs it shares with others."""
+        self.layer.Backward_cpu(self.top, self.propagate_down, self.bottom)
+        for blob, weight in self.seeds:
+            blob.diff += weight
+        for own, total, _ in self.sums:
+            total.diff += own.diff
+
+    def note(self, method: str) -> str:
+        """For a traceback: which layer, where it is written, what it was given."""
+        shapes = ", ".join(f"{k[0]} {format_shape(b.shape)}" for k, b in zip(self.bottom_keys, self.bottom, strict=True))
+        return f"in {self.spec.title()} ({self.spec.place}), {method}, bottoms: {shapes or 'none'}"
+
+
+@dataclass
+class Parameter:
+    """One learnable array of a net: its owner's blob and how the solver treats it."""
+
+    name: str  # layer and index, such as ``conv1[0]``
+    blob: Blob
+    lr_mult: float
+    decay_mult: float
+    start: int  # where it begins in the flat array
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.blob.count
+
+
+def build_steps(
+    wired: list[Wired], phase: str, seed: int, dtype: np.dtype, folder: Path, problems: Problems
+) -> list[Step]:
+    """Make the layers and give every blob its shape.
+
+    Each problem is collected; layers below a broken one are left out, since their shapes cannot be known.
+    """
+    blobs: dict[Key, Blob] = {}
+    steps: list[Step] = []
+    for item in wired:
+        spec = item.spec
+        if spec.cls is Broken or any(key not in blobs for key in item.bottoms):
+            continue
+        layer = spec.cls(spec.parameters, name=spec.name, phase=phase, seed=seed, dtype=dtype, folder=folder)
+        step = Step(
+            spec,
+            layer,
+            [blobs[key] for key in item.bottoms],
+            [Blob((), dtype) for _ in item.tops],
+            item.bottoms,
+            item.tops,
+        )
+        try:
+            layer.setup(step.bottom, step.top)
+            step.reshape()
+        except ShapeError as error:
+            message = f"{spec.title()}: {error}"
+            problems.add(spec.node.at(error.key), message, _shapes_in_words(steps, step), error.hint)
+            continue
+        except NettrainError as error:
+            problems.add(spec.node.at(error.key), f"{spec.title()}: {error}", error.hint)
+            continue
+        _set_loss_weights(step)
+        blobs.update(zip(item.tops, step.top, strict=True))
+        steps.append(step)
+    return steps
+
+
+def _set_loss_weights(step: Step) -> None:
+    given = step.spec.common.loss_weight
+    default = [1.0 if step.layer.is_loss and i == 0 else 0.0 for i in range(len(step.top))]
+    step.loss_weights = list(given) or default
+
+
+def _shapes_in_words(before: list[Step], step: Step) -> str:
+    """The shapes that led to a ShapeError: all bottoms, or the chain of layers that made the only one."""
+    makers = {key: made for made in before for key in made.top_keys}
+
+    def one(key: Key, blob: Blob) -> str:
+        return f"{key[0]} {format_shape(blob.shape)}{makers[key].spec.where()}"
+
+    if len(step.bottom) != 1:
+        return " · ".join(map(one, step.bottom_keys, step.bottom))
+    chain, key = [f"{step.spec.name} ?"], step.bottom_keys[0]
+    while len(chain) < 12:
+        maker = makers[key]
+        chain.append(f"{maker.spec.name} {format_shape(maker.top[maker.top_keys.index(key)].shape)}")
+        if not maker.bottom_keys:
+            break
+        key = maker.bottom_keys[0]
+    return " -> ".join(reversed(chain))
+
+
+def decide_backward(steps: list[Step], force: bool, problems: Problems) -> None:
+    """Which layers run backward and which bottoms get a gradient (Caffe's rules).
+
+    A layer needs it if a bottom does or it learns something; it is cut where no top leads to a loss.
+    ``propagate_down`` forces or stops a bottom; ``force_backward`` turns on everything that has a gradient.
+    """
+    needed: dict[Key, bool] = {}
+    for step in steps:
+        step.propagate_down = list(step.spec.common.propagate_down) or [needed[key] for key in step.bottom_keys]
+        learns = any(param_spec(step, i).lr_mult != 0 for i in range(len(step.layer.blobs)))
+        step.needs_backward = any(step.propagate_down) or learns
+        for key in step.top_keys:
+            needed[key] = step.needs_backward
+    wanted: set[Key] = set()  # blobs of which a layer that runs backward computes the gradient
+    for step in reversed(steps):
+        leads_to_loss = any(step.loss_weights) or any(key in wanted for key in step.top_keys)
+        if not (step.needs_backward and leads_to_loss):
+            step.needs_backward = False
+            step.propagate_down = [False] * len(step.bottom)
+        wanted.update(key for key, flag in zip(step.bottom_keys, step.propagate_down, strict=True) if flag)
+    for step in steps:
+        for i in range(len(step.layer.blobs)):
+            step.layer.param_propagate_down[i] = force or param_spec(step, i).lr_mult != 0
+        if force:
+            step.propagate_down = [has_gradient(step.layer, i) for i in range(len(step.bottom))]
+            step.needs_backward = step.layer.no_gradient != "all"
+        else:
+            _check_gradients_exist(step, problems)
+
+
+def has_gradient(layer: Any, i: int) -> bool:
+    """Whether a layer can compute the gradient of its bottom i."""
+    return layer.no_gradient != "all" and i not in layer.no_gradient
+
+
+def _check_gradients_exist(step: Step, problems: Problems) -> None:
+    for i, propagate in enumerate(step.propagate_down):
+        if step.needs_backward and propagate and not has_gradient(step.layer, i):
+            some = ["false" if j == i else "true" for j in range(len(step.bottom))]
+            problems.add(
+                step.spec.place,
+                f"{step.spec.title()} has no gradient for its bottom {i} (`{step.bottom_keys[i][0]}`), but a layer "
+                f"that makes it learns; stop it there with propagate_down: [{', '.join(some)}]",
+            )
+
+
+def connect_diffs(steps: list[Step]) -> None:
+    """Give every consumer of a shared blob a diff of its own and note where the sums go.
+
+    The consumer that runs backward first (the last in order) writes into the blob's own diff; the others
+    have a view of the data with a diff of their own, which is added afterwards.
+    """
+    writers: dict[Key, list[tuple[int, int]]] = {}
+    for index, step in enumerate(steps):
+        for i, key in enumerate(step.bottom_keys):
+            if step.needs_backward and step.propagate_down[i]:
+                writers.setdefault(key, []).append((index, i))
+    for maker in steps:
+        for key, blob, weight in zip(maker.top_keys, maker.top, maker.loss_weights, strict=True):
+            *others, first = writers.get(key, [(-1, -1)])
+            if weight and first[0] >= 0:
+                steps[first[0]].seeds.append((blob, weight))
+            for index, i in others:
+                step = steps[index]
+                own = Blob(blob.shape, blob.dtype)
+                own.share_data(blob)
+                own.value_range = blob.value_range
+                step.bottom[i] = own
+                step.aliases.append((own, blob))
+                step.sums.append((own, blob, first[0]))
+
+
+def share_memory_in_place(wired: list[Wired], steps: list[Step]) -> None:
+    """Let a top lie in the memory of the bottom it is named like, where every gradient stays right.
+
+    That needs a layer that can overwrite its input and does not read it in backward, a maker that does not
+    read what it made, and no other reader.
+    """
+    makers = {key: step for step in steps for key in step.top_keys}
+    readers: dict[Key, int] = {}
+    for step in steps:
+        for key in step.bottom_keys:
+            readers[key] = readers.get(key, 0) + 1
+    for item, step in zip(wired, steps, strict=True):
+        for t, b in item.in_place.items():
+            key = step.bottom_keys[b]
+            maker = makers[key]
+            safe = step.layer.may_run_in_place and readers[key] == 1 and maker.bottom and not any(maker.loss_weights)
+            if step.needs_backward:
+                safe = safe and "bottom.data" not in step.layer.backward_reads
+            if maker.needs_backward:
+                safe = safe and "top.data" not in maker.layer.backward_reads
+            if safe:
+                step.top[t].share_data(step.bottom[b])
+
+
+def param_spec(step: Step, i: int) -> ParamSpec:
+    """What the spec says of a layer's parameter blob i."""
+    given = step.spec.common.param
+    return given[i] if i < len(given) else ParamSpec()
+
+
+def collect_parameters(steps: list[Step], problems: Problems) -> tuple[list[Parameter], list[tuple[Blob, Parameter]]]:
+    """Every parameter once, and which blob is which parameter (several for a shared name)."""
+    parameters: list[Parameter] = []
+    uses: list[tuple[Blob, Parameter]] = []
+    by_name: dict[str, tuple[Parameter, ParamSpec, Step]] = {}
+    for step in steps:
+        if len(step.spec.common.param) > len(step.layer.blobs):
+            counts = f"{len(step.layer.blobs)} parameter blobs, got {len(step.spec.common.param)} entries"
+            problems.add(step.spec.node.at("param"), f"{step.spec.title()} has {counts}")
+        for i, blob in enumerate(step.layer.blobs):
+            spec = param_spec(step, i)
+            if spec.name in by_name:
+                owner, first, maker = by_name[spec.name]
+                _check_sharing(step, blob, spec, owner, first, maker, problems)
+                uses.append((blob, owner))
+                continue
+            start = parameters[-1].stop if parameters else 0
+            parameter = Parameter(f"{step.spec.name}[{i}]", blob, spec.lr_mult, spec.decay_mult, start)
+            parameters.append(parameter)
+            uses.append((blob, parameter))
+            if spec.name:
+                by_name[spec.name] = (parameter, spec, step)
+    return parameters, uses
+
+
+def _check_sharing(
+    step: Step, blob: Blob, spec: ParamSpec, owner: Parameter, first: ParamSpec, maker: Step, problems: Problems
+) -> None:
+    """Compare a sharing blob with its owner; a multiplier may be set on either, or must agree."""
+    place = step.spec.node.at("param")
+    whose = f"`{spec.name}`, shared with `{maker.spec.name}`{maker.spec.where()}"
+    permissive = spec.share_mode == "PERMISSIVE"
+    if (blob.count != owner.blob.count) if permissive else (blob.shape != owner.blob.shape):
+        mode = "the same count (share_mode PERMISSIVE)" if permissive else "the same shape (share_mode STRICT)"
+        sizes = f"{format_shape(owner.blob.shape)} and {format_shape(blob.shape)}"
+        problems.add(place, f"{step.spec.title()}: the blob {whose}, must have {mode}, got {sizes}")
+    for key in ("lr_mult", "decay_mult"):
+        mine, theirs = getattr(spec, key), getattr(first, key)
+        if mine != 1 and theirs != 1 and mine != theirs:
+            problems.add(place, f"{step.spec.title()}: {key} of {whose}, is {mine:g} here and {theirs:g} there")
+        elif mine != 1:
+            setattr(owner, key, mine)

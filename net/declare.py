@@ -1,0 +1,275 @@
+"""Parameters declared once: the check, the error text, the JSON schema and the docs come from one line.
+
+    class Parameters(Declared):
+        num_output: int = param(minimum=1, doc="M, outputs per example")
+
+A ``Declared`` class becomes a frozen dataclass. Its fields may be int, float, bool, str, ``Literal`` names,
+``tuple[X, ...]`` (a list; one value may stand for a list of one), ``X | None``, another Declared (a mapping),
+or any class with ``from_node(reader, node, what)`` and ``schema()``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, dataclass_transform
+
+from .errors import Place, Problems, SpecError, did_you_mean, nearest
+from .node import Node
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a number must satisfy besides its type."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def words(self) -> str:
+        parts = [
+            f"{sign} {limit:g}"
+            for sign, limit in ((">=", self.minimum), (">", self.above), ("<=", self.maximum), ("<", self.below))
+            if limit is not None
+        ]
+        return " and ".join(parts)
+
+    def allow(self, value: float) -> bool:
+        return (
+            (self.minimum is None or value >= self.minimum)
+            and (self.maximum is None or value <= self.maximum)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def schema(self) -> dict:
+        names = {"minimum": self.minimum, "maximum": self.maximum}
+        names |= {"exclusiveMinimum": self.above, "exclusiveMaximum": self.below}
+        return {name: limit for name, limit in names.items() if limit is not None}
+
+
+@dataclass(frozen=True)
+class Param:
+    """What ``param`` declared about one field."""
+
+    doc: str
+    bounds: Bounds
+
+
+def param(
+    default: Any = dataclasses.MISSING,
+    *,
+    doc: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Declare a parameter. Without a default it must be given. Bounds hold for each number of a list."""
+    about = Param(doc, Bounds(minimum, maximum, above, below))
+    return dataclasses.field(default=default, metadata={"param": about})
+
+
+MISSING: Any = object()  # what reading returns when it reported a problem
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(param,))
+class Declared:
+    """Base of declared parameter sets; see the module's text."""
+
+    _hints: ClassVar[dict[str, Any]] = {}
+    aliases: ClassVar[Mapping[str, str]] = {}  # names people know from elsewhere -> ours, or a sentence
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    @classmethod
+    def fields(cls) -> Iterator[tuple[str, Any, Param, Any]]:
+        """(name, type, what was declared, default) of every parameter, in order."""
+        if "_hints" not in cls.__dict__:
+            cls._hints = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+            yield field.name, cls._hints[field.name], field.metadata["param"], field.default
+
+    @classmethod
+    def names(cls) -> list[str]:
+        return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+
+    @classmethod
+    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
+        """The mapping that a plain value stands for, if this class has a short form."""
+        return None
+
+    def validate(self) -> Iterable[tuple[str, str]]:
+        """Rules between parameters: yields (key to blame, message)."""
+        return ()
+
+    @classmethod
+    def from_node(cls, reader: Reader, node: Node, what: str) -> Any:
+        """Read and check a mapping node; problems are collected in the reader."""
+        if not isinstance(node.value, dict):
+            short = None if isinstance(node.value, list) else cls.shorthand(node.value)
+            if short is None:
+                return reader.wrong(node, what, "a mapping of " + ", ".join(cls.names()[:6]))
+            node = Node.plain(dict(short), node.place)
+        reader.unknown_keys(node, cls.names(), what, cls.aliases)
+        return cls.from_known(reader, node, what)
+
+    @classmethod
+    def from_known(cls, reader: Reader, node: Node, what: str) -> Any:
+        """Like ``from_node``, but keys of others in the same mapping are left alone."""
+        values, complete = {}, True
+        for name, hint, about, default in cls.fields():
+            if name in node.value:
+                value = reader.read(hint, node.value[name], about.bounds, f"{what}.{name}")
+                complete &= value is not MISSING
+                values[name] = value
+            elif default is dataclasses.MISSING:
+                reader.problems.add(node.place, f"{what} needs `{name}`: {about.doc}")
+                complete = False
+        if not complete:
+            return MISSING
+        result = cls(**values)
+        for key, message in result.validate():
+            reader.problems.add(node.at(key), f"{what}{'.' + key if key in cls.names() else ''} {message}")
+            complete = False
+        return result if complete else MISSING
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], what: str = "") -> Any:
+        """Build from a plain Python mapping, with the same checks. Raises SpecError."""
+        problems = Problems()
+        result = cls.from_node(Reader(problems), Node.plain(dict(mapping), Place(what)), what)
+        problems.raise_if_any()
+        return result
+
+    @classmethod
+    def schema(cls) -> dict:
+        """JSON schema of a mapping of these parameters."""
+        properties = {}
+        for name, hint, about, default in cls.fields():
+            properties[name] = {"description": about.doc} | schema_of(hint, about.bounds)
+            if default is not dataclasses.MISSING and default is not None:
+                properties[name]["default"] = _plain(default)
+        required = [name for name, _, _, default in cls.fields() if default is dataclasses.MISSING]
+        result: dict = {"type": "object", "properties": properties, "additionalProperties": False}
+        return result | ({"required": required} if required else {})
+
+
+class Reader:
+    """Turns nodes into checked values of a declared type, collecting every problem."""
+
+    def __init__(self, problems: Problems):
+        self.problems = problems
+
+    def wrong(self, node: Node, what: str, expected: str) -> Any:
+        self.problems.add(node.place, f"{what} must be {expected}, got {node.words()}")
+        return MISSING
+
+    def unknown_keys(self, node: Node, known: Iterable[str], what: str, aliases: Mapping[str, str] = {}) -> None:  # noqa: B006
+        known = list(known)
+        for key, place in node.keys.items():
+            if key in known:
+                continue
+            alias = aliases.get(key.casefold(), "")
+            near = nearest(key, known)
+            if " " in alias:  # a sentence
+                end = f"; {alias}"
+            elif alias:
+                end = f"; did you mean `{alias}`?"
+            elif near:
+                end = f"; did you mean `{near}`?"
+            else:
+                end = f"; it has {', '.join(known)}"
+            self.problems.add(place, f"{what} has no key `{key}`{end}")
+
+    def read(self, hint: Any, node: Node, bounds: Bounds = Bounds(), what: str = "") -> Any:  # noqa: B008
+        """The node's value as ``hint`` says, or MISSING after reporting what is wrong with it."""
+        origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+        if origin in (typing.Union, types.UnionType):  # X | None: written means X
+            (inner,) = (argument for argument in arguments if argument is not type(None))
+            return self.read(inner, node, bounds, what)
+        if origin is tuple:
+            items = node.value if isinstance(node.value, list) else [node]
+            values = [
+                self.read(arguments[0], item, bounds, f"{what}[{i}]" if len(items) > 1 else what)
+                for i, item in enumerate(items)
+            ]
+            return MISSING if any(value is MISSING for value in values) else tuple(values)
+        if origin is Literal:
+            return self._choice(arguments, node, what)
+        if hasattr(hint, "from_node"):
+            return hint.from_node(self, node, what)
+        return self._scalar(hint, node, bounds, what)
+
+    def _choice(self, names: tuple[str, ...], node: Node, what: str) -> Any:
+        if node.value in names:
+            return node.value
+        one_of = f"{'one of ' if len(names) > 1 else ''}{', '.join(names)}"
+        mean = did_you_mean(node.value, names) if isinstance(node.value, str) else ""
+        self.problems.add(node.place, f"{what} must be {one_of}, got {node.words()}{mean}")
+        return MISSING
+
+    def _scalar(self, hint: Any, node: Node, bounds: Bounds, what: str) -> Any:
+        value = node.value
+        right = {
+            bool: lambda: isinstance(value, bool),
+            int: lambda: isinstance(value, int) and not isinstance(value, bool),
+            float: lambda: (
+                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            ),
+            str: lambda: isinstance(value, str),
+        }[hint]()
+        if not right or (hint in (int, float) and not bounds.allow(value)):
+            return self.wrong(node, what, type_words(hint, bounds))
+        try:
+            return hint(value)
+        except OverflowError:
+            return self.wrong(node, what, "a number that fits into 64 bits")
+
+
+def type_words(hint: Any, bounds: Bounds = Bounds()) -> str:  # noqa: B008
+    """A declared type in words: ``a whole number >= 1``."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return type_words(next(a for a in arguments if a is not type(None)), bounds)
+    if origin is tuple:
+        return f"{type_words(arguments[0], bounds)}, or a list of them"
+    if origin is Literal:
+        return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(arguments)}"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}.get(hint)
+    if words is None:
+        return getattr(hint, "words", "a mapping")
+    return f"{words} {bounds.words()}".strip()
+
+
+def schema_of(hint: Any, bounds: Bounds = Bounds()) -> dict:  # noqa: B008
+    """JSON schema of one declared type."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return schema_of(next(a for a in arguments if a is not type(None)), bounds)
+    if origin is tuple:
+        item = schema_of(arguments[0], bounds)
+        return {"anyOf": [item, {"type": "array", "items": item}]}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    names = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    if hint in names:
+        return {"type": names[hint]} | bounds.schema()
+    return hint.schema()
+
+
+def _plain(default: Any) -> Any:
+    """A default as JSON has it."""
+    if isinstance(default, Declared):
+        return {name: _plain(getattr(default, name)) for name in default.names()}
+    return list(default) if isinstance(default, tuple) else default
+
+
+__all__ = ["MISSING", "Bounds", "Declared", "Param", "Reader", "SpecError", "param", "schema_of", "type_words"]

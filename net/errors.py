@@ -1,0 +1,122 @@
+"""Errors a user can cause, and the places in a file they point to.
+
+Everything here is about words: what was wrong, where, and what would be right. Bugs stay plain Python
+exceptions; these three classes are for mistakes in specs, shapes and data.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MOST_SHOWN = 25  # problems printed by one SpecError; the rest are counted
+
+
+class NettrainError(Exception):
+    """Something the user can put right.
+
+    ``exit_code`` is what the command line returns for it, ``key`` names the parameter to blame (its place in
+    the file is shown), ``hint`` says what would be right.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 2, key: str | None = None, hint: str = ""):
+        super().__init__(message)
+        self.exit_code, self.key, self.hint = exit_code, key, hint
+
+
+class ShapeError(NettrainError):
+    """Blobs do not fit a layer, or each other."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something is written: a file (or ``--set`` option, or a Python mapping), line and column from 1."""
+
+    file: str
+    line: int = 0  # 0: not in a file; ``file`` then says it all
+    column: int = 0
+    length: int = 1
+    text: str = ""  # the whole line
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+    def excerpt(self) -> str:
+        """The offending line with a caret below it, or nothing when there is no line to show."""
+        if not self.line or not self.text.strip():
+            return ""
+        text = self.text.replace("\t", " ").rstrip()
+        start = self.column - 1
+        if len(text) > 160:  # a window around the column keeps a minified file readable
+            cut = max(0, start - 60)
+            text, start = text[cut : cut + 140], start - cut
+        number = f"{self.line:>5}"
+        carets = "^" * max(1, min(self.length, len(text) - start))
+        return f"{number} | {text}\n{' ' * len(number)} | {' ' * start}{carets}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a spec: place, message, and lines of detail below it."""
+
+    place: Place
+    message: str
+    details: tuple[str, ...] = ()
+    with_line: bool = True
+
+    def __str__(self) -> str:
+        excerpt = self.place.excerpt() if self.with_line else ""
+        lines = [f"{self.place}: {self.message}", *filter(None, [excerpt])]
+        lines += [f"   {detail}" for detail in self.details]
+        return "\n".join(lines)
+
+
+class SpecError(NettrainError):
+    """The spec is wrong; ``problems`` lists every one found, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        unique = dict.fromkeys(problems)
+        self.problems = sorted(unique, key=lambda p: (p.place.file, p.place.line, p.place.column))
+        shown = [str(problem) for problem in self.problems[:MOST_SHOWN]]
+        if len(self.problems) > MOST_SHOWN:
+            shown.append(f"… and {len(self.problems) - MOST_SHOWN} more")
+        count = len(self.problems)
+        files = " and ".join(dict.fromkeys(p.place.file for p in self.problems if p.place.line))
+        shown.append(f"{count} error{'s' if count != 1 else ''}{' in ' + files if files else ''}.")
+        super().__init__("\n".join(shown))
+
+
+class Problems:
+    """Collects problems, so that one run can report them all."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    def add(self, place: Place, message: str, *details: str) -> None:
+        self.found.append(Problem(place, message, tuple(filter(None, details))))
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            raise SpecError(self.found)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` was probably meant to be, upper and lower case alike; None if none is near."""
+    by_folded = {other.casefold(): other for other in known}
+    folded = str(name).casefold()
+    if folded in by_folded:
+        return by_folded[folded]
+    close = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)
+    return by_folded[close[0]] if close else None
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """`` ; did you mean …?`` for the end of a message, or ``otherwise``."""
+    near = nearest(name, known)
+    return f"; did you mean `{near}`?" if near else otherwise
+
+
+def format_shape(shape: Iterable[int]) -> str:
+    """``64 x 20 x 12 x 12``; a blob without axes is a ``scalar``."""
+    return " x ".join(str(size) for size in shape) or "scalar"

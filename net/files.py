@@ -1,0 +1,61 @@
+"""Files that are never half written: npz archives without pickle, made under another name and renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from .errors import NettrainError
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Call ``write`` with a binary file that becomes ``path`` only when it is complete and on disk."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as an uncompressed .npz. Raises OSError when the disk refuses."""
+    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+
+def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
+    """Every array of an .npz. Raises NettrainError when it is missing, damaged or holds Python objects."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not hasattr(archive, "files"):
+                raise NettrainError(f"{what} {path} is a single .npy array, not an .npz archive")
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise NettrainError(f"{what} not found: {path}") from None
+    except IsADirectoryError:
+        raise NettrainError(f"{what} {path} is a folder, not an .npz file") from None
+    except PermissionError as error:
+        raise NettrainError(f"{what} {path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        if "pickle" in str(error).casefold() and "allow_pickle" in str(error) and zipfile.is_zipfile(path):
+            raise NettrainError(f"{what} {path} holds Python objects, which are never loaded") from None
+        size = path.stat().st_size
+        raise NettrainError(f"{what} {path} is damaged or not an .npz file ({size:,} bytes)") from None

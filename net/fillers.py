@@ -1,0 +1,109 @@
+"""Caffe's seven fillers: how a parameter blob gets its first values.
+
+For a blob of shape (d0, d1, …) with ``count`` elements: fan_in = count / d0, fan_out = count / d1 (count for a
+vector), and n is fan_in, fan_out or their mean as ``variance_norm`` says. Source: caffe/filler.hpp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from .declare import Declared, param
+from .errors import ShapeError, format_shape
+
+Kind = Literal["constant", "uniform", "gaussian", "positive_unitball", "xavier", "msra", "bilinear"]
+
+
+class Filler(Declared):
+    """A name (``xavier``), a number (constant) or a mapping such as ``{type: gaussian, std: 0.01}``."""
+
+    type: Kind = param("constant", doc="the distribution")
+    value: float = param(0.0, doc="constant: the value")
+    min: float = param(0.0, doc="uniform: lower end")
+    max: float = param(1.0, doc="uniform: upper end")
+    mean: float = param(0.0, doc="gaussian: mean")
+    std: float = param(1.0, doc="gaussian: standard deviation", minimum=0)
+    sparse: int = param(-1, doc="gaussian: how many inputs of each output stay connected, on average; -1 all")
+    variance_norm: Literal["FAN_IN", "FAN_OUT", "AVERAGE"] = param("FAN_IN", doc="xavier and msra: which n")
+
+    words = "a filler: a name such as xavier, a number, or a mapping such as {type: gaussian, std: 0.01}"
+    aliases = {"name": "type", "stddev": "std", "sigma": "std", "low": "min", "high": "max"}
+
+    @classmethod
+    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
+        if isinstance(value, str):
+            return {"type": value}
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {"type": "constant", "value": value}
+        return None
+
+    @classmethod
+    def schema(cls) -> dict:
+        return {"anyOf": [{"type": "number"}, super().schema()["properties"]["type"], super().schema()]}
+
+    def validate(self) -> Iterable[tuple[str, str]]:
+        if self.type == "uniform" and self.min > self.max:
+            yield "min", f"must be <= max, got {self.min:g} and {self.max:g}"
+        if self.sparse >= 0 and self.type != "gaussian":
+            yield "sparse", "works with gaussian only"
+
+    def words_for_people(self) -> str:
+        """``xavier``, ``constant 0.25``, ``gaussian std 0.01``."""
+        if self.type == "constant":
+            return f"constant {self.value:g}"
+        return self.type + (f" std {self.std:g}" if self.type == "gaussian" else "")
+
+    def fill(self, data: np.ndarray, rng: np.random.Generator, swap_fans: bool = False) -> None:
+        """Write first values into ``data``. ``swap_fans`` for weights stored the other way round.
+
+        Raises ShapeError when the filler does not suit the shape.
+        """
+        shape = data.shape
+        fan_in = data.size // shape[0] if shape else 1
+        fan_out = data.size // shape[1] if len(shape) > 1 else data.size
+        if swap_fans:
+            fan_in, fan_out = fan_out, fan_in
+        n = {"FAN_IN": fan_in, "FAN_OUT": fan_out, "AVERAGE": (fan_in + fan_out) / 2}[self.variance_norm]
+        if self.type == "constant":
+            data[...] = self.value
+        elif self.type == "uniform":
+            data[...] = rng.uniform(self.min, self.max, shape)
+        elif self.type == "gaussian":
+            data[...] = rng.normal(self.mean, self.std, shape)
+            if self.sparse >= 0:
+                data *= rng.random(shape) < self.sparse / shape[0]
+        elif self.type == "positive_unitball":
+            data[...] = rng.random(shape)
+            rows = data.reshape(shape[0], -1)
+            rows /= rows.sum(axis=1, keepdims=True)
+        elif self.type == "xavier":
+            limit = math.sqrt(3 / n)
+            data[...] = rng.uniform(-limit, limit, shape)
+        elif self.type == "msra":
+            data[...] = rng.normal(0, math.sqrt(2 / n), shape)
+        else:
+            data[...] = bilinear(shape)
+
+
+def bilinear(shape: tuple[int, ...]) -> np.ndarray:
+    """The upsampling kernel (1 - |x/f - c|)(1 - |y/f - c|), f = ceil(W/2), c = (W - 1)/(2f).
+
+    Raises ShapeError unless the blob is 4-D and square.
+    """
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise ShapeError(f"the bilinear filler needs a 4-D blob with a square kernel, got {format_shape(shape)}")
+    size = shape[3]
+    f = math.ceil(size / 2)
+    c = (size - 1) / (2 * f)
+    ramp = 1 - np.abs(np.arange(size) / f - c)
+    return np.broadcast_to(np.outer(ramp, ramp), shape)
+
+
+def stream(seed: int, *names: str) -> np.random.Generator:
+    """A random generator of its own for each (seed, name, …): what one layer draws never shifts another's."""
+    key = tuple(byte for name in names for byte in (*name.encode(), 0))
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

@@ -1,0 +1,327 @@
+"""Net: a spec brought to life. Forward and backward are two loops over steps; the rest is looking things up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import build
+from .blob import Blob
+from .errors import NettrainError, Problems, ShapeError, did_you_mean, format_shape
+from .files import read_npz, write_npz
+from .graph import wire
+from .netspec import NetSpec, Phase, State, load
+
+DEFAULT_SEED = 1701
+
+
+@dataclass
+class LoadReport:
+    """What ``Net.copy_from`` did, by layer name."""
+
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # in the net, not in the file
+    ignored: list[str] = field(default_factory=list)  # in the file, not in the net
+
+
+class Net:
+    """A network of layers with its blobs and parameters.
+
+    Args:
+        spec: a path, YAML text (anything with a line break), a mapping ``{"layers": [...]}`` or a loaded NetSpec.
+        phase: ``TRAIN`` or ``TEST``; ``level`` and ``stages`` complete the state that include rules look at.
+        weights: an ``.npz`` to copy parameters from.
+        dtype: ``float32``, or ``float64`` to check gradients.
+        seed: seeds fillers, dropout and data order; each layer draws from its own stream.
+        settings: overrides such as ``conv1.num_output=32``.
+        share_with: another net whose parameters this one uses (same memory).
+
+    Raises SpecError with every problem of the spec, its shapes and its data files.
+    """
+
+    def __init__(
+        self,
+        spec: NetSpec | Path | str | Mapping[str, Any],
+        phase: Phase = "TEST",
+        *,
+        weights: str | Path | None = None,
+        level: int = 0,
+        stages: Iterable[str] = (),
+        dtype: str = "float32",
+        seed: int = DEFAULT_SEED,
+        settings: Iterable[str] = (),
+        share_with: Net | None = None,
+    ):
+        problems = Problems()
+        self.spec = load(spec, settings, problems)
+        self.phase: Phase = phase
+        self.state = State(phase, level, tuple(stages))
+        self.dtype = np.dtype(dtype)
+        wired = wire(self.spec, self.state, problems)
+        self.steps = build.build_steps(wired, phase, seed, self.dtype, self.spec.folder, problems)
+        problems.raise_if_any()
+        build.decide_backward(self.steps, self.spec.force_backward, problems)
+        self.parameters, uses = build.collect_parameters(self.steps, problems)
+        problems.raise_if_any()
+        build.connect_diffs(self.steps)
+        build.share_memory_in_place(wired, self.steps)
+        self._index()
+        self._place_parameters(uses, share_with)
+        self.loss = 0.0
+        if weights is not None:
+            self.copy_from(weights)
+
+    def _index(self) -> None:
+        """The dictionaries people look things up in."""
+        self.name = self.spec.name
+        self.layers = {step.spec.name: step.layer for step in self.steps}
+        self.params = {name: layer.blobs for name, layer in self.layers.items() if layer.blobs}
+        versions = {key: blob for step in self.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
+        last: dict[str, int] = {}
+        for name, version in versions:
+            last[name] = max(version, last.get(name, 0))
+        self.blobs: dict[str, Blob] = {name: versions[name, version] for name, version in last.items()}
+        read = {key for step in self.steps for key in step.bottom_keys}
+        self.outputs = [name for name, version in last.items() if (name, version) not in read]
+        self.inputs = [
+            name for step in self.steps if step.spec.cls.__name__ == "Input" for name, _ in step.top_keys
+        ]
+        self._positions = {step.spec.name: i for i, step in enumerate(self.steps)}
+
+    def _place_parameters(self, uses: list[tuple[Blob, build.Parameter]], other: Net | None) -> None:
+        """Put all parameters into one flat array and fill them, or use another net's."""
+        if other is not None:
+            self.share_with(other)
+            return
+        count = self.parameters[-1].stop if self.parameters else 0
+        self.flat = Blob((count,), self.dtype)
+        for blob, parameter in uses:
+            where = slice(parameter.start, parameter.stop)
+            blob.place_in(self.flat.data[where], self.flat.diff[where])
+        owned = {id(parameter.blob) for parameter in self.parameters}
+        problems = Problems()
+        for step in reversed(self.steps):  # an owner comes before those who share, so its values are written last
+            try:
+                if any(id(blob) in owned for blob in step.layer.blobs):
+                    step.layer.fill_blobs()
+            except ShapeError as error:
+                problems.add(step.spec.node.at("weight_filler"), f"{step.spec.title()}: {error}")
+        problems.raise_if_any()
+
+    # Running
+
+    def forward(
+        self, *, start: str | None = None, end: str | None = None, blobs: Iterable[str] = (), **inputs: Any
+    ) -> dict[str, np.ndarray]:
+        """Fill the named blobs, run the layers from ``start`` to ``end`` (both included), return the outputs.
+
+        An input blob takes the shape of what it is given. Returns name -> array for the net's outputs (with
+        ``end``: for that layer's tops) and for the further ``blobs`` asked for. ``loss`` holds the weighted loss.
+        """
+        for name, values in inputs.items():
+            array = np.asarray(values, self.dtype)
+            if name in self.inputs:
+                self._blob(name).reshape(array.shape)
+            self._assign(self._blob(name).data, array, name)
+        last = self._position(end, len(self.steps) - 1)
+        self.loss = self.run_forward(self._position(start, 0), last)
+        names = [name for name, _ in self.steps[last].top_keys] if end else self.outputs
+        return {name: self._blob(name).data for name in [*names, *blobs]}
+
+    def run_forward(self, first: int = 0, last: int | None = None) -> float:
+        """Run the steps by index; return the weighted loss."""
+        loss, step = 0.0, None
+        try:
+            for step in self.steps[first : None if last is None else last + 1]:  # noqa: B007
+                loss += step.forward()
+        except NettrainError as error:
+            raise _with_layer(error, step) from None
+        except Exception as error:
+            if step is not None:
+                error.add_note(step.note("Forward_cpu"))
+            raise
+        return loss
+
+    def backward(self, *, start: str | None = None, end: str | None = None, **diffs: Any) -> dict[str, np.ndarray]:
+        """Run the layers backward from ``start`` down to ``end`` (both included); losses start from their loss_weight.
+
+        Given diffs are written into the named blobs first. Parameter gradients are added to what is there.
+        Returns name -> gradient of the net's inputs.
+        """
+        first = self._position(start, len(self.steps) - 1)
+        for step in self.steps:
+            for blob, weight in zip(step.top, step.loss_weights, strict=True):
+                if weight:
+                    blob.diff.fill(weight)
+        for name, values in diffs.items():
+            self._assign(self._blob(name).diff, np.asarray(values, self.dtype), name)
+        given = {id(self._blob(name)) for name in diffs}
+        self.run_backward(first, self._position(end, 0), given)
+        return {name: self._blob(name).diff for name in self.inputs}
+
+    def run_backward(self, first: int, last: int = 0, given: Iterable[int] = ()) -> None:
+        """Run the steps by index from ``first`` down to ``last``."""
+        steps = self.steps[last : first + 1]
+        for step in steps:
+            for _, total, starts_at in step.sums:
+                if starts_at > first and id(total) not in given:
+                    total.diff.fill(0)  # the layer that would have overwritten it does not run
+        step = None
+        try:
+            for step in reversed(steps):
+                if step.needs_backward:
+                    step.backward()
+        except Exception as error:
+            if step is not None:
+                error.add_note(step.note("Backward_cpu"))
+            raise
+
+    def forward_backward(self) -> float:
+        """One forward and one backward pass; returns the loss."""
+        self.loss = self.run_forward()
+        self.backward()
+        return self.loss
+
+    def clear_param_diffs(self) -> None:
+        """Set every parameter gradient to zero."""
+        self.flat.diff.fill(0)
+
+    def reshape(self) -> None:
+        """Pass changed input shapes through the whole net, from shapes alone."""
+        for step in self.steps:
+            for alias, blob in step.aliases:
+                alias.reshape(blob.shape)
+            try:
+                step.reshape()
+            except ShapeError as error:
+                raise _with_layer(error, step) from None
+
+    def passes(self) -> Iterator[tuple[int, float]]:
+        """Run forward over the data exactly once; yields (examples, loss) of each batch.
+
+        Raises NettrainError when no layer reads a data set that has an end.
+        """
+        sources = [layer for layer in self.layers.values() if getattr(layer, "size", None)]
+        if not sources:
+            raise NettrainError("no layer of this net reads a data set that ends; give the number of batches")
+        left = max(source.size for source in sources)
+        for source in sources:
+            source.start_pass()
+        while left > 0:
+            self.loss = self.run_forward()
+            examples = min(left, max(source.batch_count for source in sources))
+            left -= examples
+            yield examples, self.loss
+        for source in sources:
+            source.end_pass()
+
+    # Parameters and files
+
+    def share_with(self, other: Net) -> None:
+        """Use the other net's parameters, layer by layer name: the same memory, so a change shows in both."""
+        self.flat = other.flat
+        for name, blobs in self.params.items():
+            theirs = other.params.get(name)
+            if theirs is None or [b.shape for b in theirs] != [b.shape for b in blobs]:
+                shapes = [format_shape(b.shape) for b in theirs or []]
+                mine = [format_shape(b.shape) for b in blobs]
+                raise ShapeError(f"layer `{name}` cannot share parameters: {mine} here, {shapes or 'absent'} there")
+            for blob, source in zip(blobs, theirs, strict=True):
+                blob.share_data(source)
+                blob.share_diff(source)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The parameters by ``param/LAYER/INDEX``, as files hold them."""
+        return {
+            f"param/{name}/{i}": blob.data for name, blobs in self.params.items() for i, blob in enumerate(blobs)
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the parameters to an ``.npz``."""
+        write_npz(Path(path), self.arrays())
+
+    def copy_from(self, path: str | Path) -> LoadReport:
+        """Copy parameters from an ``.npz`` by layer name. Raises NettrainError when shapes differ or nothing fits."""
+        return self.set_arrays(read_npz(Path(path), "weights file"), str(path))
+
+    def set_arrays(self, arrays: Mapping[str, np.ndarray], origin: str) -> LoadReport:
+        """Copy parameters from arrays named as ``arrays()`` names them."""
+        found: dict[str, dict[int, np.ndarray]] = {}
+        for key, array in arrays.items():
+            kind, _, rest = key.partition("/")
+            name, _, index = rest.rpartition("/")
+            if kind == "param" and index.isdigit():
+                found.setdefault(name, {})[int(index)] = array
+        if not found:
+            some = ", ".join(list(arrays)[:5]) or "nothing"
+            raise NettrainError(f"{origin} holds no parameters of a net (it has {some})")
+        report = LoadReport(ignored=[name for name in found if name not in self.params])
+        for name, blobs in self.params.items():
+            if name not in found:
+                report.missing.append(name)
+                continue
+            theirs = [found[name][i] for i in sorted(found[name])]
+            if [a.shape for a in theirs] != [b.shape for b in blobs]:
+                here, there = ([format_shape(x.shape) for x in side] for side in (blobs, theirs))
+                raise NettrainError(
+                    f"{origin}: layer `{name}` has blobs of {', '.join(there)} in the file and {', '.join(here)} in the "
+                    "net; a layer under another name is left out"
+                )
+            report.loaded.append(name)
+        if not report.loaded:
+            names = f"file: {', '.join(found)}; net: {', '.join(self.params)}"
+            raise NettrainError(f"{origin}: no layer of the file has the name of one in the net ({names})")
+        for name in report.loaded:
+            for i, blob in enumerate(self.params[name]):
+                blob.data[...] = found[name][sorted(found[name])[i]]
+        return report
+
+    # Looking
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Per layer, for each top and parameter: mean |x|, largest |x| and share of zeros, of data and gradient."""
+        rows = []
+        for step in self.steps:
+            named = [(key[0], blob) for key, blob in zip(step.top_keys, step.top, strict=True)]
+            named += [(f"{step.spec.name}[{i}]", blob) for i, blob in enumerate(step.layer.blobs)]
+            for name, blob in named:
+                row: dict[str, Any] = {"layer": step.spec.name, "blob": name}
+                arrays = {"data": blob.data} | ({"diff": blob.diff} if step.needs_backward else {})
+                for kind, array in arrays.items():
+                    size = np.abs(array)
+                    row[kind] = {
+                        "mean_abs": float(size.mean()) if size.size else 0.0,
+                        "max_abs": float(size.max(initial=0)),
+                        "zeros": float((array == 0).mean()) if size.size else 0.0,
+                    }
+                rows.append(row)
+        return rows
+
+    def _position(self, name: str | None, default: int) -> int:
+        if name is None:
+            return default
+        if name not in self._positions:
+            raise NettrainError(f"the net has no layer `{name}`{did_you_mean(name, self._positions)}")
+        return self._positions[name]
+
+    def _blob(self, name: str) -> Blob:
+        if name not in self.blobs:
+            raise NettrainError(f"the net has no blob `{name}`{did_you_mean(name, self.blobs)}")
+        return self.blobs[name]
+
+    @staticmethod
+    def _assign(target: np.ndarray, values: np.ndarray, name: str) -> None:
+        if target.shape != values.shape:
+            raise ShapeError(f"blob `{name}` is {format_shape(target.shape)}, got {format_shape(values.shape)}")
+        target[...] = values
+
+
+def _with_layer(error: NettrainError, step: build.Step | None) -> NettrainError:
+    """The same error, naming the layer it came from and where that is written."""
+    if step is None:
+        return error
+    return type(error)(f"{step.spec.place}: {step.spec.title()}: {error}", exit_code=error.exit_code)

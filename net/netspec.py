@@ -1,0 +1,270 @@
+"""From YAML nodes to checked records: what a net consists of, before any blob exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from . import registry
+from .declare import MISSING, Declared, Reader, param
+from .errors import Place, Problem, Problems, SpecError, did_you_mean
+from .node import Node
+from .spec import find, override, read_file, read_text
+
+Phase = Literal["TRAIN", "TEST"]
+
+
+class Rule(Declared):
+    """When a layer is in the net: every field given must hold. ``TEST`` alone stands for ``{phase: TEST}``."""
+
+    phase: Literal["TRAIN", "TEST"] | None = param(None, doc="the phase")
+    min_level: int | None = param(None, doc="lowest level")
+    max_level: int | None = param(None, doc="highest level")
+    stage: tuple[str, ...] = param((), doc="stages that must all be set")
+    not_stage: tuple[str, ...] = param((), doc="stages of which none may be set")
+
+    @classmethod
+    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
+        if isinstance(value, str):
+            return {"phase": value.upper() if value.casefold() in ("train", "test") else value}
+        return None
+
+    def met(self, state: State) -> bool:
+        return (
+            (self.phase is None or self.phase == state.phase)
+            and (self.min_level is None or state.level >= self.min_level)
+            and (self.max_level is None or state.level <= self.max_level)
+            and all(stage in state.stages for stage in self.stage)
+            and not any(stage in state.stages for stage in self.not_stage)
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """Caffe's NetState: what include and exclude rules are compared with."""
+
+    phase: Phase = "TEST"
+    level: int = 0
+    stages: tuple[str, ...] = ()
+
+
+class ParamSpec(Declared):
+    """How one parameter blob of a layer is learned and shared."""
+
+    name: str = param("", doc="blobs of the same name are one blob")
+    lr_mult: float = param(1.0, doc="multiplies the learning rate; 0 keeps the blob fixed")
+    decay_mult: float = param(1.0, doc="multiplies the weight decay")
+    share_mode: Literal["STRICT", "PERMISSIVE"] = param(
+        "STRICT", doc="a shared blob must have an equal shape, or only an equal count"
+    )
+
+
+class Common(Declared):
+    """Keys that every layer has."""
+
+    name: str = param(doc="the layer's name, unique in the net")
+    type: str = param(doc="the layer type, as `nettrain layers` lists them")
+    bottom: tuple[str, ...] | None = param(None, doc="blobs it reads; left out: the previous layer's first top")
+    top: tuple[str, ...] | None = param(None, doc="blobs it makes; left out: the layer's name")
+    include: tuple[Rule, ...] = param((), doc="the layer is in the net if one of these rules is met")
+    exclude: tuple[Rule, ...] = param((), doc="the layer is out of the net if one of these rules is met")
+    loss_weight: tuple[float, ...] = param((), doc="weight of each top in the loss")
+    propagate_down: tuple[bool, ...] = param((), doc="for each bottom: whether its gradient is computed")
+    # last, because the name hides the function from here on
+    param: tuple[ParamSpec, ...] = param((), doc="for each parameter blob: name, lr_mult, decay_mult, share_mode")
+
+    def validate(self) -> Iterable[tuple[str, str]]:
+        if not self.name:
+            yield "name", "must not be empty"
+        if self.include and self.exclude:
+            yield "exclude", "cannot stand beside `include`; write one of them"
+
+
+KEY_ALIASES = {
+    "inputs": "bottom",
+    "input": "bottom",
+    "outputs": "top",
+    "output": "top",
+    "params": "param",
+    "units": "num_output",
+    "out_features": "num_output",
+    "out_channels": "num_output",
+    "filters": "num_output",
+    "kernel": "kernel_size",
+    "strides": "stride",
+    "padding": "pad",
+    "groups": "group",
+    "bias": "bias_term",
+    "p": "dropout_ratio",
+    "rate": "dropout_ratio",
+    "dim": "axis",
+}
+
+
+class Broken:
+    """Stands for the type of a layer with something wrong in it, so that what surrounds it can still be checked."""
+
+    num_bottoms = num_tops = (0, None)
+    same_number_of_tops = False
+
+
+@dataclass
+class LayerSpec:
+    """One layer as the spec has it: common keys, the type's class and its checked parameters."""
+
+    common: Common
+    cls: Any
+    parameters: Any
+    node: Node
+
+    @property
+    def name(self) -> str:
+        return self.common.name
+
+    @property
+    def place(self) -> Place:
+        """Where the name is written."""
+        return self.node.at("name")
+
+    def title(self) -> str:
+        """``Convolution `conv1```, as errors name it."""
+        return f"{self.cls.__name__} `{self.name}`"
+
+    def where(self) -> str:
+        """`` (line 12)``, or nothing when the spec is not a file."""
+        return f" (line {self.place.line})" if self.place.line else ""
+
+
+@dataclass
+class NetSpec:
+    """A whole spec. ``solver`` stays a node: the solver knows its own keys."""
+
+    name: str
+    layers: list[LayerSpec]
+    solver: Node | None
+    force_backward: bool
+    root: Node
+    file: str
+    folder: Path = field(default_factory=Path)
+    note: str = ""  # said once to the user, e.g. that a bundled config is used
+
+    def to_python(self) -> dict:
+        """The spec as plain data, overrides applied."""
+        return self.root.to_python()
+
+
+class Top(Declared):
+    """Top-level keys of a spec."""
+
+    name: str = param("net", doc="the net's name; runs are filed under it")
+    force_backward: bool = param(False, doc="compute every gradient, those of inputs included")
+
+
+def load(
+    source: NetSpec | Path | str | Mapping[str, Any],
+    settings: Iterable[str] = (),
+    problems: Problems | None = None,
+) -> NetSpec:
+    """Read and check a spec: a path, YAML text (anything with a line break) or a mapping.
+
+    ``settings`` are ``KEY=VALUE`` overrides. With ``problems`` the caller collects the errors of single layers
+    and goes on; without it they are raised. Raises SpecError.
+    """
+    if isinstance(source, NetSpec):
+        return source
+    folder, note = Path(), ""
+    if isinstance(source, Mapping):
+        root, file = Node.plain(dict(source), Place("spec")), "spec"
+    elif isinstance(source, str) and "\n" in source:
+        root, file = read_text(source, "spec"), "spec"
+    else:
+        path, note = find(source)
+        root, file, folder = read_file(path, str(source)), str(source), path.parent
+    if not isinstance(root.value, dict):
+        message = f"a spec is a mapping with `layers:` and usually `solver:`, got {root.words()}"
+        raise SpecError([Problem(root.place, message)])
+    override(root, settings)
+    collected = Problems() if problems is None else problems
+    spec = _read(root, file, collected)
+    spec.folder, spec.note = folder, note
+    if problems is None:
+        collected.raise_if_any()
+    return spec
+
+
+def _read(root: Node, file: str, problems: Problems) -> NetSpec:
+    reader = Reader(problems)
+    known = ["name", "solver", "layers", "force_backward"]
+    reader.unknown_keys(root, known, "a spec", {"layer": "layers", "net": "layers", "optimizer": "solver"})
+    top = Top.from_known(reader, root, "spec")
+    if top is MISSING:
+        top = Top()
+    solver = root.value.get("solver")
+    if solver is not None and not isinstance(solver.value, dict):
+        problems.add(solver.place, f"solver must be a mapping such as {{base_lr: 0.01}}, got {solver.words()}")
+        solver = None
+    layers: list[LayerSpec] = []
+    if "layers" not in root.value:
+        problems.add(root.place, "a spec needs `layers:`, the list of its layers")
+    elif not isinstance(root.value["layers"].value, list) or not root.value["layers"].value:
+        node = root.value["layers"]
+        problems.add(node.place, f"layers must be a list with at least one layer, got {node.words()}")
+    else:
+        layers = [_read_layer(node, reader) for node in root.value["layers"].value]
+    return NetSpec(top.name, layers, solver, top.force_backward, root, file)
+
+
+def _broken(node: Node) -> LayerSpec:
+    """What can be known of a layer that did not pass its checks: its name and blobs."""
+
+    def names(key: str) -> tuple[str, ...] | None:
+        if not isinstance(node.value, dict) or key not in node.value:
+            return None
+        value = node.value[key].to_python()
+        return tuple(name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str))
+
+    name = (names("name") or (f"layer at {node.place}",))[0]
+    return LayerSpec(Common(name=name, type="", bottom=names("bottom"), top=names("top")), Broken, None, node)
+
+
+def _read_layer(node: Node, reader: Reader) -> LayerSpec:
+    """One entry of ``layers``; ``Broken`` when something is wrong with it (the reader knows what)."""
+    problems = reader.problems
+    if not isinstance(node.value, dict):
+        problems.add(node.place, f"a layer must be a mapping such as {{name: ip1, type: ReLU}}, got {node.words()}")
+        return _broken(node)
+    type_node = node.value.get("type")
+    cls = registry.layer_type(type_node.value) if type_node and isinstance(type_node.value, str) else None
+    if type_node and isinstance(type_node.value, str) and cls is None:
+        problems.add(type_node.place, registry.unknown_type(type_node.value))
+    common = Common.from_known(reader, node, type_node.value if cls else "layer")
+    if cls is None:
+        return _broken(node)
+    known = Common.names() + cls.Parameters.names()
+    _unknown_keys(node, known, cls.__name__, reader, cls.Parameters.aliases)
+    parameters = cls.Parameters.from_known(reader, node, cls.__name__)
+    if common is MISSING or parameters is MISSING:
+        return _broken(node)
+    return LayerSpec(common, cls, parameters, node)
+
+
+def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str]) -> None:
+    """Unknown keys of a layer; a parameter of another type is said to be one."""
+    own = {key: alias for key, alias in KEY_ALIASES.items() if alias in known} | dict(aliases)
+    for key, place in node.keys.items():
+        if key in known:
+            continue
+        if key.endswith("_param") and isinstance(node.value[key].value, dict):
+            reader.problems.add(place, f"{name} has no key `{key}`; write its fields beside `type`, without `{key}`")
+            continue
+        owners = [other for other, cls in registry.types().items() if key in cls.Parameters.names()]
+        if owners and key.casefold() not in own:
+            some = ", ".join(owners[:4]) + (" …" if len(owners) > 4 else "")
+            mean = did_you_mean(key, known)
+            reader.problems.add(place, f"{name} has no key `{key}`; it belongs to {some}{mean}")
+        else:
+            reader.unknown_keys(Node({key: node.value[key]}, node.place, {key: place}), known, name, own)
+
+

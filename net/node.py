@@ -1,0 +1,61 @@
+"""Node: a value of a spec together with the place where it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import Place
+
+
+@dataclass
+class Node:
+    """A scalar, a list of nodes or a dict of nodes, and its place; ``keys`` has the places of a mapping's keys."""
+
+    value: Any
+    place: Place
+    keys: dict[str, Place] = field(default_factory=dict)
+
+    @classmethod
+    def plain(cls, value: Any, place: Place) -> Node:
+        """A node tree of plain Python data. Below a file's place all share it; else places are key paths."""
+
+        def below(step: str) -> Place:
+            return place if place.line or not place.file else Place(f"{place.file}{step}")
+
+        if isinstance(value, dict):
+            items = {str(key): cls.plain(item, below(f".{key}")) for key, item in value.items()}
+            return cls(items, place, {key: item.place for key, item in items.items()})
+        if isinstance(value, list | tuple):
+            return cls([cls.plain(item, below(f"[{i}]")) for i, item in enumerate(value)], place)
+        return cls(value.item() if hasattr(value, "item") else value, place)
+
+    def at(self, key: str | None) -> Place:
+        """The place of ``key``'s value, or of this node when the key is not written here."""
+        if isinstance(self.value, dict) and key in self.value:
+            return self.value[key].place
+        return self.place
+
+    def words(self) -> str:
+        """The value as an error message names it."""
+        value = self.value
+        if value is None:
+            return "nothing"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, str):
+            shown = value if len(value) <= 40 else value[:37] + "..."
+            return f'the text "{shown}"'
+        if isinstance(value, list):
+            return "a list" if value else "an empty list"
+        if isinstance(value, dict):
+            return "a mapping"
+        return str(value) if len(str(value)) <= 40 else "a very long number"
+
+    def to_python(self) -> Any:
+        """The plain data without places."""
+        if isinstance(self.value, dict):
+            return {key: item.to_python() for key, item in self.value.items()}
+        if isinstance(self.value, list):
+            return [item.to_python() for item in self.value]
+        return self.value

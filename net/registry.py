@@ -1,0 +1,100 @@
+"""The layer zoo: layer types by the name a spec uses for them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import TYPE_CHECKING
+
+from .errors import nearest
+
+if TYPE_CHECKING:
+    from ..layers.layer import Layer
+
+_TYPES: dict[str, type[Layer]] = {}
+
+# What other frameworks call things.
+ALIASES = {
+    "linear": "a fully connected layer is `InnerProduct`",
+    "dense": "a fully connected layer is `InnerProduct`",
+    "fc": "a fully connected layer is `InnerProduct`",
+    "fullyconnected": "a fully connected layer is `InnerProduct`",
+    "conv": "a convolution is `Convolution`",
+    "conv1d": "a convolution is `Convolution`, in any number of dimensions",
+    "conv2d": "a convolution is `Convolution`",
+    "conv3d": "a convolution is `Convolution`, in any number of dimensions",
+    "maxpool": "max pooling is `Pooling` with `pool: MAX`",
+    "maxpool2d": "max pooling is `Pooling` with `pool: MAX`",
+    "maxpooling2d": "max pooling is `Pooling` with `pool: MAX`",
+    "avgpool": "average pooling is `Pooling` with `pool: AVE`",
+    "avgpool2d": "average pooling is `Pooling` with `pool: AVE`",
+    "averagepooling2d": "average pooling is `Pooling` with `pool: AVE`",
+    "crossentropy": "softmax and cross entropy are one layer, `SoftmaxWithLoss`",
+    "crossentropyloss": "softmax and cross entropy are one layer, `SoftmaxWithLoss`",
+    "softmaxloss": "softmax and cross entropy are one layer, `SoftmaxWithLoss`",
+    "mse": "the squared error is `EuclideanLoss`, (1/2N) times the sum of squares",
+    "mseloss": "the squared error is `EuclideanLoss`, (1/2N) times the sum of squares",
+    "leakyrelu": "a leaky ReLU is `ReLU` with `negative_slope`",
+    "add": "adding blobs is `Eltwise` with `operation: SUM`",
+    "mul": "multiplying blobs is `Eltwise` with `operation: PROD`",
+    "cat": "joining blobs is `Concat`",
+    "view": "a new shape is `Reshape`",
+}
+
+
+def register(cls: type[Layer]) -> type[Layer]:
+    """Class decorator: put a layer type into the zoo under its class name.
+
+    Raises TypeError when the class is not complete: a type needs a docstring, and at least one example, from
+    which it is tested, gradient-checked and documented.
+    """
+    name = cls.__name__
+    if name in _TYPES and _TYPES[name].__module__ != cls.__module__:
+        raise TypeError(f"{name}: {_TYPES[name].__module__} has registered a layer type of this name already")
+    if not cls.__dict__.get("__doc__"):
+        raise TypeError(f"{name} needs a docstring: formula, shapes, backward formula")
+    if not cls.__dict__.get("examples"):
+        raise TypeError(f"{name} needs at least one Example in `examples`; without one nothing would check it")
+    unknown = set(cls.backward_reads) - {"bottom.data", "top.data"}
+    if unknown:
+        raise TypeError(f"{name}.backward_reads may hold 'bottom.data' and 'top.data', not {unknown}")
+    _TYPES[name] = cls
+    return cls
+
+
+def types() -> dict[str, type[Layer]]:
+    """Every registered layer type by name, in alphabetical order."""
+    # The zoo is found by name on the first look, so that net/ stands below layers/ and never names a layer.
+    importlib.import_module(f"{__package__.rpartition('.')[0]}.layers")
+    return dict(sorted(_TYPES.items()))
+
+
+def layer_type(name: str) -> type[Layer] | None:
+    """The class of a layer type, or None."""
+    return types().get(name)
+
+
+def unknown_type(name: str) -> str:
+    """The error for a type that is not in the zoo, with the best advice there is."""
+    known = types()
+    advice = ALIASES.get(name.casefold().replace("_", "").replace("-", ""))
+    near = nearest(name, known)
+    if near and near.casefold() == name.casefold():
+        advice = f"did you mean `{near}`?"
+    elif advice:
+        advice = f"in nettrain (as in Caffe) {advice}"
+    elif near:
+        advice = f"did you mean `{near}`?"
+    else:
+        advice = "`nettrain layers` lists the types"
+    return f"unknown layer type `{name}`; {advice}"
+
+
+def summary(cls: type) -> str:
+    """First line of a class's docstring."""
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def layer_type_list() -> list[str]:
+    """Names of all layer types, in alphabetical order."""
+    return list(types())

@@ -1,0 +1,246 @@
+"""Reading YAML: every value keeps its line and column, numbers and booleans follow YAML 1.2, nothing runs.
+
+``yaml.compose`` gives nodes with places; what a plain scalar means is decided here, because PyYAML's own
+rules (YAML 1.1) read 1e-3 as a text, ``on`` as a boolean and 010 as 8. A duplicate key is an error.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean
+from .node import Node
+
+MOST_BYTES = 8_000_000
+MOST_NODES = 200_000  # after aliases are expanded
+DEEPEST = 100
+
+_INT = re.compile(r"[-+]?[0-9]+\Z")
+_OCTAL, _HEX = re.compile(r"0o[0-7]+\Z"), re.compile(r"0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_SPECIAL = {word: None for word in ("", "~", "null", "Null", "NULL")}
+_SPECIAL |= {word: True for word in ("true", "True", "TRUE")} | {word: False for word in ("false", "False", "FALSE")}
+_SPECIAL |= {sign + dot: float(sign + "inf") for sign in ("", "+", "-") for dot in (".inf", ".Inf", ".INF")}
+_SPECIAL |= {word: float("nan") for word in (".nan", ".NaN", ".NAN")}
+
+_PLAIN, _TEXT = "plain", "text"
+
+
+def scalar(text: str) -> Any:
+    """What a plain YAML 1.2 scalar means. Raises ValueError for a number too long to be one."""
+    if text in _SPECIAL:
+        return _SPECIAL[text]
+    if _INT.match(text):
+        return int(text)
+    if _OCTAL.match(text) or _HEX.match(text):
+        return int(text, 0)
+    if _FLOAT.match(text):
+        return float(text)
+    return text
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's composer, except that a scalar's tag only tells whether it was written plain or quoted."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:  # type: ignore[override]
+        if kind is yaml.ScalarNode:
+            return _PLAIN if implicit[0] else _TEXT
+        return _TEXT
+
+
+def read_text(text: str, name: str) -> Node:
+    """Parse YAML text into nodes. ``name`` is what errors call it. Raises SpecError."""
+    lines = text.splitlines()
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        raise SpecError([_syntax_problem(error, name, lines)]) from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = _place(name, before.count("\n"), len(before) - before.rfind("\n") - 1, 1, lines)
+        message = f"character #x{ord(text[error.position]):02x} does not belong in a YAML text"
+        raise SpecError([Problem(place, message, with_line=False)]) from None
+    except RecursionError:
+        raise SpecError([Problem(Place(name, 1, 1), "nested too deeply to be a spec")]) from None
+    if root is None:
+        raise SpecError([Problem(Place(name), "the file is empty; a spec has `layers:` and usually `solver:`")])
+    problems = Problems()
+    node = _Converter(name, lines, problems).convert(root, 0)
+    problems.raise_if_any()
+    return node
+
+
+def read_file(path: Path, name: str | None = None) -> Node:
+    """Parse a YAML file. Raises SpecError for anything that is not readable UTF-8 YAML."""
+    name = name or str(path)
+
+    def bad(message: str) -> SpecError:
+        return SpecError([Problem(Place(name), message)])
+
+    try:
+        raw = path.read_bytes()
+    except IsADirectoryError:
+        raise bad("this is a folder, not a YAML file") from None
+    except OSError as error:
+        raise bad(f"cannot be read: {error.strerror}") from None
+    if len(raw) > MOST_BYTES:
+        raise bad(f"{len(raw):,} bytes is too large for a spec (at most {MOST_BYTES:,})")
+    try:
+        return read_text(raw.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        raise bad(f"this is not a YAML text: byte {error.start} is not UTF-8") from None
+
+
+def find(path: str | Path) -> tuple[Path, str]:
+    """The spec file meant by ``path``: on disk, or else among the bundled configs (with a note saying so)."""
+    path = Path(path)
+    if path.exists():
+        return path, ""
+    bundled = Path(str(importlib.resources.files(__package__.rpartition(".")[0]) / "configs"))
+    wanted = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+    if not path.is_absolute() and ".." not in path.parts and (bundled / wanted).is_file():
+        return bundled / wanted, f"{path} is not in this folder; using the one that comes with nettrain"
+    names = sorted(str(Path("configs") / p.relative_to(bundled)) for p in bundled.rglob("*.yaml"))
+    hint = did_you_mean(str(path), names, f"; bundled: {', '.join(names)}")
+    raise NettrainError(f"{path}: no such file{hint}")
+
+
+def override(root: Node, settings: Iterable[str]) -> None:
+    """Apply ``--set solver.base_lr=0.1`` style settings; a layer is addressed by its name. Raises SpecError."""
+    problems = Problems()
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        place = Place(f"--set {setting}")
+        if not equals or not path.strip():
+            problems.add(place, "write it as KEY=VALUE, such as solver.base_lr=0.1 or conv1.num_output=32")
+            continue
+        try:
+            value = read_text(text, place.file) if text.strip() else Node(None, place)
+        except SpecError as error:
+            problems.found.extend(error.problems)
+            continue
+        _set(root, path.strip().split("."), Node.plain(value.to_python(), place), place, problems)
+    problems.raise_if_any()
+
+
+def _set(root: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
+    first, rest = path[0], path[1:]
+    if not rest or first == "solver":
+        _set_below(root, path, value, place, problems)
+        return
+    layers = root.value["layers"].value if "layers" in root.value else []
+    named = [
+        (node.value["name"].value, node)
+        for node in (layers if isinstance(layers, list) else [])
+        if isinstance(node.value, dict) and "name" in node.value
+    ]
+    if first not in [name for name, _ in named]:
+        known = ["solver", *(str(name) for name, _ in named)]
+        problems.add(place, f"there is no layer `{first}`{did_you_mean(first, known)}")
+    for name, node in named:
+        if name == first:
+            _set_below(node, rest, value, place, problems)
+
+
+def _set_below(target: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
+    for step in path[:-1]:
+        if isinstance(target.value, list) and step.isdigit() and int(step) < len(target.value):
+            target = target.value[int(step)]
+        elif isinstance(target.value, dict):
+            if step not in target.value:
+                target.value[step], target.keys[step] = Node({}, place), place
+            target = target.value[step]
+        else:
+            break
+    last = path[-1]
+    if isinstance(target.value, list) and last.isdigit() and int(last) < len(target.value):
+        target.value[int(last)] = value
+    elif isinstance(target.value, dict):
+        target.value[last], target.keys[last] = value, place
+    else:
+        problems.add(place, f"`{last}` cannot be set inside {target.words()}")
+
+
+class _Converter:
+    """PyYAML's nodes to ours, with limits on size and depth so that an alias bomb is an error message."""
+
+    def __init__(self, name: str, lines: list[str], problems: Problems):
+        self.name, self.lines, self.problems, self.count = name, lines, problems, 0
+
+    def place(self, node: yaml.Node) -> Place:
+        start, end = node.start_mark, node.end_mark
+        length = end.column - start.column if end.line == start.line else 1
+        return _place(self.name, start.line, start.column, length, self.lines)
+
+    def convert(self, node: yaml.Node, depth: int) -> Node:
+        place = self.place(node)
+        self.count += 1
+        if self.count > MOST_NODES or depth > DEEPEST:
+            what = f"more than {MOST_NODES:,} values" if depth <= DEEPEST else f"nested deeper than {DEEPEST} levels"
+            raise SpecError([Problem(place, f"{what}; an alias that contains itself?")])
+        known = {_PLAIN, _TEXT, "tag:yaml.org,2002:str"}
+        if node.tag not in known:
+            self.problems.add(place, f"the tag {node.tag} has no place in a spec: only plain values are read")
+            return Node(None, place)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return Node([self.convert(item, depth + 1) for item in node.value], place)
+        if node.tag != _PLAIN:
+            return Node(node.value, place)
+        try:
+            return Node(scalar(node.value), place)
+        except ValueError:
+            self.problems.add(place, f"a number of {len(node.value):,} digits is too long")
+            return Node(None, place)
+
+    def _mapping(self, node: yaml.MappingNode, place: Place, depth: int) -> Node:
+        result, merged = Node({}, place), []
+        for key_node, value_node in node.value:
+            key_place = self.place(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.add(key_place, "a key must be a single word")
+                continue
+            key, value = key_node.value, self.convert(value_node, depth + 1)
+            if key == "<<" and key_node.tag == _PLAIN:
+                merged += value.value if isinstance(value.value, list) else [value]
+            elif key in result.value:
+                first = result.keys[key]
+                self.problems.add(key_place, f"the key `{key}` is written twice; first on line {first.line}")
+            else:
+                result.value[key], result.keys[key] = value, key_place
+        for other in merged:
+            if not isinstance(other.value, dict):
+                self.problems.add(other.place, f"`<<` takes a mapping, got {other.words()}")
+                continue
+            for key, value in other.value.items():
+                if result.value.setdefault(key, value) is value:
+                    result.keys.setdefault(key, other.keys[key])
+        return result
+
+
+def _place(name: str, line: int, column: int, length: int, lines: list[str]) -> Place:
+    text = lines[line] if line < len(lines) else ""
+    return Place(name, line + 1, column + 1, max(1, length), text)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: list[str]) -> Problem:
+    """PyYAML's complaint in words for someone who writes YAML for the first time."""
+    mark = error.problem_mark or error.context_mark
+    place = _place(name, mark.line, mark.column, 1, lines) if mark else Place(name)
+    message = (error.problem or str(error)).strip()
+    if "\\t" in message or "\t" in place.text[: place.column]:
+        message = "a tab here; YAML is indented with spaces"
+    elif "expected a single document" in (error.context or ""):
+        message = "a second document starts here; a spec is one document"
+    elif error.context:
+        message = f"not valid YAML: {message} ({error.context.strip()})"
+    else:
+        message = f"not valid YAML: {message}"
+    return Problem(place, message)

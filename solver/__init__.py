@@ -1,0 +1,1 @@
+"""The solver: its parameters, update rules, learning-rate policies, the training loop and snapshots."""

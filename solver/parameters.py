@@ -1,0 +1,103 @@
+"""The ``solver:`` part of a spec, with Caffe's names and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from ..net.declare import MISSING, Declared, Reader, param
+from ..net.errors import Problems
+from ..net.netspec import NetSpec
+from ..net.node import Node
+
+_GONE = "nettrain always runs on the CPU; leave it out"
+_ONE_FILE = "the net stands in the same file, under `layers:`; leave it out"
+
+
+class SolverParameters(Declared):
+    """How a net is trained."""
+
+    base_lr: float = param(minimum=0, doc="the learning rate to start from")
+    type: Literal["SGD"] = param("SGD", doc="the update rule")
+    lr_policy: Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"] = param(
+        "fixed", doc="how the rate changes with the iteration"
+    )
+    gamma: float | None = param(None, minimum=0, doc="step, exp, inv, multistep, sigmoid: the policy's factor")
+    power: float | None = param(None, doc="inv, poly: the policy's exponent")
+    stepsize: int | None = param(None, minimum=1, doc="step, sigmoid: iterations between steps; the middle")
+    stepvalue: tuple[int, ...] = param((), minimum=0, doc="multistep: iterations at which the rate drops")
+    max_iter: int | None = param(None, minimum=0, doc="iterations of training; or give max_epoch")
+    max_epoch: float | None = param(None, minimum=0, doc="passes over the training data, instead of max_iter")
+    momentum: float = param(0.0, minimum=0, below=1, doc="share of the last update that is kept")
+    weight_decay: float = param(0.0, minimum=0, doc="strength of the regulariser")
+    regularization_type: Literal["L2", "L1"] = param("L2", doc="L2 adds decay·W to the gradient, L1 decay·sign(W)")
+    clip_gradients: float = param(-1.0, doc="largest L2 norm of all gradients together; negative: no limit")
+    iter_size: int = param(1, minimum=1, doc="batches whose gradients are averaged in one iteration")
+    display: int = param(0, minimum=0, doc="iterations between lines of progress; 0: at tests only")
+    average_loss: int = param(1, minimum=1, doc="the training loss shown is the mean of the last so many")
+    test_interval: int = param(0, minimum=0, doc="iterations between tests; 0: one test, at the end")
+    test_iter: int | None = param(None, minimum=1, doc="batches of a test; left out: the whole test set, once")
+    test_initialization: bool = param(True, doc="also test before the first iteration")
+    snapshot: int = param(0, minimum=0, doc="iterations between snapshots; 0: at the end only")
+    snapshot_prefix: str = param("", doc="start of the names of all files written; left out: runs/NAME/NUMBER/")
+    snapshot_after_train: bool = param(True, doc="write a snapshot at the end")
+    weights: tuple[str, ...] = param((), doc=".npz files to take parameters from, by layer name, before training")
+    random_seed: int = param(1701, doc="seeds weights, data order and dropout; negative: a new seed each run")
+    debug_info: bool = param(False, doc="print statistics of every blob at each line of progress")
+
+    aliases = {
+        "lr": "base_lr",
+        "learning_rate": "base_lr",
+        "rate": "base_lr",
+        "epochs": "max_epoch",
+        "max_epochs": "max_epoch",
+        "iterations": "max_iter",
+        "max_iters": "max_iter",
+        "steps": "max_iter",
+        "wd": "weight_decay",
+        "decay": "weight_decay",
+        "optimizer": "type",
+        "solver_type": "type",
+        "seed": "random_seed",
+        "clip": "clip_gradients",
+        "clip_norm": "clip_gradients",
+        "schedule": "lr_policy",
+        "batch_size": "it belongs to the Data layer",
+        "solver_mode": _GONE,
+        "device_id": _GONE,
+        "net": _ONE_FILE,
+        "train_net": _ONE_FILE,
+        "test_net": _ONE_FILE,
+    }
+
+    def validate(self) -> Iterable[tuple[str, str]]:
+        if self.max_iter is None and self.max_epoch is None:
+            yield "max_iter", "is missing: give it, or max_epoch, to say how long to train"
+        if self.max_iter is not None and self.max_epoch is not None:
+            yield "max_epoch", "cannot stand beside `max_iter`; write one of them"
+        needs = {
+            "step": ("gamma", "stepsize"),
+            "exp": ("gamma",),
+            "inv": ("gamma", "power"),
+            "multistep": ("gamma", "stepvalue"),
+            "poly": ("power",),
+            "sigmoid": ("gamma", "stepsize"),
+        }
+        for key in needs.get(self.lr_policy, ()):
+            if getattr(self, key) in (None, ()):
+                yield key, f"is missing: lr_policy {self.lr_policy} needs it"
+        if any(a > b for a, b in zip(self.stepvalue, self.stepvalue[1:], strict=False)):
+            yield "stepvalue", f"must rise, got {list(self.stepvalue)}"
+        if self.clip_gradients == 0:
+            yield "clip_gradients", "0 would set every gradient to zero; leave it out for no limit"
+
+
+def read_parameters(spec: NetSpec, problems: Problems) -> SolverParameters | None:
+    """The checked solver part of a spec; None after adding what is wrong to ``problems``."""
+    node = spec.solver
+    if node is None:
+        if "solver" not in spec.root.value:
+            problems.add(spec.root.place, "to train, a spec needs `solver:` with at least base_lr and max_iter")
+        return None
+    result = SolverParameters.from_node(Reader(problems), Node(node.value, node.place, node.keys), "solver")
+    return None if result is MISSING else result

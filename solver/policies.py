@@ -1,0 +1,89 @@
+"""Learning-rate policies: the rate as a function of the iteration. Source: Caffe's GetLearningRate."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Callable
+
+from .parameters import SolverParameters
+
+Policy = Callable[[int], float]
+POLICIES: dict[str, Callable[[SolverParameters, int], Policy]] = {}
+
+
+def policy(name: str):
+    """Class decorator: the class is called with (parameters, max_iter) and gives the rate when called with iter."""
+
+    def add(cls):
+        POLICIES[name] = cls
+        return cls
+
+    return add
+
+
+class _Policy:
+    def __init__(self, p: SolverParameters, max_iter: int):
+        self.p, self.max_iter = p, max_iter
+
+
+@policy("fixed")
+class Fixed(_Policy):
+    """base_lr"""
+
+    def __call__(self, iter):
+        return self.p.base_lr
+
+
+@policy("step")
+class Step(_Policy):
+    """base_lr · gamma ^ floor(iter / stepsize)"""
+
+    def __call__(self, iter):
+        return self.p.base_lr * self.p.gamma ** (iter // self.p.stepsize)
+
+
+@policy("exp")
+class Exp(_Policy):
+    """base_lr · gamma ^ iter"""
+
+    def __call__(self, iter):
+        return self.p.base_lr * self.p.gamma**iter
+
+
+@policy("inv")
+class Inv(_Policy):
+    """base_lr · (1 + gamma · iter) ^ -power"""
+
+    def __call__(self, iter):
+        return self.p.base_lr * (1 + self.p.gamma * iter) ** -self.p.power
+
+
+@policy("multistep")
+class MultiStep(_Policy):
+    """base_lr · gamma ^ (number of stepvalues reached); at most one step an iteration, as in Caffe"""
+
+    def __init__(self, p, max_iter):
+        super().__init__(p, max_iter)
+        self.steps = []
+        for value in p.stepvalue:
+            self.steps.append(max(value, self.steps[-1] + 1) if self.steps else value)
+
+    def __call__(self, iter):
+        return self.p.base_lr * self.p.gamma ** bisect.bisect_right(self.steps, iter)
+
+
+@policy("poly")
+class Poly(_Policy):
+    """base_lr · (1 - iter / max_iter) ^ power, 0 from max_iter on"""
+
+    def __call__(self, iter):
+        return self.p.base_lr * max(0.0, 1 - iter / self.max_iter) ** self.p.power if self.max_iter else 0.0
+
+
+@policy("sigmoid")
+class Sigmoid(_Policy):
+    """base_lr / (1 + exp(-gamma · (iter - stepsize)))"""
+
+    def __call__(self, iter):
+        return self.p.base_lr * 0.5 * (1 + math.tanh(0.5 * self.p.gamma * (iter - self.p.stepsize)))

@@ -1,0 +1,37 @@
+"""Update rules: what a step does to the weights W, given the gradient g and what the rule remembers.
+
+A rule works on slices of the flat arrays. It may overwrite g. ``rate`` is the policy's rate times lr_mult.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .parameters import SolverParameters
+
+RULES: dict[str, type[SGD]] = {}
+
+
+def rule(cls):
+    """Class decorator: register an update rule under its class name."""
+    RULES[cls.__name__] = cls
+    return cls
+
+
+@rule
+class SGD:
+    """Stochastic gradient descent with momentum: v ← μ v + rate g, W ← W - v."""
+
+    histories = 1  # arrays as large as W that the rule keeps
+
+    def __init__(self, p: SolverParameters):
+        self.p = p
+
+    def update(self, W: np.ndarray, g: np.ndarray, history: Sequence[np.ndarray], rate: float) -> None:
+        (v,) = history
+        v *= self.p.momentum
+        g *= rate
+        v += g
+        W -= v

@@ -1,0 +1,65 @@
+"""Where a run's files go: runs/NAME/NUMBER/, or names that start with snapshot_prefix."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from ..net.errors import NettrainError
+
+
+class Run:
+    """The files of one training run. Nothing is made before ``open``."""
+
+    def __init__(self, name: str, prefix: str = "", folder: str | Path | None = None):
+        self.name = re.sub(r"[^\w.-]+", "_", name) or "net"
+        self.prefix, self.folder = prefix, Path(folder) if folder else None
+        self._open = False
+
+    def open(self) -> None:
+        """Make the folder and see that it can be written. Raises NettrainError before any work is done."""
+        if self._open:
+            return
+        try:
+            if self.prefix and not self.folder:
+                self.folder = Path(self.prefix).parent
+                self.folder.mkdir(parents=True, exist_ok=True)
+            elif self.folder:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            else:
+                self.folder = _next_folder(Path("runs") / self.name)
+            probe = self.path("probe")
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise NettrainError(
+                f"cannot write to {self.folder or 'runs'}: {error.strerror}; choose another folder with --out", exit_code=1
+            ) from None
+        self._open = True
+
+    def path(self, name: str) -> Path:
+        """The path of one of the run's files, such as ``iter_100.npz``."""
+        assert self.folder is not None
+        stem = Path(self.prefix).name if self.prefix else ""
+        return self.folder / (f"{stem}_{name}" if stem else name)
+
+    def write_metrics(self, row: dict[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        with self.path("metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def _next_folder(base: Path) -> Path:
+    """Make the next free numbered folder; two runs that start together get two."""
+    base.mkdir(parents=True, exist_ok=True)
+    taken = [int(path.name) for path in base.iterdir() if path.name.isdigit()]
+    number = max(taken, default=0) + 1
+    while True:
+        folder = base / f"{number:03d}"
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1

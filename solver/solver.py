@@ -1,0 +1,300 @@
+"""The training loop: test, forward, backward, update, report, snapshot."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..net.errors import NettrainError, Problems, SpecError
+from ..net.net import LoadReport, Net
+from ..net.netspec import NetSpec, load
+from . import divergence
+from .parameters import SolverParameters, read_parameters
+from .policies import POLICIES
+from .runs import Run
+from .snapshot import read_snapshot, write_snapshot
+from .updater import Updater
+
+Scores = dict[str, Any]  # test output -> number, or a list for an output with several
+
+
+@dataclass
+class Row:
+    """One line of progress."""
+
+    iter: int
+    epoch: float | None
+    loss: float | None  # training loss, averaged over average_loss iterations
+    lr: float
+    rate: float  # iterations per second since the last row
+    test: Scores = field(default_factory=dict)
+    best: bool = False
+
+
+class Solver:
+    """Trains a net as the ``solver:`` part of its spec says.
+
+    Args:
+        spec: a path, YAML text, a mapping or a loaded NetSpec.
+        settings: overrides such as ``solver.base_lr=0.1``.
+        weights: further ``.npz`` files to start from.
+        out: folder for the run's files instead of runs/NAME/NUMBER.
+        on_row, on_step: called with each Row, and after each iteration with the solver.
+
+    ``net`` is the training net, ``test_nets`` the test net (if there is something to test), ``iter`` the number of
+    updates made. Raises SpecError with every problem of the spec, of both nets and of the solver.
+    """
+
+    def __init__(
+        self,
+        spec: NetSpec | Path | str | Mapping[str, Any],
+        *,
+        settings: Iterable[str] = (),
+        weights: Iterable[str | Path] = (),
+        out: str | Path | None = None,
+        level: int = 0,
+        stages: Iterable[str] = (),
+        on_row: Callable[[Row], None] | None = None,
+        on_step: Callable[[Solver], None] | None = None,
+    ):
+        problems = Problems()
+        self.spec = load(spec, settings, problems)
+        parameters = read_parameters(self.spec, problems)
+        self.p: SolverParameters = parameters or SolverParameters(base_lr=0.0, max_iter=0)
+        self.seed = self.p.random_seed if self.p.random_seed >= 0 else secrets.randbits(31)
+        state = {"level": level, "stages": tuple(stages)}
+        net = self._build("TRAIN", problems, **state)
+        test_net = self._build("TEST", problems, **state, share_with=net) if net else None
+        if net is None:
+            self._build("TEST", problems, **state)
+        if net and not problems.found:
+            self._check_trainable(net, test_net, problems)
+        problems.raise_if_any()
+        assert net is not None and test_net is not None
+        self.net = net
+        self.test_nets = [test_net] if self._can_test(test_net) else []
+        self.max_iter = self._count_iterations(problems)
+        problems.raise_if_any()
+        self.policy = POLICIES[self.p.lr_policy](self.p, self.max_iter)
+        self.updater = Updater(self.p, net)
+        self.run = Run(self.spec.name, self.p.snapshot_prefix, out)
+        self.on_row = on_row or (lambda row: None)
+        self.on_step = on_step or (lambda solver: None)
+        self.iter = 0
+        self.best: tuple[float, int] | None = None  # monitored score and its iteration
+        self.losses: deque[float] = deque(maxlen=self.p.average_loss)
+        self.last_snapshot: Path | None = None
+        self.load_reports: list[LoadReport] = [net.copy_from(path) for path in (*self.p.weights, *weights)]
+        self._clock = (time.perf_counter(), 0)
+        self._last_test: tuple[int, Scores] | None = None
+
+    # Building
+
+    def _build(self, phase: str, problems: Problems, **options: Any) -> Net | None:
+        try:
+            return Net(self.spec, phase, seed=self.seed, **options)  # type: ignore[arg-type]
+        except SpecError as error:
+            problems.found.extend(error.problems)
+            return None
+
+    def _check_trainable(self, net: Net, test_net: Net | None, problems: Problems) -> None:
+        place = self.spec.root.at("layers")
+        if not any(any(step.loss_weights) for step in net.steps):
+            problems.add(place, "the TRAIN net has no loss; add a layer such as SoftmaxWithLoss")
+        elif not any(parameter.lr_mult for parameter in net.parameters):
+            problems.add(place, "the TRAIN net has nothing to learn: no layer has parameters with lr_mult > 0")
+        if test_net and self.p.test_interval and not self._can_test(test_net):
+            at = self.spec.solver.at("test_interval") if self.spec.solver else place
+            problems.add(at, "no layer of the TEST net reads a data set that ends; give solver.test_iter too")
+
+    def _can_test(self, net: Net) -> bool:
+        has_end = any(getattr(layer, "size", None) for layer in net.layers.values())
+        return bool(net.outputs) and (has_end or self.p.test_iter is not None)
+
+    def _count_iterations(self, problems: Problems) -> int:
+        if self.p.max_iter is not None:
+            return self.p.max_iter
+        per_iteration = self.epochs(1)
+        if per_iteration is None:
+            at = self.spec.solver.at("max_epoch") if self.spec.solver else self.spec.root.place
+            problems.add(at, "solver.max_epoch needs a Data layer whose data set ends; give max_iter instead")
+            return 0
+        return math.ceil((self.p.max_epoch or 0) / per_iteration - 1e-9)
+
+    def epochs(self, iterations: int) -> float | None:
+        """Passes over the training data after so many iterations; None when the data has no end."""
+        for layer in self.net.layers.values():
+            if getattr(layer, "size", None):
+                return iterations * self.p.iter_size * layer.batch_size / layer.size
+        return None
+
+    # Training
+
+    def solve(self) -> None:
+        """Train up to max_iter, test at the end, write the last snapshot."""
+        self.run.open()
+        self.step(self.max_iter - self.iter)
+        if self.test_nets and (self._last_test is None or self._last_test[0] != self.iter):
+            self._report(self.test())
+        if self.p.snapshot_after_train and self._snapshot_path() != self.last_snapshot:
+            self.snapshot()
+
+    def step(self, iterations: int) -> None:
+        """Make so many iterations, with the tests, lines of progress and snapshots that fall due."""
+        self._clock = (time.perf_counter(), self.iter)
+        with np.errstate(all="ignore"):  # the loss is checked in every iteration instead
+            for _ in range(iterations):
+                self._iterate()
+
+    def _iterate(self) -> None:
+        p = self.p
+        due = p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization)
+        scores = self.test() if due and self.test_nets else None
+        loss = self.gradient()
+        self.losses.append(loss)
+        rate = self.policy(self.iter)
+        if scores is not None or (p.display and self.iter % p.display == 0):
+            self._report(scores or {})
+        self.updater.apply(rate)
+        self.iter += 1
+        self.on_step(self)
+        if p.snapshot and self.iter % p.snapshot == 0:
+            self.snapshot()
+
+    def gradient(self) -> float:
+        """Forward and backward over iter_size batches; returns the mean loss. Raises NettrainError (exit code 3)
+        when it is not finite."""
+        self.net.clear_param_diffs()
+        loss = sum(self.net.forward_backward() for _ in range(self.p.iter_size)) / self.p.iter_size
+        if not math.isfinite(loss):
+            at = self.spec.solver.at("base_lr") if self.spec.solver else ""
+            kept = str(self.last_snapshot or "no snapshot was made before; set solver.snapshot")
+            lines = divergence.explain(self.net, self.p.base_lr, str(at), kept)
+            raise NettrainError(divergence.report(self.iter, loss, lines), exit_code=3)
+        return loss
+
+    @property
+    def smoothed_loss(self) -> float | None:
+        """Mean of the last average_loss training losses."""
+        return sum(self.losses) / len(self.losses) if self.losses else None
+
+    # Testing
+
+    def test(self) -> Scores:
+        """Run the test net: the whole test set once, weighted by examples, or test_iter batches."""
+        net = self.test_nets[0]
+        totals: dict[str, np.ndarray] = {}
+        count = 0
+        with np.errstate(all="ignore"):
+            batches = net.passes() if self.p.test_iter is None else self._batches(net, self.p.test_iter)
+            for examples, _ in batches:
+                count += examples
+                for name in net.outputs:
+                    totals[name] = totals.get(name, 0) + examples * net.blobs[name].data.astype(np.float64)
+        scores = {name: (total / count).tolist() for name, total in totals.items()}
+        self._last_test = (self.iter, scores)
+        return scores
+
+    @staticmethod
+    def _batches(net: Net, count: int) -> Iterable[tuple[int, float]]:
+        for _ in range(count):
+            yield 1, net.run_forward()
+
+    def monitored(self) -> tuple[str, bool]:
+        """The test output that says which snapshot is best, and whether higher is better."""
+        net = self.test_nets[0]
+        makers = {key[0]: step for step in net.steps for key in step.top_keys}
+        for name in net.outputs:
+            if makers[name].spec.cls.__name__ == "Accuracy":
+                return name, True
+        losses = [name for name in net.outputs if any(makers[name].loss_weights)]
+        return (losses or net.outputs)[0], False
+
+    def _is_best(self, scores: Scores) -> bool:
+        """Whether these scores beat all before; remembers them if so."""
+        name, higher = self.monitored()
+        score = float(np.mean(scores[name]))
+        if not math.isfinite(score):
+            return False
+        if self.best is not None and (score <= self.best[0] if higher else score >= self.best[0]):
+            return False
+        self.best = (score, self.iter)
+        return True
+
+    # Reporting and files
+
+    def _report(self, scores: Scores) -> None:
+        now = time.perf_counter()
+        elapsed, made = now - self._clock[0], self.iter - self._clock[1]
+        self._clock = (now, self.iter)
+        row = Row(
+            self.iter,
+            self.epochs(self.iter),
+            self.smoothed_loss,
+            self.policy(self.iter),
+            made / elapsed if elapsed > 0 else 0.0,
+            scores,
+            best=bool(scores) and self._is_best(scores),
+        )
+        self.run.open()
+        if row.best:
+            self._write(self.run.path("best.npz"))
+        data = {"iter": row.iter, "epoch": row.epoch, "train_loss": row.loss, "lr": row.lr, "it_per_s": row.rate}
+        self.run.write_metrics(data | ({"test": scores} if scores else {}))
+        self.on_row(row)
+
+    def _snapshot_path(self) -> Path:
+        return self.run.path(f"iter_{self.iter}.npz")
+
+    def snapshot(self) -> Path:
+        """Write a snapshot of everything; returns its path."""
+        self.run.open()
+        path = self._snapshot_path()
+        self._write(path)
+        self.last_snapshot = path
+        return path
+
+    def _write(self, path: Path) -> None:
+        state = {
+            "iter": self.iter,
+            "seed": self.seed,
+            "best": self.best,
+            "losses": list(self.losses),
+            "layers": {name: layer.state() for name, layer in self.net.layers.items()},
+            "test_layers": [{name: layer.state() for name, layer in net.layers.items()} for net in self.test_nets],
+            "spec": self.spec.to_python(),
+        }
+        try:
+            write_snapshot(path, self.net.arrays(), self.updater.history, state)
+        except OSError as error:
+            kept = f"; {self.last_snapshot} is intact" if self.last_snapshot else ""
+            raise NettrainError(f"cannot write {path}: {error.strerror or error}{kept}", exit_code=1) from None
+
+    def restore(self, path: str | Path) -> None:
+        """Go back to a snapshot: parameters, history, iteration, data cursors and random generators."""
+        params, history, state = read_snapshot(Path(path))
+        self.net.set_arrays(params, str(path))
+        if [array.shape for array in history] != [array.shape for array in self.updater.history]:
+            raise NettrainError(f"{path} was made by another solver type or net: its history has another size")
+        for mine, theirs in zip(self.updater.history, history, strict=True):
+            mine[...] = theirs
+        for net, states in zip([self.net, *self.test_nets], [state["layers"], *state["test_layers"]], strict=False):
+            for name, layer in net.layers.items():
+                if name in states:
+                    layer.set_state(states[name])
+        self.iter, self.losses = state["iter"], deque(state["losses"], maxlen=self.p.average_loss)
+        self.best = tuple(state["best"]) if state["best"] else None
+        self.last_snapshot = Path(path)
+
+
+def get_solver(spec: NetSpec | Path | str | Mapping[str, Any], **options: Any) -> Solver:
+    """A solver for a spec; see ``Solver`` for the options."""
+    return Solver(spec, **options)

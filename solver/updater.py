@@ -1,0 +1,71 @@
+"""From gradients to new weights: averaging, clipping, regularising and the rule, over the net's flat arrays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..net.build import Parameter
+from ..net.net import Net
+from .parameters import SolverParameters
+from .rules import RULES
+
+BLOCK = 1 << 14  # elements: weights, gradient, history and scratch of a block stay in the second-level cache
+
+
+class Updater:
+    """Applies a rule to a net. ``history`` holds the rule's arrays, each as long as all parameters."""
+
+    def __init__(self, p: SolverParameters, net: Net):
+        self.p, self.net = p, net
+        self.rule = RULES[p.type](p)
+        self.history = [np.zeros_like(net.flat.data) for _ in range(self.rule.histories)]
+        self.blocks = list(_blocks(net.parameters))
+        self.scratch = np.empty(BLOCK, net.dtype)
+
+    def apply(self, rate: float) -> None:
+        """One update at this rate, from the summed gradients of iter_size batches."""
+        W, g = self.net.flat.data, self.net.flat.diff
+        scale = self._scale(g)
+        for where, lr_mult, decay_mult in self.blocks:
+            if lr_mult == 0:
+                continue
+            if scale != 1:
+                g[where] *= scale
+            self._regularise(W[where], g[where], self.p.weight_decay * decay_mult)
+            self.rule.update(W[where], g[where], [h[where] for h in self.history], rate * lr_mult)
+
+    def _scale(self, g: np.ndarray) -> float:
+        """1 / iter_size for the mean, times c / norm where the mean's norm is above c = clip_gradients."""
+        scale, limit = 1 / self.p.iter_size, self.p.clip_gradients
+        if limit > 0:
+            norm = scale * math.sqrt(float(np.dot(g, g)))
+            if norm > limit:
+                scale *= limit / norm
+        return scale
+
+    def _regularise(self, W: np.ndarray, g: np.ndarray, decay: float) -> None:
+        """L2: g += decay W. L1: g += decay sign(W)."""
+        if decay == 0:
+            return
+        term = self.scratch[: W.size]
+        if self.p.regularization_type == "L2":
+            np.multiply(W, decay, out=term)
+        else:
+            np.sign(W, out=term)
+            term *= decay
+        g += term
+
+
+def _blocks(parameters: list[Parameter]):
+    """(slice, lr_mult, decay_mult) over all parameters; neighbours that are treated alike go together."""
+    runs: list[list] = []
+    for one in parameters:
+        if runs and runs[-1][2:] == [one.lr_mult, one.decay_mult]:
+            runs[-1][1] = one.stop
+        else:
+            runs.append([one.start, one.stop, one.lr_mult, one.decay_mult])
+    for start, stop, lr_mult, decay_mult in runs:
+        for begin in range(start, stop, BLOCK):
+            yield slice(begin, min(begin + BLOCK, stop)), lr_mult, decay_mult

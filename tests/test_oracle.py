@@ -1,0 +1,114 @@
+"""Layers and solvers against numbers computed by Caffe 1.0 (tests/oracle/README.md)."""
+
+import json
+from pathlib import Path
+
+import nettrain
+import numpy as np
+import pytest
+
+ORACLE = Path(__file__).parent / "oracle"
+ZOO = set(nettrain.layer_type_list())
+
+
+def fixture(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        data = {name: arrays[name] for name in arrays.files}
+    return json.loads(str(data.pop("spec"))), data
+
+
+def numbered(data, prefix):
+    return [data[f"{prefix}{i}"] for i in range(sum(k.removeprefix(prefix).isdigit() for k in data))]
+
+
+LAYERS = [path for path in sorted(ORACLE.glob("layer_*.npz")) if path.stem.split("_")[1] in ZOO]
+
+
+def net_of(spec, data):
+    """The layer with Input layers for its bottoms, every gradient computed."""
+    inputs = [
+        {"name": name, "type": "Input", "shape": list(values.shape)}
+        for name, values in zip(spec["layer"]["bottom"], numbered(data, "bottom"), strict=True)
+    ]
+    return nettrain.Net({"force_backward": True, "layers": [*inputs, spec["layer"]]}, phase=spec["phase"])
+
+
+def close(mine, caffes):
+    scale = max(1e-6, float(np.abs(caffes).max(initial=0)))
+    np.testing.assert_allclose(mine, caffes, rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("path", LAYERS, ids=lambda path: path.stem)
+def test_layer_equals_caffe(path):
+    spec, data = fixture(path)
+    net = net_of(spec, data)
+    blobs = net.params.get("it", [])
+    for blob, values in zip(blobs, numbered(data, "param"), strict=True):
+        blob.data[...] = values
+    bottoms = dict(zip(spec["layer"]["bottom"], numbered(data, "bottom"), strict=True))
+    for _ in range(spec["steps"]):
+        net.forward(**bottoms)
+    for name, values in zip(spec["layer"]["top"], numbered(data, "top"), strict=True):
+        close(net.blobs[name].data, values)
+    for blob, values in zip(blobs, numbered(data, "paramafter"), strict=False):
+        close(blob.data, values)
+    diffs = {name: data[f"topdiff{i}"] for i, name in enumerate(spec["layer"]["top"]) if f"topdiff{i}" in data}
+    net.backward(**diffs)
+    for i, name in enumerate(spec["layer"]["bottom"]):
+        if f"bottomdiff{i}" in data:
+            close(net.blobs[name].diff, data[f"bottomdiff{i}"])
+    for i, blob in enumerate(blobs):
+        if f"paramdiff{i}" in data:
+            close(blob.diff, data[f"paramdiff{i}"])
+
+
+def test_every_layer_of_this_zoo_that_caffe_computed_is_compared():
+    assert len(LAYERS) >= 23
+    assert {"Convolution", "Pooling", "InnerProduct", "SoftmaxWithLoss"} <= {p.stem.split("_")[1] for p in LAYERS}
+
+
+def solver_spec(solver, ip1_param):
+    return {
+        "solver": {"max_iter": 12} | solver,
+        "layers": [
+            {"name": "data", "type": "Input", "shape": [8, 6]},
+            {"name": "label", "type": "Input", "shape": [8]},
+            {"name": "ip1", "type": "InnerProduct", "bottom": "data", "num_output": 5, "param": ip1_param},
+            {"name": "tanh", "type": "TanH"},
+            {"name": "ip2", "type": "InnerProduct", "num_output": 3},
+            {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip2", "label"]},
+        ],
+    }
+
+
+SOLVERS = [
+    path
+    for path in sorted(ORACLE.glob("solver_*.npz"))
+    if fixture(path)[0]["solver"]["type"] in ("SGD",)
+]
+
+
+@pytest.mark.parametrize("path", SOLVERS, ids=lambda path: path.stem)
+def test_solver_equals_caffe(path):
+    spec, data = fixture(path)
+    solver = nettrain.get_solver(solver_spec(spec["solver"], spec["ip1_param"]))
+    for name, blobs in solver.net.params.items():
+        for i, blob in enumerate(blobs):
+            blob.data[...] = data[f"init_{name}_{i}"]
+    rows = iter(zip(data["X"], data["Y"], strict=True))
+    for iteration, loss in enumerate(data["losses"], 1):
+
+        def feed(net=solver.net):
+            for name, values in zip(("data", "label"), next(rows), strict=True):
+                net.blobs[name].data[...] = values
+
+        solver.net.layers["data"].Forward_cpu = lambda bottom, top, feed=feed: feed()
+        solver.step(1)
+        np.testing.assert_allclose(solver.losses[-1], loss, rtol=1e-5)
+        for key in (k for k in data if k.startswith(f"iter{iteration}_")):
+            _, name, i = key.split("_")
+            close(solver.net.params[name][int(i)].data, data[key])
+
+
+def test_every_sgd_fixture_is_compared():
+    assert len(SOLVERS) == 6

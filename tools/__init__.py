@@ -1,0 +1,1 @@
+"""What a person does to a net, one module for each command."""
