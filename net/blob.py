@@ -102,6 +102,10 @@ class Blob:
         """Use the other blob's memory for the gradient."""
         self._diff, self._diff_view = other._diff, None
 
+    def shares_data_with(self, other: Blob) -> bool:
+        """Whether both blobs' data lies in the same memory."""
+        return self._data is other._data
+
     def place_in(self, data: np.ndarray, diff: np.ndarray) -> None:
         """Live in these flat arrays of ``count`` elements, slices of a net's contiguous parameters."""
         self._data, self._diff = Memory(data), Memory(diff)

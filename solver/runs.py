@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ class Run:
                 f"cannot write to {self.folder or 'runs'}: {error.strerror}; choose another folder with --out", exit_code=1
             ) from None
         self._open = True
+
+    def check_writable(self) -> None:
+        """Raise NettrainError when the files of a run could not be written; makes nothing."""
+        at = Path(self.prefix).parent if self.prefix and not self.folder else self.folder or Path("runs")
+        while not at.exists() and at != at.parent:
+            at = at.parent
+        if not at.is_dir() or not os.access(at, os.W_OK):
+            raise NettrainError(f"cannot write to {at}; choose another folder with --out", exit_code=1)
 
     def path(self, name: str) -> Path:
         """The path of one of the run's files, such as ``iter_100.npz``."""

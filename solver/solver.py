@@ -17,14 +17,12 @@ from ..net.errors import NettrainError, Problems, SpecError
 from ..net.net import LoadReport, Net
 from ..net.netspec import NetSpec, load
 from . import divergence
+from .evaluate import Scores, evaluate, has_end, monitored
 from .parameters import SolverParameters, read_parameters
 from .policies import POLICIES
 from .runs import Run
 from .snapshot import read_snapshot, write_snapshot
 from .updater import Updater
-
-Scores = dict[str, Any]  # test output -> number, or a list for an output with several
-
 
 @dataclass
 class Row:
@@ -48,6 +46,7 @@ class Solver:
         weights: further ``.npz`` files to start from.
         out: folder for the run's files instead of runs/NAME/NUMBER.
         on_row, on_step: called with each Row, and after each iteration with the solver.
+        problems: those found before, when the spec was loaded; they are raised with the others.
 
     ``net`` is the training net, ``test_nets`` the test net (if there is something to test), ``iter`` the number of
     updates made. Raises SpecError with every problem of the spec, of both nets and of the solver.
@@ -64,8 +63,9 @@ class Solver:
         stages: Iterable[str] = (),
         on_row: Callable[[Row], None] | None = None,
         on_step: Callable[[Solver], None] | None = None,
+        problems: Problems | None = None,
     ):
-        problems = Problems()
+        problems = problems or Problems()
         self.spec = load(spec, settings, problems)
         parameters = read_parameters(self.spec, problems)
         self.p: SolverParameters = parameters or SolverParameters(base_lr=0.0, max_iter=0)
@@ -116,8 +116,7 @@ class Solver:
             problems.add(at, "no layer of the TEST net reads a data set that ends; give solver.test_iter too")
 
     def _can_test(self, net: Net) -> bool:
-        has_end = any(getattr(layer, "size", None) for layer in net.layers.values())
-        return bool(net.outputs) and (has_end or self.p.test_iter is not None)
+        return bool(net.outputs) and (has_end(net) or self.p.test_iter is not None)
 
     def _count_iterations(self, problems: Problems) -> int:
         if self.p.max_iter is not None:
@@ -190,37 +189,13 @@ class Solver:
 
     def test(self) -> Scores:
         """Run the test net: the whole test set once, weighted by examples, or test_iter batches."""
-        net = self.test_nets[0]
-        totals: dict[str, np.ndarray] = {}
-        count = 0
-        with np.errstate(all="ignore"):
-            batches = net.passes() if self.p.test_iter is None else self._batches(net, self.p.test_iter)
-            for examples, _ in batches:
-                count += examples
-                for name in net.outputs:
-                    totals[name] = totals.get(name, 0) + examples * net.blobs[name].data.astype(np.float64)
-        scores = {name: (total / count).tolist() for name, total in totals.items()}
+        scores = evaluate(self.test_nets[0], self.p.test_iter)
         self._last_test = (self.iter, scores)
         return scores
 
-    @staticmethod
-    def _batches(net: Net, count: int) -> Iterable[tuple[int, float]]:
-        for _ in range(count):
-            yield 1, net.run_forward()
-
-    def monitored(self) -> tuple[str, bool]:
-        """The test output that says which snapshot is best, and whether higher is better."""
-        net = self.test_nets[0]
-        makers = {key[0]: step for step in net.steps for key in step.top_keys}
-        for name in net.outputs:
-            if makers[name].spec.cls.__name__ == "Accuracy":
-                return name, True
-        losses = [name for name in net.outputs if any(makers[name].loss_weights)]
-        return (losses or net.outputs)[0], False
-
     def _is_best(self, scores: Scores) -> bool:
         """Whether these scores beat all before; remembers them if so."""
-        name, higher = self.monitored()
+        name, higher = monitored(self.test_nets[0])
         score = float(np.mean(scores[name]))
         if not math.isfinite(score):
             return False

@@ -250,6 +250,23 @@ def _subsets(possible: list[bool]) -> Iterator[tuple[bool, ...]]:
         yield tuple(p and j == i for j, p in enumerate(possible))
 
 
+def run(
+    what: str | None, layers: Iterable[str], phase: str, read: Callable[[str], NetSpec]
+) -> tuple[list[Check], str]:
+    """The checks meant on the command line, and what heads the table's first column.
+
+    ``what`` is nothing (the zoo, or its ``layers``), ``file.py:Class``, or a spec, which ``read`` loads.
+    """
+    if what is None:
+        return list(check_zoo(layers)), "layer"
+    file, colon, name = what.rpartition(":")
+    if colon and file.endswith(".py"):
+        return list(check_file(file, name)), "layer"
+    if what.endswith(".py"):
+        raise NettrainError(f"name the class too: {what}:MyLayer")
+    return list(check_net(read(what), phase.upper())), "parameter"
+
+
 def check_zoo(names: Iterable[str] = ()) -> Iterator[Check]:
     """Every example of every registered layer type (or of those named)."""
     types = registry.types()

@@ -1,0 +1,5 @@
+"""`python -m nettrain`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,283 @@
+"""The command line. Each command reads its arguments, calls one function and prints what it returns."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from . import __version__
+from .net.errors import NettrainError
+
+EXAMPLES = """\
+  nettrain train configs/mlp.yaml     train it (data included)
+  nettrain check configs/mlp.yaml     everything but training
+  nettrain gradcheck                  check every layer's backward pass
+"""
+GROUPS = {
+    "Train": ["train", "test"],
+    "Check": ["check", "gradcheck"],
+    "Look": ["summary", "layers"],
+    "Exchange": ["schema", "env"],
+}
+
+
+class App(click.Group):
+    """Help with examples first and commands in groups; errors of ours become one message and an exit code."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(f"nettrain – {(self.help or '').strip()}\n\n{EXAMPLES}")
+        for group, names in GROUPS.items():
+            shown = [(name, self.commands[name].get_short_help_str(70)) for name in names]
+            with formatter.section(group):
+                formatter.write_dl(shown)
+        formatter.write("\nEvery command has --help. Shell completion: see README.md.\n")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NettrainError as error:
+            if ctx.meta.get("debug"):
+                raise
+            say(f"{error}")
+            ctx.exit(error.exit_code)
+        except MemoryError as error:
+            if ctx.meta.get("debug"):
+                raise
+            say(f"not enough memory: {error}")
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            say("interrupted")
+            ctx.exit(130)
+
+
+def say(text: str) -> None:
+    """To a person, on stderr."""
+    click.echo(text, err=True)
+
+
+def show(data: Any, as_json: bool, report: Any) -> None:
+    """A result, on stdout: one JSON object, or as ``report`` words it."""
+    click.echo(json.dumps(data, indent=1) if as_json else report(data))
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta["debug"] = ctx.meta.get("debug") or value
+
+
+def _use_threads(_: click.Context, __: click.Parameter, value: int | None) -> None:
+    """BLAS libraries read these when numpy is first imported, which has not happened yet."""
+    import os
+
+    if value is not None:
+        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+            os.environ[name] = str(value)
+
+
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key: solver.base_lr=0.1, conv1.num_output=32."
+)
+level_option = click.option("--level", default=0, help="Level that include and exclude rules look at.")
+stage_option = click.option("--stage", "stages", multiple=True, help="Stage that include and exclude rules look at.")
+threads_option = click.option(
+    "--threads", type=click.IntRange(1), callback=_use_threads, expose_value=False, help="Threads; default all cores."
+)
+spec_argument = click.argument("spec", type=click.Path())
+phase_option = click.option(
+    "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", help="Which net; default TRAIN."
+)
+
+
+def read(spec: str, settings: tuple[str, ...], problems: Any = None) -> Any:
+    """Load a spec, saying so when it is a bundled one."""
+    from .net.netspec import load
+
+    loaded = load(spec, settings, problems)
+    if loaded.note:
+        say(loaded.note)
+    return loaded
+
+
+@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "-V", "--version", prog_name="nettrain")
+@debug_option
+def main() -> None:
+    """train neural networks from a YAML file, on a CPU, and see how they learn."""
+
+
+@main.command()
+@spec_argument
+@set_option
+@click.option("--weights", multiple=True, type=click.Path(), help="Start from the parameters in this .npz, by layer name.")
+@click.option("--out", type=click.Path(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
+@level_option
+@stage_option
+@threads_option
+@debug_option
+def train(spec: str, settings: tuple, weights: tuple, out: str | None, level: int, stages: tuple) -> None:
+    """Train a net.
+
+    \b
+    nettrain train configs/mlp.yaml
+    nettrain train configs/mlp.yaml --set solver.base_lr=0.02 --set ip1.num_output=128
+
+    The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl; a bar to stderr when that is a terminal.
+    Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted.
+    """
+    from .tools import training
+
+    solver = training.prepare(spec, settings, weights=weights, out=out, level=level, stages=stages, say=say)
+    click.echo(training.banner(solver))
+    started = time.perf_counter()
+    with _bar(solver.max_iter) as bar:
+        training.run(solver, lambda text: bar.write(text, file=sys.stdout), lambda loss: _advance(bar, loss))
+    click.echo(training.ending(solver, spec, time.perf_counter() - started))
+
+
+def _bar(total: int) -> Any:
+    """A progress bar, on stderr and only on a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, file=sys.stderr, disable=not sys.stderr.isatty(), unit="it", leave=False)
+
+
+def _advance(bar: Any, loss: float) -> None:
+    bar.set_postfix_str(f"loss={loss:.4f}", refresh=False)
+    bar.update()
+
+
+@main.command()
+@spec_argument
+@click.option("--weights", required=True, type=click.Path(), help="The .npz with the parameters.")
+@click.option("--iterations", type=click.IntRange(1), help="Batches to run; default the whole test set once.")
+@set_option
+@level_option
+@stage_option
+@threads_option
+@json_option
+@debug_option
+def test(spec: str, weights: str, iterations: int, settings: tuple, level: int, stages: tuple, as_json: bool) -> None:
+    """Test trained weights: the mean of every output over the test data.
+
+    \b
+    nettrain test configs/mlp.yaml --weights runs/mlp/001/best.npz
+    """
+    from .tools import testing
+
+    result = testing.test(read(spec, settings), weights, iterations, level=level, stages=stages)
+    show(result, as_json, testing.report)
+
+
+@main.command()
+@spec_argument
+@set_option
+@level_option
+@stage_option
+@json_option
+@debug_option
+def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) -> None:
+    """Do everything but training, and report all errors at once.
+
+    The spec, the shapes of both nets, the solver, the data files and their labels, the folders to be written.
+
+    \b
+    nettrain check configs/mlp.yaml
+    """
+    from .net.errors import Problems
+    from .tools import check as checking
+
+    problems = Problems()
+    loaded = read(spec, settings, problems)
+    show(checking.check(loaded, problems, level=level, stages=stages), as_json, checking.report)
+
+
+@main.command()
+@click.argument("what", required=False)
+@set_option
+@click.option("--layer", "layers", multiple=True, help="Only this layer type.")
+@phase_option
+@json_option
+@debug_option
+def gradcheck(what: str | None, settings: tuple, layers: tuple, phase: str, as_json: bool) -> None:
+    """Compare backward passes with numerical gradients.
+
+    \b
+    nettrain gradcheck                       every example of every layer type
+    nettrain gradcheck --layer Pooling       of one type
+    nettrain gradcheck configs/mlp.yaml      a whole net, on its own data
+    nettrain gradcheck my_layers.py:Swish2   a layer of your own (runs that file)
+
+    All in float64. Exit code 4 when a gradient is wrong.
+    """
+    from .tools import gradcheck as checking
+
+    started = time.perf_counter()
+    checks, first = checking.run(what, layers, phase, lambda spec: read(spec, settings))
+    seconds = time.perf_counter() - started
+    show(checking.as_json(checks), as_json, lambda _: checking.report(checks, seconds, first))
+    if not all(check.ok for check in checks):
+        sys.exit(4)
+
+
+@main.command()
+@spec_argument
+@set_option
+@phase_option
+@level_option
+@stage_option
+@json_option
+@debug_option
+def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool) -> None:
+    """Show layers, shapes, parameters, multiply-adds, memory.
+
+    \b
+    nettrain summary configs/lenet.yaml
+    """
+    from .net.net import Net
+    from .tools import summary as summing
+
+    net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)  # type: ignore[arg-type]
+    show(summing.summarise(net), as_json, summing.report)
+
+
+@main.command()
+@click.argument("type_name", metavar="[TYPE]", required=False)
+@json_option
+@debug_option
+def layers(type_name: str | None, as_json: bool) -> None:
+    """List the layer types, or explain one.
+
+    \b
+    nettrain layers
+    nettrain layers Convolution
+    """
+    from .tools import catalogue
+
+    if type_name is None:
+        show(catalogue.listing(), as_json, catalogue.report_list)
+    else:
+        show(catalogue.details(type_name), as_json, catalogue.report_details)
+
+
+@main.command()
+def schema() -> None:
+    """Print a JSON schema of specs, for editors."""
+    from .tools import schema as making
+
+    show(making.schema(), True, None)
+
+
+@main.command()
+@json_option
+def env(as_json: bool) -> None:
+    """Print versions, BLAS, threads and extras, for bug reports."""
+    from .tools import environment
+
+    show(environment.environment(), as_json, environment.report)

@@ -1,0 +1,44 @@
+"""Testing a net: the mean of every output over the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..net.net import Net
+
+Scores = dict[str, Any]  # output -> number, or nested lists for an output with several
+
+
+def evaluate(net: Net, batches: int | None = None) -> Scores:
+    """Mean of each output: over the whole data set once, weighted by examples, or over a number of batches."""
+    totals: dict[str, Any] = dict.fromkeys(net.outputs, 0.0)
+    count = 0
+    with np.errstate(all="ignore"):
+        for examples, _ in net.passes() if batches is None else _some(net, batches):
+            count += examples
+            for name in net.outputs:
+                totals[name] = totals[name] + examples * net.blobs[name].data.astype(np.float64)
+    return {name: (total / count).tolist() for name, total in totals.items()}
+
+
+def has_end(net: Net) -> bool:
+    """Whether some layer of the net reads a data set that ends, so that a test can be one pass over it."""
+    return any(getattr(layer, "size", None) for layer in net.layers.values())
+
+
+def _some(net: Net, batches: int) -> Iterable[tuple[int, float]]:
+    for _ in range(batches):
+        yield 1, net.run_forward()
+
+
+def monitored(net: Net) -> tuple[str, bool]:
+    """The output that says how good the net is, and whether higher is better: an accuracy, else a loss."""
+    makers = {key[0]: step for step in net.steps for key in step.top_keys}
+    for name in net.outputs:
+        if makers[name].spec.cls.__name__ == "Accuracy":
+            return name, True
+    losses = [name for name in net.outputs if any(makers[name].loss_weights)]
+    return (losses or net.outputs)[0], False

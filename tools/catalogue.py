@@ -1,0 +1,80 @@
+"""`nettrain layers`: the zoo, from the classes themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+import yaml
+
+from ..layers.layer import Example, Layer
+from ..net import registry
+from ..net.declare import Declared, type_words
+from ..net.errors import NettrainError
+from ..net.fillers import Filler
+from .table import table
+
+
+def listing() -> dict[str, str]:
+    """Type -> first sentence of its docstring."""
+    return {name: registry.summary(cls) for name, cls in registry.types().items()}
+
+
+def details(name: str) -> dict[str, Any]:
+    """One type's docstring, parameters and example. Raises NettrainError for an unknown type."""
+    cls = registry.layer_type(name)
+    if cls is None:
+        raise NettrainError(registry.unknown_type(name))
+    return {
+        "type": name,
+        "text": inspect.getdoc(cls) or "",
+        "parameters": parameters(cls.Parameters),
+        "example": example_yaml(cls, cls.examples[0]),
+    }
+
+
+def parameters(declared: type[Declared]) -> list[dict[str, str]]:
+    """Name, type with bounds, default and meaning of every parameter."""
+    return [
+        {
+            "name": name,
+            "type": type_words(hint, about.bounds),
+            "default": "required" if default is dataclasses.MISSING else default_words(default),
+            "doc": about.doc,
+        }
+        for name, hint, about, default in declared.fields()
+    ]
+
+
+def default_words(default: Any) -> str:
+    """A default as the docs show it."""
+    if isinstance(default, Filler):
+        return default.words_for_people()
+    if default is None or default == () or isinstance(default, Declared):
+        return "-"
+    return {True: "true", False: "false"}.get(default, str(default)) if isinstance(default, bool) else f"{default}"
+
+
+def example_yaml(cls: type[Layer], example: Example) -> str:
+    """An example as a line of a spec."""
+    least = cls.num_tops if isinstance(cls.num_tops, int) else cls.num_tops[0]
+    tops = example.tops if example.tops is not None else least
+    layer: dict[str, Any] = {"name": f"{cls.__name__.lower()}1", "type": cls.__name__}
+    if example.bottoms:
+        names = ["x", "y", "z", "u", "v"][: len(example.bottoms)]
+        layer["bottom"] = names[0] if len(names) == 1 else names
+    if tops > 1:
+        layer["top"] = [f"{layer['name']}_{i}" for i in range(tops)]
+    plain = layer | {key: value for key, value in example.params.items()}
+    return "- " + yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).strip()
+
+
+def report_list(types: dict[str, str]) -> str:
+    return table(["type", "what it does"], [[name, text] for name, text in types.items()])
+
+
+def report_details(about: dict[str, Any]) -> str:
+    rows = [[p["name"], p["type"], p["default"], p["doc"]] for p in about["parameters"]]
+    own = table(["parameter", "type", "default", "meaning"], rows) if rows else "no parameters of its own"
+    return f"{about['type']}\n\n{about['text']}\n\n{own}\n\nExample:\n  {about['example']}"

@@ -1,0 +1,53 @@
+"""`nettrain check`: everything but training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..net.errors import Problems, SpecError
+from ..net.net import Net
+from ..net.netspec import NetSpec
+from ..solver.evaluate import has_end
+from ..solver.solver import Solver
+
+
+def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable[str] = ()) -> dict:
+    """Build both nets and the solver, and run the first batch of each data set.
+
+    ``problems`` are those found while the spec was loaded. Returns what was checked. Raises SpecError with every problem, NettrainError when the data does not fit.
+    """
+    state = {"level": level, "stages": tuple(stages)}
+    if "solver" in spec.root.value:
+        solver = Solver(spec, problems=problems, **state)  # type: ignore[arg-type]
+        nets = [solver.net, *solver.test_nets]
+        solver.run.check_writable()
+    else:
+        nets = _build_nets(spec, problems, state)
+    for net in nets:
+        if has_end(net):
+            net.run_forward()
+    return {
+        "spec": spec.file,
+        "name": spec.name,
+        "nets": {net.phase: len(net.steps) for net in nets},
+        "parameters": nets[0].flat.count,
+        "solver": "solver" in spec.root.value,
+    }
+
+
+def _build_nets(spec: NetSpec, problems: Problems, state: dict) -> list[Net]:
+    nets = []
+    for phase in ("TRAIN", "TEST"):
+        try:
+            nets.append(Net(spec, phase, **state))  # type: ignore[arg-type]
+        except SpecError as error:
+            problems.found.extend(error.problems)
+    problems.raise_if_any()
+    return nets
+
+
+def report(result: dict) -> str:
+    """One line for a person."""
+    nets = ", ".join(f"{phase} net of {layers} layers" for phase, layers in result["nets"].items())
+    solver = "solver, data and files" if result["solver"] else "no solver: it can be run but not trained"
+    return f"{result['spec']}: ok · {nets} · {result['parameters']:,} parameters · {solver}"

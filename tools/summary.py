@@ -1,0 +1,69 @@
+"""`nettrain summary`: what a net consists of, without running it."""
+
+from __future__ import annotations
+
+from ..net.errors import format_shape
+from ..net.net import Net
+from .table import table
+
+
+def summarise(net: Net) -> dict:
+    """Per layer: name, type, top shapes, parameters, multiply-adds of a forward pass, bytes; and the totals."""
+    layers = []
+    training = net.phase == "TRAIN"
+    for step in net.steps:
+        own = [p for p in net.parameters if any(p.blob is blob for blob in step.layer.blobs)]
+        parameters = sum(p.blob.count for p in own)
+        values = sum(blob.count for blob in step.top)
+        bytes_ = net.dtype.itemsize * (values * (2 if training and step.needs_backward else 1))
+        if any(top.shares_data_with(bottom) for top in step.top for bottom in step.bottom):
+            bytes_ -= net.dtype.itemsize * values
+        layers.append(
+            {
+                "name": step.spec.name,
+                "type": step.spec.cls.__name__,
+                "tops": {key[0]: list(blob.shape) for key, blob in zip(step.top_keys, step.top, strict=True)},
+                "parameters": parameters,
+                "multiply_adds": step.layer.multiply_adds(step.bottom, step.top),
+                "bytes": bytes_,
+            }
+        )
+    history = 3 if training else 1  # weights, gradient and one history
+    totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "bytes")}
+    totals["parameter_bytes"] = history * net.dtype.itemsize * totals["parameters"]
+    return {"name": net.name, "phase": net.phase, "layers": layers, "totals": totals}
+
+
+def report(summary: dict) -> str:
+    """The summary as a table."""
+    rows = [
+        [
+            layer["name"],
+            layer["type"],
+            ", ".join(f"{name} {format_shape(shape)}" for name, shape in layer["tops"].items()),
+            f"{layer['parameters']:,}" if layer["parameters"] else "",
+            f"{layer['multiply_adds']:,}" if layer["multiply_adds"] else "",
+            in_bytes(layer["bytes"]),
+        ]
+        for layer in summary["layers"]
+    ]
+    totals = summary["totals"]
+    rows.append(
+        ["total", "", "", f"{totals['parameters']:,}", f"{totals['multiply_adds']:,}", in_bytes(totals["bytes"])]
+    )
+    head = ["layer", "type", "tops", "parameters", "multiply-adds", "memory"]
+    text = table(head, rows, right=(3, 4, 5))
+    kept = "with gradients and one history" if summary["phase"] == "TRAIN" else "weights only"
+    return (
+        f"{summary['name']} · {summary['phase']} · one forward pass of one batch\n{text}\n"
+        f"parameters take {in_bytes(totals['parameter_bytes'])} more ({kept})"
+    )
+
+
+def in_bytes(count: int) -> str:
+    """``1.2 MB``; powers of 1000."""
+    size, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.0f} {units[0]}" if size >= 100 or units[0] == "B" else f"{size:.1f} {units[0]}"
