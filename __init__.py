@@ -1,8 +1,8 @@
 """nettrain: train neural networks from a YAML file, on a CPU, and see how they learn.
 
-    import nettrain
-    net = nettrain.Net("configs/lenet.yaml", phase="TEST")
-    solver = nettrain.get_solver("configs/mlp.yaml")
+import nettrain
+net = nettrain.Net("configs/lenet.yaml", phase="TEST")
+solver = nettrain.get_solver("configs/mlp.yaml")
 """
 
 from __future__ import annotations

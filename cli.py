@@ -82,7 +82,11 @@ debug_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 set_option = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key: solver.base_lr=0.1, conv1.num_output=32."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a key: solver.base_lr=0.1, conv1.num_output=32.",
 )
 level_option = click.option("--level", default=0, help="Level that include and exclude rules look at.")
 stage_option = click.option("--stage", "stages", multiple=True, help="Stage that include and exclude rules look at.")
@@ -91,7 +95,10 @@ threads_option = click.option(
 )
 spec_argument = click.argument("spec", type=click.Path())
 phase_option = click.option(
-    "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", help="Which net; default TRAIN."
+    "--phase",
+    type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
+    default="TRAIN",
+    help="Which net; default TRAIN.",
 )
 
 
@@ -115,7 +122,9 @@ def main() -> None:
 @main.command()
 @spec_argument
 @set_option
-@click.option("--weights", multiple=True, type=click.Path(), help="Start from the parameters in this .npz, by layer name.")
+@click.option(
+    "--weights", multiple=True, type=click.Path(), help="Start from the parameters in this .npz, by layer name."
+)
 @click.option("--out", type=click.Path(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
 @level_option
 @stage_option
@@ -128,8 +137,8 @@ def train(spec: str, settings: tuple, weights: tuple, out: str | None, level: in
     nettrain train configs/mlp.yaml
     nettrain train configs/mlp.yaml --set solver.base_lr=0.02 --set ip1.num_output=128
 
-    The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl; a bar to stderr when that is a terminal.
-    Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted.
+    The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl, a bar to stderr when
+    that is a terminal. Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted.
     """
     from .tools import training
 
@@ -171,7 +180,7 @@ def test(spec: str, weights: str, iterations: int, settings: tuple, level: int, 
     """
     from .tools import testing
 
-    result = testing.test(read(spec, settings), weights, iterations, level=level, stages=stages)
+    result = testing.measure(read(spec, settings), weights, iterations, level=level, stages=stages)
     show(result, as_json, testing.report)
 
 

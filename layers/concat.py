@@ -20,8 +20,8 @@ class Concat(Layer):
     """
 
     class Parameters(Declared):
-        axis: int = param(1, doc="axis along which blobs are joined; negative counts from the end")
-        concat_dim: int | None = param(None, minimum=0, doc="Caffe's old name for axis")
+        axis: int = param(default=1, doc="axis along which blobs are joined; negative counts from the end")
+        concat_dim: int | None = param(default=None, minimum=0, doc="Caffe's old name for axis")
 
     num_bottoms = (1, None)
     backward_reads = ()

@@ -22,13 +22,13 @@ class ConvolutionParameters(KernelParameters):
     """What convolutions and their relatives share."""
 
     num_output: int = param(minimum=1, doc="M, output channels")
-    bias_term: bool = param(True, doc="whether b is added")
-    group: int = param(1, minimum=1, doc="channels are cut into so many groups that do not see each other")
-    weight_filler: Filler = param(Filler(type="xavier"), doc="first values of W")
-    bias_filler: Filler = param(Filler(), doc="first values of b")
-    axis: int = param(1, doc="the channel axis; spatial axes follow it, axes before it are examples")
-    force_nd_im2col: bool = param(False, doc="Caffe's choice of algorithm; accepted, without effect")
-    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param("DEFAULT", doc="accepted, without effect")
+    bias_term: bool = param(default=True, doc="whether b is added")
+    group: int = param(default=1, minimum=1, doc="channels are cut into so many groups that do not see each other")
+    weight_filler: Filler = param(default=Filler(type="xavier"), doc="first values of W")
+    bias_filler: Filler = param(default=Filler(), doc="first values of b")
+    axis: int = param(default=1, doc="the channel axis; spatial axes follow it, axes before it are examples")
+    force_nd_im2col: bool = param(default=False, doc="Caffe's choice of algorithm; accepted, without effect")
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
 
     def validate(self) -> Iterable[tuple[str, str]]:
         yield from super().validate()
@@ -38,8 +38,9 @@ class ConvolutionParameters(KernelParameters):
 
 @register
 class Convolution(Layer):
-    """Cross-correlation of each example with M kernels: y[m, o] = b[m] + Σ_{c,k} W[m, c, k] x[c, o·stride + k·dilation - pad].
+    """Cross-correlation of each example with M kernels.
 
+    y[m, o] = b[m] + Σ_{c,k} W[m, c, k] x[c, o·stride + k·dilation - pad]
     bottom[i]: x, N x C x (spatial axes), all of one shape.    top[i]: y, N x M x (output axes), for each bottom.
     Output axes: floor((size + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1.
     blobs[0]: W, M x C/group x (kernel axes).    blobs[1]: b, M.
@@ -59,8 +60,13 @@ class Convolution(Layer):
     examples = (
         Example([(2, 3, 6, 4)], {"num_output": 4, "kernel_size": 3}),
         Example([(2, 3, 6, 4)], {"num_output": 3, "kernel_size": 3, "stride": 2, "pad": 1, "group": 3}),
-        Example([(2, 4, 7, 6)], {"num_output": 6, "kernel_size": [3, 2], "dilation": [2, 1], "group": 2, "bias_term": False}),
-        Example([(2, 2, 5, 6)], {"num_output": 3, "kernel_h": 2, "kernel_w": 3, "stride_h": 2, "stride_w": 1, "pad_h": 1, "pad_w": 0}),
+        Example(
+            [(2, 4, 7, 6)], {"num_output": 6, "kernel_size": [3, 2], "dilation": [2, 1], "group": 2, "bias_term": False}
+        ),
+        Example(
+            [(2, 2, 5, 6)],
+            {"num_output": 3, "kernel_h": 2, "kernel_w": 3, "stride_h": 2, "stride_w": 1, "pad_h": 1, "pad_w": 0},
+        ),
         Example([(2, 3, 7)], {"num_output": 2, "kernel_size": 3, "stride": 2}),
         Example([(1, 2, 4, 3, 4)], {"num_output": 2, "kernel_size": [2, 1, 3], "pad": [1, 0, 1]}),
         Example([(1, 2, 4, 4), (1, 2, 4, 4)], {"num_output": 2, "kernel_size": 1}, tops=2),

@@ -71,10 +71,10 @@ class Data(Layer):
     class Parameters(Declared):
         source: Source = param(doc="digits, mnist, spiral …, or a .npz, .csv or IDX file; or {train: …, test: …}")
         batch_size: BatchSize = param(doc="examples in a batch, or {train: …, test: …}")
-        transform: Transform = param(Transform(), doc="scale, mean_value, crop_size, mirror")
-        shuffle: bool = param(True, doc="TRAIN: a new order each epoch")
-        generate: Generate = param(Generate(), doc="options of generated sets: examples, classes, noise …")
-        label_column: str | None = param(None, doc="csv: the column with the label, by name or number")
+        transform: Transform = param(default=Transform(), doc="scale, mean_value, crop_size, mirror")
+        shuffle: bool = param(default=True, doc="TRAIN: a new order each epoch")
+        generate: Generate = param(default=Generate(), doc="options of generated sets: examples, classes, noise …")
+        label_column: str | None = param(default=None, doc="csv: the column with the label, by name or number")
 
         aliases = {
             "transform_param": "transform",
@@ -112,18 +112,19 @@ class Data(Layer):
                 f"{split} examples",
                 key="batch_size",
             )
-        if len(top) > 1 and self.set.labels is None:
-            raise NettrainError(f"{self.set.origin} has no labels for the second top", key="source")
-        self.example_shape = p.transform.output_shape(self.set.data.shape[1:])
         if len(top) > 1:
-            top[1].value_range = (float(self.set.labels.min()), float(self.set.labels.max()))
+            if self.set.labels is None:
+                raise NettrainError(f"{self.set.origin} has no labels for the second top", key="source")
+            self.labels = self.set.labels
+            top[1].value_range = (float(self.labels.min()), float(self.labels.max()))
+        self.example_shape = p.transform.output_shape(self.set.data.shape[1:])
         self.order = Order(self.size, p.shuffle and self.phase == "TRAIN", self.seed, self.name)
         self.stop_at_end = False
 
     def reshape(self, bottom, top):
         top[0].reshape((self.batch_size, *self.example_shape))
         if len(top) > 1:
-            top[1].reshape((self.batch_size, *self.set.labels.shape[1:]))
+            top[1].reshape((self.batch_size, *self.labels.shape[1:]))
 
     def Forward_cpu(self, bottom, top):
         where = self.order.epoch, self.order.position
@@ -136,7 +137,7 @@ class Data(Layer):
         rng = stream(self.seed, self.name, f"transform {where}") if random else None
         self.p.transform.apply(self.set.data, indices, top[0].data, rng)
         if len(top) > 1:
-            np.copyto(top[1].data, self.set.labels[indices])
+            np.copyto(top[1].data, self.labels[indices])
 
     def start_pass(self):
         """Begin at the first example, and end the last batch at the last one."""
@@ -152,4 +153,3 @@ class Data(Layer):
 
     def set_state(self, state):
         self.order.set_state(state["order"])
-

@@ -20,7 +20,7 @@ class Dropout(NeuronLayer):
     """
 
     class Parameters(Declared):
-        dropout_ratio: float = param(0.5, minimum=0, below=1, doc="r, the share of elements set to zero")
+        dropout_ratio: float = param(default=0.5, minimum=0, below=1, doc="r, the share of elements set to zero")
 
     backward_reads = ()
     examples = (

@@ -21,7 +21,7 @@ class DummyData(Layer):
 
     class Parameters(Declared):
         shape: Shapes = param(doc="shape of each top, or one for all: [4, 3]")
-        data_filler: tuple[Filler, ...] = param((), doc="filler of each top, or one for all")
+        data_filler: tuple[Filler, ...] = param(default=(), doc="filler of each top, or one for all")
 
         aliases = {"dummy_data_param": "write its fields beside type", "filler": "data_filler"}
 
@@ -37,7 +37,9 @@ class DummyData(Layer):
         self.p.shape.check_count(len(top))
         if len(self.p.data_filler) not in (0, 1, len(top)):
             given = len(self.p.data_filler)
-            raise NettrainError(f"needs one filler, or one for each of its {len(top)} tops, got {given}", key="data_filler")
+            raise NettrainError(
+                f"needs one filler, or one for each of its {len(top)} tops, got {given}", key="data_filler"
+            )
         self.filled = False
 
     def reshape(self, bottom, top):

@@ -25,9 +25,9 @@ class Eltwise(Layer):
     """
 
     class Parameters(Declared):
-        operation: Literal["PROD", "SUM", "MAX"] = param("SUM", doc="what is done with the elements")
-        coeff: tuple[float, ...] = param((), doc="SUM: c_i, one for each bottom; 1 when left out")
-        stable_prod_grad: bool = param(True, doc="accepted: the gradient of PROD is stable in any case")
+        operation: Literal["PROD", "SUM", "MAX"] = param(default="SUM", doc="what is done with the elements")
+        coeff: tuple[float, ...] = param(default=(), doc="SUM: c_i, one for each bottom; 1 when left out")
+        stable_prod_grad: bool = param(default=True, doc="accepted: the gradient of PROD is stable in any case")
 
         aliases = {"op": "operation", "mode": "operation"}
 
@@ -46,7 +46,9 @@ class Eltwise(Layer):
 
     def setup(self, bottom, top):
         if len(self.p.coeff) not in (0, len(bottom)):
-            raise ShapeError(f"{len(bottom)} bottoms need {len(bottom)} coefficients, got {len(self.p.coeff)}", key="coeff")
+            raise ShapeError(
+                f"{len(bottom)} bottoms need {len(bottom)} coefficients, got {len(self.p.coeff)}", key="coeff"
+            )
         if self.p.operation != "PROD":
             self.backward_reads = ()
 

@@ -20,8 +20,8 @@ class Flatten(ReshapingLayer):
     """
 
     class Parameters(Declared):
-        axis: int = param(1, doc="first axis that is flattened; negative counts from the end")
-        end_axis: int = param(-1, doc="last axis that is flattened")
+        axis: int = param(default=1, doc="first axis that is flattened; negative counts from the end")
+        end_axis: int = param(default=-1, doc="last axis that is flattened")
 
     examples = (
         Example([(2, 3, 2, 2)]),

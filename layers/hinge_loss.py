@@ -26,7 +26,7 @@ class HingeLoss(LossLayer):
     """
 
     class Parameters(Declared):
-        norm: Literal["L1", "L2"] = param("L1", doc="L1: margins, L2: squared margins")
+        norm: Literal["L1", "L2"] = param(default="L1", doc="L1: margins, L2: squared margins")
 
         aliases = {"hinge_loss_param": "write norm beside type", "p": "norm"}
 

@@ -28,11 +28,11 @@ class InnerProduct(Layer):
 
     class Parameters(Declared):
         num_output: int = param(minimum=1, doc="M, outputs per example")
-        bias_term: bool = param(True, doc="whether b is added")
-        weight_filler: Filler = param(Filler(type="xavier"), doc="first values of W")
-        bias_filler: Filler = param(Filler(), doc="first values of b")
-        axis: int = param(1, doc="the axes from this one on are one input vector")
-        transpose: bool = param(False, doc="store W as K x M")
+        bias_term: bool = param(default=True, doc="whether b is added")
+        weight_filler: Filler = param(default=Filler(type="xavier"), doc="first values of W")
+        bias_filler: Filler = param(default=Filler(), doc="first values of b")
+        axis: int = param(default=1, doc="the axes from this one on are one input vector")
+        transpose: bool = param(default=False, doc="store W as K x M")
 
     backward_reads = ("bottom.data",)
     examples = (

@@ -17,7 +17,7 @@ class Input(Layer):
     """
 
     class Parameters(Declared):
-        shape: Shapes = param(Shapes(), doc="shape of each top, or one for all: [1, 28, 28]")
+        shape: Shapes = param(default=Shapes(), doc="shape of each top, or one for all: [1, 28, 28]")
 
         aliases = {"input_param": "write shape beside type", "dim": "shape"}
 

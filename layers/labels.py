@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..net.blob import Blob
-from ..net.errors import NettrainError
+from ..net.errors import NettrainError, ShapeError, format_shape
+
+
+def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
+    """(outer, classes, inner): sizes before, on and after the class axis. Raises ShapeError unless there is one
+    label for each of the outer x inner positions."""
+    axis = scores.canonical_axis(axis)
+    outer, classes, inner = math.prod(scores.shape[:axis]), scores.shape[axis], math.prod(scores.shape[axis + 1 :])
+    if labels.count != outer * inner:
+        raise ShapeError(
+            f"scores of {format_shape(scores.shape)} with the classes on axis {axis} need {outer * inner} labels, "
+            f"got {format_shape(labels.shape)} = {labels.count}"
+        )
+    return outer, classes, inner
 
 
 def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> None:

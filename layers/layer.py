@@ -60,9 +60,9 @@ class Layer:
     num_bottoms: ClassVar[int | tuple[int, int | None]] = 1  # a number, or (least, most) with None for no limit
     num_tops: ClassVar[int | tuple[int, int | None]] = 1
     same_number_of_tops: ClassVar[bool] = False
-    backward_reads: ClassVar[tuple[str, ...]] = ("bottom.data", "top.data")
+    backward_reads: tuple[str, ...] = ("bottom.data", "top.data")
     may_run_in_place: ClassVar[bool] = False  # Forward gives the same top when it overwrites bottom[0].data
-    no_gradient: ClassVar[tuple[int, ...] | str] = ()  # bottoms that have none, such as labels; or "all"
+    no_gradient: tuple[int, ...] | str = ()  # bottoms that have none, such as labels; or "all"
     is_loss: ClassVar[bool] = False
 
     def __init__(
@@ -147,8 +147,8 @@ class LossLayer(Layer):
 
     num_bottoms = 2
     is_loss = True
-    no_gradient = (1,)
-    backward_reads = ("bottom.data",)
+    no_gradient: tuple[int, ...] | str = (1,)
+    backward_reads: tuple[str, ...] = ("bottom.data",)
 
     def reshape(self, bottom, top):
         if not bottom[0].shape or bottom[0].shape[:1] != bottom[1].shape[:1]:

@@ -51,7 +51,12 @@ class MemoryData(Layer):
         """Use these examples (n x C x H x W, and n labels) from the next forward pass on."""
         data, labels = np.asarray(data), np.asarray(labels)
         expected = (self.p.channels, self.p.height, self.p.width)
-        if data.shape[1:] != expected or labels.shape != data.shape[:1] or len(data) % self.p.batch_size or not len(data):
+        if (
+            data.shape[1:] != expected
+            or labels.shape != data.shape[:1]
+            or len(data) % self.p.batch_size
+            or not len(data)
+        ):
             raise ShapeError(
                 f"MemoryData `{self.name}` takes n x {format_shape(expected)} examples and n labels, n a multiple of "
                 f"{self.p.batch_size}; got {format_shape(data.shape)} and {format_shape(labels.shape)}"

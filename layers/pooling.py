@@ -16,22 +16,26 @@ from .layer import Example, Layer
 class PoolingParameters(Declared):
     """Caffe's pooling_param."""
 
-    pool: Literal["MAX", "AVE"] = param("MAX", doc="largest value, or mean")
-    kernel_size: int | None = param(None, minimum=1, doc="side of a window")
-    kernel_h: int | None = param(None, minimum=1, doc="height, with kernel_w instead of kernel_size")
-    kernel_w: int | None = param(None, minimum=1, doc="width")
-    stride: int | None = param(None, minimum=1, doc="step between windows; 1 when left out")
-    stride_h: int | None = param(None, minimum=1, doc="vertical step")
-    stride_w: int | None = param(None, minimum=1, doc="horizontal step")
-    pad: int | None = param(None, minimum=0, doc="border on all sides; 0 when left out")
-    pad_h: int | None = param(None, minimum=0, doc="border above and below")
-    pad_w: int | None = param(None, minimum=0, doc="border left and right")
-    global_pooling: bool = param(False, doc="one window over the whole image")
-    round_mode: Literal["CEIL", "FLOOR"] = param("CEIL", doc="CEIL: a last window may hang over the end")
-    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param("DEFAULT", doc="accepted, without effect")
+    pool: Literal["MAX", "AVE"] = param(default="MAX", doc="largest value, or mean")
+    kernel_size: int | None = param(default=None, minimum=1, doc="side of a window")
+    kernel_h: int | None = param(default=None, minimum=1, doc="height, with kernel_w instead of kernel_size")
+    kernel_w: int | None = param(default=None, minimum=1, doc="width")
+    stride: int | None = param(default=None, minimum=1, doc="step between windows; 1 when left out")
+    stride_h: int | None = param(default=None, minimum=1, doc="vertical step")
+    stride_w: int | None = param(default=None, minimum=1, doc="horizontal step")
+    pad: int | None = param(default=None, minimum=0, doc="border on all sides; 0 when left out")
+    pad_h: int | None = param(default=None, minimum=0, doc="border above and below")
+    pad_w: int | None = param(default=None, minimum=0, doc="border left and right")
+    global_pooling: bool = param(default=False, doc="one window over the whole image")
+    round_mode: Literal["CEIL", "FLOOR"] = param(default="CEIL", doc="CEIL: a last window may hang over the end")
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
 
     def validate(self) -> Iterable[tuple[str, str]]:
-        for plain, h, w in (("kernel_size", "kernel_h", "kernel_w"), ("stride", "stride_h", "stride_w"), ("pad", "pad_h", "pad_w")):
+        for plain, h, w in (
+            ("kernel_size", "kernel_h", "kernel_w"),
+            ("stride", "stride_h", "stride_w"),
+            ("pad", "pad_h", "pad_w"),
+        ):
             pair = (getattr(self, h), getattr(self, w))
             if pair != (None, None) and getattr(self, plain) is not None:
                 yield h, f"cannot stand beside `{plain}`; write one form"
@@ -53,7 +57,9 @@ class PoolingParameters(Declared):
         stem = key.removesuffix("_size")
         plain = getattr(self, key)
         pair = (getattr(self, f"{stem}_h"), getattr(self, f"{stem}_w"))
-        return tuple((plain if size is None else size) if plain is not None or size is not None else default for size in pair)
+        return tuple(
+            (plain if size is None else size) if plain is not None or size is not None else default for size in pair
+        )
 
 
 @register
@@ -75,7 +81,9 @@ class Pooling(Layer):
     examples = (
         Example([(2, 3, 5, 5)], {"kernel_size": 3, "stride": 2}),
         Example([(2, 2, 6, 7)], {"pool": "AVE", "kernel_size": 3, "stride": 2}),
-        Example([(2, 2, 6, 5)], {"kernel_h": 3, "kernel_w": 2, "stride_h": 2, "stride_w": 1, "pad_h": 1, "pad_w": 0}, tops=2),
+        Example(
+            [(2, 2, 6, 5)], {"kernel_h": 3, "kernel_w": 2, "stride_h": 2, "stride_w": 1, "pad_h": 1, "pad_w": 0}, tops=2
+        ),
         Example([(2, 2, 7, 6)], {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1}),
         Example([(2, 3, 4, 5)], {"pool": "AVE", "global_pooling": True}),
         Example([(2, 3, 4, 5)], {"global_pooling": True}),

@@ -22,13 +22,17 @@ class ReLU(NeuronLayer):
     """
 
     class Parameters(Declared):
-        negative_slope: float = param(0.0, doc="s, the slope below zero")
-        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param("DEFAULT", doc="accepted, without effect")
+        negative_slope: float = param(default=0.0, doc="s, the slope below zero")
+        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
 
         aliases = {"slope": "negative_slope", "alpha": "negative_slope", "leak": "negative_slope"}
 
     backward_reads = ("top.data",)
-    examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)], {"negative_slope": 0.1}), Example([(4, 5)], {"negative_slope": -0.5}))
+    examples = (
+        Example([(3, 4)]),
+        Example([(2, 3, 2, 2)], {"negative_slope": 0.1}),
+        Example([(4, 5)], {"negative_slope": -0.5}),
+    )
 
     def setup(self, bottom, top):
         if self.p.negative_slope < 0:

@@ -31,8 +31,8 @@ class Reshape(ReshapingLayer):
 
     class Parameters(Declared):
         shape: NewShape = param(doc="the new sizes; 0 copies, one -1 is inferred")
-        axis: int = param(0, doc="first axis that is replaced; -1 appends")
-        num_axes: int = param(-1, minimum=-1, doc="how many axes are replaced; -1 all from axis on")
+        axis: int = param(default=0, doc="first axis that is replaced; -1 appends")
+        num_axes: int = param(default=-1, minimum=-1, doc="how many axes are replaced; -1 all from axis on")
 
         aliases = {"reshape_param": "write shape beside type", "dim": "shape"}
 
@@ -54,20 +54,28 @@ class Reshape(ReshapingLayer):
             raise ShapeError(f"axis {p.axis} is outside {format_shape(old)}", key="axis")
         end = len(old) if p.num_axes == -1 else first + p.num_axes
         if end > len(old):
-            raise ShapeError(f"{p.num_axes} axes from axis {first} on are more than {format_shape(old)} has", key="num_axes")
+            raise ShapeError(
+                f"{p.num_axes} axes from axis {first} on are more than {format_shape(old)} has", key="num_axes"
+            )
         sizes = []
         for i, size in enumerate(p.shape):
             if size == 0 and first + i >= len(old):
-                raise ShapeError(f"the 0 at position {i} copies axis {first + i}, which {format_shape(old)} does not have", key="shape")
+                raise ShapeError(
+                    f"the 0 at position {i} copies axis {first + i}, which {format_shape(old)} does not have",
+                    key="shape",
+                )
             sizes.append(old[first + i] if size == 0 else size)
         known = math.prod(old[:first]) * math.prod(size for size in sizes if size != -1) * math.prod(old[end:])
         if -1 in sizes:
             if known == 0 or math.prod(old) % known:
-                raise ShapeError(f"{format_shape(old)} has {math.prod(old)} values, no multiple of {known}", key="shape")
+                raise ShapeError(
+                    f"{format_shape(old)} has {math.prod(old)} values, no multiple of {known}", key="shape"
+                )
             sizes[sizes.index(-1)] = math.prod(old) // known
         new = (*old[:first], *sizes, *old[end:])
         if math.prod(new) != math.prod(old):
             raise ShapeError(
-                f"{format_shape(old)} has {math.prod(old)} values, {format_shape(new)} has {math.prod(new)}", key="shape"
+                f"{format_shape(old)} has {math.prod(old)} values, {format_shape(new)} has {math.prod(new)}",
+                key="shape",
             )
         top[0].reshape(new)

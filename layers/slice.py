@@ -23,9 +23,9 @@ class Slice(Layer):
     """
 
     class Parameters(Declared):
-        axis: int = param(1, doc="axis along which the blob is cut; negative counts from the end")
-        slice_point: tuple[int, ...] = param((), minimum=1, doc="where to cut, one number fewer than tops")
-        slice_dim: int | None = param(None, minimum=0, doc="Caffe's old name for axis")
+        axis: int = param(default=1, doc="axis along which the blob is cut; negative counts from the end")
+        slice_point: tuple[int, ...] = param(default=(), minimum=1, doc="where to cut, one number fewer than tops")
+        slice_dim: int | None = param(default=None, minimum=0, doc="Caffe's old name for axis")
 
         def validate(self) -> Iterable[tuple[str, str]]:
             if any(a >= b for a, b in zip(self.slice_point, self.slice_point[1:], strict=False)):
@@ -50,7 +50,9 @@ class Slice(Layer):
         if len(points) != count - 1:
             raise ShapeError(f"{count} tops need {count - 1} slice points, got {len(points)}", key="slice_point")
         if points and points[-1] >= size:
-            raise ShapeError(f"slice point {points[-1]} is outside axis {self.axis} of {format_shape(shape)}", key="slice_point")
+            raise ShapeError(
+                f"slice point {points[-1]} is outside axis {self.axis} of {format_shape(shape)}", key="slice_point"
+            )
         self.points = points
         for blob, start, stop in zip(top, [0, *points], [*points, size], strict=True):
             blob.reshape((*shape[: self.axis], stop - start, *shape[self.axis + 1 :]))

@@ -22,8 +22,8 @@ class Softmax(Layer):
     """
 
     class Parameters(Declared):
-        axis: int = param(1, doc="the axis of the classes; negative counts from the end")
-        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param("DEFAULT", doc="accepted, without effect")
+        axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
+        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
 
         aliases = {"softmax_param": "write axis beside type"}
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
 
 from ..net.declare import Declared, param
-from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
-from .labels import check_range, read_labels
+from .labels import check_range, positions, read_labels
 from .layer import Example, LossLayer, labels
 
 
 class LossParameters(Declared):
     """Caffe's loss_param: which positions count, and what the sum is divided by."""
 
-    ignore_label: int | None = param(None, doc="positions with this label count for nothing")
+    ignore_label: int | None = param(default=None, doc="positions with this label count for nothing")
     normalization: Literal["FULL", "VALID", "BATCH_SIZE", "NONE"] | None = param(
-        None, doc="divisor: FULL all positions, VALID those not ignored (default), BATCH_SIZE examples, NONE 1"
+        default=None, doc="divisor: FULL all positions, VALID those not ignored (default), BATCH_SIZE examples, NONE 1"
     )
-    normalize: bool | None = param(None, doc="Caffe's old form: true is VALID, false is BATCH_SIZE")
+    normalize: bool | None = param(default=None, doc="Caffe's old form: true is VALID, false is BATCH_SIZE")
 
     def divisor(self, examples: int, positions: int, valid: int, default: str = "VALID") -> float:
         """What the sum of the losses is divided by; never below 1, so a batch that is all ignored gives 0."""
-        mode = self.normalization
-        if mode is None:
-            mode = default if self.normalize is None else "VALID" if self.normalize else "BATCH_SIZE"
+        if self.normalize is not None:
+            default = "VALID" if self.normalize else "BATCH_SIZE"
+        mode = self.normalization or default
         return max(1.0, {"FULL": positions, "VALID": valid, "BATCH_SIZE": examples, "NONE": 1}[mode])
 
 
@@ -45,8 +43,8 @@ class SoftmaxWithLoss(LossLayer):
     """
 
     class Parameters(LossParameters):
-        axis: int = param(1, doc="the axis of the classes; negative counts from the end")
-        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param("DEFAULT", doc="accepted, without effect")
+        axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
+        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
 
         aliases = {"softmax_param": "write axis beside type", "loss_param": "write ignore_label beside type"}
 
@@ -63,16 +61,10 @@ class SoftmaxWithLoss(LossLayer):
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
-        axis, shape = bottom[0].canonical_axis(self.p.axis), bottom[0].shape
-        self.outer, self.C, self.inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-        if bottom[1].count != self.outer * self.inner:
-            raise ShapeError(
-                f"scores of {format_shape(shape)} with the classes on axis {axis} need {self.outer * self.inner} labels, "
-                f"got {format_shape(bottom[1].shape)} = {bottom[1].count}"
-            )
+        self.outer, self.C, self.inner = positions(bottom[0], bottom[1], self.p.axis)
         check_range(bottom[1], self.C, self.p.ignore_label)
         if len(top) > 1:
-            top[1].reshape(shape)
+            top[1].reshape(bottom[0].shape)
 
     def arrays(self):
         """p as outer x C x inner, and the labels as outer x 1 x inner."""

@@ -21,7 +21,7 @@ class TanH(NeuronLayer):
     """
 
     class Parameters(Declared):
-        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param("DEFAULT", doc="accepted, without effect")
+        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
 
     backward_reads = ("top.data",)
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))

@@ -14,21 +14,25 @@ from ..net.errors import ShapeError
 class KernelParameters(Declared):
     """Kernel, stride and padding, as Caffe's convolution_param writes them."""
 
-    kernel_size: tuple[int, ...] = param((), minimum=1, doc="kernel: one number, or one for each spatial axis")
-    stride: tuple[int, ...] = param((), minimum=1, doc="step between windows; 1 when left out")
-    pad: tuple[int, ...] = param((), minimum=0, doc="zeros added on both sides; 0 when left out")
-    dilation: tuple[int, ...] = param((), minimum=1, doc="step between kernel elements; 1 when left out")
-    kernel_h: int | None = param(None, minimum=1, doc="kernel height, with kernel_w instead of kernel_size")
-    kernel_w: int | None = param(None, minimum=1, doc="kernel width")
-    stride_h: int | None = param(None, minimum=1, doc="vertical stride, with stride_w instead of stride")
-    stride_w: int | None = param(None, minimum=1, doc="horizontal stride")
-    pad_h: int | None = param(None, minimum=0, doc="vertical padding, with pad_w instead of pad")
-    pad_w: int | None = param(None, minimum=0, doc="horizontal padding")
+    kernel_size: tuple[int, ...] = param(default=(), minimum=1, doc="kernel: one number, or one for each spatial axis")
+    stride: tuple[int, ...] = param(default=(), minimum=1, doc="step between windows; 1 when left out")
+    pad: tuple[int, ...] = param(default=(), minimum=0, doc="zeros added on both sides; 0 when left out")
+    dilation: tuple[int, ...] = param(default=(), minimum=1, doc="step between kernel elements; 1 when left out")
+    kernel_h: int | None = param(default=None, minimum=1, doc="kernel height, with kernel_w instead of kernel_size")
+    kernel_w: int | None = param(default=None, minimum=1, doc="kernel width")
+    stride_h: int | None = param(default=None, minimum=1, doc="vertical stride, with stride_w instead of stride")
+    stride_w: int | None = param(default=None, minimum=1, doc="horizontal stride")
+    pad_h: int | None = param(default=None, minimum=0, doc="vertical padding, with pad_w instead of pad")
+    pad_w: int | None = param(default=None, minimum=0, doc="horizontal padding")
 
     def validate(self) -> Iterable[tuple[str, str]]:
         if self.kernel_h is None and self.kernel_w is None and not self.kernel_size:
             yield "kernel", "needs `kernel_size`, or `kernel_h` and `kernel_w`"
-        for plain, h, w in (("kernel_size", "kernel_h", "kernel_w"), ("stride", "stride_h", "stride_w"), ("pad", "pad_h", "pad_w")):
+        for plain, h, w in (
+            ("kernel_size", "kernel_h", "kernel_w"),
+            ("stride", "stride_h", "stride_w"),
+            ("pad", "pad_h", "pad_w"),
+        ):
             pair = (getattr(self, h), getattr(self, w))
             if pair != (None, None):
                 if getattr(self, plain):
@@ -78,7 +82,8 @@ class Windows:
         self.sizes, self.kernel, self.stride, self.pad, self.dilation = sizes, kernel, stride, pad, dilation
         self.output = tuple(map(output_size, sizes, kernel, stride, pad, dilation))
         self.padded = tuple(size + 2 * p for size, p in zip(sizes, pad, strict=True))
-        self.inside = (slice(None), slice(None), *(slice(p, p + size) for size, p in zip(sizes, pad, strict=True)))
+        spans = [slice(p, p + size) for size, p in zip(sizes, pad, strict=True)]
+        self.inside = (slice(None), slice(None), *spans)
 
     def col_shape(self, channels: int, count: int) -> tuple[int, ...]:
         return (channels, *self.kernel, count, *self.output)
@@ -104,5 +109,6 @@ class Windows:
                 slice(o * d, o * d + s * (n - 1) + 1, s)
                 for o, d, s, n in zip(offset, self.dilation, self.stride, self.output, strict=True)
             )
-            channels_first[(slice(None), slice(None), *where)] += col[(slice(None), *offset)]
+            column: tuple = (slice(None), *offset)
+            channels_first[:, :, *where] += col[column]
         dx[...] = padded[self.inside]

@@ -35,7 +35,17 @@ class Blob:
     (smallest, largest), so that labels can be checked before any work.
     """
 
-    __slots__ = ("_data", "_data_from", "_data_view", "_diff", "_diff_from", "_diff_view", "dtype", "shape", "value_range")
+    __slots__ = (
+        "_data",
+        "_data_from",
+        "_data_view",
+        "_diff",
+        "_diff_from",
+        "_diff_view",
+        "dtype",
+        "shape",
+        "value_range",
+    )
 
     def __init__(self, shape: Iterable[int] = (), dtype: np.dtype | type | str = np.float32):
         self.dtype = np.dtype(dtype)
@@ -57,9 +67,7 @@ class Blob:
         if min(shape, default=0) < 0:
             raise ShapeError(f"a blob cannot have the shape {format_shape(shape)}")
         if math.prod(shape) > MOST_ELEMENTS:
-            raise ShapeError(
-                f"a blob of {format_shape(shape)} = {math.prod(shape):,} elements is larger than 2^31 - 1"
-            )
+            raise ShapeError(f"a blob of {format_shape(shape)} = {math.prod(shape):,} elements is larger than 2^31 - 1")
         self.shape = shape
         self._data_view = self._diff_view = None
 

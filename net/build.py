@@ -60,7 +60,9 @@ class Step:
 
     def note(self, method: str) -> str:
         """For a traceback: which layer, where it is written, what it was given."""
-        shapes = ", ".join(f"{k[0]} {format_shape(b.shape)}" for k, b in zip(self.bottom_keys, self.bottom, strict=True))
+        shapes = ", ".join(
+            f"{k[0]} {format_shape(b.shape)}" for k, b in zip(self.bottom_keys, self.bottom, strict=True)
+        )
         return f"in {self.spec.title()} ({self.spec.place}), {method}, bottoms: {shapes or 'none'}"
 
 

@@ -62,9 +62,9 @@ class Param:
 
 
 def param(
-    default: Any = dataclasses.MISSING,
     *,
     doc: str,
+    default: Any = dataclasses.MISSING,
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
@@ -172,7 +172,7 @@ class Reader:
         self.problems.add(node.place, f"{what} must be {expected}, got {node.words()}")
         return MISSING
 
-    def unknown_keys(self, node: Node, known: Iterable[str], what: str, aliases: Mapping[str, str] = {}) -> None:  # noqa: B006
+    def unknown_keys(self, node: Node, known: Iterable[str], what: str, aliases: Mapping[str, str] = {}) -> None:
         known = list(known)
         for key, place in node.keys.items():
             if key in known:
@@ -189,7 +189,7 @@ class Reader:
                 end = f"; it has {', '.join(known)}"
             self.problems.add(place, f"{what} has no key `{key}`{end}")
 
-    def read(self, hint: Any, node: Node, bounds: Bounds = Bounds(), what: str = "") -> Any:  # noqa: B008
+    def read(self, hint: Any, node: Node, bounds: Bounds = Bounds(), what: str = "") -> Any:
         """The node's value as ``hint`` says, or MISSING after reporting what is wrong with it."""
         origin, arguments = typing.get_origin(hint), typing.get_args(hint)
         if origin in (typing.Union, types.UnionType):  # X | None: written means X
@@ -221,9 +221,7 @@ class Reader:
         right = {
             bool: lambda: isinstance(value, bool),
             int: lambda: isinstance(value, int) and not isinstance(value, bool),
-            float: lambda: (
-                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            ),
+            float: lambda: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
             str: lambda: isinstance(value, str),
         }[hint]()
         if not right or (hint in (int, float) and not bounds.allow(value)):
@@ -234,7 +232,7 @@ class Reader:
             return self.wrong(node, what, "a number that fits into 64 bits")
 
 
-def type_words(hint: Any, bounds: Bounds = Bounds()) -> str:  # noqa: B008
+def type_words(hint: Any, bounds: Bounds = Bounds()) -> str:
     """A declared type in words: ``a whole number >= 1``."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -249,7 +247,7 @@ def type_words(hint: Any, bounds: Bounds = Bounds()) -> str:  # noqa: B008
     return f"{words} {bounds.words()}".strip()
 
 
-def schema_of(hint: Any, bounds: Bounds = Bounds()) -> dict:  # noqa: B008
+def schema_of(hint: Any, bounds: Bounds = Bounds()) -> dict:
     """JSON schema of one declared type."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

@@ -21,14 +21,14 @@ Kind = Literal["constant", "uniform", "gaussian", "positive_unitball", "xavier",
 class Filler(Declared):
     """A name (``xavier``), a number (constant) or a mapping such as ``{type: gaussian, std: 0.01}``."""
 
-    type: Kind = param("constant", doc="the distribution")
-    value: float = param(0.0, doc="constant: the value")
-    min: float = param(0.0, doc="uniform: lower end")
-    max: float = param(1.0, doc="uniform: upper end")
-    mean: float = param(0.0, doc="gaussian: mean")
-    std: float = param(1.0, doc="gaussian: standard deviation", minimum=0)
-    sparse: int = param(-1, doc="gaussian: how many inputs of each output stay connected, on average; -1 all")
-    variance_norm: Literal["FAN_IN", "FAN_OUT", "AVERAGE"] = param("FAN_IN", doc="xavier and msra: which n")
+    type: Kind = param(default="constant", doc="the distribution")
+    value: float = param(default=0.0, doc="constant: the value")
+    min: float = param(default=0.0, doc="uniform: lower end")
+    max: float = param(default=1.0, doc="uniform: upper end")
+    mean: float = param(default=0.0, doc="gaussian: mean")
+    std: float = param(default=1.0, doc="gaussian: standard deviation", minimum=0)
+    sparse: int = param(default=-1, doc="gaussian: how many inputs of each output stay connected, on average; -1 all")
+    variance_norm: Literal["FAN_IN", "FAN_OUT", "AVERAGE"] = param(default="FAN_IN", doc="xavier and msra: which n")
 
     words = "a filler: a name such as xavier, a number, or a mapping such as {type: gaussian, std: 0.01}"
     aliases = {"name": "type", "stddev": "std", "sigma": "std", "low": "min", "high": "max"}

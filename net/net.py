@@ -87,9 +87,7 @@ class Net:
         self.blobs: dict[str, Blob] = {name: versions[name, version] for name, version in last.items()}
         read = {key for step in self.steps for key in step.bottom_keys}
         self.outputs = [name for name, version in last.items() if (name, version) not in read]
-        self.inputs = [
-            name for step in self.steps if step.spec.cls.__name__ == "Input" for name, _ in step.top_keys
-        ]
+        self.inputs = [name for step in self.steps if step.spec.cls.__name__ == "Input" for name, _ in step.top_keys]
         self._positions = {step.spec.name: i for i, step in enumerate(self.steps)}
 
     def _place_parameters(self, uses: list[tuple[Blob, build.Parameter]], other: Net | None) -> None:
@@ -136,7 +134,7 @@ class Net:
         """Run the steps by index; return the weighted loss."""
         loss, step = 0.0, None
         try:
-            for step in self.steps[first : None if last is None else last + 1]:  # noqa: B007
+            for step in self.steps[first : None if last is None else last + 1]:
                 loss += step.forward()
         except NettrainError as error:
             raise _with_layer(error, step) from None
@@ -170,14 +168,14 @@ class Net:
             for _, total, starts_at in step.sums:
                 if starts_at > first and id(total) not in given:
                     total.diff.fill(0)  # the layer that would have overwritten it does not run
-        step = None
+        running: build.Step | None = None
         try:
-            for step in reversed(steps):
-                if step.needs_backward:
-                    step.backward()
+            for running in reversed(steps):
+                if running.needs_backward:
+                    running.backward()
         except Exception as error:
-            if step is not None:
-                error.add_note(step.note("Backward_cpu"))
+            if running is not None:
+                error.add_note(running.note("Backward_cpu"))
             raise
 
     def forward_backward(self) -> float:
@@ -236,9 +234,7 @@ class Net:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters by ``param/LAYER/INDEX``, as files hold them."""
-        return {
-            f"param/{name}/{i}": blob.data for name, blobs in self.params.items() for i, blob in enumerate(blobs)
-        }
+        return {f"param/{name}/{i}": blob.data for name, blobs in self.params.items() for i, blob in enumerate(blobs)}
 
     def save(self, path: str | Path) -> None:
         """Write the parameters to an ``.npz``."""
@@ -268,8 +264,8 @@ class Net:
             if [a.shape for a in theirs] != [b.shape for b in blobs]:
                 here, there = ([format_shape(x.shape) for x in side] for side in (blobs, theirs))
                 raise NettrainError(
-                    f"{origin}: layer `{name}` has blobs of {', '.join(there)} in the file and {', '.join(here)} in the "
-                    "net; a layer under another name is left out"
+                    f"{origin}: layer `{name}` has blobs of {', '.join(there)} in the file and {', '.join(here)} in "
+                    "the net; a layer under another name is left out"
                 )
             report.loaded.append(name)
         if not report.loaded:

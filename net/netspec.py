@@ -19,11 +19,11 @@ Phase = Literal["TRAIN", "TEST"]
 class Rule(Declared):
     """When a layer is in the net: every field given must hold. ``TEST`` alone stands for ``{phase: TEST}``."""
 
-    phase: Literal["TRAIN", "TEST"] | None = param(None, doc="the phase")
-    min_level: int | None = param(None, doc="lowest level")
-    max_level: int | None = param(None, doc="highest level")
-    stage: tuple[str, ...] = param((), doc="stages that must all be set")
-    not_stage: tuple[str, ...] = param((), doc="stages of which none may be set")
+    phase: Literal["TRAIN", "TEST"] | None = param(default=None, doc="the phase")
+    min_level: int | None = param(default=None, doc="lowest level")
+    max_level: int | None = param(default=None, doc="highest level")
+    stage: tuple[str, ...] = param(default=(), doc="stages that must all be set")
+    not_stage: tuple[str, ...] = param(default=(), doc="stages of which none may be set")
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
@@ -53,11 +53,11 @@ class State:
 class ParamSpec(Declared):
     """How one parameter blob of a layer is learned and shared."""
 
-    name: str = param("", doc="blobs of the same name are one blob")
-    lr_mult: float = param(1.0, doc="multiplies the learning rate; 0 keeps the blob fixed")
-    decay_mult: float = param(1.0, doc="multiplies the weight decay")
+    name: str = param(default="", doc="blobs of the same name are one blob")
+    lr_mult: float = param(default=1.0, doc="multiplies the learning rate; 0 keeps the blob fixed")
+    decay_mult: float = param(default=1.0, doc="multiplies the weight decay")
     share_mode: Literal["STRICT", "PERMISSIVE"] = param(
-        "STRICT", doc="a shared blob must have an equal shape, or only an equal count"
+        default="STRICT", doc="a shared blob must have an equal shape, or only an equal count"
     )
 
 
@@ -66,14 +66,16 @@ class Common(Declared):
 
     name: str = param(doc="the layer's name, unique in the net")
     type: str = param(doc="the layer type, as `nettrain layers` lists them")
-    bottom: tuple[str, ...] | None = param(None, doc="blobs it reads; left out: the previous layer's first top")
-    top: tuple[str, ...] | None = param(None, doc="blobs it makes; left out: the layer's name")
-    include: tuple[Rule, ...] = param((), doc="the layer is in the net if one of these rules is met")
-    exclude: tuple[Rule, ...] = param((), doc="the layer is out of the net if one of these rules is met")
-    loss_weight: tuple[float, ...] = param((), doc="weight of each top in the loss")
-    propagate_down: tuple[bool, ...] = param((), doc="for each bottom: whether its gradient is computed")
+    bottom: tuple[str, ...] | None = param(default=None, doc="blobs it reads; left out: the previous layer's first top")
+    top: tuple[str, ...] | None = param(default=None, doc="blobs it makes; left out: the layer's name")
+    include: tuple[Rule, ...] = param(default=(), doc="the layer is in the net if one of these rules is met")
+    exclude: tuple[Rule, ...] = param(default=(), doc="the layer is out of the net if one of these rules is met")
+    loss_weight: tuple[float, ...] = param(default=(), doc="weight of each top in the loss")
+    propagate_down: tuple[bool, ...] = param(default=(), doc="for each bottom: whether its gradient is computed")
     # last, because the name hides the function from here on
-    param: tuple[ParamSpec, ...] = param((), doc="for each parameter blob: name, lr_mult, decay_mult, share_mode")
+    param: tuple[ParamSpec, ...] = param(
+        default=(), doc="for each parameter blob: name, lr_mult, decay_mult, share_mode"
+    )
 
     def validate(self) -> Iterable[tuple[str, str]]:
         if not self.name:
@@ -158,8 +160,8 @@ class NetSpec:
 class Top(Declared):
     """Top-level keys of a spec."""
 
-    name: str = param("net", doc="the net's name; runs are filed under it")
-    force_backward: bool = param(False, doc="compute every gradient, those of inputs included")
+    name: str = param(default="net", doc="the net's name; runs are filed under it")
+    force_backward: bool = param(default=False, doc="compute every gradient, those of inputs included")
 
 
 def load(
@@ -236,10 +238,12 @@ def _read_layer(node: Node, reader: Reader) -> LayerSpec:
         problems.add(node.place, f"a layer must be a mapping such as {{name: ip1, type: ReLU}}, got {node.words()}")
         return _broken(node)
     type_node = node.value.get("type")
-    cls = registry.layer_type(type_node.value) if type_node and isinstance(type_node.value, str) else None
-    if type_node and isinstance(type_node.value, str) and cls is None:
-        problems.add(type_node.place, registry.unknown_type(type_node.value))
-    common = Common.from_known(reader, node, type_node.value if cls else "layer")
+    cls = None
+    if type_node and isinstance(type_node.value, str):
+        cls = registry.layer_type(type_node.value)
+        if cls is None:
+            problems.add(type_node.place, registry.unknown_type(type_node.value))
+    common = Common.from_known(reader, node, cls.__name__ if cls else "layer")
     if cls is None:
         return _broken(node)
     known = Common.names() + cls.Parameters.names()
@@ -266,5 +270,3 @@ def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, alias
             reader.problems.add(place, f"{name} has no key `{key}`; it belongs to {some}{mean}")
         else:
             reader.unknown_keys(Node({key: node.value[key]}, node.place, {key: place}), known, name, own)
-
-

@@ -24,8 +24,8 @@ DEEPEST = 100
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _OCTAL, _HEX = re.compile(r"0o[0-7]+\Z"), re.compile(r"0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
-_SPECIAL = {word: None for word in ("", "~", "null", "Null", "NULL")}
-_SPECIAL |= {word: True for word in ("true", "True", "TRUE")} | {word: False for word in ("false", "False", "FALSE")}
+_SPECIAL = dict.fromkeys(("", "~", "null", "Null", "NULL"))
+_SPECIAL |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 _SPECIAL |= {sign + dot: float(sign + "inf") for sign in ("", "+", "-") for dot in (".inf", ".Inf", ".INF")}
 _SPECIAL |= {word: float("nan") for word in (".nan", ".NaN", ".NAN")}
 
@@ -48,7 +48,7 @@ def scalar(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """PyYAML's composer, except that a scalar's tag only tells whether it was written plain or quoted."""
 
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:  # type: ignore[override]
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
         if kind is yaml.ScalarNode:
             return _PLAIN if implicit[0] else _TEXT
         return _TEXT
@@ -201,7 +201,8 @@ class _Converter:
             return Node(None, place)
 
     def _mapping(self, node: yaml.MappingNode, place: Place, depth: int) -> Node:
-        result, merged = Node({}, place), []
+        result = Node({}, place)
+        merged: list[Node] = []
         for key_node, value_node in node.value:
             key_place = self.place(key_node)
             if not isinstance(key_node, yaml.ScalarNode):

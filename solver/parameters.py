@@ -18,32 +18,36 @@ class SolverParameters(Declared):
     """How a net is trained."""
 
     base_lr: float = param(minimum=0, doc="the learning rate to start from")
-    type: Literal["SGD"] = param("SGD", doc="the update rule")
+    type: Literal["SGD"] = param(default="SGD", doc="the update rule")
     lr_policy: Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"] = param(
-        "fixed", doc="how the rate changes with the iteration"
+        default="fixed", doc="how the rate changes with the iteration"
     )
-    gamma: float | None = param(None, minimum=0, doc="step, exp, inv, multistep, sigmoid: the policy's factor")
-    power: float | None = param(None, doc="inv, poly: the policy's exponent")
-    stepsize: int | None = param(None, minimum=1, doc="step, sigmoid: iterations between steps; the middle")
-    stepvalue: tuple[int, ...] = param((), minimum=0, doc="multistep: iterations at which the rate drops")
-    max_iter: int | None = param(None, minimum=0, doc="iterations of training; or give max_epoch")
-    max_epoch: float | None = param(None, minimum=0, doc="passes over the training data, instead of max_iter")
-    momentum: float = param(0.0, minimum=0, below=1, doc="share of the last update that is kept")
-    weight_decay: float = param(0.0, minimum=0, doc="strength of the regulariser")
-    regularization_type: Literal["L2", "L1"] = param("L2", doc="L2 adds decay·W to the gradient, L1 decay·sign(W)")
-    clip_gradients: float = param(-1.0, doc="largest L2 norm of all gradients together; negative: no limit")
-    iter_size: int = param(1, minimum=1, doc="batches whose gradients are averaged in one iteration")
-    display: int = param(0, minimum=0, doc="iterations between lines of progress; 0: at tests only")
-    average_loss: int = param(1, minimum=1, doc="the training loss shown is the mean of the last so many")
-    test_interval: int = param(0, minimum=0, doc="iterations between tests; 0: one test, at the end")
-    test_iter: int | None = param(None, minimum=1, doc="batches of a test; left out: the whole test set, once")
-    test_initialization: bool = param(True, doc="also test before the first iteration")
-    snapshot: int = param(0, minimum=0, doc="iterations between snapshots; 0: at the end only")
-    snapshot_prefix: str = param("", doc="start of the names of all files written; left out: runs/NAME/NUMBER/")
-    snapshot_after_train: bool = param(True, doc="write a snapshot at the end")
-    weights: tuple[str, ...] = param((), doc=".npz files to take parameters from, by layer name, before training")
-    random_seed: int = param(1701, doc="seeds weights, data order and dropout; negative: a new seed each run")
-    debug_info: bool = param(False, doc="print statistics of every blob at each line of progress")
+    gamma: float | None = param(default=None, minimum=0, doc="step, exp, inv, multistep, sigmoid: the policy's factor")
+    power: float | None = param(default=None, doc="inv, poly: the policy's exponent")
+    stepsize: int | None = param(default=None, minimum=1, doc="step, sigmoid: iterations between steps; the middle")
+    stepvalue: tuple[int, ...] = param(default=(), minimum=0, doc="multistep: iterations at which the rate drops")
+    max_iter: int | None = param(default=None, minimum=0, doc="iterations of training; or give max_epoch")
+    max_epoch: float | None = param(default=None, minimum=0, doc="passes over the training data, instead of max_iter")
+    momentum: float = param(default=0.0, minimum=0, below=1, doc="share of the last update that is kept")
+    weight_decay: float = param(default=0.0, minimum=0, doc="strength of the regulariser")
+    regularization_type: Literal["L2", "L1"] = param(
+        default="L2", doc="L2 adds decay·W to the gradient, L1 decay·sign(W)"
+    )
+    clip_gradients: float = param(default=-1.0, doc="largest L2 norm of all gradients together; negative: no limit")
+    iter_size: int = param(default=1, minimum=1, doc="batches whose gradients are averaged in one iteration")
+    display: int = param(default=0, minimum=0, doc="iterations between lines of progress; 0: at tests only")
+    average_loss: int = param(default=1, minimum=1, doc="the training loss shown is the mean of the last so many")
+    test_interval: int = param(default=0, minimum=0, doc="iterations between tests; 0: one test, at the end")
+    test_iter: int | None = param(default=None, minimum=1, doc="batches of a test; left out: the whole test set, once")
+    test_initialization: bool = param(default=True, doc="also test before the first iteration")
+    snapshot: int = param(default=0, minimum=0, doc="iterations between snapshots; 0: at the end only")
+    snapshot_prefix: str = param(default="", doc="start of the names of all files written; left out: runs/NAME/NUMBER/")
+    snapshot_after_train: bool = param(default=True, doc="write a snapshot at the end")
+    weights: tuple[str, ...] = param(
+        default=(), doc=".npz files to take parameters from, by layer name, before training"
+    )
+    random_seed: int = param(default=1701, doc="seeds weights, data order and dropout; negative: a new seed each run")
+    debug_info: bool = param(default=False, doc="print statistics of every blob at each line of progress")
 
     aliases = {
         "lr": "base_lr",

@@ -24,7 +24,9 @@ def policy(name: str):
 
 class _Policy:
     def __init__(self, p: SolverParameters, max_iter: int):
-        self.p, self.max_iter = p, max_iter
+        self.base_lr, self.max_iter = p.base_lr, max_iter
+        # those that a policy needs are given: the parameters were validated
+        self.gamma, self.power, self.stepsize = p.gamma or 0.0, p.power or 0.0, p.stepsize or 1
 
 
 @policy("fixed")
@@ -32,7 +34,7 @@ class Fixed(_Policy):
     """base_lr"""
 
     def __call__(self, iter):
-        return self.p.base_lr
+        return self.base_lr
 
 
 @policy("step")
@@ -40,7 +42,7 @@ class Step(_Policy):
     """base_lr · gamma ^ floor(iter / stepsize)"""
 
     def __call__(self, iter):
-        return self.p.base_lr * self.p.gamma ** (iter // self.p.stepsize)
+        return self.base_lr * self.gamma ** (iter // self.stepsize)
 
 
 @policy("exp")
@@ -48,7 +50,7 @@ class Exp(_Policy):
     """base_lr · gamma ^ iter"""
 
     def __call__(self, iter):
-        return self.p.base_lr * self.p.gamma**iter
+        return self.base_lr * self.gamma**iter
 
 
 @policy("inv")
@@ -56,7 +58,7 @@ class Inv(_Policy):
     """base_lr · (1 + gamma · iter) ^ -power"""
 
     def __call__(self, iter):
-        return self.p.base_lr * (1 + self.p.gamma * iter) ** -self.p.power
+        return self.base_lr * (1 + self.gamma * iter) ** -self.power
 
 
 @policy("multistep")
@@ -65,12 +67,12 @@ class MultiStep(_Policy):
 
     def __init__(self, p, max_iter):
         super().__init__(p, max_iter)
-        self.steps = []
+        self.steps: list[int] = []
         for value in p.stepvalue:
             self.steps.append(max(value, self.steps[-1] + 1) if self.steps else value)
 
     def __call__(self, iter):
-        return self.p.base_lr * self.p.gamma ** bisect.bisect_right(self.steps, iter)
+        return self.base_lr * self.gamma ** bisect.bisect_right(self.steps, iter)
 
 
 @policy("poly")
@@ -78,7 +80,7 @@ class Poly(_Policy):
     """base_lr · (1 - iter / max_iter) ^ power, 0 from max_iter on"""
 
     def __call__(self, iter):
-        return self.p.base_lr * max(0.0, 1 - iter / self.max_iter) ** self.p.power if self.max_iter else 0.0
+        return self.base_lr * max(0.0, 1 - iter / self.max_iter) ** self.power if self.max_iter else 0.0
 
 
 @policy("sigmoid")
@@ -86,4 +88,4 @@ class Sigmoid(_Policy):
     """base_lr / (1 + exp(-gamma · (iter - stepsize)))"""
 
     def __call__(self, iter):
-        return self.p.base_lr * 0.5 * (1 + math.tanh(0.5 * self.p.gamma * (iter - self.p.stepsize)))
+        return self.base_lr * 0.5 * (1 + math.tanh(0.5 * self.gamma * (iter - self.stepsize)))

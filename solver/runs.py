@@ -36,7 +36,8 @@ class Run:
             probe.unlink()
         except OSError as error:
             raise NettrainError(
-                f"cannot write to {self.folder or 'runs'}: {error.strerror}; choose another folder with --out", exit_code=1
+                f"cannot write to {self.folder or 'runs'}: {error.strerror}; choose another folder with --out",
+                exit_code=1,
             ) from None
         self._open = True
 

@@ -24,6 +24,7 @@ from .runs import Run
 from .snapshot import read_snapshot, write_snapshot
 from .updater import Updater
 
+
 @dataclass
 class Row:
     """One line of progress."""
@@ -78,7 +79,8 @@ class Solver:
         if net and not problems.found:
             self._check_trainable(net, test_net, problems)
         problems.raise_if_any()
-        assert net is not None and test_net is not None
+        assert net is not None  # else a problem was raised
+        assert test_net is not None
         self.net = net
         self.test_nets = [test_net] if self._can_test(test_net) else []
         self.max_iter = self._count_iterations(problems)

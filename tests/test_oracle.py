@@ -81,11 +81,7 @@ def solver_spec(solver, ip1_param):
     }
 
 
-SOLVERS = [
-    path
-    for path in sorted(ORACLE.glob("solver_*.npz"))
-    if fixture(path)[0]["solver"]["type"] in ("SGD",)
-]
+SOLVERS = [path for path in sorted(ORACLE.glob("solver_*.npz")) if fixture(path)[0]["solver"]["type"] in ("SGD",)]
 
 
 @pytest.mark.parametrize("path", SOLVERS, ids=lambda path: path.stem)

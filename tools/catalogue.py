@@ -66,7 +66,7 @@ def example_yaml(cls: type[Layer], example: Example) -> str:
         layer["bottom"] = names[0] if len(names) == 1 else names
     if tops > 1:
         layer["top"] = [f"{layer['name']}_{i}" for i in range(tops)]
-    plain = layer | {key: value for key, value in example.params.items()}
+    plain = layer | dict(example.params)
     return "- " + yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).strip()
 
 

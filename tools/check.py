@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ..net.errors import Problems, SpecError
 from ..net.net import Net
@@ -14,11 +15,12 @@ from ..solver.solver import Solver
 def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable[str] = ()) -> dict:
     """Build both nets and the solver, and run the first batch of each data set.
 
-    ``problems`` are those found while the spec was loaded. Returns what was checked. Raises SpecError with every problem, NettrainError when the data does not fit.
+    ``problems`` are those found while the spec was loaded. Returns what was checked. Raises SpecError with every
+    problem, NettrainError when the data does not fit.
     """
-    state = {"level": level, "stages": tuple(stages)}
+    state: dict[str, Any] = {"level": level, "stages": tuple(stages)}
     if "solver" in spec.root.value:
-        solver = Solver(spec, problems=problems, **state)  # type: ignore[arg-type]
+        solver = Solver(spec, problems=problems, **state)
         nets = [solver.net, *solver.test_nets]
         solver.run.check_writable()
     else:
@@ -39,7 +41,7 @@ def _build_nets(spec: NetSpec, problems: Problems, state: dict) -> list[Net]:
     nets = []
     for phase in ("TRAIN", "TEST"):
         try:
-            nets.append(Net(spec, phase, **state))  # type: ignore[arg-type]
+            nets.append(Net(spec, phase, **state))
         except SpecError as error:
             problems.found.extend(error.problems)
     problems.raise_if_any()

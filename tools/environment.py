@@ -35,7 +35,9 @@ def report(env: dict) -> str:
     lines = [f"{name:<10} {version}" for name, version in env["versions"].items()]
     lines.append(f"{'platform':<10} {env['platform']}, {env['cores']} cores")
     b = env["blas"]
-    lines.append(f"{'BLAS':<10} {b['name']} {b['version']}, kernels {b['kernel'] or 'unknown'}, {env['threads']} threads")
+    lines.append(
+        f"{'BLAS':<10} {b['name']} {b['version']}, kernels {b['kernel'] or 'unknown'}, {env['threads']} threads"
+    )
     for name, value in env["pinned"].items():
         slow = ": may hold BLAS to slower kernels than this CPU has" if name.startswith("OPENBLAS_C") else ""
         lines.append(f"{'set':<10} {name}={value}{slow}")

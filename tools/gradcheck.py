@@ -53,7 +53,12 @@ class Check:
 
 
 def compare(
-    name: str, values: np.ndarray, backward: np.ndarray, evaluate: Callable[[], float], entries: Iterable[int], to: Check
+    name: str,
+    values: np.ndarray,
+    backward: np.ndarray,
+    evaluate: Callable[[], float],
+    entries: Iterable[int],
+    to: Check,
 ) -> None:
     """Check the gradient ``backward`` of ``evaluate`` at ``values`` (changed and restored in place)."""
     flat, gradient = values.reshape(-1), backward.reshape(-1)
@@ -72,7 +77,7 @@ def compare(
         slopes.append(((above - middle) / h, (middle - below) / h, (above - below) / (2 * h)))
     if not entries:
         return
-    # Differences of numbers as large as f are uncertain by eps |f| / h; a scale below this times 1/THRESHOLD says nothing.
+    # Differences of numbers as large as f are uncertain by eps |f| / h: scales below 1/THRESHOLD of that say nothing.
     rounding = 4 * np.finfo(np.float64).eps * largest / STEP
     floor = max(rounding / THRESHOLD, 1e-3 * max(abs(slope[2]) for slope in slopes), 1e-12)
     wrong = []
@@ -231,7 +236,9 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
             learn = [flag and j != i for j, flag in enumerate(bench.learned)]
             judge(f"with blobs[{i}] not learning", possible, learn)
     unread = tuple({"bottom.data", "top.data"} - set(bench.layer.backward_reads))
-    judge(f"with {' and '.join(unread) or 'nothing'} overwritten before backward", possible, bench.learned, poison=unread)
+    judge(
+        f"with {' and '.join(unread) or 'nothing'} overwritten before backward", possible, bench.learned, poison=unread
+    )
     for i, blob in enumerate(bench.top):
         if not np.array_equal(blob.diff, bench.upstream[i]):
             check.failures.append(f"Backward_cpu changed top[{i}].diff")
@@ -250,9 +257,7 @@ def _subsets(possible: list[bool]) -> Iterator[tuple[bool, ...]]:
         yield tuple(p and j == i for j, p in enumerate(possible))
 
 
-def run(
-    what: str | None, layers: Iterable[str], phase: str, read: Callable[[str], NetSpec]
-) -> tuple[list[Check], str]:
+def run(what: str | None, layers: Iterable[str], phase: str, read: Callable[[str], NetSpec]) -> tuple[list[Check], str]:
     """The checks meant on the command line, and what heads the table's first column.
 
     ``what`` is nothing (the zoo, or its ``layers``), ``file.py:Class``, or a spec, which ``read`` loads.

@@ -21,4 +21,8 @@ def schema() -> dict:
         "solver": SolverParameters.schema(),
         "layers": {"type": "array", "items": {"oneOf": layers}, "minItems": 1},
     }
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nettrain spec"} | top | {"required": ["layers"]}
+    return (
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nettrain spec"}
+        | top
+        | {"required": ["layers"]}
+    )

@@ -12,7 +12,7 @@ from ..solver.evaluate import evaluate, has_end
 from .table import table
 
 
-def test(
+def measure(
     spec: NetSpec, weights: str | Path, iterations: int | None = None, *, level: int = 0, stages: Iterable[str] = ()
 ) -> dict:
     """Mean of each output of the TEST net with these weights, and what of the file was used.
@@ -33,7 +33,10 @@ def report(result: dict) -> str:
     """The scores as a table, with what was left out of the weights."""
     lines = [f"{result['spec']} · {result['weights']}"]
     lines += [f"  {name}: {count:,} examples" for name, count in result["examples"].items()]
-    for key, meaning in (("missing", "not in the file, left as initialised"), ("ignored", "in the file, not in the net")):
+    for key, meaning in (
+        ("missing", "not in the file, left as initialised"),
+        ("ignored", "in the file, not in the net"),
+    ):
         if result["layers"][key]:
             lines.append(f"  {meaning}: {', '.join(result['layers'][key])}")
     rows = [[name, _number(value)] for name, value in result["scores"].items()]

@@ -1,0 +1,30 @@
+# What development needs. Each target works from a fresh clone; `make check` is what CI runs.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e '.[dev]'
+	touch $@
+
+install: .venv/ready
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The package is the root folder, whatever that is called; mypy finds it by its name through a link.
+types: .venv/ready
+	link=$$(mktemp -d) && ln -s "$(CURDIR)" $$link/nettrain && cd $$link && \
+	"$(CURDIR)/$(BIN)/mypy" --config-file nettrain/pyproject.toml --no-namespace-packages -p nettrain
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(MAKE) types
+	$(BIN)/pytest
+
+build: .venv/ready
+	$(BIN)/pip wheel -q --no-deps -w dist .
+
+.PHONY: install format types check build
