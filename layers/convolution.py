@@ -149,7 +149,7 @@ class Convolution(Layer):
                     dW += np.matmul(dy, self.columns(x).swapaxes(1, 2), out=self.buffer("dW", W.shape))
                 if propagate_down[i]:
                     col = self.buffer("col", self.windows.col_shape(self.C, n))
-                    np.matmul(W.swapaxes(1, 2), dy, out=col.reshape(self.p.group, -1, n * self.L))
+                    np.matmul(W.swapaxes(1, 2), dy, out=col.reshape(*W.shape[::2], n * self.L))
                     padded = self.buffer("padded", (n, self.C, *self.windows.padded))
                     self.windows.col2im(col, padded, dx)
 

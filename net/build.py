@@ -92,7 +92,7 @@ def build_steps(
     steps: list[Step] = []
     for item in wired:
         spec = item.spec
-        if spec.cls is Broken or any(key not in blobs for key in item.bottoms):
+        if spec.cls is Broken or not item.whole or any(key not in blobs for key in item.bottoms):
             continue
         layer = spec.cls(spec.parameters, name=spec.name, phase=phase, seed=seed, dtype=dtype, folder=folder)
         step = Step(

@@ -131,7 +131,8 @@ class Declared:
                 complete &= value is not MISSING
                 values[name] = value
             elif default is dataclasses.MISSING:
-                reader.problems.add(node.place, f"{what} needs `{name}`: {about.doc}")
+                if not cls._misspelt(name, node):  # else that is reported, once is enough
+                    reader.problems.add(node.place, f"{what} needs `{name}`: {about.doc}")
                 complete = False
         if not complete:
             return MISSING
@@ -140,6 +141,13 @@ class Declared:
             reader.problems.add(node.at(key), f"{what}{'.' + key if key in cls.names() else ''} {message}")
             complete = False
         return result if complete else MISSING
+
+    @classmethod
+    def _misspelt(cls, name: str, node: Node) -> bool:
+        """Whether an unknown key of the mapping was probably meant to be ``name``."""
+        names = cls.names()
+        meant = [cls.aliases.get(key.casefold()) or nearest(key, names) for key in node.keys if key not in names]
+        return name in meant
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], what: str = "") -> Any:

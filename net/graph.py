@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
-from .errors import Problems, did_you_mean
+from .errors import Problems, nearest
 from .netspec import LayerSpec, NetSpec, State
 
 Key = tuple[str, int]  # a blob: its name and version
@@ -17,12 +17,16 @@ Key = tuple[str, int]  # a blob: its name and version
 
 @dataclass
 class Wired:
-    """A layer with its place among the others; ``in_place`` maps a top's index to the bottom of the same name."""
+    """A layer with its place among the others.
+
+    ``in_place`` maps a top's index to the bottom of the same name; ``whole`` is false when its wiring is wrong.
+    """
 
     spec: LayerSpec
     bottoms: list[Key] = field(default_factory=list)
     tops: list[Key] = field(default_factory=list)
     in_place: dict[int, int] = field(default_factory=dict)
+    whole: bool = True
 
 
 def wire(spec: NetSpec, state: State, problems: Problems) -> list[Wired]:
@@ -36,8 +40,10 @@ def wire(spec: NetSpec, state: State, problems: Problems) -> list[Wired]:
     wired = [Wired(layer) for layer in layers]
     makers = _versions(wired, bottoms, tops, problems)
     waits = _connect(wired, bottoms, makers, problems)
-    for layer in wired:
-        _check_counts(layer, problems)
+    for layer, names in zip(wired, tops, strict=True):
+        before = len(problems.found)
+        _check_counts(layer, len(names), problems)
+        layer.whole = layer.whole and len(layer.tops) == len(names) and len(problems.found) == before
     return _order(wired, waits, problems)
 
 
@@ -121,6 +127,7 @@ def _connect(
         for name in bottoms[i]:
             if name not in makers:
                 _unknown_blob(layer.spec, name, wired, makers, problems)
+                layer.whole = False
                 continue
             # Version 0 is always there; a rewriter before this layer in the file makes the version it reads.
             version = sum(1 for maker in makers[name][1:] if maker < i)
@@ -132,10 +139,8 @@ def _connect(
 def _unknown_blob(
     layer: LayerSpec, name: str, wired: list[Wired], makers: dict[str, list[int]], problems: Problems
 ) -> None:
-    near = did_you_mean(name, makers)
-    if near:
-        target = near.split("`")[1]
-        near += wired[makers[target][0]].spec.where()
+    close = nearest(name, makers)
+    near = f"; did you mean `{close}`{wired[makers[close][0]].spec.where()}?" if close else ""
     names = list(makers)
     shown = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
     place = layer.node.at("bottom")
@@ -145,10 +150,10 @@ def _unknown_blob(
     problems.add(place, f"layer `{layer.name}` reads blob `{name}`, which no layer makes{near}", f"blobs: {shown}")
 
 
-def _check_counts(layer: Wired, problems: Problems) -> None:
+def _check_counts(layer: Wired, tops: int, problems: Problems) -> None:
     """Compare the number of bottoms and tops with what the type takes."""
     spec = layer.spec
-    counts = {"bottom": len(spec.common.bottom or layer.bottoms), "top": len(layer.tops)}
+    counts = {"bottom": len(spec.common.bottom or layer.bottoms), "top": tops}
     for what, count in counts.items():
         least, most = _limits(getattr(spec.cls, f"num_{what}s"))
         if count < least or (most is not None and count > most):

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import build
 from .blob import Blob
-from .errors import NettrainError, Problems, ShapeError, did_you_mean, format_shape
+from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape
 from .files import read_npz, write_npz
 from .graph import wire
 from .netspec import NetSpec, Phase, State, load
@@ -63,7 +63,8 @@ class Net:
         self.dtype = np.dtype(dtype)
         wired = wire(self.spec, self.state, problems)
         self.steps = build.build_steps(wired, phase, seed, self.dtype, self.spec.folder, problems)
-        problems.raise_if_any()
+        if problems.found or len(self.steps) < len(wired):  # a broken layer was reported when the spec was loaded
+            raise SpecError(problems.found)
         build.decide_backward(self.steps, self.spec.force_backward, problems)
         self.parameters, uses = build.collect_parameters(self.steps, problems)
         problems.raise_if_any()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .errors import nearest
 
-if TYPE_CHECKING:
-    from ..layers.layer import Layer
-
-_TYPES: dict[str, type[Layer]] = {}
+LayerType = type[Any]  # a class that follows the contract of layers/layer.py, which stands above this module
+_TYPES: dict[str, LayerType] = {}
 
 # What other frameworks call things.
 ALIASES = {
@@ -42,7 +40,7 @@ ALIASES = {
 }
 
 
-def register(cls: type[Layer]) -> type[Layer]:
+def register(cls: LayerType) -> LayerType:
     """Class decorator: put a layer type into the zoo under its class name.
 
     Raises TypeError when the class is not complete: a type needs a docstring, and at least one example, from
@@ -62,14 +60,14 @@ def register(cls: type[Layer]) -> type[Layer]:
     return cls
 
 
-def types() -> dict[str, type[Layer]]:
+def types() -> dict[str, LayerType]:
     """Every registered layer type by name, in alphabetical order."""
     # The zoo is found by name on the first look, so that net/ stands below layers/ and never names a layer.
     importlib.import_module(f"{__package__.rpartition('.')[0]}.layers")
     return dict(sorted(_TYPES.items()))
 
 
-def layer_type(name: str) -> type[Layer] | None:
+def layer_type(name: str) -> LayerType | None:
     """The class of a layer type, or None."""
     return types().get(name)
 

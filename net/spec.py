@@ -97,6 +97,11 @@ def read_file(path: Path, name: str | None = None) -> Node:
         raise bad(f"this is not a YAML text: byte {error.start} is not UTF-8") from None
 
 
+def to_yaml(data: Any) -> str:
+    """Plain data as one line of YAML, as examples show it."""
+    return yaml.safe_dump(data, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True).strip()
+
+
 def find(path: str | Path) -> tuple[Path, str]:
     """The spec file meant by ``path``: on disk, or else among the bundled configs (with a note saying so)."""
     path = Path(path)

@@ -201,8 +201,10 @@ class Solver:
         score = float(np.mean(scores[name]))
         if not math.isfinite(score):
             return False
-        if self.best is not None and (score <= self.best[0] if higher else score >= self.best[0]):
-            return False
+        if self.best is not None:
+            margin = 1e-6 * abs(self.best[0])  # the same score, averaged from float32 batches, is not a better one
+            if score <= self.best[0] + margin if higher else score >= self.best[0] - margin:
+                return False
         self.best = (score, self.iter)
         return True
 

@@ -6,13 +6,12 @@ import dataclasses
 import inspect
 from typing import Any
 
-import yaml
-
 from ..layers.layer import Example, Layer
 from ..net import registry
 from ..net.declare import Declared, type_words
 from ..net.errors import NettrainError
 from ..net.fillers import Filler
+from ..net.spec import to_yaml
 from .table import table
 
 
@@ -67,7 +66,7 @@ def example_yaml(cls: type[Layer], example: Example) -> str:
     if tops > 1:
         layer["top"] = [f"{layer['name']}_{i}" for i in range(tops)]
     plain = layer | dict(example.params)
-    return "- " + yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=1000).strip()
+    return "- " + to_yaml(plain)
 
 
 def report_list(types: dict[str, str]) -> str:

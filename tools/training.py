@@ -43,7 +43,11 @@ def run(solver: Solver, write: Callable[[str], None], advance: Callable[[float],
 
     solver.on_row, solver.on_step = on_row, lambda solver: advance(solver.losses[-1])
     write(rows.head())
-    solver.solve()
+    try:
+        solver.solve()
+    except KeyboardInterrupt:
+        kept = f"last snapshot {solver.last_snapshot}" if solver.last_snapshot else "no snapshot was made before"
+        raise NettrainError(f"interrupted at iteration {solver.iter}; {kept}", exit_code=130) from None
 
 
 def banner(solver: Solver) -> str:

@@ -1,0 +1,56 @@
+"""Shared by the tests: a folder to work in, small stand-ins for data sets that do not ship, the command line."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NETTRAIN_DATA", raising=False)
+    return tmp_path
+
+
+def write_idx(path, array):
+    """An IDX file of unsigned bytes, gzipped when the name says so."""
+    array = np.asarray(array, np.uint8)
+    raw = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+
+
+def write_mnist(folder, train=200, test=100, size=28):
+    """Four IDX files named like MNIST's: noise with the label's row bright."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for stem, count in (("train", train), ("t10k", test)):
+        labels = np.arange(count) % 10
+        images = rng.integers(0, 50, (count, size, size))
+        images[np.arange(count), labels * 2 + 4] = 255
+        write_idx(folder / f"{stem}-images-idx3-ubyte", images)
+        write_idx(folder / f"{stem}-labels-idx1-ubyte", labels)
+
+
+@pytest.fixture
+def mnist(workdir):
+    """The current folder with a small stand-in for MNIST in data/mnist."""
+    write_mnist(workdir / "data" / "mnist")
+    return workdir
+
+
+@pytest.fixture
+def nettrain_cli(workdir):
+    """Runs a command line in the empty folder; gives click's result."""
+    from nettrain.cli import main
+
+    def run(*arguments, exit_code=0):
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert result.exit_code == exit_code, result.output
+        assert "Traceback" not in result.output
+        return result
+
+    return run

@@ -1,0 +1,85 @@
+"""The shape of the code: who may import whom, and what each command may contain."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# A package may import itself and those named here.
+ALLOWED = {
+    "net": set(),
+    "data": {"net"},
+    "layers": {"net", "data"},
+    "solver": {"net", "data"},
+    "tools": {"net", "data", "layers", "solver"},
+    "interop": {"net", "data", "layers", "solver"},
+    "": {"net", "tools", "interop"},  # cli.py, __init__.py, __main__.py
+}
+SOURCES = [
+    p for p in sorted(ROOT.glob("*.py")) + sorted(ROOT.glob("*/*.py")) if p.parent.name in ALLOWED or p.parent == ROOT
+]
+
+
+def package_of(path):
+    return "" if path.parent == ROOT else path.parent.name
+
+
+def imports(path):
+    """(top name, whether it is one of ours) of every import in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], False) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level == 0:
+                yield node.module.split(".")[0], False
+            else:
+                up = node.level - (0 if path.parent == ROOT else 1)  # levels above the file's own package
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                yield from (((name.split(".")[0] if up else package_of(path)), True) for name in names)
+
+
+def test_there_is_something_to_look_at():
+    assert {package_of(path) for path in SOURCES} >= {"", "net", "data", "layers", "solver", "tools"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    package = package_of(path)
+    ours = {name for name, is_ours in imports(path) if is_ours and (ROOT / name).is_dir()}
+    assert ours <= ALLOWED[package] | {package}
+
+
+@pytest.mark.parametrize(("module", "homes"), [("click", {"cli.py"}), ("tqdm", {"cli.py"}), ("yaml", {"net/spec.py"})])
+def test_a_library_has_one_home(module, homes):
+    users = {str(p.relative_to(ROOT)) for p in SOURCES if (module, False) in set(imports(p))}
+    assert users == homes
+
+
+def test_the_package_never_imports_itself_by_name():
+    assert [p for p in SOURCES if ("nettrain", False) in set(imports(p))] == []
+
+
+def test_commands_are_short():
+    for node in ast.parse((ROOT / "cli.py").read_text()).body:
+        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+            code = [
+                statement
+                for statement in node.body
+                if not isinstance(statement, ast.Expr) or statement is not node.body[0]
+            ]
+            lines = code[-1].end_lineno - code[0].lineno + 1 if code else 0
+            assert lines < 25, node.name
+
+
+def test_the_public_names_are_there():
+    import nettrain
+
+    for name in nettrain.__all__:
+        assert getattr(nettrain, name) is not None
+
+
+def test_no_absolute_path_of_a_machine():
+    for path in SOURCES:
+        assert "/root/" not in path.read_text()
+        assert "/home/" not in path.read_text()

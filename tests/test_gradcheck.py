@@ -1,0 +1,288 @@
+"""The gradient checker: the zoo passes it, and it fails when a backward pass is wrong."""
+
+import ast
+import inspect
+import sys
+import textwrap
+
+import nettrain
+import numpy as np
+import pytest
+from nettrain.layers.layer import Example, Layer, NeuronLayer
+from nettrain.net import registry
+from nettrain.net.errors import NettrainError
+from nettrain.tools import gradcheck
+
+ZOO = registry.types()
+EXAMPLES = [(cls, example) for cls in ZOO.values() for example in cls.examples]
+
+
+@pytest.mark.parametrize(
+    ("cls", "example"), EXAMPLES, ids=[f"{c.__name__}-{gradcheck.describe(e)}" for c, e in EXAMPLES]
+)
+def test_every_example_of_every_layer(cls, example):
+    check = gradcheck.check_layer(cls, example)
+    assert check.failures == []
+    assert check.error < 1e-6
+    if cls.no_gradient != "all":
+        assert check.checked > 0
+
+
+# Faults made on purpose: every operator, sign, comparison and constant of every Backward_cpu, one at a time.
+
+SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.Pow: ast.Mult}
+CALLS = {"add": "subtract", "subtract": "add", "multiply": "add", "divide": "multiply", "greater": "less"}
+CALLS |= {"equal": "not_equal", "logical_not": "copy", "sign": "abs", "copyto": "add"}
+
+
+def faults(tree):
+    """(line, what) and a changed copy of the tree for every single fault."""
+    nodes = list(ast.walk(tree))
+    for position, node in enumerate(nodes):
+        for what, change in changes(node):
+            copy = ast.parse(ast.unparse(tree))
+            change(list(ast.walk(copy))[position])
+            yield f"{what} in `{ast.unparse(node)}`", copy
+
+
+def changes(node):
+    if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in SWAPS:
+        yield "operator swapped", lambda n: setattr(n, "op", SWAPS[type(n.op)]())
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield "sign dropped", lambda n: setattr(n, "op", ast.UAdd())
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float) and node.value != 0:
+        yield "number doubled", lambda n: setattr(n, "value", 2 * n.value)
+    if isinstance(node, ast.If):
+        yield "condition turned round", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
+    if isinstance(node, ast.Attribute) and node.attr in CALLS and getattr(node.value, "id", "") == "np":
+        yield "function swapped", lambda n: setattr(n, "attr", CALLS[n.attr])
+
+
+def accumulations(tree):
+    """Every ``x += …`` as ``x[...] = …``: the gradient assigned instead of added."""
+    for position, node in enumerate(list(ast.walk(tree))):
+        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
+            copy = ast.parse(ast.unparse(tree))
+            parents = {child: parent for parent in ast.walk(copy) for child in ast.iter_child_nodes(parent)}
+            target = list(ast.walk(copy))[position]
+            plain = ast.parse(f"{ast.unparse(target.target)}[...] = {ast.unparse(target.value)}").body[0]
+            body = next(b for b in vars(parents[target]).values() if isinstance(b, list) and target in b)
+            body[body.index(target)] = plain
+            yield f"assigned instead of added: `{ast.unparse(node)}`", copy
+
+
+def with_backward(cls, tree):
+    """The class with this Backward_cpu."""
+    module = sys.modules[cls.__module__]
+    namespace = {}
+    exec(compile(ast.fix_missing_locations(tree), "<fault>", "exec"), module.__dict__, namespace)
+    return type(cls.__name__, (cls,), {"Backward_cpu": namespace["Backward_cpu"], "__doc__": cls.__doc__})
+
+
+def noticed(cls):
+    for example in cls.examples:
+        try:
+            if not gradcheck.check_layer(cls, example).ok:
+                return True
+        except Exception:
+            return True
+    return False
+
+
+LEARNING = [cls for cls in ZOO.values() if cls.no_gradient != "all" and "Backward_cpu" in vars(cls)]
+
+
+@pytest.mark.parametrize("cls", LEARNING, ids=lambda cls: cls.__name__)
+def test_every_fault_in_a_backward_pass_is_noticed(cls):
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls.Backward_cpu)))
+    missed, count = [], 0
+    with np.errstate(all="ignore"):
+        for what, copy in [*faults(tree), *accumulations(tree)]:
+            count += 1
+            if not noticed(with_backward(cls, copy)):
+                missed.append(what)
+    assert count > 0
+    assert missed == []
+
+
+def test_every_layer_with_a_gradient_is_given_faults():
+    inherited = {cls.__name__ for cls in ZOO.values() if cls.no_gradient != "all"} - {c.__name__ for c in LEARNING}
+    assert inherited == {"Flatten", "Reshape"}  # their backward is ReshapingLayer's
+
+
+class Square(NeuronLayer):
+    """y = x²."""
+
+    examples = (Example([(3, 4)]),)
+    backward_reads = ("bottom.data",)
+    factor = 2.0
+
+    def Forward_cpu(self, bottom, top):
+        np.square(bottom[0].data, out=top[0].data)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            np.multiply(top[0].diff, self.factor * bottom[0].data, out=bottom[0].diff)
+
+
+def only(cls):
+    return gradcheck.check_layer(cls, cls.examples[0])
+
+
+def test_a_right_layer_passes():
+    assert only(Square).ok
+
+
+@pytest.mark.parametrize(("factor", "hint"), [(4.0, "ratio 2.000 in all 12 entries: a missing 1/2"), (-2.0, "sign")])
+def test_a_constant_ratio_is_named(factor, hint):
+    (failure, *_) = only(type("Wrong", (Square,), {"factor": factor, "examples": Square.examples})).failures
+    assert hint in failure
+
+
+def test_a_small_error_in_one_entry_is_noticed():
+    class Almost(Square):
+        def Backward_cpu(self, top, propagate_down, bottom):
+            super().Backward_cpu(top, propagate_down, bottom)
+            if propagate_down[0]:
+                bottom[0].diff[1, 2] *= 1 + 1e-4
+
+    assert not only(Almost).ok
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda self, top, down, bottom: bottom[0].diff.fill(np.nan), "nan"),
+        (lambda self, top, down, bottom: Square.Backward_cpu(self, top, [True], bottom), "was written"),
+        (lambda self, top, down, bottom: top[0].diff.fill(0), "changed top[0].diff"),
+    ],
+)
+def test_breaches_of_the_contract_are_noticed(fault, words):
+    check = only(type("Wrong", (Square,), {"Backward_cpu": fault, "examples": Square.examples}))
+    assert any(words in failure for failure in check.failures)
+
+
+def test_reading_what_was_not_declared_is_noticed():
+    check = only(type("Wrong", (Square,), {"backward_reads": (), "examples": Square.examples}))
+    assert any("overwritten before backward" in failure for failure in check.failures)
+
+
+def test_a_forward_that_changes_its_bottom_is_noticed():
+    def forward(self, bottom, top):
+        bottom[0].data[...] *= 2
+        top[0].data[...] = bottom[0].data
+
+    check = only(type("Wrong", (Square,), {"Forward_cpu": forward, "examples": Square.examples}))
+    assert any("changed its bottom" in failure for failure in check.failures)
+
+
+class AtKink(NeuronLayer):
+    """y = |x| at x = 0, where every slope between -1 and 1 is a right answer."""
+
+    examples = (Example([(2, 2)], values={0: lambda rng, shape: np.array([[0.0, 1.0], [-1.0, 0.0]])}),)
+    slope = 0.5
+
+    def Forward_cpu(self, bottom, top):
+        np.abs(bottom[0].data, out=top[0].data)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            x = bottom[0].data
+            bottom[0].diff[...] = np.where(x == 0, self.slope, np.sign(x)) * top[0].diff
+
+
+def test_a_kink_is_reported_and_not_failed():
+    check = only(AtKink)
+    assert (check.ok, check.kinks) == (True, 2)
+
+
+def test_a_slope_outside_the_two_sides_of_a_kink_fails():
+    assert not only(type("Steep", (AtKink,), {"slope": 3.0, "examples": AtKink.examples})).ok
+
+
+def mlp(**wrong):
+    return {
+        "layers": [
+            {"name": "data", "type": "Data", "top": ["data", "label"], "source": "digits", "batch_size": 8},
+            {"name": "ip1", "type": "InnerProduct", "bottom": "data", "num_output": 6, **wrong},
+            {"name": "tanh", "type": "TanH", "top": "ip1"},
+            {"name": "drop", "type": "Dropout"},
+            {"name": "ip2", "type": "InnerProduct", "num_output": 10},
+            {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip2", "label"]},
+        ]
+    }
+
+
+def test_a_whole_net_on_its_own_data():
+    checks = list(gradcheck.check_net(nettrain.net.netspec.load(mlp())))
+    assert [c.subject for c in checks] == ["ip1[0]", "ip1[1]", "ip2[0]", "ip2[1]"]
+    assert all(c.ok for c in checks)
+    assert checks[0].checked == gradcheck.ENTRIES_OF_A_NET
+
+
+def test_a_blob_that_does_not_learn_is_not_checked():
+    checks = list(gradcheck.check_net(nettrain.net.netspec.load(mlp(param={"lr_mult": 0}))))
+    assert checks[0].verdict == "not learned"
+
+
+def test_a_fault_in_one_layer_of_a_net_is_found(monkeypatch):
+    right = ZOO["TanH"].Backward_cpu
+
+    def wrong(self, top, propagate_down, bottom):
+        right(self, top, propagate_down, bottom)
+        bottom[0].diff *= 2
+
+    monkeypatch.setattr(ZOO["TanH"], "Backward_cpu", wrong)
+    verdicts = {c.subject: c.ok for c in gradcheck.check_net(nettrain.net.netspec.load(mlp()))}
+    assert verdicts == {"ip1[0]": False, "ip1[1]": False, "ip2[0]": True, "ip2[1]": True}
+
+
+OWN = '''
+"""A layer of a student's own."""
+import numpy as np
+from nettrain import Example, Layer, register
+
+class Swish2(Layer):
+    """y = x sigmoid(x)."""
+    examples = [Example([(3, 4)])]
+    def Forward_cpu(self, bottom, top):
+        x = bottom[0].data
+        top[0].data[...] = x / (1 + np.exp(-x))
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            x = bottom[0].data
+            s = 1 / (1 + np.exp(-x))
+            bottom[0].diff[...] = FACTOR * top[0].diff * (s + x * s * (1 - s))
+'''
+
+
+@pytest.mark.parametrize(("factor", "ok"), [("1", True), ("2", False)])
+def test_a_layer_in_a_file_of_ones_own(tmp_path, factor, ok):
+    path = tmp_path / "own.py"
+    path.write_text(OWN.replace("FACTOR", factor))
+    (check,) = gradcheck.check_file(str(path), "Swish2")
+    assert check.ok is ok
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("Swish3", OWN, "no layer class `Swish3`; it has Swish2"),
+        ("Swish2", "import nonsense_module", "does not load: ModuleNotFoundError"),
+        ("Swish2", "def", "does not load: SyntaxError"),
+        ("Swish2", "from nettrain import Layer\nclass Swish2(Layer): pass", "has no `examples`"),
+    ],
+)
+def test_a_file_that_cannot_be_checked_says_why(tmp_path, name, text, words):
+    path = tmp_path / "own.py"
+    path.write_text(text)
+    with pytest.raises(NettrainError, match=r"own\.py|Swish2") as caught:
+        gradcheck.load_class(str(path), name)
+    assert words in str(caught.value)
+
+
+def test_registering_needs_a_docstring_and_an_example():
+    with pytest.raises(TypeError, match="docstring"):
+        nettrain.register(type("Bare", (Layer,), {}))
+    with pytest.raises(TypeError, match="Example"):
+        nettrain.register(type("Bare", (Layer,), {"__doc__": "y = x."}))

@@ -1,0 +1,72 @@
+"""What the README says to type works, and the examples in it are right."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+COMMANDS = [
+    shlex.split(line, comments=True)[1:]
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if line.startswith("nettrain ")
+] + [shlex.split(command)[1:] for command in re.findall(r"`(nettrain (?:train|test|check) [^`]*)`", README)]
+
+
+def test_there_are_commands():
+    assert {command[0] for command in COMMANDS} >= {"train", "check", "gradcheck", "summary", "layers", "env"}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_command(nettrain_cli, mnist, command):
+    (mnist / "my_layers.py").write_text(next(block for block in blocks("python") if "class Square" in block))
+    if command[0] == "train":
+        command = [*command, "--set", "solver.max_iter=3"]
+    nettrain_cli(*command)
+
+
+def test_the_spec_of_the_readme_trains(nettrain_cli, workdir):
+    (workdir / "net.yaml").write_text(blocks("yaml")[0])
+    lines = nettrain_cli("train", "net.yaml").stdout.splitlines()
+    assert float(re.search(r"best accuracy ([\d.]+)%", lines[-3])[1]) >= 97
+
+
+def test_the_program_of_the_readme_runs(workdir, capsys):
+    exec(compile(next(b for b in blocks("python") if "get_solver" in b), "README.md", "exec"), {})
+    assert capsys.readouterr().out == "(64, 10) (64, 64)\n"
+
+
+def test_the_session_of_the_readme_is_what_is_printed(nettrain_cli):
+    """Everything but the speeds, and the number of threads."""
+    session = next(block for block in blocks("text") if block.startswith("mlp ·"))
+
+    def steady(text):
+        text = re.sub(r"\d+ threads?", "N threads", text)
+        text = re.sub(r" +[\d,]+( {3}\* best)?$", r"\1", text, flags=re.M)
+        return re.sub(r"in [\d.]+ s", "in T s", text).split()
+
+    assert steady(nettrain_cli("train", "configs/mlp.yaml").stdout) == steady(session)
+
+
+def test_the_errors_of_the_readme_are_what_is_printed(nettrain_cli, workdir):
+    shown = next(block for block in blocks("text") if "bse_lr" in block)
+    lines = ["solver:", "  max_iter: 1", *[""] * 11, "  bse_lr: 0.05", "layers:"]
+    lines += ["  - {name: digits, type: Data, top: [data, label], source: digits, batch_size: 64}", *[""] * 10]
+    lines += ["  - name: ip1", "    type: Dense", "    bottom: data", "    num_output: 10"]
+    lines += ["  - {name: loss, type: SoftmaxWithLoss, bottom: [ip1, label]}"]
+    (workdir / "mlp.yaml").write_text("\n".join(lines) + "\n")
+    assert nettrain_cli("train", "mlp.yaml", exit_code=2).stderr == shown
+
+
+def test_every_file_the_readme_links_to_is_there():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
