@@ -44,7 +44,8 @@ def read_labels(blob: Blob, out: np.ndarray, classes: int, ignore_label: int | N
     Raises NettrainError for a label that is out of range or not a whole number.
     """
     values = blob.data.reshape(out.shape)
-    np.copyto(out, values, casting="unsafe")
+    with np.errstate(invalid="ignore"):  # a NaN is no whole number: it is found below
+        np.copyto(out, values, casting="unsafe")
     ignored = np.equal(out, ignore_label) if ignore_label is not None else None
     bad = (out < 0) | (out >= classes) | (out != values)
     if ignored is not None:

@@ -5,6 +5,7 @@ Everything clever happens here, once; running a net is then two plain loops over
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,24 @@ def collect_parameters(steps: list[Step], problems: Problems) -> tuple[list[Para
             if spec.name:
                 by_name[spec.name] = (parameter, spec, step)
     return parameters, uses
+
+
+def check_memory(steps: list[Step], parameters: list[Parameter]) -> None:
+    """Raise NettrainError when a net cannot fit into this machine's memory, before anything is allocated."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return
+    has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    sizes = {parameter.name: 2 * parameter.blob.count * parameter.blob.dtype.itemsize for parameter in parameters}
+    for step in steps:
+        for key, blob in zip(step.top_keys, step.top, strict=True):
+            sizes[key[0]] = (1 + step.needs_backward) * blob.count * blob.dtype.itemsize
+    needs = sum(sizes.values())
+    if needs > has:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise NettrainError(
+            f"the net needs {needs / 1e9:,.0f} GB of memory, this machine has {has / 1e9:,.0f} GB; "
+            f"the largest part is {largest} with {sizes[largest] / 1e9:,.1f} GB"
+        )
 
 
 def _check_sharing(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import build
+from . import build, parameter_files
 from .blob import Blob
 from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape
 from .files import read_npz, write_npz
@@ -17,15 +16,6 @@ from .graph import wire
 from .netspec import NetSpec, Phase, State, load
 
 DEFAULT_SEED = 1701
-
-
-@dataclass
-class LoadReport:
-    """What ``Net.copy_from`` did, by layer name."""
-
-    loaded: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)  # in the net, not in the file
-    ignored: list[str] = field(default_factory=list)  # in the file, not in the net
 
 
 class Net:
@@ -96,6 +86,7 @@ class Net:
         if other is not None:
             self.share_with(other)
             return
+        build.check_memory(self.steps, self.parameters)
         count = self.parameters[-1].stop if self.parameters else 0
         self.flat = Blob((count,), self.dtype)
         for blob, parameter in uses:
@@ -151,27 +142,25 @@ class Net:
         Given diffs are written into the named blobs first. Parameter gradients are added to what is there.
         Returns name -> gradient of the net's inputs.
         """
-        first = self._position(start, len(self.steps) - 1)
+        first, last = self._position(start, len(self.steps) - 1), self._position(end, 0)
+        for step in self.steps[last : first + 1]:
+            for _, total, starts_at in step.sums:
+                if starts_at > first:
+                    total.diff.fill(0)  # the layer that would have overwritten it does not run
         for step in self.steps:
             for blob, weight in zip(step.top, step.loss_weights, strict=True):
                 if weight:
                     blob.diff.fill(weight)
         for name, values in diffs.items():
             self._assign(self._blob(name).diff, np.asarray(values, self.dtype), name)
-        given = {id(self._blob(name)) for name in diffs}
-        self.run_backward(first, self._position(end, 0), given)
+        self.run_backward(first, last)
         return {name: self._blob(name).diff for name in self.inputs}
 
-    def run_backward(self, first: int, last: int = 0, given: Iterable[int] = ()) -> None:
-        """Run the steps by index from ``first`` down to ``last``."""
-        steps = self.steps[last : first + 1]
-        for step in steps:
-            for _, total, starts_at in step.sums:
-                if starts_at > first and id(total) not in given:
-                    total.diff.fill(0)  # the layer that would have overwritten it does not run
+    def run_backward(self, first: int, last: int = 0) -> None:
+        """Run the steps by index from ``first`` down to ``last``, from the diffs that are there."""
         running: build.Step | None = None
         try:
-            for running in reversed(steps):
+            for running in reversed(self.steps[last : first + 1]):
                 if running.needs_backward:
                     running.backward()
         except Exception as error:
@@ -210,13 +199,15 @@ class Net:
         left = max(source.size for source in sources)
         for source in sources:
             source.start_pass()
-        while left > 0:
-            self.loss = self.run_forward()
-            examples = min(left, max(source.batch_count for source in sources))
-            left -= examples
-            yield examples, self.loss
-        for source in sources:
-            source.end_pass()
+        try:
+            while left > 0:
+                self.loss = self.run_forward()
+                examples = min(left, max(source.batch_count for source in sources))
+                left -= examples
+                yield examples, self.loss
+        finally:
+            for source in sources:
+                source.end_pass()
 
     # Parameters and files
 
@@ -233,49 +224,13 @@ class Net:
                 blob.share_data(source)
                 blob.share_diff(source)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The parameters by ``param/LAYER/INDEX``, as files hold them."""
-        return {f"param/{name}/{i}": blob.data for name, blobs in self.params.items() for i, blob in enumerate(blobs)}
-
     def save(self, path: str | Path) -> None:
         """Write the parameters to an ``.npz``."""
-        write_npz(Path(path), self.arrays())
+        write_npz(Path(path), parameter_files.arrays(self.params))
 
-    def copy_from(self, path: str | Path) -> LoadReport:
+    def copy_from(self, path: str | Path) -> parameter_files.LoadReport:
         """Copy parameters from an ``.npz`` by layer name. Raises NettrainError when shapes differ or nothing fits."""
-        return self.set_arrays(read_npz(Path(path), "weights file"), str(path))
-
-    def set_arrays(self, arrays: Mapping[str, np.ndarray], origin: str) -> LoadReport:
-        """Copy parameters from arrays named as ``arrays()`` names them."""
-        found: dict[str, dict[int, np.ndarray]] = {}
-        for key, array in arrays.items():
-            kind, _, rest = key.partition("/")
-            name, _, index = rest.rpartition("/")
-            if kind == "param" and index.isdigit():
-                found.setdefault(name, {})[int(index)] = array
-        if not found:
-            some = ", ".join(list(arrays)[:5]) or "nothing"
-            raise NettrainError(f"{origin} holds no parameters of a net (it has {some})")
-        report = LoadReport(ignored=[name for name in found if name not in self.params])
-        for name, blobs in self.params.items():
-            if name not in found:
-                report.missing.append(name)
-                continue
-            theirs = [found[name][i] for i in sorted(found[name])]
-            if [a.shape for a in theirs] != [b.shape for b in blobs]:
-                here, there = ([format_shape(x.shape) for x in side] for side in (blobs, theirs))
-                raise NettrainError(
-                    f"{origin}: layer `{name}` has blobs of {', '.join(there)} in the file and {', '.join(here)} in "
-                    "the net; a layer under another name is left out"
-                )
-            report.loaded.append(name)
-        if not report.loaded:
-            names = f"file: {', '.join(found)}; net: {', '.join(self.params)}"
-            raise NettrainError(f"{origin}: no layer of the file has the name of one in the net ({names})")
-        for name in report.loaded:
-            for i, blob in enumerate(self.params[name]):
-                blob.data[...] = found[name][sorted(found[name])[i]]
-        return report
+        return parameter_files.assign(self.params, read_npz(Path(path), "weights file"), str(path))
 
     # Looking
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..net import parameter_files
 from ..net.errors import NettrainError, Problems, SpecError
-from ..net.net import LoadReport, Net
+from ..net.net import Net
 from ..net.netspec import NetSpec, load
 from . import divergence
 from .evaluate import Scores, evaluate, has_end, monitored
@@ -94,7 +95,9 @@ class Solver:
         self.best: tuple[float, int] | None = None  # monitored score and its iteration
         self.losses: deque[float] = deque(maxlen=self.p.average_loss)
         self.last_snapshot: Path | None = None
-        self.load_reports: list[LoadReport] = [net.copy_from(path) for path in (*self.p.weights, *weights)]
+        self.load_reports: list[parameter_files.LoadReport] = [
+            net.copy_from(path) for path in (*self.p.weights, *weights)
+        ]
         self._clock = (time.perf_counter(), 0)
         self._last_test: tuple[int, Scores] | None = None
 
@@ -252,7 +255,7 @@ class Solver:
             "spec": self.spec.to_python(),
         }
         try:
-            write_snapshot(path, self.net.arrays(), self.updater.history, state)
+            write_snapshot(path, parameter_files.arrays(self.net.params), self.updater.history, state)
         except OSError as error:
             kept = f"; {self.last_snapshot} is intact" if self.last_snapshot else ""
             raise NettrainError(f"cannot write {path}: {error.strerror or error}{kept}", exit_code=1) from None
@@ -260,7 +263,7 @@ class Solver:
     def restore(self, path: str | Path) -> None:
         """Go back to a snapshot: parameters, history, iteration, data cursors and random generators."""
         params, history, state = read_snapshot(Path(path))
-        self.net.set_arrays(params, str(path))
+        parameter_files.assign(self.net.params, params, str(path))
         if [array.shape for array in history] != [array.shape for array in self.updater.history]:
             raise NettrainError(f"{path} was made by another solver type or net: its history has another size")
         for mine, theirs in zip(self.updater.history, history, strict=True):

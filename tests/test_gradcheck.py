@@ -11,17 +11,17 @@ import pytest
 from nettrain.layers.layer import Example, Layer, NeuronLayer
 from nettrain.net import registry
 from nettrain.net.errors import NettrainError
-from nettrain.tools import gradcheck
+from nettrain.tools import contract, gradcheck
 
 ZOO = registry.types()
 EXAMPLES = [(cls, example) for cls in ZOO.values() for example in cls.examples]
 
 
 @pytest.mark.parametrize(
-    ("cls", "example"), EXAMPLES, ids=[f"{c.__name__}-{gradcheck.describe(e)}" for c, e in EXAMPLES]
+    ("cls", "example"), EXAMPLES, ids=[f"{c.__name__}-{contract.describe(e)}" for c, e in EXAMPLES]
 )
 def test_every_example_of_every_layer(cls, example):
-    check = gradcheck.check_layer(cls, example)
+    check = contract.check_layer(cls, example)
     assert check.failures == []
     assert check.error < 1e-6
     if cls.no_gradient != "all":
@@ -82,7 +82,7 @@ def with_backward(cls, tree):
 def noticed(cls):
     for example in cls.examples:
         try:
-            if not gradcheck.check_layer(cls, example).ok:
+            if not contract.check_layer(cls, example).ok:
                 return True
         except Exception:
             return True
@@ -126,7 +126,7 @@ class Square(NeuronLayer):
 
 
 def only(cls):
-    return gradcheck.check_layer(cls, cls.examples[0])
+    return contract.check_layer(cls, cls.examples[0])
 
 
 def test_a_right_layer_passes():

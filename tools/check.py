@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from ..net.errors import Problems, SpecError
 from ..net.net import Net
 from ..net.netspec import NetSpec
@@ -27,7 +29,8 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         nets = _build_nets(spec, problems, state)
     for net in nets:
         if has_end(net):
-            net.run_forward()
+            with np.errstate(all="ignore"):
+                net.run_forward()
     return {
         "spec": spec.file,
         "name": spec.name,
