@@ -199,12 +199,18 @@ def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) 
     \b
     nettrain check configs/mlp.yaml
     """
-    from .net.errors import Problems
+    from .net.errors import Problems, SpecError
     from .tools import check as checking
 
     problems = Problems()
-    loaded = read(spec, settings, problems)
-    show(checking.check(loaded, problems, level=level, stages=stages), as_json, checking.report)
+    try:
+        loaded = read(spec, settings, problems)
+        show(checking.check(loaded, problems, level=level, stages=stages), as_json, checking.report)
+    except SpecError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps(checking.as_json(error), indent=1))
+        sys.exit(error.exit_code)
 
 
 @main.command()

@@ -180,7 +180,8 @@ class _Converter:
 
     def place(self, node: yaml.Node) -> Place:
         start, end = node.start_mark, node.end_mark
-        length = end.column - start.column if end.line == start.line else 1
+        one_line = end.line == start.line and not isinstance(node, yaml.MappingNode)
+        length = end.column - start.column if one_line else 1
         return _place(self.name, start.line, start.column, length, self.lines)
 
     def convert(self, node: yaml.Node, depth: int) -> Node:

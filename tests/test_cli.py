@@ -221,6 +221,9 @@ def test_check_says_ok_or_everything_that_is_wrong(nettrain_cli, workdir):
         "  - {name: ip2, type: InnerProduct, num_output: ten}\n"
         "  - {name: loss, type: SoftmaxWithLoss, bottom: [ip9, label]}\n"
     )
+    data = json.loads(nettrain_cli("check", "bad.yaml", "--json", exit_code=2).stdout)
+    assert [error["line"] for error in data["errors"]] == [1, 4, 5, 6]
+    assert not data["ok"]
     errors = nettrain_cli("check", "bad.yaml", exit_code=2).stderr
     places = [line.split(":")[1] for line in errors.splitlines() if line.startswith("bad.yaml:")]
     assert places == ["1", "4", "5", "6"]

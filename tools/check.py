@@ -32,6 +32,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
             with np.errstate(all="ignore"):
                 net.run_forward()
     return {
+        "ok": True,
         "spec": spec.file,
         "name": spec.name,
         "nets": {net.phase: len(net.steps) for net in nets},
@@ -49,6 +50,21 @@ def _build_nets(spec: NetSpec, problems: Problems, state: dict) -> list[Net]:
             problems.found.extend(error.problems)
     problems.raise_if_any()
     return nets
+
+
+def as_json(error: SpecError) -> dict:
+    """What is wrong, as data: ``ok`` as in a good result, and the list of errors."""
+    errors = [
+        {
+            "file": problem.place.file,
+            "line": problem.place.line,
+            "column": problem.place.column,
+            "message": problem.message,
+            "details": list(problem.details),
+        }
+        for problem in error.problems
+    ]
+    return {"ok": False, "errors": errors}
 
 
 def report(result: dict) -> str:
