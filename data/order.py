@@ -18,7 +18,7 @@ class Order:
     def __init__(self, size: int, shuffle: bool, seed: int, name: str):
         self.size, self.shuffle, self.seed, self.name = size, shuffle, seed, name
         self.epoch = self.position = 0
-        self._shuffled: tuple[int, np.ndarray] | None = None
+        self._shuffled: tuple[tuple[int, int], np.ndarray] | None = None  # (seed, epoch) and the order
 
     def next(self, count: int, stop_at_end: bool = False) -> np.ndarray:
         """Indices of the next examples; with ``stop_at_end`` fewer when the epoch ends before."""
@@ -35,12 +35,10 @@ class Order:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _epoch_order(self) -> np.ndarray:
-        if not self.shuffle:
-            if self._shuffled is None:
-                self._shuffled = (0, np.arange(self.size))
-        elif self._shuffled is None or self._shuffled[0] != self.epoch:
+        of = (self.seed, self.epoch) if self.shuffle else (0, 0)
+        if self._shuffled is None or self._shuffled[0] != of:
             rng = stream(self.seed, self.name, f"epoch {self.epoch}")
-            self._shuffled = (self.epoch, rng.permutation(self.size))
+            self._shuffled = (of, rng.permutation(self.size) if self.shuffle else np.arange(self.size))
         return self._shuffled[1]
 
     def state(self) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..net.declare import Declared, param
@@ -22,6 +24,10 @@ class Concat(Layer):
     class Parameters(Declared):
         axis: int = param(default=1, doc="axis along which blobs are joined; negative counts from the end")
         concat_dim: int | None = param(default=None, minimum=0, doc="Caffe's old name for axis")
+
+        def validate(self) -> Iterable[tuple[str, str]]:
+            if self.concat_dim is not None and self.axis != 1:
+                yield "concat_dim", "cannot stand beside `axis`; write axis"
 
     num_bottoms = (1, None)
     backward_reads = ()

@@ -76,6 +76,8 @@ class Convolution(Layer):
         p, shape = self.p, bottom[0].shape
         self.axis = bottom[0].canonical_axis(p.axis)
         self.C, self.M, axes = shape[self.axis], p.num_output, len(shape) - self.axis - 1
+        if self.C == 0:
+            raise ShapeError(f"axis {self.axis} of {format_shape(shape)} has no channels")
         if self.C % p.group:
             raise ShapeError(f"{self.C} input channels are not divisible by group {p.group}", key="group")
         self.kernel, self.stride = p.sizes("kernel_size", axes), p.sizes("stride", axes)
@@ -86,6 +88,8 @@ class Convolution(Layer):
 
     def reshape(self, bottom, top):
         shape = bottom[0].shape
+        if len(shape) != self.axis + 1 + len(self.kernel):
+            raise ShapeError(f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has others")
         if shape[self.axis] != self.C:
             raise ShapeError(f"the weights take {self.C} channels, {format_shape(shape)} has {shape[self.axis]}")
         if any(blob.shape != shape for blob in bottom):

@@ -152,4 +152,5 @@ class Data(Layer):
         return {"order": self.order.state()}
 
     def set_state(self, state):
+        self.order.seed = self.seed
         self.order.set_state(state["order"])

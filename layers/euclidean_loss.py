@@ -35,11 +35,12 @@ class EuclideanLoss(LossLayer):
         difference = self.buffer("difference", a.shape)
         np.subtract(a, bottom[1].data.reshape(a.shape), out=difference)
         flat = difference.reshape(-1)
-        top[0].data[...] = np.dot(flat, flat) / (2 * len(a))
+        top[0].data[...] = np.dot(flat, flat) / (2 * max(1, len(a)))
 
     def Backward_cpu(self, top, propagate_down, bottom):
         difference = self.buffer("difference", bottom[0].shape)
         for sign, propagate, blob in zip((1, -1), propagate_down, bottom, strict=True):
             if propagate:
-                scale = sign * float(top[0].diff) / bottom[0].shape[0]
+                N = bottom[0].shape[0]
+                scale = sign * float(top[0].diff) / N if N else 0.0
                 np.multiply(difference.reshape(blob.shape), scale, out=blob.diff)

@@ -52,13 +52,13 @@ class HingeLoss(LossLayer):
         margin += 1  # 1 - δ x
         np.maximum(margin, 0, out=margin)
         total = margin.sum() if self.p.norm == "L1" else np.dot(margin.reshape(-1), margin.reshape(-1))
-        top[0].data[...] = total / self.N
+        top[0].data[...] = total / max(1, self.N)
 
     def Backward_cpu(self, top, propagate_down, bottom):
         if propagate_down[0]:
             margin = self.buffer("margin", (self.N, self.K))
             dx = bottom[0].diff.reshape(margin.shape)
-            scale = float(top[0].diff) / self.N
+            scale = float(top[0].diff) / self.N if self.N else 0.0
             if self.p.norm == "L1":
                 np.sign(margin, out=dx)
                 dx *= scale

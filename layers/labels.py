@@ -46,7 +46,7 @@ def read_labels(blob: Blob, out: np.ndarray, classes: int, ignore_label: int | N
     values = blob.data.reshape(out.shape)
     with np.errstate(invalid="ignore"):  # a NaN is no whole number: it is found below
         np.copyto(out, values, casting="unsafe")
-    ignored = np.equal(out, ignore_label) if ignore_label is not None else None
+    ignored = np.equal(values, ignore_label) if ignore_label is not None else None
     bad = (out < 0) | (out >= classes) | (out != values)
     if ignored is not None:
         bad &= ~ignored

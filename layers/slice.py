@@ -28,6 +28,8 @@ class Slice(Layer):
         slice_dim: int | None = param(default=None, minimum=0, doc="Caffe's old name for axis")
 
         def validate(self) -> Iterable[tuple[str, str]]:
+            if self.slice_dim is not None and self.axis != 1:
+                yield "slice_dim", "cannot stand beside `axis`; write axis"
             if any(a >= b for a, b in zip(self.slice_point, self.slice_point[1:], strict=False)):
                 yield "slice_point", f"must rise, got {list(self.slice_point)}"
 
@@ -49,7 +51,7 @@ class Slice(Layer):
             points = [size // count * i for i in range(1, count)]
         if len(points) != count - 1:
             raise ShapeError(f"{count} tops need {count - 1} slice points, got {len(points)}", key="slice_point")
-        if points and points[-1] >= size:
+        if self.p.slice_point and points[-1] >= size:
             raise ShapeError(
                 f"slice point {points[-1]} is outside axis {self.axis} of {format_shape(shape)}", key="slice_point"
             )

@@ -103,7 +103,7 @@ class SoftmaxWithLoss(LossLayer):
         np.put_along_axis(dx, label, one, axis=1)
         dx *= float(top[0].diff) / self.D
         if self.ignored is not None:
-            dx *= ~self.ignored
+            np.copyto(dx, 0, where=self.ignored)
         if len(top) > 1 and top[1].diff.any():
             dp = top[1].diff.reshape(p.shape)
             dx += p * (dp - np.sum(dp * p, axis=1, keepdims=True))

@@ -251,7 +251,7 @@ def collect_parameters(steps: list[Step], problems: Problems) -> tuple[list[Para
     """Every parameter once, and which blob is which parameter (several for a shared name)."""
     parameters: list[Parameter] = []
     uses: list[tuple[Blob, Parameter]] = []
-    by_name: dict[str, tuple[Parameter, ParamSpec, Step]] = {}
+    by_name: dict[str, tuple[Parameter, dict[str, float | None], Step]] = {}
     for step in steps:
         if len(step.spec.common.param) > len(step.layer.blobs):
             counts = f"{len(step.layer.blobs)} parameter blobs, got {len(step.spec.common.param)} entries"
@@ -259,16 +259,17 @@ def collect_parameters(steps: list[Step], problems: Problems) -> tuple[list[Para
         for i, blob in enumerate(step.layer.blobs):
             spec = param_spec(step, i)
             if spec.name in by_name:
-                owner, first, maker = by_name[spec.name]
-                _check_sharing(step, blob, spec, owner, first, maker, problems)
+                owner, given, maker = by_name[spec.name]
+                _check_sharing(step, blob, spec, owner, given, maker, problems)
                 uses.append((blob, owner))
                 continue
             start = parameters[-1].stop if parameters else 0
-            parameter = Parameter(f"{step.spec.name}[{i}]", blob, spec.lr_mult, spec.decay_mult, start)
+            parameter = Parameter(f"{step.spec.name}[{i}]", blob, _or_1(spec.lr_mult), _or_1(spec.decay_mult), start)
             parameters.append(parameter)
             uses.append((blob, parameter))
             if spec.name:
-                by_name[spec.name] = (parameter, spec, step)
+                given = {key: getattr(spec, key) for key in ("lr_mult", "decay_mult")}
+                by_name[spec.name] = (parameter, given, step)
     return parameters, uses
 
 
@@ -290,8 +291,18 @@ def check_memory(steps: list[Step], parameters: list[Parameter]) -> None:
         )
 
 
+def _or_1(multiplier: float | None) -> float:
+    return 1.0 if multiplier is None else multiplier
+
+
 def _check_sharing(
-    step: Step, blob: Blob, spec: ParamSpec, owner: Parameter, first: ParamSpec, maker: Step, problems: Problems
+    step: Step,
+    blob: Blob,
+    spec: ParamSpec,
+    owner: Parameter,
+    given: dict[str, float | None],
+    maker: Step,
+    problems: Problems,
 ) -> None:
     """Compare a sharing blob with its owner; a multiplier may be set on either, or must agree."""
     place = step.spec.node.at("param")
@@ -301,9 +312,11 @@ def _check_sharing(
         mode = "the same count (share_mode PERMISSIVE)" if permissive else "the same shape (share_mode STRICT)"
         sizes = f"{format_shape(owner.blob.shape)} and {format_shape(blob.shape)}"
         problems.add(place, f"{step.spec.title()}: the blob {whose}, must have {mode}, got {sizes}")
-    for key in ("lr_mult", "decay_mult"):
-        mine, theirs = getattr(spec, key), getattr(first, key)
-        if mine != 1 and theirs != 1 and mine != theirs:
+    for key, theirs in given.items():
+        mine = getattr(spec, key)
+        if mine is None:
+            continue
+        if theirs is not None and mine != theirs:
             problems.add(place, f"{step.spec.title()}: {key} of {whose}, is {mine:g} here and {theirs:g} there")
-        elif mine != 1:
-            setattr(owner, key, mine)
+        given[key] = mine
+        setattr(owner, key, mine)

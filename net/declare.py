@@ -116,7 +116,7 @@ class Declared:
         if not isinstance(node.value, dict):
             short = None if isinstance(node.value, list) else cls.shorthand(node.value)
             if short is None:
-                return reader.wrong(node, what, "a mapping of " + ", ".join(cls.names()[:6]))
+                return reader.wrong(node, what, getattr(cls, "words", "a mapping of " + ", ".join(cls.names()[:6])))
             node = Node.plain(dict(short), node.place)
         reader.unknown_keys(node, cls.names(), what, cls.aliases)
         return cls.from_known(reader, node, what)
@@ -229,15 +229,19 @@ class Reader:
         right = {
             bool: lambda: isinstance(value, bool),
             int: lambda: isinstance(value, int) and not isinstance(value, bool),
-            float: lambda: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+            float: lambda: isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value),
             str: lambda: isinstance(value, str),
         }[hint]()
         if not right or (hint in (int, float) and not bounds.allow(value)):
             return self.wrong(node, what, type_words(hint, bounds))
-        try:
-            return hint(value)
-        except OverflowError:
-            return self.wrong(node, what, "a number that fits into 64 bits")
+        return hint(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond 1e308
+        return False
 
 
 def type_words(hint: Any, bounds: Bounds = Bounds()) -> str:

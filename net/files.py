@@ -44,8 +44,9 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
     """Every array of an .npz. Raises NettrainError when it is missing, damaged or holds Python objects."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise NettrainError(f"{what} {path} is a single .npy array, not an .npz archive")
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:

@@ -63,11 +63,8 @@ class Filler(Declared):
         Raises ShapeError when the filler does not suit the shape.
         """
         shape = data.shape
-        fan_in = data.size // shape[0] if shape else 1
-        fan_out = data.size // shape[1] if len(shape) > 1 else data.size
-        if swap_fans:
-            fan_in, fan_out = fan_out, fan_in
-        n = {"FAN_IN": fan_in, "FAN_OUT": fan_out, "AVERAGE": (fan_in + fan_out) / 2}[self.variance_norm]
+        if self.type in ("positive_unitball", "xavier", "msra", "bilinear") and (not shape or data.size == 0):
+            raise ShapeError(f"the {self.type} filler cannot fill a blob of {format_shape(shape)}")
         if self.type == "constant":
             data[...] = self.value
         elif self.type == "uniform":
@@ -75,18 +72,26 @@ class Filler(Declared):
         elif self.type == "gaussian":
             data[...] = rng.normal(self.mean, self.std, shape)
             if self.sparse >= 0:
-                data *= rng.random(shape) < self.sparse / shape[0]
+                data *= rng.random(shape) < self.sparse / max(1, shape[0] if shape else 1)
         elif self.type == "positive_unitball":
             data[...] = rng.random(shape)
             rows = data.reshape(shape[0], -1)
             rows /= rows.sum(axis=1, keepdims=True)
         elif self.type == "xavier":
-            limit = math.sqrt(3 / n)
+            limit = math.sqrt(3 / self.fan(shape, swap_fans))
             data[...] = rng.uniform(-limit, limit, shape)
         elif self.type == "msra":
-            data[...] = rng.normal(0, math.sqrt(2 / n), shape)
+            data[...] = rng.normal(0, math.sqrt(2 / self.fan(shape, swap_fans)), shape)
         else:
             data[...] = bilinear(shape)
+
+    def fan(self, shape: tuple[int, ...], swap_fans: bool) -> float:
+        """n of xavier and msra."""
+        count = math.prod(shape)
+        fan_in, fan_out = count / shape[0], count / shape[1] if len(shape) > 1 else count
+        if swap_fans:
+            fan_in, fan_out = fan_out, fan_in
+        return {"FAN_IN": fan_in, "FAN_OUT": fan_out, "AVERAGE": (fan_in + fan_out) / 2}[self.variance_norm]
 
 
 def bilinear(shape: tuple[int, ...]) -> np.ndarray:

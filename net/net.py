@@ -46,6 +46,8 @@ class Net:
         settings: Iterable[str] = (),
         share_with: Net | None = None,
     ):
+        if phase not in ("TRAIN", "TEST"):
+            raise NettrainError(f"the phase must be TRAIN or TEST, got {phase!r}")
         problems = Problems()
         self.spec = load(spec, settings, problems)
         self.phase: Phase = phase
@@ -78,7 +80,15 @@ class Net:
         self.blobs: dict[str, Blob] = {name: versions[name, version] for name, version in last.items()}
         read = {key for step in self.steps for key in step.bottom_keys}
         self.outputs = [name for name, version in last.items() if (name, version) not in read]
-        self.inputs = [name for step in self.steps if step.spec.cls.__name__ == "Input" for name, _ in step.top_keys]
+        self._input_blobs = {
+            key[0]: blob
+            for step in self.steps
+            if step.spec.cls.__name__ == "Input"
+            for key, blob in zip(step.top_keys, step.top, strict=True)
+        }
+        self.inputs = list(self._input_blobs)
+        self._makers = {key: i for i, step in enumerate(self.steps) for key in step.top_keys}
+        self._last_version = last
         self._positions = {step.spec.name: i for i, step in enumerate(self.steps)}
 
     def _place_parameters(self, uses: list[tuple[Blob, build.Parameter]], other: Net | None) -> None:
@@ -112,15 +122,28 @@ class Net:
         An input blob takes the shape of what it is given. Returns name -> array for the net's outputs (with
         ``end``: for that layer's tops) and for the further ``blobs`` asked for. ``loss`` holds the weighted loss.
         """
+        first, last = self._position(start, 0), self._position(end, len(self.steps) - 1)
         for name, values in inputs.items():
             array = np.asarray(values, self.dtype)
-            if name in self.inputs:
-                self._blob(name).reshape(array.shape)
-            self._assign(self._blob(name).data, array, name)
-        last = self._position(end, len(self.steps) - 1)
-        self.loss = self.run_forward(self._position(start, 0), last)
-        names = [name for name, _ in self.steps[last].top_keys] if end else self.outputs
-        return {name: self._blob(name).data for name in [*names, *blobs]}
+            blob = self._input_blobs.get(name)
+            if blob is not None:
+                blob.reshape(array.shape)
+            else:
+                blob = self._blob(name)
+                self._refuse_overwritten(name, first <= self._makers[name, self._last_version[name]] <= last)
+            self._assign(blob.data, array, name)
+        self.loss = self.run_forward(first, last)
+        if end:
+            step = self.steps[last]
+            outputs = {key[0]: blob.data for key, blob in zip(step.top_keys, step.top, strict=True)}
+        else:
+            outputs = {name: self.blobs[name].data for name in self.outputs}
+        return outputs | {name: self._blob(name).data for name in blobs}
+
+    @staticmethod
+    def _refuse_overwritten(name: str, is_overwritten: bool) -> None:
+        if is_overwritten:
+            raise NettrainError(f"`{name}` is computed by a layer that runs, which would overwrite what is given")
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
         """Run the steps by index; return the weighted loss."""
@@ -152,9 +175,15 @@ class Net:
                 if weight:
                     blob.diff.fill(weight)
         for name, values in diffs.items():
+            self._refuse_overwritten(name, self._blob(name) in self._written_by(last, first))
             self._assign(self._blob(name).diff, np.asarray(values, self.dtype), name)
         self.run_backward(first, last)
-        return {name: self._blob(name).diff for name in self.inputs}
+        return {name: blob.diff for name, blob in self._input_blobs.items()}
+
+    def _written_by(self, last: int, first: int) -> list[Blob]:
+        """The blobs whose diffs the backward pass of these steps overwrites."""
+        steps = [step for step in self.steps[last : first + 1] if step.needs_backward]
+        return [b for step in steps for b, flag in zip(step.bottom, step.propagate_down, strict=True) if flag]
 
     def run_backward(self, first: int, last: int = 0) -> None:
         """Run the steps by index from ``first`` down to ``last``, from the diffs that are there."""
@@ -208,6 +237,17 @@ class Net:
         finally:
             for source in sources:
                 source.end_pass()
+
+    def layer_states(self) -> dict[str, Any]:
+        """What a snapshot keeps of every layer besides parameters: data cursors, random generators."""
+        return {name: layer.state() for name, layer in self.layers.items()}
+
+    def set_layer_states(self, state: Mapping[str, Any], seed: int) -> None:
+        """Take back what ``layer_states`` gave, in a net made with another seed too."""
+        for name, layer in self.layers.items():
+            layer.seed = seed
+            if name in state:
+                layer.set_state(state[name])
 
     # Parameters and files
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,10 @@ class Rule(Declared):
             return {"phase": value.upper() if value.casefold() in ("train", "test") else value}
         return None
 
+    @classmethod
+    def schema(cls) -> dict:
+        return {"anyOf": [{"enum": ["TRAIN", "TEST", "train", "test"]}, super().schema()]}
+
     def met(self, state: State) -> bool:
         return (
             (self.phase is None or self.phase == state.phase)
@@ -54,8 +59,10 @@ class ParamSpec(Declared):
     """How one parameter blob of a layer is learned and shared."""
 
     name: str = param(default="", doc="blobs of the same name are one blob")
-    lr_mult: float = param(default=1.0, doc="multiplies the learning rate; 0 keeps the blob fixed")
-    decay_mult: float = param(default=1.0, doc="multiplies the weight decay")
+    lr_mult: float | None = param(
+        default=None, doc="multiplies the learning rate; 1 when left out, 0 keeps the blob fixed"
+    )
+    decay_mult: float | None = param(default=None, doc="multiplies the weight decay; 1 when left out")
     share_mode: Literal["STRICT", "PERMISSIVE"] = param(
         default="STRICT", doc="a shared blob must have an equal shape, or only an equal count"
     )
@@ -174,8 +181,9 @@ def load(
     ``settings`` are ``KEY=VALUE`` overrides. With ``problems`` the caller collects the errors of single layers
     and goes on; without it they are raised. Raises SpecError.
     """
+    settings = list(settings)
     if isinstance(source, NetSpec):
-        return source
+        return _again(source, settings) if settings else source
     folder, note = Path(), ""
     if isinstance(source, Mapping):
         root, file = Node.plain(dict(source), Place("spec")), "spec"
@@ -194,6 +202,16 @@ def load(
     if problems is None:
         collected.raise_if_any()
     return spec
+
+
+def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
+    """A loaded spec with further overrides."""
+    root, problems = copy.deepcopy(spec.root), Problems()
+    override(root, settings)
+    changed = _read(root, spec.file, problems)
+    changed.folder = spec.folder
+    problems.raise_if_any()
+    return changed
 
 
 def _read(root: Node, file: str, problems: Problems) -> NetSpec:

@@ -30,15 +30,21 @@ def arrays(params: Params) -> dict[str, np.ndarray]:
 def assign(params: Params, arrays: Mapping[str, np.ndarray], origin: str) -> LoadReport:
     """Copy arrays into the parameters of the layers they are named after.
 
-    Nothing is changed unless all of it fits. Raises NettrainError when shapes differ, or no layer has a name of
-    the file's; ``origin`` is what the message calls the file.
+    Nothing is changed unless all of it fits; see ``fit`` for the errors.
     """
-    found: dict[str, dict[int, np.ndarray]] = {}
-    for key, array in arrays.items():
-        kind, _, rest = key.partition("/")
-        name, _, index = rest.rpartition("/")
-        if kind == "param" and index.isdigit():
-            found.setdefault(name, {})[int(index)] = array
+    report = fit(params, arrays, origin)
+    for name in report.loaded:
+        for blob, array in zip(params[name], _by_layer(arrays)[name], strict=True):
+            blob.data[...] = array
+    return report
+
+
+def fit(params: Params, arrays: Mapping[str, np.ndarray], origin: str) -> LoadReport:
+    """What ``assign`` would do. ``origin`` is what messages call the file.
+
+    Raises NettrainError when shapes differ, or no layer has a name of the file's.
+    """
+    found = _by_layer(arrays)
     if not found:
         some = ", ".join(list(arrays)[:5]) or "nothing"
         raise NettrainError(f"{origin} holds no parameters of a net (it has {some})")
@@ -47,9 +53,8 @@ def assign(params: Params, arrays: Mapping[str, np.ndarray], origin: str) -> Loa
         if name not in found:
             report.missing.append(name)
             continue
-        theirs = [found[name][i] for i in sorted(found[name])]
-        if [array.shape for array in theirs] != [blob.shape for blob in blobs]:
-            here, there = (", ".join(format_shape(x.shape) for x in side) for side in (blobs, theirs))
+        if [array.shape for array in found[name]] != [blob.shape for blob in blobs]:
+            here, there = (", ".join(format_shape(x.shape) for x in side) for side in (blobs, found[name]))
             raise NettrainError(
                 f"{origin}: layer `{name}` has blobs of {there} in the file and {here} in the net; "
                 "a layer under another name is left out"
@@ -58,7 +63,15 @@ def assign(params: Params, arrays: Mapping[str, np.ndarray], origin: str) -> Loa
     if not report.loaded:
         names = f"file: {', '.join(found)}; net: {', '.join(params)}"
         raise NettrainError(f"{origin}: no layer of the file has the name of one in the net ({names})")
-    for name in report.loaded:
-        for i, blob in enumerate(params[name]):
-            blob.data[...] = found[name][sorted(found[name])[i]]
     return report
+
+
+def _by_layer(arrays: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """The arrays ``param/LAYER/INDEX`` as a list for each layer."""
+    found: dict[str, dict[int, np.ndarray]] = {}
+    for key, array in arrays.items():
+        kind, _, rest = key.partition("/")
+        name, _, index = rest.rpartition("/")
+        if kind == "param" and index.isdigit():
+            found.setdefault(name, {})[int(index)] = array
+    return {name: [blobs[i] for i in sorted(blobs)] for name, blobs in found.items()}

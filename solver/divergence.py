@@ -42,8 +42,7 @@ def _count(array: np.ndarray) -> str:
     return f"{' and '.join(parts)} among {array.size:,}"
 
 
-def report(iteration: int, loss: float, lines: list[Finding]) -> str:
+def report(iteration: int, what: str, lines: list[Finding]) -> str:
     """The message a person reads."""
-    loss_words = "NaN" if loss != loss else "infinite"
     body = "\n".join(f"  {label:<16} {sentence}" for label, sentence in lines)
-    return f"training diverged at iteration {iteration}: the loss is {loss_words}\n{body}"
+    return f"training diverged at iteration {iteration}: {what}\n{body}"

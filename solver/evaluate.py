@@ -13,15 +13,28 @@ Scores = dict[str, Any]  # output -> number, or nested lists for an output with 
 
 
 def evaluate(net: Net, batches: int | None = None) -> Scores:
-    """Mean of each output: over the whole data set once, weighted by examples, or over a number of batches."""
+    """Mean of each output: over the whole data set once, weighted by examples, or over a number of batches.
+
+    An output with a row for each example, such as probabilities nobody reads, is averaged over the rows.
+    """
     totals: dict[str, Any] = dict.fromkeys(net.outputs, 0.0)
     count = 0
     with np.errstate(all="ignore"):
         for examples, _ in net.passes() if batches is None else _some(net, batches):
             count += examples
             for name in net.outputs:
-                totals[name] = totals[name] + examples * net.blobs[name].data.astype(np.float64)
+                values = net.blobs[name].data.astype(np.float64)
+                if name in rows_for_examples(net):
+                    values = values.mean(axis=0)
+                totals[name] = totals[name] + examples * values
     return {name: (total / count).tolist() for name, total in totals.items()}
+
+
+def rows_for_examples(net: Net) -> list[str]:
+    """Outputs with one row for each example of a batch: those no loss or measure of a whole batch makes."""
+    makers = {key[0]: step.layer for step in net.steps for key in step.top_keys}
+    measures = [name for name in net.outputs if makers[name].is_loss or makers[name].no_gradient == "all"]
+    return [name for name in net.outputs if name not in measures and net.blobs[name].shape]
 
 
 def has_end(net: Net) -> bool:

@@ -16,7 +16,10 @@ class Run:
 
     def __init__(self, name: str, prefix: str = "", folder: str | Path | None = None):
         self.name = re.sub(r"[^\w.-]+", "_", name) or "net"
-        self.prefix, self.folder = prefix, Path(folder) if folder else None
+        self.folder, self.stem = Path(folder) if folder else None, ""
+        if prefix and self.folder is None:
+            is_folder = prefix.endswith(("/", os.sep)) or Path(prefix).is_dir()
+            self.folder, self.stem = (Path(prefix), "") if is_folder else (Path(prefix).parent, Path(prefix).name)
         self._open = False
 
     def open(self) -> None:
@@ -24,10 +27,7 @@ class Run:
         if self._open:
             return
         try:
-            if self.prefix and not self.folder:
-                self.folder = Path(self.prefix).parent
-                self.folder.mkdir(parents=True, exist_ok=True)
-            elif self.folder:
+            if self.folder:
                 self.folder.mkdir(parents=True, exist_ok=True)
             else:
                 self.folder = _next_folder(Path("runs") / self.name)
@@ -43,7 +43,7 @@ class Run:
 
     def check_writable(self) -> None:
         """Raise NettrainError when the files of a run could not be written; makes nothing."""
-        at = Path(self.prefix).parent if self.prefix and not self.folder else self.folder or Path("runs")
+        at = self.folder or Path("runs")
         while not at.exists() and at != at.parent:
             at = at.parent
         if not at.is_dir() or not os.access(at, os.W_OK):
@@ -52,8 +52,7 @@ class Run:
     def path(self, name: str) -> Path:
         """The path of one of the run's files, such as ``iter_100.npz``."""
         assert self.folder is not None
-        stem = Path(self.prefix).name if self.prefix else ""
-        return self.folder / (f"{stem}_{name}" if stem else name)
+        return self.folder / (f"{self.stem}_{name}" if self.stem else name)
 
     def write_metrics(self, row: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl."""

@@ -99,7 +99,7 @@ class Solver:
             net.copy_from(path) for path in (*self.p.weights, *weights)
         ]
         self._clock = (time.perf_counter(), 0)
-        self._last_test: tuple[int, Scores] | None = None
+        self._reported = -1  # iteration of the last row
 
     # Building
 
@@ -146,8 +146,8 @@ class Solver:
         """Train up to max_iter, test at the end, write the last snapshot."""
         self.run.open()
         self.step(self.max_iter - self.iter)
-        if self.test_nets and (self._last_test is None or self._last_test[0] != self.iter):
-            self._report(self.test())
+        if self._reported != self.iter:
+            self._report(*(self._test_for_best() if self.test_nets else ({}, False)))
         if self.p.snapshot_after_train and self._snapshot_path() != self.last_snapshot:
             self.snapshot()
 
@@ -161,12 +161,11 @@ class Solver:
     def _iterate(self) -> None:
         p = self.p
         due = p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization)
-        scores = self.test() if due and self.test_nets else None
-        loss = self.gradient()
-        self.losses.append(loss)
+        scores, best = self._test_for_best() if due and self.test_nets else ({}, False)
+        self.losses.append(self.gradient())
         rate = self.policy(self.iter)
-        if scores is not None or (p.display and self.iter % p.display == 0):
-            self._report(scores or {})
+        if scores or (p.display and self.iter % p.display == 0):
+            self._report(scores, best)
         self.updater.apply(rate)
         self.iter += 1
         self.on_step(self)
@@ -179,11 +178,14 @@ class Solver:
         self.net.clear_param_diffs()
         loss = sum(self.net.forward_backward() for _ in range(self.p.iter_size)) / self.p.iter_size
         if not math.isfinite(loss):
-            at = self.spec.solver.at("base_lr") if self.spec.solver else ""
-            kept = str(self.last_snapshot or "no snapshot was made before; set solver.snapshot")
-            lines = divergence.explain(self.net, self.p.base_lr, str(at), kept)
-            raise NettrainError(divergence.report(self.iter, loss, lines), exit_code=3)
+            raise self._diverged(f"the loss is {'NaN' if loss != loss else 'infinite'}")
         return loss
+
+    def _diverged(self, what: str) -> NettrainError:
+        at = self.spec.solver.at("base_lr") if self.spec.solver else ""
+        kept = str(self.last_snapshot or "no snapshot was made before; set solver.snapshot")
+        lines = divergence.explain(self.net, self.p.base_lr, str(at), kept)
+        return NettrainError(divergence.report(self.iter, what, lines), exit_code=3)
 
     @property
     def smoothed_loss(self) -> float | None:
@@ -194,9 +196,19 @@ class Solver:
 
     def test(self) -> Scores:
         """Run the test net: the whole test set once, weighted by examples, or test_iter batches."""
-        scores = evaluate(self.test_nets[0], self.p.test_iter)
-        self._last_test = (self.iter, scores)
-        return scores
+        return evaluate(self.test_nets[0], self.p.test_iter)
+
+    def _test_for_best(self) -> tuple[Scores, bool]:
+        """Test, and keep the weights when they are the best so far.
+
+        That comes before the iteration's own batch is drawn, so that the file is a snapshot to go on from.
+        """
+        scores = self.test()
+        best = self._is_best(scores)
+        if best:
+            self.run.open()
+            self._write(self.run.path("best.npz"))
+        return scores, best
 
     def _is_best(self, scores: Scores) -> bool:
         """Whether these scores beat all before; remembers them if so."""
@@ -213,7 +225,7 @@ class Solver:
 
     # Reporting and files
 
-    def _report(self, scores: Scores) -> None:
+    def _report(self, scores: Scores, best: bool) -> None:
         now = time.perf_counter()
         elapsed, made = now - self._clock[0], self.iter - self._clock[1]
         self._clock = (now, self.iter)
@@ -224,11 +236,10 @@ class Solver:
             self.policy(self.iter),
             made / elapsed if elapsed > 0 else 0.0,
             scores,
-            best=bool(scores) and self._is_best(scores),
+            best,
         )
+        self._reported = self.iter
         self.run.open()
-        if row.best:
-            self._write(self.run.path("best.npz"))
         data = {"iter": row.iter, "epoch": row.epoch, "train_loss": row.loss, "lr": row.lr, "it_per_s": row.rate}
         self.run.write_metrics(data | ({"test": scores} if scores else {}))
         self.on_row(row)
@@ -245,13 +256,15 @@ class Solver:
         return path
 
     def _write(self, path: Path) -> None:
+        if not np.isfinite(self.net.flat.data).all():
+            raise self._diverged("a parameter is not a finite number")
         state = {
             "iter": self.iter,
             "seed": self.seed,
             "best": self.best,
             "losses": list(self.losses),
-            "layers": {name: layer.state() for name, layer in self.net.layers.items()},
-            "test_layers": [{name: layer.state() for name, layer in net.layers.items()} for net in self.test_nets],
+            "layers": self.net.layer_states(),
+            "test_layers": [net.layer_states() for net in self.test_nets],
             "spec": self.spec.to_python(),
         }
         try:
@@ -263,18 +276,20 @@ class Solver:
     def restore(self, path: str | Path) -> None:
         """Go back to a snapshot: parameters, history, iteration, data cursors and random generators."""
         params, history, state = read_snapshot(Path(path))
-        parameter_files.assign(self.net.params, params, str(path))
+        missing = parameter_files.fit(self.net.params, params, str(path)).missing
+        if missing:
+            raise NettrainError(f"{path} has no parameters for {', '.join(missing)}")
         if [array.shape for array in history] != [array.shape for array in self.updater.history]:
             raise NettrainError(f"{path} was made by another solver type or net: its history has another size")
+        parameter_files.assign(self.net.params, params, str(path))
         for mine, theirs in zip(self.updater.history, history, strict=True):
             mine[...] = theirs
+        self.seed = state["seed"]
         for net, states in zip([self.net, *self.test_nets], [state["layers"], *state["test_layers"]], strict=False):
-            for name, layer in net.layers.items():
-                if name in states:
-                    layer.set_state(states[name])
+            net.set_layer_states(states, self.seed)
         self.iter, self.losses = state["iter"], deque(state["losses"], maxlen=self.p.average_loss)
         self.best = tuple(state["best"]) if state["best"] else None
-        self.last_snapshot = Path(path)
+        self.last_snapshot, self._reported = Path(path), -1
 
 
 def get_solver(spec: NetSpec | Path | str | Mapping[str, Any], **options: Any) -> Solver:
