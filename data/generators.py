@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from ..net.declare import Declared, param
+from ..net.errors import NettrainError
 from ..net.fillers import stream
 from .dataset import DataSet
+
+MOST_VALUES = 10**9
 
 
 class Generate(Declared):
@@ -80,5 +84,8 @@ GENERATORS: dict[str, Callable[[np.random.Generator, int, Generate], Made]] = {
 def generate(name: str, options: Generate, split: str) -> DataSet:
     """The ``train`` or ``test`` split of a generated data set."""
     count = options.examples if split == "train" else options.test_examples
+    values = count * max(math.prod(options.shape), options.outputs) if name == "randn" else count
+    if values > MOST_VALUES:
+        raise NettrainError(f"{name}: {values:,} values are more than {MOST_VALUES:,}", key="generate")
     data, labels = GENERATORS[name](stream(options.seed, name, split), count, options)
     return DataSet(data, labels, name, split)

@@ -32,6 +32,8 @@ def read_idx(path: Path) -> np.ndarray:
     if len(raw) < header:
         raise NettrainError(f"{path} is truncated inside its header", key="source")
     shape = [int(size) for size in np.frombuffer(raw, ">u4", axes, 4)]
+    if not 1 <= axes <= 8:
+        raise NettrainError(f"{path} is not an IDX file of examples: it says that it has {axes} axes", key="source")
     dtype = np.dtype(_TYPES[raw[2]])
     need = header + math.prod(shape) * dtype.itemsize
     if len(raw) != need:
@@ -40,5 +42,7 @@ def read_idx(path: Path) -> np.ndarray:
             f"{need:,} bytes, the file has {len(raw):,}",
             key="source",
         )
+    if math.prod(size for size in shape if size) > 2**40:  # sizes beside a zero that no array can have
+        raise NettrainError(f"{path} says that it holds {format_shape(shape)} values", key="source")
     array = np.frombuffer(raw, dtype, offset=header).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)

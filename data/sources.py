@@ -68,7 +68,7 @@ def _find_file(source: str, folder: Path) -> Path:
     other = source.removesuffix(".gz") if source.endswith(".gz") else source + ".gz"
     if any((place / other).exists() for place in _places(folder)):
         message += f"; found {'without' if source.endswith('.gz') else 'with'} .gz: {other}"
-    elif "/" not in source and "." not in source:
+    elif not any(mark in source for mark in "/.") and "ubyte" not in source:
         near = nearest(source, NAMED)
         message = f"there is no data set `{source}`" + (
             f"; did you mean `{near}`?"

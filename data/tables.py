@@ -19,7 +19,11 @@ def read_arrays(path: Path, split: str) -> DataSet:
 
     Raises NettrainError when it is damaged, or has no such arrays.
     """
-    arrays = read_npz(path, "data file")
+    try:
+        arrays = read_npz(path, "data file")
+    except NettrainError as error:
+        error.key = "source"
+        raise
 
     def pick(names: tuple[str, ...], part: str) -> np.ndarray | None:
         spellings = [s for n in names for s in ((f"{part}_{n}", f"{n}_{part}") if part else (n,))]

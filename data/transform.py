@@ -23,7 +23,7 @@ class Transform(Declared):
         if len(self.mean_value) > 1 and (not shape or len(self.mean_value) != shape[0]):
             raise NettrainError(
                 f"mean_value has {len(self.mean_value)} values, the examples ({format_shape(shape)}) have "
-                f"{shape[0] if shape else 0} channels",
+                f"{shape[0] if shape else 0} channel{'s' if shape[:1] != (1,) else ''}",
                 key="transform",
             )
         if (self.crop_size or self.mirror) and len(shape) != 3:

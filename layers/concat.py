@@ -39,7 +39,9 @@ class Concat(Layer):
 
     def reshape(self, bottom, top):
         first = bottom[0].shape
-        self.axis = bottom[0].canonical_axis(self.p.axis if self.p.concat_dim is None else self.p.concat_dim)
+        self.axis = bottom[0].canonical_axis(
+            self.p.axis if self.p.concat_dim is None else self.p.concat_dim, ("concat_dim", "axis")
+        )
         for blob in bottom[1:]:
             rest = [size for i, size in enumerate(blob.shape) if i != self.axis]
             if len(blob.shape) != len(first) or rest != [size for i, size in enumerate(first) if i != self.axis]:

@@ -126,7 +126,11 @@ class Layer:
     def fill_blobs(self) -> None:
         """Write the first values of the parameter blobs."""
         for i, (blob, (filler, swap_fans)) in enumerate(zip(self.blobs, self.fillers, strict=True)):
-            filler.fill(blob.data, stream(self.seed, self.name, f"filler {i}"), swap_fans)
+            try:
+                filler.fill(blob.data, stream(self.seed, self.name, f"filler {i}"), swap_fans)
+            except ShapeError as error:
+                error.key = ("bias_filler",) if i else ("weight_filler", "filler")
+                raise
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type | None = None) -> np.ndarray:
         """Scratch memory that is kept between calls: made once, grown when needed, values unspecified."""

@@ -11,6 +11,7 @@ from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
 from .layer import Example, Layer
+from .windows import padded_words
 
 
 class PoolingParameters(Declared):
@@ -104,7 +105,9 @@ class Pooling(Layer):
         self.kernel = sizes if self.p.global_pooling else self.p.pair("kernel_size", None)
         self.stride, self.pad = self.p.pair("stride", 1), self.p.pair("pad", 0)
         self.output = tuple(map(self._output_size, sizes, self.kernel, self.stride, self.pad))
-        self.windows = [self._place(i, j, sizes) for i in range(self.kernel[0]) for j in range(self.kernel[1])]
+        # A kernel may be larger than the image; no window has an element inside beyond this reach.
+        self.reach = tuple(min(k, size + p) for k, size, p in zip(self.kernel, sizes, self.pad, strict=True))
+        self.windows = [self._place(i, j, sizes) for i in range(self.reach[0]) for j in range(self.reach[1])]
         for blob in top:
             blob.reshape((*bottom[0].shape[:2], *self.output))
         if self.p.pool == "AVE":
@@ -115,7 +118,8 @@ class Pooling(Layer):
         span = size + 2 * pad - kernel
         floor = self.p.round_mode == "FLOOR"
         if size < 1 or (span < 0 and (floor or -span >= stride)):
-            raise ShapeError(f"kernel {kernel} does not fit into {size} + 2 x {pad}", key="kernel_size")
+            key = ("kernel_size", "kernel_h", "kernel_w")
+            raise ShapeError(f"kernel {kernel} does not fit into {padded_words(size, pad)}", key=key)
         count = (span // stride if floor else -(-span // stride)) + 1
         return count - 1 if count > 1 and (count - 1) * stride >= size + pad else count
 
@@ -153,7 +157,7 @@ class Pooling(Layer):
             np.copyto(y[out], x[inside], where=larger[out])
             np.copyto(winner[out], number, where=larger[out])
         if len(top) == 2:
-            row, column = np.divmod(winner, self.kernel[1])
+            row, column = np.divmod(winner, self.reach[1])
             row += (np.arange(self.output[0]) * self.stride[0] - self.pad[0])[:, None]
             column += np.arange(self.output[1]) * self.stride[1] - self.pad[1]
             top[1].data[...] = np.where(winner < 0, -1, row * x.shape[3] + column)

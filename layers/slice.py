@@ -43,7 +43,9 @@ class Slice(Layer):
 
     def reshape(self, bottom, top):
         shape, count, points = bottom[0].shape, len(top), list(self.p.slice_point)
-        self.axis = bottom[0].canonical_axis(self.p.axis if self.p.slice_dim is None else self.p.slice_dim)
+        self.axis = bottom[0].canonical_axis(
+            self.p.axis if self.p.slice_dim is None else self.p.slice_dim, ("slice_dim", "axis")
+        )
         size = shape[self.axis]
         if not points:
             if size % count:

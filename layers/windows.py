@@ -54,6 +54,11 @@ class KernelParameters(Declared):
         return given if len(given) == axes else tuple(given or (default,)) * axes
 
 
+def padded_words(size: int, pad: int) -> str:
+    """``8``, or ``8 + 2 x 1 = 10``, for messages."""
+    return f"{size} + 2 x {pad} = {size + 2 * pad}" if pad else str(size)
+
+
 def output_size(size: int, kernel: int, stride: int, pad: int, dilation: int) -> int:
     """Number of windows that fit: floor((size + 2 pad - extent) / stride) + 1, extent = dilation (kernel - 1) + 1.
 
@@ -61,12 +66,12 @@ def output_size(size: int, kernel: int, stride: int, pad: int, dilation: int) ->
     """
     extent = dilation * (kernel - 1) + 1
     if extent > size + 2 * pad:
-        padded = f"{size} + 2 x {pad} = {size + 2 * pad}" if pad else str(size)
+        padded = padded_words(size, pad)
         spread = f" (extent {extent} with dilation {dilation})" if dilation > 1 else ""
         need = -(-(extent - size) // 2)
         raise ShapeError(
             f"kernel {kernel}{spread} does not fit into {padded}",
-            key="kernel_size",
+            key=("kernel_size", "kernel_h", "kernel_w"),
             hint=f"use kernel_size <= {(size + 2 * pad - 1) // dilation + 1}, or pad: {need}",
         )
     return (size + 2 * pad - extent) // stride + 1

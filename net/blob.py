@@ -119,7 +119,7 @@ class Blob:
         self._data, self._diff = Memory(data), Memory(diff)
         self._data_view = self._diff_view = None
 
-    def canonical_axis(self, axis: int, key: str = "axis") -> int:
+    def canonical_axis(self, axis: int, key: str | tuple[str, ...] = "axis") -> int:
         """``axis`` counted from the front. Raises ShapeError when this blob has no such axis."""
         if not -len(self.shape) <= axis < len(self.shape):
             raise ShapeError(

@@ -115,6 +115,10 @@ def build_steps(
             problems.add(spec.node.at(error.key), f"{spec.title()}: {error}", error.hint)
             continue
         _set_loss_weights(step)
+        has, given = len(layer.blobs), len(spec.common.param)
+        if given > has:
+            plural = "" if has == 1 else "s"
+            problems.add(spec.node.at("param"), f"{spec.title()} has {has} parameter blob{plural}, got {given} entries")
         blobs.update(zip(item.tops, step.top, strict=True))
         steps.append(step)
     return steps
@@ -138,7 +142,7 @@ def _shapes_in_words(before: list[Step], step: Step) -> str:
     chain, key = [f"{step.spec.name} ?"], step.bottom_keys[0]
     while len(chain) < 12:
         maker = makers[key]
-        chain.append(f"{maker.spec.name} {format_shape(maker.top[maker.top_keys.index(key)].shape)}")
+        chain.append(f"{key[0]} {format_shape(maker.top[maker.top_keys.index(key)].shape)}")
         if not maker.bottom_keys:
             break
         key = maker.bottom_keys[0]
@@ -253,9 +257,6 @@ def collect_parameters(steps: list[Step], problems: Problems) -> tuple[list[Para
     uses: list[tuple[Blob, Parameter]] = []
     by_name: dict[str, tuple[Parameter, dict[str, float | None], Step]] = {}
     for step in steps:
-        if len(step.spec.common.param) > len(step.layer.blobs):
-            counts = f"{len(step.layer.blobs)} parameter blobs, got {len(step.spec.common.param)} entries"
-            problems.add(step.spec.node.at("param"), f"{step.spec.title()} has {counts}")
         for i, blob in enumerate(step.layer.blobs):
             spec = param_spec(step, i)
             if spec.name in by_name:
@@ -273,21 +274,22 @@ def collect_parameters(steps: list[Step], problems: Problems) -> tuple[list[Para
     return parameters, uses
 
 
-def check_memory(steps: list[Step], parameters: list[Parameter]) -> None:
-    """Raise NettrainError when a net cannot fit into this machine's memory, before anything is allocated."""
+def check_memory(steps: list[Step], problems: Problems) -> None:
+    """Report a net that cannot fit into this machine's memory, before anything is allocated."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return
     has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    sizes = {parameter.name: 2 * parameter.blob.count * parameter.blob.dtype.itemsize for parameter in parameters}
-    for step in steps:
-        for key, blob in zip(step.top_keys, step.top, strict=True):
-            sizes[key[0]] = (1 + step.needs_backward) * blob.count * blob.dtype.itemsize
-    needs = sum(sizes.values())
-    if needs > has:
-        largest = max(sizes, key=lambda name: sizes[name])
-        raise NettrainError(
-            f"the net needs {needs / 1e9:,.0f} GB of memory, this machine has {has / 1e9:,.0f} GB; "
-            f"the largest part is {largest} with {sizes[largest] / 1e9:,.1f} GB"
+    sizes = [
+        sum(2 * blob.count * blob.dtype.itemsize for blob in step.layer.blobs)
+        + sum((1 + step.needs_backward) * blob.count * blob.dtype.itemsize for blob in step.top)
+        for step in steps
+    ]
+    if sum(sizes) > has:
+        largest = steps[sizes.index(max(sizes))].spec
+        problems.add(
+            largest.place,
+            f"the net needs {sum(sizes) / 1e9:,.0f} GB of memory, this machine has {has / 1e9:,.0f} GB; "
+            f"most of it is for {largest.title()}: {max(sizes) / 1e9:,.0f} GB",
         )
 
 

@@ -117,37 +117,54 @@ class Declared:
             short = None if isinstance(node.value, list) else cls.shorthand(node.value)
             if short is None:
                 return reader.wrong(node, what, getattr(cls, "words", "a mapping of " + ", ".join(cls.names()[:6])))
-            node = Node.plain(dict(short), node.place)
+            return cls.from_known(reader, Node.plain(dict(short), node.place), what, is_short=True)
         reader.unknown_keys(node, cls.names(), what, cls.aliases)
         return cls.from_known(reader, node, what)
 
     @classmethod
-    def from_known(cls, reader: Reader, node: Node, what: str) -> Any:
-        """Like ``from_node``, but keys of others in the same mapping are left alone."""
+    def from_known(
+        cls,
+        reader: Reader,
+        node: Node,
+        what: str,
+        others: Iterable[str] = (),
+        aliases: Mapping[str, str] = {},
+        is_short: bool = False,
+    ) -> Any:
+        """Like ``from_node``, but unknown keys have been reported, and ``others`` are known elsewhere.
+
+        ``is_short``: the mapping stands for a single value, so messages do not name its keys.
+        """
+        unknown = [key for key in node.keys if key not in cls.names() and key not in others]
+        meant = cls._meant(node, unknown, {**cls.aliases, **aliases})
         values, complete = {}, True
         for name, hint, about, default in cls.fields():
             if name in node.value:
-                value = reader.read(hint, node.value[name], about.bounds, f"{what}.{name}")
+                value = reader.read(hint, node.value[name], about.bounds, what if is_short else f"{what}.{name}")
                 complete &= value is not MISSING
                 values[name] = value
             elif default is dataclasses.MISSING:
-                if not cls._misspelt(name, node):  # else that is reported, once is enough
+                if name not in meant:  # else that is reported, once is enough
                     reader.problems.add(node.place, f"{what} needs `{name}`: {about.doc}")
                 complete = False
         if not complete:
             return MISSING
         result = cls(**values)
+        if unknown:  # rules between parameters may only fail for the one that is misspelt
+            return MISSING
         for key, message in result.validate():
             reader.problems.add(node.at(key), f"{what}{'.' + key if key in cls.names() else ''} {message}")
             complete = False
         return result if complete else MISSING
 
     @classmethod
-    def _misspelt(cls, name: str, node: Node) -> bool:
-        """Whether an unknown key of the mapping was probably meant to be ``name``."""
-        names = cls.names()
-        meant = [cls.aliases.get(key.casefold()) or nearest(key, names) for key in node.keys if key not in names]
-        return name in meant
+    def _meant(cls, node: Node, unknown: list[str], aliases: Mapping[str, str]) -> set[str]:
+        """The parameters that unknown keys were probably meant to be, or hold as Caffe's ``…_param`` do."""
+        meant = {aliases.get(key.casefold()) or nearest(key, cls.names()) for key in unknown}
+        for key in unknown:
+            inner = node.value[key].value
+            meant.update(inner if isinstance(inner, dict) else [])
+        return {name for name in meant if name}
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], what: str = "") -> Any:
@@ -226,22 +243,17 @@ class Reader:
 
     def _scalar(self, hint: Any, node: Node, bounds: Bounds, what: str) -> Any:
         value = node.value
+        if hint in (int, float) and type(value) is int and abs(value) >= 2**63:
+            return self.wrong(node, what, "a number that fits into 64 bits")
         right = {
             bool: lambda: isinstance(value, bool),
             int: lambda: isinstance(value, int) and not isinstance(value, bool),
-            float: lambda: isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value),
+            float: lambda: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
             str: lambda: isinstance(value, str),
         }[hint]()
         if not right or (hint in (int, float) and not bounds.allow(value)):
             return self.wrong(node, what, type_words(hint, bounds))
         return hint(value)
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond 1e308
-        return False
 
 
 def type_words(hint: Any, bounds: Bounds = Bounds()) -> str:

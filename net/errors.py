@@ -17,10 +17,10 @@ class NettrainError(Exception):
     """Something the user can put right.
 
     ``exit_code`` is what the command line returns for it, ``key`` names the parameter to blame (its place in
-    the file is shown), ``hint`` says what would be right.
+    the file is shown; of several the first that is written), ``hint`` says what would be right.
     """
 
-    def __init__(self, message: str, *, exit_code: int = 2, key: str | None = None, hint: str = ""):
+    def __init__(self, message: str, *, exit_code: int = 2, key: str | tuple[str, ...] | None = None, hint: str = ""):
         super().__init__(message)
         self.exit_code, self.key, self.hint = exit_code, key, hint
 
@@ -76,8 +76,10 @@ class SpecError(NettrainError):
     """The spec is wrong; ``problems`` lists every one found, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]):
-        unique = dict.fromkeys(problems)
-        self.problems = sorted(unique, key=lambda p: (p.place.file, p.place.line, p.place.column))
+        unique: dict[tuple[Place, str], Problem] = {}  # both nets of a spec report what they have in common
+        for problem in problems:
+            unique.setdefault((problem.place, problem.message), problem)
+        self.problems = sorted(unique.values(), key=lambda p: (p.place.file, p.place.line, p.place.column))
         shown = [str(problem) for problem in self.problems[:MOST_SHOWN]]
         if len(self.problems) > MOST_SHOWN:
             shown.append(f"… and {len(self.problems) - MOST_SHOWN} more")

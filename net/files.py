@@ -56,7 +56,7 @@ def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
     except PermissionError as error:
         raise NettrainError(f"{what} {path} cannot be read: {error.strerror}") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        if "pickle" in str(error).casefold() and "allow_pickle" in str(error) and zipfile.is_zipfile(path):
+        if "Object arrays" in str(error):
             raise NettrainError(f"{what} {path} holds Python objects, which are never loaded") from None
         size = path.stat().st_size
         raise NettrainError(f"{what} {path} is damaged or not an .npz file ({size:,} bytes)") from None

@@ -161,7 +161,8 @@ def _check_counts(layer: Wired, tops: int, problems: Problems) -> None:
             plural = "" if takes in ("1", "at least 1") else "s"
             problems.add(spec.node.at(what), f"{spec.title()} takes {takes} {what}{plural}, got {count}")
     if spec.cls.same_number_of_tops and counts["bottom"] != counts["top"]:
-        problems.add(spec.node.at("top"), f"{spec.title()} needs as many tops as bottoms, got {counts}")
+        got = " and ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
+        problems.add(spec.node.at("top"), f"{spec.title()} needs as many tops as bottoms, got {got}")
     for key, expected in (("loss_weight", counts["top"]), ("propagate_down", counts["bottom"])):
         given = len(getattr(spec.common, key))
         if given not in (0, expected):

@@ -93,23 +93,29 @@ class Net:
 
     def _place_parameters(self, uses: list[tuple[Blob, build.Parameter]], other: Net | None) -> None:
         """Put all parameters into one flat array and fill them, or use another net's."""
+        problems = Problems()
         if other is not None:
-            self.share_with(other)
+            try:
+                self.share_with(other)
+            except ShapeError as error:
+                step = self.steps[self._positions[str(error.key)]]
+                problems.add(step.spec.place, str(error))
+            problems.raise_if_any()
             return
-        build.check_memory(self.steps, self.parameters)
+        build.check_memory(self.steps, problems)
+        problems.raise_if_any()
         count = self.parameters[-1].stop if self.parameters else 0
         self.flat = Blob((count,), self.dtype)
         for blob, parameter in uses:
             where = slice(parameter.start, parameter.stop)
             blob.place_in(self.flat.data[where], self.flat.diff[where])
         owned = {id(parameter.blob) for parameter in self.parameters}
-        problems = Problems()
         for step in reversed(self.steps):  # an owner comes before those who share, so its values are written last
             try:
                 if any(id(blob) in owned for blob in step.layer.blobs):
                     step.layer.fill_blobs()
             except ShapeError as error:
-                problems.add(step.spec.node.at("weight_filler"), f"{step.spec.title()}: {error}")
+                problems.add(step.spec.node.at(error.key), f"{step.spec.title()}: {error}")
         problems.raise_if_any()
 
     # Running
@@ -257,9 +263,12 @@ class Net:
         for name, blobs in self.params.items():
             theirs = other.params.get(name)
             if theirs is None or [b.shape for b in theirs] != [b.shape for b in blobs]:
-                shapes = [format_shape(b.shape) for b in theirs or []]
-                mine = [format_shape(b.shape) for b in blobs]
-                raise ShapeError(f"layer `{name}` cannot share parameters: {mine} here, {shapes or 'absent'} there")
+                here, there = (", ".join(format_shape(b.shape) for b in side) for side in (blobs, theirs or []))
+                raise ShapeError(
+                    f"layer `{name}` cannot share parameters with the {other.phase} net: "
+                    f"{here} here, {there or 'none'} there",
+                    key=name,
+                )
             for blob, source in zip(blobs, theirs, strict=True):
                 blob.share_data(source)
                 blob.share_diff(source)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from . import registry
 from .declare import MISSING, Declared, Reader, param
-from .errors import Place, Problem, Problems, SpecError, did_you_mean
+from .errors import Place, Problem, Problems, SpecError, did_you_mean, nearest
 from .node import Node
 from .spec import find, override, read_file, read_text
 
@@ -184,19 +184,19 @@ def load(
     settings = list(settings)
     if isinstance(source, NetSpec):
         return _again(source, settings) if settings else source
+    collected = Problems() if problems is None else problems
     folder, note = Path(), ""
     if isinstance(source, Mapping):
         root, file = Node.plain(dict(source), Place("spec")), "spec"
     elif isinstance(source, str) and "\n" in source:
-        root, file = read_text(source, "spec"), "spec"
+        root, file = read_text(source, "spec", collected), "spec"
     else:
         path, note = find(source)
-        root, file, folder = read_file(path, str(source)), str(source), path.parent
+        root, file, folder = read_file(path, str(source), collected), str(source), path.parent
     if not isinstance(root.value, dict):
         message = f"a spec is a mapping with `layers:` and usually `solver:`, got {root.words()}"
         raise SpecError([Problem(root.place, message)])
-    override(root, settings)
-    collected = Problems() if problems is None else problems
+    override(root, settings, collected)
     spec = _read(root, file, collected)
     spec.folder, spec.note = folder, note
     if problems is None:
@@ -207,7 +207,7 @@ def load(
 def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
     """A loaded spec with further overrides."""
     root, problems = copy.deepcopy(spec.root), Problems()
-    override(root, settings)
+    override(root, settings, problems)
     changed = _read(root, spec.file, problems)
     changed.folder = spec.folder
     problems.raise_if_any()
@@ -217,8 +217,9 @@ def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
 def _read(root: Node, file: str, problems: Problems) -> NetSpec:
     reader = Reader(problems)
     known = ["name", "solver", "layers", "force_backward"]
-    reader.unknown_keys(root, known, "a spec", {"layer": "layers", "net": "layers", "optimizer": "solver"})
-    top = Top.from_known(reader, root, "spec")
+    aliases = {"layer": "layers", "net": "layers", "optimizer": "solver"}
+    reader.unknown_keys(root, known, "a spec", aliases)
+    top = Top.from_known(reader, root, "spec", known)
     if top is MISSING:
         top = Top()
     solver = root.value.get("solver")
@@ -227,7 +228,9 @@ def _read(root: Node, file: str, problems: Problems) -> NetSpec:
         solver = None
     layers: list[LayerSpec] = []
     if "layers" not in root.value:
-        problems.add(root.place, "a spec needs `layers:`, the list of its layers")
+        meant = [aliases.get(key.casefold(), nearest(key, known)) for key in root.keys if key not in known]
+        if "layers" not in meant:  # else that is reported, once is enough
+            problems.add(root.place, "a spec needs `layers:`, the list of its layers")
     elif not isinstance(root.value["layers"].value, list) or not root.value["layers"].value:
         node = root.value["layers"]
         problems.add(node.place, f"layers must be a list with at least one layer, got {node.words()}")
@@ -261,12 +264,13 @@ def _read_layer(node: Node, reader: Reader) -> LayerSpec:
         cls = registry.layer_type(type_node.value)
         if cls is None:
             problems.add(type_node.place, registry.unknown_type(type_node.value))
-    common = Common.from_known(reader, node, cls.__name__ if cls else "layer")
+    own = cls.Parameters.names() if cls else list(node.keys)
+    common = Common.from_known(reader, node, cls.__name__ if cls else "layer", own, KEY_ALIASES)
     if cls is None:
         return _broken(node)
-    known = Common.names() + cls.Parameters.names()
+    known = Common.names() + own
     _unknown_keys(node, known, cls.__name__, reader, cls.Parameters.aliases)
-    parameters = cls.Parameters.from_known(reader, node, cls.__name__)
+    parameters = cls.Parameters.from_known(reader, node, cls.__name__, Common.names(), KEY_ALIASES)
     if common is MISSING or parameters is MISSING:
         return _broken(node)
     return LayerSpec(common, cls, parameters, node)

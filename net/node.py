@@ -17,23 +17,25 @@ class Node:
     keys: dict[str, Place] = field(default_factory=dict)
 
     @classmethod
-    def plain(cls, value: Any, place: Place) -> Node:
-        """A node tree of plain Python data. Below a file's place all share it; else places are key paths."""
+    def plain(cls, value: Any, place: Place, in_one_place: bool = False) -> Node:
+        """A node tree of plain Python data; each place is a path of keys, or all are the one given."""
 
-        def below(step: str) -> Place:
-            return place if place.line or not place.file else Place(f"{place.file}{step}")
+        def below(step: str, item: Any) -> Node:
+            deeper = place if in_one_place or place.line else Place(f"{place.file}{step}")
+            return cls.plain(item, deeper, in_one_place)
 
         if isinstance(value, dict):
-            items = {str(key): cls.plain(item, below(f".{key}")) for key, item in value.items()}
+            items = {str(key): below(f".{key}", item) for key, item in value.items()}
             return cls(items, place, {key: item.place for key, item in items.items()})
         if isinstance(value, list | tuple):
-            return cls([cls.plain(item, below(f"[{i}]")) for i, item in enumerate(value)], place)
+            return cls([below(f"[{i}]", item) for i, item in enumerate(value)], place)
         return cls(value.item() if hasattr(value, "item") else value, place)
 
-    def at(self, key: str | None) -> Place:
-        """The place of ``key``'s value, or of this node when the key is not written here."""
-        if isinstance(self.value, dict) and key in self.value:
-            return self.value[key].place
+    def at(self, key: str | tuple[str, ...] | None) -> Place:
+        """The place of ``key``'s value (of several the first one written), or of this node when it is not here."""
+        for name in (key,) if isinstance(key, str) else key or ():
+            if isinstance(self.value, dict) and name in self.value:
+                return self.value[name].place
         return self.place
 
     def words(self) -> str:
@@ -50,7 +52,7 @@ class Node:
             return "a list" if value else "an empty list"
         if isinstance(value, dict):
             return "a mapping"
-        return str(value) if len(str(value)) <= 40 else "a very long number"
+        return "a very long number" if isinstance(value, int) and abs(value) >= 10**30 else str(value)
 
     def to_python(self) -> Any:
         """The plain data without places."""

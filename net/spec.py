@@ -17,7 +17,7 @@ import yaml
 from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean
 from .node import Node
 
-MOST_BYTES = 8_000_000
+MOST_BYTES = 1_000_000
 MOST_NODES = 200_000  # after aliases are expanded
 DEEPEST = 100
 
@@ -28,6 +28,8 @@ _SPECIAL = dict.fromkeys(("", "~", "null", "Null", "NULL"))
 _SPECIAL |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 _SPECIAL |= {sign + dot: float(sign + "inf") for sign in ("", "+", "-") for dot in (".inf", ".Inf", ".INF")}
 _SPECIAL |= {word: float("nan") for word in (".nan", ".NaN", ".NAN")}
+
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 _PLAIN, _TEXT = "plain", "text"
 
@@ -54,8 +56,11 @@ class _Loader(yaml.SafeLoader):
         return _TEXT
 
 
-def read_text(text: str, name: str) -> Node:
-    """Parse YAML text into nodes. ``name`` is what errors call it. Raises SpecError."""
+def read_text(text: str, name: str, problems: Problems | None = None) -> Node:
+    """Parse YAML text into nodes. ``name`` is what errors call it.
+
+    Raises SpecError; with ``problems`` only when nothing can be read, else the caller collects what is wrong.
+    """
     lines = text.splitlines()
     try:
         root = yaml.compose(text, Loader=_Loader)
@@ -70,31 +75,37 @@ def read_text(text: str, name: str) -> Node:
         raise SpecError([Problem(Place(name, 1, 1), "nested too deeply to be a spec")]) from None
     if root is None:
         raise SpecError([Problem(Place(name), "the file is empty; a spec has `layers:` and usually `solver:`")])
-    problems = Problems()
-    node = _Converter(name, lines, problems).convert(root, 0)
-    problems.raise_if_any()
+    found = Problems() if problems is None else problems
+    converter = _Converter(name, lines, found)
+    node = converter.convert(root, 0)
+    if problems is None or converter.has_unreadable_values:
+        found.raise_if_any()
     return node
 
 
-def read_file(path: Path, name: str | None = None) -> Node:
-    """Parse a YAML file. Raises SpecError for anything that is not readable UTF-8 YAML."""
+def read_file(path: Path, name: str | None = None, problems: Problems | None = None) -> Node:
+    """Parse a YAML file, as ``read_text`` does. Raises SpecError for anything that is not readable UTF-8 YAML."""
     name = name or str(path)
 
     def bad(message: str) -> SpecError:
         return SpecError([Problem(Place(name), message)])
 
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
     except IsADirectoryError:
         raise bad("this is a folder, not a YAML file") from None
     except OSError as error:
         raise bad(f"cannot be read: {error.strerror}") from None
     if len(raw) > MOST_BYTES:
-        raise bad(f"{len(raw):,} bytes is too large for a spec (at most {MOST_BYTES:,})")
+        raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes")
     try:
-        return read_text(raw.decode("utf-8-sig"), name)
+        return read_text(raw.decode("utf-8-sig"), name, problems)
     except UnicodeDecodeError as error:
-        raise bad(f"this is not a YAML text: byte {error.start} is not UTF-8") from None
+        before = raw[: error.start].split(b"\n")
+        place = Place(name, len(before), len(before[-1]) + 1)
+        message = f"this is not a YAML text: byte {error.start} is not UTF-8"
+        raise SpecError([Problem(place, message)]) from None
 
 
 def to_yaml(data: Any) -> str:
@@ -105,8 +116,11 @@ def to_yaml(data: Any) -> str:
 def find(path: str | Path) -> tuple[Path, str]:
     """The spec file meant by ``path``: on disk, or else among the bundled configs (with a note saying so)."""
     path = Path(path)
-    if path.exists():
-        return path, ""
+    try:
+        if path.exists():
+            return path, ""
+    except OSError as error:
+        raise NettrainError(f"{str(path)[-80:]}: {error.strerror}") from None
     bundled = Path(str(importlib.resources.files(__package__.rpartition(".")[0]) / "configs"))
     wanted = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
     if not path.is_absolute() and ".." not in path.parts and (bundled / wanted).is_file():
@@ -116,9 +130,8 @@ def find(path: str | Path) -> tuple[Path, str]:
     raise NettrainError(f"{path}: no such file{hint}")
 
 
-def override(root: Node, settings: Iterable[str]) -> None:
-    """Apply ``--set solver.base_lr=0.1`` style settings; a layer is addressed by its name. Raises SpecError."""
-    problems = Problems()
+def override(root: Node, settings: Iterable[str], problems: Problems) -> None:
+    """Apply ``--set solver.base_lr=0.1`` style settings; a layer is addressed by its name."""
     for setting in settings:
         path, equals, text = setting.partition("=")
         place = Place(f"--set {setting}")
@@ -126,12 +139,13 @@ def override(root: Node, settings: Iterable[str]) -> None:
             problems.add(place, "write it as KEY=VALUE, such as solver.base_lr=0.1 or conv1.num_output=32")
             continue
         try:
-            value = read_text(text, place.file) if text.strip() else Node(None, place)
+            is_empty = not text.strip() or text.strip().startswith("#")
+            value = Node(None, place) if is_empty else read_text(text, place.file)
         except SpecError as error:
-            problems.found.extend(error.problems)
+            for problem in error.problems:
+                problems.add(place, problem.message)
             continue
-        _set(root, path.strip().split("."), Node.plain(value.to_python(), place), place, problems)
-    problems.raise_if_any()
+        _set(root, path.strip().split("."), Node.plain(value.to_python(), place, in_one_place=True), place, problems)
 
 
 def _set(root: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
@@ -154,22 +168,28 @@ def _set(root: Node, path: list[str], value: Node, place: Place, problems: Probl
 
 
 def _set_below(target: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
-    for step in path[:-1]:
-        if isinstance(target.value, list) and step.isdigit() and int(step) < len(target.value):
-            target = target.value[int(step)]
-        elif isinstance(target.value, dict):
-            if step not in target.value:
-                target.value[step], target.keys[step] = Node({}, place), place
-            target = target.value[step]
-        else:
-            break
-    last = path[-1]
-    if isinstance(target.value, list) and last.isdigit() and int(last) < len(target.value):
-        target.value[int(last)] = value
-    elif isinstance(target.value, dict):
-        target.value[last], target.keys[last] = value, place
+    """Set a value inside a node; mappings and lists on the way that are not there yet are made."""
+    step, rest = path[0], path[1:]
+    made = value if not rest else Node([] if _is_index(rest[0]) else {}, place)
+    if isinstance(target.value, dict):
+        if not rest or step not in target.value:
+            target.value[step], target.keys[step] = made, place
+        inside = target.value[step]
+    elif isinstance(target.value, list) and _is_index(step) and int(step) <= len(target.value):
+        if int(step) == len(target.value):
+            target.value.append(made)
+        elif not rest:
+            target.value[int(step)] = made
+        inside = target.value[int(step)]
     else:
-        problems.add(place, f"`{last}` cannot be set inside {target.words()}")
+        problems.add(place, f"`{step}` cannot be set inside {target.words()}")
+        return
+    if rest:
+        _set_below(inside, rest, value, place, problems)
+
+
+def _is_index(step: str) -> bool:
+    return step.isascii() and step.isdigit() and len(step) < 6
 
 
 class _Converter:
@@ -177,6 +197,7 @@ class _Converter:
 
     def __init__(self, name: str, lines: list[str], problems: Problems):
         self.name, self.lines, self.problems, self.count = name, lines, problems, 0
+        self.has_unreadable_values = False  # what else is wrong would only be a consequence
 
     def place(self, node: yaml.Node) -> Place:
         start, end = node.start_mark, node.end_mark
@@ -193,18 +214,30 @@ class _Converter:
         known = {_PLAIN, _TEXT, "tag:yaml.org,2002:str"}
         if node.tag not in known:
             self.problems.add(place, f"the tag {node.tag} has no place in a spec: only plain values are read")
+            self.has_unreadable_values = True
             return Node(None, place)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place, depth)
         if isinstance(node, yaml.SequenceNode):
             return Node([self.convert(item, depth + 1) for item in node.value], place)
+        if not self._is_writable(node.value, place):
+            return Node(None, place)
         if node.tag != _PLAIN:
             return Node(node.value, place)
         try:
             return Node(scalar(node.value), place)
         except ValueError:
             self.problems.add(place, f"a number of {len(node.value):,} digits is too long")
+            self.has_unreadable_values = True
             return Node(None, place)
+
+    def _is_writable(self, text: str, place: Place) -> bool:
+        """Control characters and halves of surrogate pairs can be written escaped; nothing good comes of them."""
+        bad = _UNWRITABLE.search(text)
+        if bad:
+            self.problems.add(place, f"{ascii(text)[:60]}: the character #x{ord(bad[0]):02x} does not belong in a spec")
+            self.has_unreadable_values = True
+        return not bad
 
     def _mapping(self, node: yaml.MappingNode, place: Place, depth: int) -> Node:
         result = Node({}, place)
@@ -215,6 +248,8 @@ class _Converter:
                 self.problems.add(key_place, "a key must be a single word")
                 continue
             key, value = key_node.value, self.convert(value_node, depth + 1)
+            if not self._is_writable(key, key_place):
+                continue
             if key == "<<" and key_node.tag == _PLAIN:
                 merged += value.value if isinstance(value.value, list) else [value]
             elif key in result.value:
@@ -247,7 +282,8 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: list[str]) ->
     elif "expected a single document" in (error.context or ""):
         message = "a second document starts here; a spec is one document"
     elif error.context:
-        message = f"not valid YAML: {message} ({error.context.strip()})"
+        begun = f", begun on line {error.context_mark.line + 1}" if error.context_mark else ""
+        message = f"not valid YAML: {message} ({error.context.strip()}{begun})"
     else:
         message = f"not valid YAML: {message}"
     return Problem(place, message)

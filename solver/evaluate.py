@@ -31,9 +31,13 @@ def evaluate(net: Net, batches: int | None = None) -> Scores:
 
 
 def rows_for_examples(net: Net) -> list[str]:
-    """Outputs with one row for each example of a batch: those no loss or measure of a whole batch makes."""
-    makers = {key[0]: step.layer for step in net.steps for key in step.top_keys}
-    measures = [name for name in net.outputs if makers[name].is_loss or makers[name].no_gradient == "all"]
+    """Outputs with one row for each example of a batch: all but what measures a whole batch."""
+    measures = set()
+    for step in net.steps:
+        if step.layer.no_gradient == "all":
+            measures.update(key[0] for key in step.top_keys)
+        elif step.layer.is_loss:
+            measures.add(step.top_keys[0][0])
     return [name for name in net.outputs if name not in measures and net.blobs[name].shape]
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from ..net.declare import MISSING, Declared, Reader, param
-from ..net.errors import Problems
+from ..net.errors import Problems, nearest
 from ..net.netspec import NetSpec
-from ..net.node import Node
 
 _GONE = "nettrain always runs on the CPU; leave it out"
 _ONE_FILE = "the net stands in the same file, under `layers:`; leave it out"
@@ -75,8 +74,6 @@ class SolverParameters(Declared):
     }
 
     def validate(self) -> Iterable[tuple[str, str]]:
-        if self.max_iter is None and self.max_epoch is None:
-            yield "max_iter", "is missing: give it, or max_epoch, to say how long to train"
         if self.max_iter is not None and self.max_epoch is not None:
             yield "max_epoch", "cannot stand beside `max_iter`; write one of them"
         needs = {
@@ -90,6 +87,8 @@ class SolverParameters(Declared):
         for key in needs.get(self.lr_policy, ()):
             if getattr(self, key) in (None, ()):
                 yield key, f"is missing: lr_policy {self.lr_policy} needs it"
+        if self.lr_policy == "poly" and self.power is not None and self.power < 0:
+            yield "power", f"must be >= 0 for lr_policy poly, got {self.power:g}: the rate would be infinite at the end"
         if any(a > b for a, b in zip(self.stepvalue, self.stepvalue[1:], strict=False)):
             yield "stepvalue", f"must rise, got {list(self.stepvalue)}"
         if self.clip_gradients == 0:
@@ -103,5 +102,9 @@ def read_parameters(spec: NetSpec, problems: Problems) -> SolverParameters | Non
         if "solver" not in spec.root.value:
             problems.add(spec.root.place, "to train, a spec needs `solver:` with at least base_lr and max_iter")
         return None
-    result = SolverParameters.from_node(Reader(problems), Node(node.value, node.place, node.keys), "solver")
+    result = SolverParameters.from_node(Reader(problems), node, "solver")
+    names = SolverParameters.names()
+    meant = {SolverParameters.aliases.get(key.casefold()) or nearest(key, names) for key in node.keys}
+    if not meant & {"max_iter", "max_epoch"}:
+        problems.add(node.place, "solver.max_iter is missing: give it, or max_epoch, to say how long to train")
     return None if result is MISSING else result

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..net import parameter_files
-from ..net.errors import NettrainError, Problems, SpecError
+from ..net.errors import NettrainError, Place, Problems, SpecError
 from ..net.net import Net
 from ..net.netspec import NetSpec, load
 from . import divergence
@@ -95,9 +95,9 @@ class Solver:
         self.best: tuple[float, int] | None = None  # monitored score and its iteration
         self.losses: deque[float] = deque(maxlen=self.p.average_loss)
         self.last_snapshot: Path | None = None
-        self.load_reports: list[parameter_files.LoadReport] = [
-            net.copy_from(path) for path in (*self.p.weights, *weights)
-        ]
+        self.load_reports = [self._load(path, problems) for path in self.p.weights]
+        problems.raise_if_any()
+        self.load_reports += [net.copy_from(path) for path in weights]
         self._clock = (time.perf_counter(), 0)
         self._reported = -1  # iteration of the last row
 
@@ -110,15 +110,32 @@ class Solver:
             problems.found.extend(error.problems)
             return None
 
+    def _load(self, path: str, problems: Problems) -> parameter_files.LoadReport:
+        """Take parameters from a file the spec names."""
+        try:
+            return self.net.copy_from(path)
+        except NettrainError as error:
+            problems.add(self._place("weights"), f"solver.weights: {error}")
+            return parameter_files.LoadReport()
+
+    def _place(self, key: str) -> Place:
+        """Where a key of the solver is written."""
+        return self.spec.solver.at(key) if self.spec.solver else self.spec.root.place
+
     def _check_trainable(self, net: Net, test_net: Net | None, problems: Problems) -> None:
         place = self.spec.root.at("layers")
         if not any(any(step.loss_weights) for step in net.steps):
             problems.add(place, "the TRAIN net has no loss; add a layer such as SoftmaxWithLoss")
-        elif not any(parameter.lr_mult for parameter in net.parameters):
-            problems.add(place, "the TRAIN net has nothing to learn: no layer has parameters with lr_mult > 0")
+        elif not any(step.needs_backward and any(step.layer.param_propagate_down) for step in net.steps):
+            problems.add(
+                place,
+                "the TRAIN net has nothing to learn: no layer has parameters with lr_mult > 0 on the way to a loss",
+            )
         if test_net and self.p.test_interval and not self._can_test(test_net):
-            at = self.spec.solver.at("test_interval") if self.spec.solver else place
-            problems.add(at, "no layer of the TEST net reads a data set that ends; give solver.test_iter too")
+            problems.add(
+                self._place("test_interval"),
+                "no layer of the TEST net reads a data set that ends; give solver.test_iter too",
+            )
 
     def _can_test(self, net: Net) -> bool:
         return bool(net.outputs) and (has_end(net) or self.p.test_iter is not None)
@@ -128,8 +145,10 @@ class Solver:
             return self.p.max_iter
         per_iteration = self.epochs(1)
         if per_iteration is None:
-            at = self.spec.solver.at("max_epoch") if self.spec.solver else self.spec.root.place
-            problems.add(at, "solver.max_epoch needs a Data layer whose data set ends; give max_iter instead")
+            problems.add(
+                self._place("max_epoch"),
+                "solver.max_epoch needs a Data layer whose data set ends; give max_iter instead",
+            )
             return 0
         return math.ceil((self.p.max_epoch or 0) / per_iteration - 1e-9)
 
@@ -182,9 +201,8 @@ class Solver:
         return loss
 
     def _diverged(self, what: str) -> NettrainError:
-        at = self.spec.solver.at("base_lr") if self.spec.solver else ""
         kept = str(self.last_snapshot or "no snapshot was made before; set solver.snapshot")
-        lines = divergence.explain(self.net, self.p.base_lr, str(at), kept)
+        lines = divergence.explain(self.net, self.p.base_lr, str(self._place("base_lr")), kept)
         return NettrainError(divergence.report(self.iter, what, lines), exit_code=3)
 
     @property
