@@ -12,7 +12,7 @@ from ..net.errors import NettrainError
 from ..net.fillers import stream
 from .dataset import DataSet
 
-MOST_VALUES = 10**9
+MOST_VALUES = 10**8
 
 
 class Generate(Declared):
@@ -86,6 +86,8 @@ def generate(name: str, options: Generate, split: str) -> DataSet:
     count = options.examples if split == "train" else options.test_examples
     values = count * max(math.prod(options.shape), options.outputs) if name == "randn" else count
     if values > MOST_VALUES:
-        raise NettrainError(f"{name}: {values:,} values are more than {MOST_VALUES:,}", key="generate")
+        raise NettrainError(
+            f"{name}: {values:,} values of generated data are more than {MOST_VALUES:,}", key="generate"
+        )
     data, labels = GENERATORS[name](stream(options.seed, name, split), count, options)
     return DataSet(data, labels, name, split)

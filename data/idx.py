@@ -42,7 +42,7 @@ def read_idx(path: Path) -> np.ndarray:
             f"{need:,} bytes, the file has {len(raw):,}",
             key="source",
         )
-    if math.prod(size for size in shape if size) > 2**40:  # sizes beside a zero that no array can have
-        raise NettrainError(f"{path} says that it holds {format_shape(shape)} values", key="source")
+    if 0 in shape:  # the sizes beside the zero may be more than any array can have
+        raise NettrainError(f"{path} holds no examples: {format_shape(shape)}", key="source")
     array = np.frombuffer(raw, dtype, offset=header).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)

@@ -57,12 +57,15 @@ def _places(folder: Path) -> list[Path]:
 
 
 def _find_file(source: str, folder: Path) -> Path:
-    for place in _places(folder):
-        path = place / source
-        if path.is_dir():
-            raise NettrainError(f"{path} is a folder, not a data file", key="source")
-        if path.exists():
-            return path
+    try:
+        for place in _places(folder):
+            path = place / source
+            if path.is_dir():
+                raise NettrainError(f"{path} is a folder, not a data file", key="source")
+            if path.exists():
+                return path
+    except OSError as error:
+        raise NettrainError(f"{source[-80:]}: {error.strerror}", key="source") from None
     looked = ", ".join(f"{place}/" for place in _places(folder))
     message = f"data file not found: {source} (looked in {looked})"
     other = source.removesuffix(".gz") if source.endswith(".gz") else source + ".gz"
@@ -111,9 +114,7 @@ def _well_known(name: str, split: str, folder: Path) -> DataSet:
                 return _cifar10(files, split)
             continue
         # Both sets have files of the same names: fashion-mnist is taken only from folders that say so.
-        if name == "fashion-mnist" and "fashion" not in str(place):
-            continue
-        if name == "mnist" and "fashion" in str(place):
+        if ("fashion" in place.resolve().name) != (name == "fashion-mnist"):
             continue
         images, labels = (_plain_or_gz(place / file) for file in _MNIST_FILES[split])
         if images and labels:

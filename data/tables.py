@@ -35,9 +35,10 @@ def read_arrays(path: Path, split: str) -> DataSet:
             labels = pick(_LABEL, part)
             for array in (data, labels):
                 if array is not None and array.dtype.kind not in "fiub":
-                    raise NettrainError(f"{path} holds {array.dtype} values; numbers are needed", key="source")
-            if data.ndim == 0:
-                raise NettrainError(f"{path}: the data is a single number, not an array of examples", key="source")
+                    kind = "text" if array.dtype.kind in "SU" else f"{array.dtype} values"
+                    raise NettrainError(f"{path} holds {kind}; numbers are needed", key="source")
+                if array is not None and array.ndim == 0:
+                    raise NettrainError(f"{path} holds a single number, not an array of examples", key="source")
             return DataSet(data, labels, path.name, part or "whole")
     has = ", ".join(arrays) or "nothing"
     raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}", key="source")
@@ -81,7 +82,7 @@ def _label_column(path: Path, names: list[str], width: int, wanted: str | None) 
         return names.index("label") if "label" in names else width - 1
     if wanted in names:
         return names.index(wanted)
-    if wanted.isdigit() and int(wanted) < width:
+    if wanted.isascii() and wanted.isdigit() and int(wanted) < width:
         return int(wanted)
     known = ", ".join(names) or f"0 to {width - 1}"
     raise NettrainError(f"{path} has no column `{wanted}`; it has {known}", key="label_column")

@@ -11,9 +11,11 @@ from ..data.generators import Generate
 from ..data.order import Order
 from ..data.sources import load
 from ..data.transform import Transform
-from ..net.declare import Declared, param
+from ..net.blob import Labels
+from ..net.declare import Declared, Reader, param
 from ..net.errors import NettrainError
 from ..net.fillers import stream
+from ..net.node import Node
 from ..net.registry import register
 from .layer import Example, Layer
 
@@ -54,6 +56,22 @@ class Source(Declared):
         return {"anyOf": [{"type": "string"}, super().schema()]}
 
 
+class Column(str):
+    """A column of a table, by name or by number from 0."""
+
+    words = "a name, or a number from 0"
+
+    @classmethod
+    def from_node(cls, reader: Reader, node: Node, what: str) -> Any:
+        if isinstance(node.value, bool) or not isinstance(node.value, int | str):
+            return reader.wrong(node, what, cls.words)
+        return cls(node.value)
+
+    @classmethod
+    def schema(cls) -> dict:
+        return {"type": ["string", "integer"]}
+
+
 @register
 class Data(Layer):
     """Batches of examples, and their labels, from a data set in memory.
@@ -74,7 +92,7 @@ class Data(Layer):
         transform: Transform = param(default=Transform(), doc="scale, mean_value, crop_size, mirror")
         shuffle: bool = param(default=True, doc="TRAIN: a new order each epoch")
         generate: Generate = param(default=Generate(), doc="options of generated sets: examples, classes, noise …")
-        label_column: str | None = param(default=None, doc="csv: the column with the label, by name or number")
+        label_column: Column | None = param(default=None, doc="csv: the column with the label, by name or number")
 
         aliases = {
             "transform_param": "transform",
@@ -116,7 +134,7 @@ class Data(Layer):
             if self.set.labels is None:
                 raise NettrainError(f"{self.set.origin} has no labels for the second top", key="source")
             self.labels = self.set.labels
-            top[1].value_range = (float(self.labels.min()), float(self.labels.max()))
+            top[1].labels = Labels.of(self.labels)
         self.example_shape = p.transform.output_shape(self.set.data.shape[1:])
         self.order = Order(self.size, p.shuffle and self.phase == "TRAIN", self.seed, self.name)
         self.stop_at_end = False

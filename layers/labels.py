@@ -25,9 +25,9 @@ def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
 
 def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> None:
     """Raise NettrainError when the data set is known to hold a label that no output stands for."""
-    if blob.value_range is None or ignore_label is not None:
+    if blob.labels is None or ignore_label is not None:
         return
-    low, high = blob.value_range
+    low, high = blob.labels.low, blob.labels.high
     if low < 0 or high >= classes:
         hint = ""
         if low == 1 and high == classes:
@@ -35,6 +35,10 @@ def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> No
         raise NettrainError(
             f"the labels go from {low:g} to {high:g}, but there are {classes} outputs (0..{classes - 1}){hint}",
             key="bottom",
+        )
+    if blob.labels.fractional is not None:
+        raise NettrainError(
+            f"a label must be a whole number, the data set has {blob.labels.fractional:g}", key="bottom"
         )
 
 

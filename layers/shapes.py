@@ -26,7 +26,8 @@ class Shape(tuple):
 
     @classmethod
     def schema(cls) -> dict:
-        sizes = {"type": "array", "items": {"type": "integer", "minimum": cls.least}}
+        size = {"type": "integer", "minimum": cls.least}
+        sizes = {"anyOf": [size, {"type": "array", "items": size}]}
         return {"anyOf": [sizes, {"type": "object", "properties": {"dim": sizes}, "required": ["dim"]}]}
 
 

@@ -101,7 +101,8 @@ class Windows:
             x = padded
         n, c, *steps = x.strides
         across = [step * d for step, d in zip(steps, self.dilation, strict=True)]
-        along = [step * s for step, s in zip(steps, self.stride, strict=True)]
+        # with one window the stride has no meaning, and may be beyond what numpy can count
+        along = [step * s if n > 1 else 0 for step, s, n in zip(steps, self.stride, self.output, strict=True)]
         view = np.lib.stride_tricks.as_strided(x, col.shape, (c, *across, n, *along), writeable=False)
         np.copyto(col, view)
 

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from .errors import ShapeError, format_shape
 
 MOST_ELEMENTS = 2**31 - 1  # Caffe's limit; an absurd size is a mistake in the spec, not a reason to swap
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The smallest and largest label of a data set, and the first that is no whole number."""
+
+    low: float
+    high: float
+    fractional: float | None = None
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Labels:
+        if values.dtype.kind != "f":
+            return cls(float(values.min()), float(values.max()))
+        with np.errstate(invalid="ignore"):
+            odd = values[np.mod(values, 1) != 0]  # NaN and infinity too
+        return cls(float(values.min()), float(values.max()), float(odd.flat[0]) if odd.size else None)
 
 
 class Memory:
@@ -31,8 +49,8 @@ class Blob:
     """An N-dimensional array ``data`` with a gradient ``diff`` of the same shape (Caffe's Blob).
 
     Shapes cost nothing: memory is made, as zeros, when ``data`` or ``diff`` is first read. After ``reshape``
-    the values are unspecified, as in Caffe. ``value_range`` is what a data source promises of its values
-    (smallest, largest), so that labels can be checked before any work.
+    the values are unspecified, as in Caffe. ``labels`` is what a data source promises of its values, so that they
+    can be checked before any work.
     """
 
     __slots__ = (
@@ -43,14 +61,14 @@ class Blob:
         "_diff_from",
         "_diff_view",
         "dtype",
+        "labels",
         "shape",
-        "value_range",
     )
 
     def __init__(self, shape: Iterable[int] = (), dtype: np.dtype | type | str = np.float32):
         self.dtype = np.dtype(dtype)
         self.shape: tuple[int, ...] = ()
-        self.value_range: tuple[float, float] | None = None
+        self.labels: Labels | None = None
         self._data, self._diff = Memory(), Memory()
         self._data_view: np.ndarray | None = None
         self._diff_view: np.ndarray | None = None

@@ -215,7 +215,7 @@ def connect_diffs(steps: list[Step]) -> None:
                 step = steps[index]
                 own = Blob(blob.shape, blob.dtype)
                 own.share_data(blob)
-                own.value_range = blob.value_range
+                own.labels = blob.labels
                 step.bottom[i] = own
                 step.aliases.append((own, blob))
                 step.sums.append((own, blob, first[0]))

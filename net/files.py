@@ -48,15 +48,28 @@ def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise NettrainError(f"{what} {path} is a single .npy array, not an .npz archive")
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):
+                    raise NettrainError(f"{what} {path} holds something that is no array: {name}")
+            return arrays
     except FileNotFoundError:
         raise NettrainError(f"{what} not found: {path}") from None
     except IsADirectoryError:
         raise NettrainError(f"{what} {path} is a folder, not an .npz file") from None
-    except PermissionError as error:
-        raise NettrainError(f"{what} {path} cannot be read: {error.strerror}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        MemoryError,
+    ) as error:
         if "Object arrays" in str(error):
             raise NettrainError(f"{what} {path} holds Python objects, which are never loaded") from None
+        if isinstance(error, OSError) and error.strerror:
+            raise NettrainError(f"{what} {path} cannot be read: {error.strerror}") from None
         size = path.stat().st_size
         raise NettrainError(f"{what} {path} is damaged or not an .npz file ({size:,} bytes)") from None

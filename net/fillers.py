@@ -15,6 +15,7 @@ import numpy as np
 from .declare import Declared, param
 from .errors import ShapeError, format_shape
 
+LARGEST = 3e38
 Kind = Literal["constant", "uniform", "gaussian", "positive_unitball", "xavier", "msra", "bilinear"]
 
 
@@ -46,6 +47,9 @@ class Filler(Declared):
         return {"anyOf": [{"type": "number"}, super().schema()["properties"]["type"], super().schema()]}
 
     def validate(self) -> Iterable[tuple[str, str]]:
+        for key in ("value", "min", "max", "mean", "std"):
+            if abs(getattr(self, key)) > LARGEST:
+                yield key, f"must be at most {LARGEST:g}, the largest float32, got {getattr(self, key):g}"
         if self.type == "uniform" and self.min > self.max:
             yield "min", f"must be <= max, got {self.min:g} and {self.max:g}"
         if self.sparse >= 0 and self.type != "gaussian":

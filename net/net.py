@@ -73,11 +73,16 @@ class Net:
         self.name = self.spec.name
         self.layers = {step.spec.name: step.layer for step in self.steps}
         self.params = {name: layer.blobs for name, layer in self.layers.items() if layer.blobs}
-        versions = {key: blob for step in self.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
+        # (name, version) -> the blob and the step that makes it, in the order of versions
+        self._versions = {
+            key: (blob, i)
+            for i, step in enumerate(self.steps)
+            for key, blob in zip(step.top_keys, step.top, strict=True)
+        }
         last: dict[str, int] = {}
-        for name, version in versions:
+        for name, version in self._versions:
             last[name] = max(version, last.get(name, 0))
-        self.blobs: dict[str, Blob] = {name: versions[name, version] for name, version in last.items()}
+        self.blobs: dict[str, Blob] = {name: self._versions[name, version][0] for name, version in last.items()}
         read = {key for step in self.steps for key in step.bottom_keys}
         self.outputs = [name for name, version in last.items() if (name, version) not in read]
         self._input_blobs = {
@@ -87,8 +92,6 @@ class Net:
             for key, blob in zip(step.top_keys, step.top, strict=True)
         }
         self.inputs = list(self._input_blobs)
-        self._makers = {key: i for i, step in enumerate(self.steps) for key in step.top_keys}
-        self._last_version = last
         self._positions = {step.spec.name: i for i, step in enumerate(self.steps)}
 
     def _place_parameters(self, uses: list[tuple[Blob, build.Parameter]], other: Net | None) -> None:
@@ -131,12 +134,9 @@ class Net:
         first, last = self._position(start, 0), self._position(end, len(self.steps) - 1)
         for name, values in inputs.items():
             array = np.asarray(values, self.dtype)
-            blob = self._input_blobs.get(name)
-            if blob is not None:
+            blob = self._version_before(name, first)
+            if blob is self._input_blobs.get(name):
                 blob.reshape(array.shape)
-            else:
-                blob = self._blob(name)
-                self._refuse_overwritten(name, first <= self._makers[name, self._last_version[name]] <= last)
             self._assign(blob.data, array, name)
         self.loss = self.run_forward(first, last)
         if end:
@@ -146,10 +146,13 @@ class Net:
             outputs = {name: self.blobs[name].data for name in self.outputs}
         return outputs | {name: self._blob(name).data for name in blobs}
 
-    @staticmethod
-    def _refuse_overwritten(name: str, is_overwritten: bool) -> None:
-        if is_overwritten:
-            raise NettrainError(f"`{name}` is computed by a layer that runs, which would overwrite what is given")
+    def _version_before(self, name: str, first: int) -> Blob:
+        """The version of a blob that layers from step ``first`` on find; an Input layer leaves what is given."""
+        self._blob(name)  # an unknown name is an error
+        made = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker < first]
+        if made or name in self._input_blobs:
+            return made[-1] if made else self._input_blobs[name]
+        raise NettrainError(f"`{name}` is computed by a layer that runs, which would overwrite what is given")
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
         """Run the steps by index; return the weighted loss."""
@@ -181,8 +184,11 @@ class Net:
                 if weight:
                     blob.diff.fill(weight)
         for name, values in diffs.items():
-            self._refuse_overwritten(name, self._blob(name) in self._written_by(last, first))
-            self._assign(self._blob(name).diff, np.asarray(values, self.dtype), name)
+            self._blob(name)  # an unknown name is an error
+            blob = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker <= first][-1]
+            if blob in self._written_by(last, first):
+                raise NettrainError(f"the diff of `{name}` would be overwritten by a layer that runs; start below it")
+            self._assign(blob.diff, np.asarray(values, self.dtype), name)
         self.run_backward(first, last)
         return {name: blob.diff for name, blob in self._input_blobs.items()}
 

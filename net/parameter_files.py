@@ -59,6 +59,8 @@ def fit(params: Params, arrays: Mapping[str, np.ndarray], origin: str) -> LoadRe
                 f"{origin}: layer `{name}` has blobs of {there} in the file and {here} in the net; "
                 "a layer under another name is left out"
             )
+        if any(array.dtype.kind not in "fiub" for array in found[name]):
+            raise NettrainError(f"{origin}: layer `{name}` holds values that are no numbers in the file")
         report.loaded.append(name)
     if not report.loaded:
         names = f"file: {', '.join(found)}; net: {', '.join(params)}"
@@ -72,6 +74,6 @@ def _by_layer(arrays: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
     for key, array in arrays.items():
         kind, _, rest = key.partition("/")
         name, _, index = rest.rpartition("/")
-        if kind == "param" and index.isdigit():
+        if kind == "param" and index.isascii() and index.isdigit():
             found.setdefault(name, {})[int(index)] = array
     return {name: [blobs[i] for i in sorted(blobs)] for name, blobs in found.items()}

@@ -34,7 +34,7 @@ def rows_for_examples(net: Net) -> list[str]:
     """Outputs with one row for each example of a batch: all but what measures a whole batch."""
     measures = set()
     for step in net.steps:
-        if step.layer.no_gradient == "all":
+        if step.layer.no_gradient == "all" and step.bottom:
             measures.update(key[0] for key in step.top_keys)
         elif step.layer.is_loss:
             measures.add(step.top_keys[0][0])

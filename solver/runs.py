@@ -15,10 +15,10 @@ class Run:
     """The files of one training run. Nothing is made before ``open``."""
 
     def __init__(self, name: str, prefix: str = "", folder: str | Path | None = None):
-        self.name = re.sub(r"[^\w.-]+", "_", name) or "net"
+        self.name = re.sub(r"[^\w.-]+", "_", name).lstrip(".")[:100] or "net"
         self.folder, self.stem = Path(folder) if folder else None, ""
         if prefix and self.folder is None:
-            is_folder = prefix.endswith(("/", os.sep)) or Path(prefix).is_dir()
+            is_folder = prefix.endswith(("/", os.sep)) or os.path.isdir(prefix)
             self.folder, self.stem = (Path(prefix), "") if is_folder else (Path(prefix).parent, Path(prefix).name)
         self._open = False
 

@@ -77,7 +77,7 @@ class Solver:
         test_net = self._build("TEST", problems, **state, share_with=net) if net else None
         if net is None:
             self._build("TEST", problems, **state)
-        if net and not problems.found:
+        if net:
             self._check_trainable(net, test_net, problems)
         problems.raise_if_any()
         assert net is not None  # else a problem was raised
@@ -182,7 +182,7 @@ class Solver:
         due = p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization)
         scores, best = self._test_for_best() if due and self.test_nets else ({}, False)
         self.losses.append(self.gradient())
-        rate = self.policy(self.iter)
+        rate = self.rate()
         if scores or (p.display and self.iter % p.display == 0):
             self._report(scores, best)
         self.updater.apply(rate)
@@ -190,6 +190,13 @@ class Solver:
         self.on_step(self)
         if p.snapshot and self.iter % p.snapshot == 0:
             self.snapshot()
+
+    def rate(self) -> float:
+        """The learning rate of this iteration; infinite where the policy leaves what a float can hold."""
+        try:
+            return self.policy(self.iter)
+        except OverflowError:
+            return math.inf
 
     def gradient(self) -> float:
         """Forward and backward over iter_size batches; returns the mean loss. Raises NettrainError (exit code 3)
@@ -251,7 +258,7 @@ class Solver:
             self.iter,
             self.epochs(self.iter),
             self.smoothed_loss,
-            self.policy(self.iter),
+            self.rate(),
             made / elapsed if elapsed > 0 else 0.0,
             scores,
             best,

@@ -10,15 +10,19 @@ ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml"))
 
 
+SMALL = ("--set", "mnist.batch_size={train: 8, test: 50}")  # LeNet, quickly
+
+
 def rows(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_few_steps(nettrain_cli, mnist, config):
-    nettrain_cli("check", config)
+    small = SMALL if config.endswith("lenet.yaml") else ()
+    nettrain_cli("check", config, *small)
     settings = ["--set", "solver.max_epoch=0.1"] if config.endswith("logreg.yaml") else ["--set", "solver.max_iter=4"]
-    nettrain_cli("train", config, *settings, "--set", "solver.display=1", "--out", "out")
+    nettrain_cli("train", config, *settings, *small, "--set", "solver.display=1", "--out", "out")
     losses = [row["train_loss"] for row in rows(mnist / "out")]
     assert len(losses) >= 3
     assert all(math.isfinite(loss) for loss in losses)
@@ -31,7 +35,7 @@ def test_gradients(nettrain_cli, config):
 
 
 def test_gradients_of_lenet(nettrain_cli, mnist):
-    text = nettrain_cli("gradcheck", "configs/lenet.yaml", "--set", "mnist.batch_size=2").stdout
+    text = nettrain_cli("gradcheck", "configs/lenet.yaml", "--set", "mnist.batch_size=1").stdout
     assert "all ok" in text
 
 
@@ -43,5 +47,5 @@ def test_accuracy(nettrain_cli, workdir, config, least):
 
 def test_lenet_learns(nettrain_cli, mnist):
     """A stand-in for MNIST whose classes are rows of bright pixels."""
-    nettrain_cli("train", "configs/lenet.yaml", "--set", "solver.max_iter=60", "--out", "out")
+    nettrain_cli("train", "configs/lenet.yaml", "--set", "solver.max_iter=80", *SMALL, "--out", "out")
     assert rows(mnist / "out")[-1]["test"]["accuracy"] >= 0.9

@@ -31,6 +31,8 @@ def test_command(nettrain_cli, mnist, command):
     (mnist / "my_layers.py").write_text(next(block for block in blocks("python") if "class Square" in block))
     if command[0] == "train":
         command = [*command, "--set", "solver.max_iter=3"]
+        if "configs/lenet.yaml" in command:
+            command += ["--set", "mnist.batch_size=8"]
     nettrain_cli(*command)
 
 
