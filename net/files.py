@@ -64,7 +64,7 @@ def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
         EOFError,
         zipfile.BadZipFile,
         zlib.error,
-        NotImplementedError,
+        RuntimeError,
         MemoryError,
     ) as error:
         if "Object arrays" in str(error):

@@ -77,7 +77,7 @@ class Solver:
         test_net = self._build("TEST", problems, **state, share_with=net) if net else None
         if net is None:
             self._build("TEST", problems, **state)
-        if net:
+        if net and net.steps:
             self._check_trainable(net, test_net, problems)
         problems.raise_if_any()
         assert net is not None  # else a problem was raised

@@ -1,0 +1,132 @@
+"""Reshape and Flatten: the shapes they give, that values keep their order, and what they refuse."""
+
+import nettrain
+import numpy as np
+import pytest
+
+
+def net_of(shape, /, **layer):
+    layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "y", "bottom": "x"} | layer]
+    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
+
+
+def check_values_keep_their_order(net, shape, expected):
+    assert net.blobs["y"].shape == expected
+    x = np.arange(float(np.prod(shape))).reshape(shape)
+    np.testing.assert_array_equal(net.forward(x=x)["y"], x.reshape(expected))
+    np.testing.assert_array_equal(net.backward(y=10 * x.reshape(expected))["x"], 10 * x)
+
+
+@pytest.mark.parametrize(
+    ("shape", "params", "expected"),
+    [
+        ((2, 3, 4), {"shape": [4, 3, 2]}, (4, 3, 2)),
+        ((2, 3, 4), {"shape": [24]}, (24,)),
+        ((2, 3, 4), {"shape": {"dim": [6, 4]}}, (6, 4)),
+        ((2, 3, 4), {"shape": [-1]}, (24,)),
+        ((2, 3, 4), {"shape": [0, -1]}, (2, 12)),
+        ((2, 3, 4), {"shape": [-1, 0]}, (8, 3)),  # the 0 copies axis 1
+        ((2, 3, 4), {"shape": [-1, 0, 0]}, (2, 3, 4)),
+        ((2, 3, 4), {"shape": [0, 0, 2, -1]}, (2, 3, 2, 2)),
+        ((2, 3, 4), {"shape": [0, 0, 0, 1, 1]}, (2, 3, 4, 1, 1)),
+        ((2, 3, 4), {"shape": [6, 4], "axis": 0}, (6, 4)),
+        ((2, 3, 4), {"shape": [-1], "axis": 1}, (2, 12)),
+        ((2, 3, 4), {"shape": [0, 2, 2], "axis": 1}, (2, 3, 2, 2)),  # the 0 copies axis 1 + 0
+        ((2, 3, 4), {"shape": [2, 2], "axis": 2}, (2, 3, 2, 2)),
+        ((2, 3, 4), {"shape": [2, -1], "axis": -2}, (2, 3, 2, 2)),  # -2: before the last axis
+        ((2, 3, 4), {"shape": [1], "axis": -1}, (2, 3, 4, 1)),  # -1: after the last axis
+        ((2, 3, 4), {"shape": [1, 1], "axis": 3}, (2, 3, 4, 1, 1)),
+        ((2, 3, 4), {"shape": [1], "axis": 0, "num_axes": 0}, (1, 2, 3, 4)),
+        ((2, 3, 4), {"shape": [1], "axis": 1, "num_axes": 0}, (2, 1, 3, 4)),
+        ((2, 3, 4), {"shape": [6], "axis": 0, "num_axes": 2}, (6, 4)),
+        ((2, 6, 4), {"shape": [0, 3, -1], "axis": 0, "num_axes": 2}, (2, 3, 2, 4)),
+        ((2, 6, 4), {"shape": [3, -1], "axis": 1, "num_axes": 1}, (2, 3, 2, 4)),
+        ((2, 1, 4), {"shape": [], "axis": 1, "num_axes": 1}, (2, 4)),
+        ((1, 1), {"shape": []}, ()),
+        ((), {"shape": [1, 1]}, (1, 1)),
+        ((0, 3, 4), {"shape": [0, 12]}, (0, 12)),
+    ],
+)
+def test_reshape(shape, params, expected):
+    check_values_keep_their_order(net_of(shape, type="Reshape", **params), shape, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "params", "expected"),
+    [
+        ((2, 3, 4, 5), {}, (2, 60)),
+        ((2, 3, 4, 5), {"axis": 0}, (120,)),
+        ((2, 3, 4, 5), {"axis": 2}, (2, 3, 20)),
+        ((2, 3, 4, 5), {"axis": 3}, (2, 3, 4, 5)),
+        ((2, 3, 4, 5), {"axis": -2}, (2, 3, 20)),
+        ((2, 3, 4, 5), {"end_axis": 2}, (2, 12, 5)),
+        ((2, 3, 4, 5), {"end_axis": -2}, (2, 12, 5)),
+        ((2, 3, 4, 5), {"axis": 0, "end_axis": -3}, (6, 4, 5)),
+        ((2, 3, 4, 5), {"axis": -3, "end_axis": -2}, (2, 12, 5)),
+        ((2, 3, 4, 5), {"axis": 2, "end_axis": 2}, (2, 3, 4, 5)),
+        ((2, 3), {}, (2, 3)),
+        ((5,), {"axis": 0}, (5,)),
+        ((0, 3, 4), {}, (0, 12)),
+        ((2, 0, 4), {}, (2, 0)),
+    ],
+)
+def test_flatten(shape, params, expected):
+    check_values_keep_their_order(net_of(shape, type="Flatten", **params), shape, expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "first", "second"),
+    [
+        ({"type": "Reshape", "shape": [0, -1]}, (2, 12), (5, 6)),
+        ({"type": "Reshape", "shape": [-1, 2]}, (12, 2), (15, 2)),
+        ({"type": "Flatten"}, (2, 12), (5, 6)),
+    ],
+)
+def test_the_shape_follows_the_bottom(layer, first, second):
+    net = net_of((2, 3, 4), **layer)
+    assert net.forward(x=np.zeros((2, 3, 4)))["y"].shape == first
+    assert net.forward(x=np.zeros((5, 3, 2)))["y"].shape == second
+
+
+@pytest.mark.parametrize(
+    ("shape", "params", "words"),
+    [
+        ((2, 3, 4), {}, "needs `shape`"),
+        ((2, 3, 4), {"shape": [5, 5]}, "2 x 3 x 4 has 24 values, 5 x 5 has 25"),
+        ((2, 3, 4), {"shape": [5, -1]}, "2 x 3 x 4 has 24 values, no multiple of 5"),
+        ((2, 3, 4), {"shape": [-1, 2, -1]}, "shape may have one -1 only"),
+        ((2, 3, 4), {"shape": [2, -2]}, "must be a whole number >= -1, got -2"),
+        ((2, 3, 4), {"shape": "flat"}, "must be a shape such as"),
+        ((2, 3, 4), {"shape": [1, 1, 24, 0]}, "the 0 at position 3 copies axis 3, which 2 x 3 x 4 does not have"),
+        ((2, 3, 4), {"shape": [4, 0], "axis": 2}, "the 0 at position 1 copies axis 3, which 2 x 3 x 4 does not have"),
+        ((2, 3, 4), {"shape": [1], "axis": 4}, "axis 4 is outside 2 x 3 x 4"),
+        ((2, 3, 4), {"shape": [1], "axis": -5}, "axis -5 is outside 2 x 3 x 4"),
+        ((2, 3, 4), {"shape": [12], "axis": 1, "num_axes": 3}, "3 axes from axis 1 on are more than 2 x 3 x 4 has"),
+        ((2, 3, 4), {"shape": [12], "num_axes": -2}, "num_axes must be a whole number >= -1"),
+        ((0, 3, 4), {"shape": [0, -1]}, "0 x 3 x 4 has 0 values"),  # anything could stand for the -1
+    ],
+)
+def test_what_reshape_refuses(shape, params, words):
+    with pytest.raises(nettrain.SpecError, match=words):
+        net_of(shape, type="Reshape", **params)
+
+
+@pytest.mark.parametrize(
+    ("shape", "params", "words"),
+    [
+        ((2, 3, 4), {"axis": 3}, "axis 3 of 2 x 3 x 4: there are axes -3 to 2"),
+        ((2, 3, 4), {"end_axis": 5}, "axis 5 of 2 x 3 x 4"),
+        ((2, 3, 4), {"axis": 2, "end_axis": 1}, "axis 2 comes after end_axis 1 of 2 x 3 x 4"),
+        ((4,), {}, "axis 1 of 4: there are axes -1 to 0"),
+        ((), {"axis": 0}, "axis 0 of a scalar, which has no axes"),
+    ],
+)
+def test_what_flatten_refuses(shape, params, words):
+    with pytest.raises(nettrain.SpecError, match=words):
+        net_of(shape, type="Flatten", **params)
+
+
+def test_a_batch_that_no_longer_fits():
+    net = net_of((2, 6), type="Reshape", shape=[3, 4])
+    with pytest.raises(nettrain.ShapeError, match="2 x 5 has 10 values, 3 x 4 has 12"):
+        net.forward(x=np.zeros((2, 5)))

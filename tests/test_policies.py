@@ -1,0 +1,179 @@
+"""Learning-rate policies against the formulas of Caffe's GetLearningRate."""
+
+import json
+import math
+
+import nettrain
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nettrain import SpecError
+from nettrain.solver.parameters import SolverParameters
+from nettrain.solver.policies import POLICIES
+
+ITERATIONS = [0, 1, 2, 9, 10, 11, 19, 20, 99, 100, 1000]
+
+# policy, its parameters, and the rate for base_lr 0.3 and max_iter 100
+FORMULAS = [
+    ("fixed", {}, lambda i: 0.3),
+    ("step", {"gamma": 0.5, "stepsize": 10}, lambda i: 0.3 * 0.5 ** math.floor(i / 10)),
+    ("step", {"gamma": 0.1, "stepsize": 1}, lambda i: 0.3 * 0.1**i),
+    ("step", {"gamma": 0, "stepsize": 10}, lambda i: 0.3 if i < 10 else 0),
+    ("exp", {"gamma": 0.99}, lambda i: 0.3 * 0.99**i),
+    ("exp", {"gamma": 1.001}, lambda i: 0.3 * 1.001**i),
+    ("exp", {"gamma": 0}, lambda i: 0 if i else 0.3),
+    ("inv", {"gamma": 1e-4, "power": 0.75}, lambda i: 0.3 * (1 + 1e-4 * i) ** -0.75),
+    ("inv", {"gamma": 2, "power": 1}, lambda i: 0.3 / (1 + 2 * i)),
+    ("multistep", {"gamma": 0.5, "stepvalue": [10, 20]}, lambda i: 0.3 * 0.5 ** ((i >= 10) + (i >= 20))),
+    ("multistep", {"gamma": 0.1, "stepvalue": 10}, lambda i: 0.3 * 0.1 ** (i >= 10)),
+    ("poly", {"power": 2}, lambda i: 0.3 * (1 - min(i, 100) / 100) ** 2),
+    ("poly", {"power": 0.5}, lambda i: 0.3 * math.sqrt(1 - min(i, 100) / 100)),
+    ("poly", {"power": 1}, lambda i: 0.3 * max(0, 1 - i / 100)),
+    ("sigmoid", {"gamma": 0.1, "stepsize": 20}, lambda i: 0.3 / (1 + math.exp(-0.1 * (i - 20)))),
+    ("sigmoid", {"gamma": 0, "stepsize": 20}, lambda i: 0.15),
+]
+
+
+def policy(name, max_iter=100, **keys):
+    keys = {"base_lr": 0.3, "lr_policy": name, "max_iter": max_iter} | keys
+    return POLICIES[name](SolverParameters.from_mapping(keys), max_iter)
+
+
+@pytest.mark.parametrize("iteration", ITERATIONS)
+@pytest.mark.parametrize(("name", "keys", "formula"), FORMULAS, ids=[f"{n} {k}" for n, k, _ in FORMULAS])
+def test_formula(name, keys, formula, iteration):
+    assert policy(name, **keys)(iteration) == pytest.approx(formula(iteration), rel=1e-12, abs=1e-300)
+
+
+def test_every_policy_that_may_be_written_is_there():
+    assert set(POLICIES) == {name for name, _, _ in FORMULAS}
+    choices = SolverParameters.schema()["properties"]["lr_policy"]["enum"]
+    assert set(choices) == set(POLICIES)
+
+
+@pytest.mark.parametrize(("name", "keys", "formula"), FORMULAS, ids=[f"{n} {k}" for n, k, _ in FORMULAS])
+def test_a_rate_depends_on_the_iteration_alone(name, keys, formula):
+    rate = policy(name, **keys)
+    later = rate(50)
+    rate(3)
+    assert rate(50) == later == pytest.approx(formula(50))
+
+
+def caffes_multistep(stepvalue, iterations):
+    """Number of steps taken at each iteration, by Caffe's loop with its current_step."""
+    current_step = 0
+    for iteration in range(iterations):
+        if current_step < len(stepvalue) and iteration >= stepvalue[current_step]:
+            current_step += 1
+        yield current_step
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=6).map(sorted))
+def test_multistep_takes_one_step_an_iteration_as_caffe_does(stepvalue):
+    rate = policy("multistep", gamma=0.5, stepvalue=stepvalue)
+    expected = [0.3 * 0.5**steps for steps in caffes_multistep(stepvalue, 30)]
+    assert [rate(i) for i in range(30)] == expected
+
+
+def test_multistep_with_equal_stepvalues():
+    rate = policy("multistep", gamma=0.1, stepvalue=[3, 3, 3])
+    assert [rate(i) for i in (2, 3, 4, 5, 6)] == pytest.approx([0.3, 0.03, 0.003, 0.0003, 0.0003])
+
+
+@pytest.mark.parametrize("power", [0.5, 1, 2.5])
+def test_poly_ends_at_zero_and_stays_there(power):
+    rate = policy("poly", power=power)
+    assert [rate(i) for i in (100, 101, 100_000)] == [0, 0, 0]
+    assert rate(99) > 0
+
+
+def test_poly_of_no_iterations():
+    assert policy("poly", power=1, max_iter=0)(0) == 0
+
+
+@pytest.mark.parametrize("distance", [-(10**6), 10**6])
+def test_sigmoid_does_not_overflow(distance):
+    rate = policy("sigmoid", gamma=5, stepsize=2 * 10**6)
+    assert rate(2 * 10**6 + distance) == pytest.approx(0.3 if distance > 0 else 0)
+
+
+# What must be given
+
+NEEDS = [
+    ("step", ["gamma", "stepsize"]),
+    ("exp", ["gamma"]),
+    ("inv", ["gamma", "power"]),
+    ("multistep", ["gamma", "stepvalue"]),
+    ("poly", ["power"]),
+    ("sigmoid", ["gamma", "stepsize"]),
+]
+
+
+@pytest.mark.parametrize(("name", "keys"), NEEDS)
+def test_what_a_policy_needs_is_checked_before_any_work(name, keys):
+    with pytest.raises(SpecError) as error:
+        policy(name)
+    assert [p.message.partition(" is missing")[0] for p in error.value.problems] == [f".{key}" for key in keys]
+    for problem in error.value.problems:
+        assert problem.message.endswith(f"lr_policy {name} needs it")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"lr_policy": "cosine"}, "lr_policy must be one of fixed, step, exp, inv, multistep, poly, sigmoid"),
+        ({"lr_policy": "stp"}, "did you mean `step`"),
+        ({"lr_policy": "exp", "gamma": -0.5}, "gamma must be a number >= 0"),
+        ({"lr_policy": "step", "gamma": 0.5, "stepsize": 0}, "stepsize must be a whole number >= 1"),
+        ({"lr_policy": "multistep", "gamma": 0.5, "stepvalue": [5, 3]}, r"stepvalue must rise, got \[5, 3\]"),
+        ({"base_lr": -1}, "base_lr must be a number >= 0"),
+    ],
+)
+def test_mistakes(keys, message):
+    with pytest.raises(SpecError, match=message):
+        SolverParameters.from_mapping({"base_lr": 0.1, "max_iter": 10} | keys, "solver")
+
+
+# In a run
+
+
+@pytest.mark.parametrize(("name", "keys", "formula"), FORMULAS, ids=[f"{n} {k}" for n, k, _ in FORMULAS])
+def test_the_solver_uses_and_reports_the_rate(name, keys, formula, tmp_path):
+    """The gradient of w·1 is 1, so that each update takes off the rate."""
+    solver = nettrain.get_solver(
+        {
+            "solver": {"base_lr": 0.3, "lr_policy": name, "max_iter": 100, "display": 1, **keys},
+            "layers": [
+                {"name": "one", "type": "DummyData", "shape": [1, 1], "data_filler": 1},
+                {"name": "ip", "type": "InnerProduct", "num_output": 1, "bias_term": False, "loss_weight": 1},
+            ],
+        },
+        out=tmp_path,
+    )
+    (w,) = solver.net.params["ip"]
+    w.data[...] = expected = 0
+    for iteration in range(22):
+        solver.step(1)
+        expected -= formula(iteration)
+        assert w.data.item() == pytest.approx(expected, rel=1e-5)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["lr"] for row in rows] == pytest.approx([formula(i) for i in range(22)], rel=1e-12)
+
+
+def test_max_epoch_is_what_poly_ends_at(tmp_path):
+    solver = nettrain.get_solver(
+        {
+            "solver": {"base_lr": 0.3, "lr_policy": "poly", "power": 1, "max_epoch": 2},
+            "layers": [
+                {"name": "d", "type": "Data", "source": "digits", "top": ["x", "y"], "batch_size": 100},
+                {"name": "ip", "type": "InnerProduct", "bottom": "x", "num_output": 10},
+                {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "y"]},
+            ],
+        },
+        out=tmp_path,
+    )
+    assert solver.max_iter == 29  # 2 · 1437 / 100, rounded up
+    assert solver.policy(0) == 0.3
+    assert solver.policy(28) == pytest.approx(0.3 / 29)
+    assert solver.policy(29) == 0
