@@ -45,7 +45,7 @@ def read_arrays(path: Path, split: str) -> DataSet:
 
 
 def read_csv(path: Path, label_column: str | None) -> DataSet:
-    """A table of numbers, one example a line; a first line of names is recognised.
+    """A table of numbers, one example a line; a first line of names is recognised: all words, or with the label.
 
     The label is the column called ``label`` (or as ``label_column`` says: a name or a number from 0), else the
     last one. Raises NettrainError with the line of the first cell that is not a number.
@@ -58,7 +58,7 @@ def read_csv(path: Path, label_column: str | None) -> DataSet:
     except (OSError, csv.Error) as error:
         raise NettrainError(f"{path} cannot be read: {error}", key="source") from None
     names: list[str] = []
-    if rows and not all(_is_number(cell) for cell in rows[0][1]):
+    if rows and _is_head(rows[0][1], label_column):
         names = [name.strip() for name in rows.pop(0)[1]]
     if not rows:
         raise NettrainError(f"{path} holds no examples", key="source")
@@ -86,6 +86,12 @@ def _label_column(path: Path, names: list[str], width: int, wanted: str | None) 
         return int(wanted)
     known = ", ".join(names) or f"0 to {width - 1}"
     raise NettrainError(f"{path} has no column `{wanted}`; it has {known}", key="label_column")
+
+
+def _is_head(cells: list[str], label_column: str | None) -> bool:
+    """Whether a first row is names: all words, or one of them the label's. A slip in a number is not a name."""
+    words = [cell.strip() for cell in cells if not _is_number(cell)]
+    return len(words) == len(cells) or (bool(words) and (label_column or "label") in words)
 
 
 def _is_number(cell: str) -> bool:

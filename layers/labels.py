@@ -18,7 +18,7 @@ def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
     if labels.count != outer * inner:
         raise ShapeError(
             f"scores of {format_shape(scores.shape)} with the classes on axis {axis} need {outer * inner} labels, "
-            f"got {format_shape(labels.shape)} = {labels.count}"
+            f"got {format_shape(labels.shape)}{f' = {labels.count}' if len(labels.shape) > 1 else ''}"
         )
     return outer, classes, inner
 

@@ -51,7 +51,8 @@ class PoolingParameters(Declared):
         elif kernel == (None, None):
             yield "kernel", "needs `kernel_size`, or `kernel_h` and `kernel_w`, or `global_pooling: true`"
         elif None not in kernel and any(p >= k for p, k in zip(self.pair("pad", 0), kernel, strict=True)):
-            yield "pad", f"must be smaller than the kernel, got {self.pair('pad', 0)} and {kernel}"
+            pads, kernels = (" x ".join(map(str, dict.fromkeys(pair))) for pair in (self.pair("pad", 0), kernel))
+            yield "pad", f"must be smaller than the kernel, got {pads} and {kernels}"
 
     def pair(self, key: str, default: int | None) -> tuple:
         """(vertical, horizontal) of kernel_size, stride or pad."""

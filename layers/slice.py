@@ -52,7 +52,10 @@ class Slice(Layer):
                 raise ShapeError(f"axis {self.axis} of {format_shape(shape)} does not divide into {count} equal tops")
             points = [size // count * i for i in range(1, count)]
         if len(points) != count - 1:
-            raise ShapeError(f"{count} tops need {count - 1} slice points, got {len(points)}", key="slice_point")
+            raise ShapeError(
+                f"{count} tops need {count - 1} slice point{'' if count == 2 else 's'}, got {len(points)}",
+                key="slice_point",
+            )
         if self.p.slice_point and points[-1] >= size:
             raise ShapeError(
                 f"slice point {points[-1]} is outside axis {self.axis} of {format_shape(shape)}", key="slice_point"

@@ -185,10 +185,10 @@ class Net:
                     blob.diff.fill(weight)
         for name, values in diffs.items():
             self._blob(name)  # an unknown name is an error
-            blob = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker <= first][-1]
-            if blob in self._written_by(last, first):
-                raise NettrainError(f"the diff of `{name}` would be overwritten by a layer that runs; start below it")
-            self._assign(blob.diff, np.asarray(values, self.dtype), name)
+            made = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker <= first]
+            if not made or made[-1] in self._written_by(last, first):
+                raise NettrainError(f"the diff of `{name}` is not what the layers that run start from; start elsewhere")
+            self._assign(made[-1].diff, np.asarray(values, self.dtype), name)
         self.run_backward(first, last)
         return {name: blob.diff for name, blob in self._input_blobs.items()}
 

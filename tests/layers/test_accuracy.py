@@ -153,8 +153,8 @@ def test_labels_are_checked(label, params, words):
         ((2, 3), (2,), {"top_k": 4}, "top_k 4 is more than the 3 classes"),
         ((2, 3), (2,), {"top_k": 0}, "top_k must be a whole number >= 1"),
         ((2, 3), (2,), {"axis": 2}, "axis 2 of 2 x 3"),
-        ((2, 3), (3,), {}, "2 x 3 with the classes on axis 1 need 2 labels, got 3 = 3"),
-        ((2, 3, 4), (2,), {}, "2 x 3 x 4 with the classes on axis 1 need 8 labels, got 2 = 2"),
+        ((2, 3), (3,), {}, "2 x 3 with the classes on axis 1 need 2 labels, got 3"),
+        ((2, 3, 4), (2,), {}, "2 x 3 x 4 with the classes on axis 1 need 8 labels, got 2"),
         ((2, 3), (2,), {"k": 2}, "Accuracy has no key `k`; did you mean `top_k`"),
     ],
 )

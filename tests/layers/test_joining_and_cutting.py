@@ -135,7 +135,7 @@ def test_slice_into_one_or_of_nothing(shape, count, expected):
     ("params", "words"),
     [
         ({"top": tops(2)}, "axis 1 of 2 x 5 does not divide into 2 equal tops"),
-        ({"top": tops(2), "slice_point": [1, 2]}, "2 tops need 1 slice points, got 2"),
+        ({"top": tops(2), "slice_point": [1, 2]}, "2 tops need 1 slice point, got 2"),
         ({"top": tops(3), "slice_point": [1]}, "3 tops need 2 slice points, got 1"),
         ({"top": tops(3), "slice_point": [3, 2]}, "slice_point must rise, got .3, 2."),
         ({"top": tops(3), "slice_point": [2, 2]}, "slice_point must rise, got .2, 2."),
