@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import build, parameter_files
+from . import build, parameter_files, plan
 from .blob import Blob
 from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape
 from .files import read_npz, write_npz
@@ -57,11 +57,11 @@ class Net:
         self.steps = build.build_steps(wired, phase, seed, self.dtype, self.spec.folder, problems)
         if problems.found or len(self.steps) < len(wired):  # a broken layer was reported when the spec was loaded
             raise SpecError(problems.found)
-        build.decide_backward(self.steps, self.spec.force_backward, problems)
+        plan.decide_backward(self.steps, self.spec.force_backward, problems)
         self.parameters, uses = build.collect_parameters(self.steps, problems)
         problems.raise_if_any()
-        build.connect_diffs(self.steps)
-        build.share_memory_in_place(wired, self.steps)
+        plan.connect_diffs(self.steps)
+        plan.share_memory_in_place(wired, self.steps)
         self._index()
         self._place_parameters(uses, share_with)
         self.loss = 0.0

@@ -32,7 +32,7 @@ def evaluate(net: Net, batches: int | None = None) -> Scores:
 
 def rows_for_examples(net: Net) -> list[str]:
     """Outputs with one row for each example of a batch: all but what measures a whole batch."""
-    measures = set()
+    measures: set[str] = set()
     for step in net.steps:
         if step.layer.no_gradient == "all" and step.bottom:
             measures.update(key[0] for key in step.top_keys)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..layers.layer import Example, Layer
-from ..net import build
+from ..net import plan
 from ..net.blob import Blob
 from ..net.errors import format_shape
 from .numeric import Check, compare
@@ -100,7 +100,7 @@ def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
     if cls.no_gradient == "all":
         check.note = "" if check.failures else "no gradient"
         return check
-    possible = [build.has_gradient(bench.layer, i) for i in range(len(bench.bottom))]
+    possible = [plan.has_gradient(bench.layer, i) for i in range(len(bench.bottom))]
     diffs, added = bench.backward(possible, bench.learned)
     _compare_all(bench, possible, diffs, added, check)
     _check_contract(bench, possible, diffs, added, check)

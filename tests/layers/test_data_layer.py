@@ -1,5 +1,7 @@
 """Data: order of the examples in each phase, epochs, splits, transforms, and what it refuses."""
 
+import re
+
 import nettrain
 import numpy as np
 import pytest
@@ -240,24 +242,43 @@ def test_crops_need_images(seven):
         net_of(seven, 1, transform={"mirror": True})
 
 
-def test_labels_that_no_output_stands_for(seven):
+def classifier(path, labels, outputs, kind="SoftmaxWithLoss", **loss):
+    """A net over a file with these labels."""
+    np.savez(path, data=np.zeros((len(labels), 4)), label=labels)
     layers = [
-        {"name": "data", "type": "Data", "top": ["x", "label"], "source": seven, "batch_size": 2},
-        {"name": "ip", "type": "InnerProduct", "bottom": "x", "num_output": 16},
-        {"name": "loss", "bottom": ["ip", "label"]},
+        {"name": "data", "type": "Data", "top": ["x", "label"], "source": str(path), "batch_size": 1},
+        {"name": "ip", "type": "InnerProduct", "bottom": "x", "num_output": outputs},
+        {"name": "loss", "type": kind, "bottom": ["ip", "label"]} | loss,
     ]
-    for kind in ("SoftmaxWithLoss", "HingeLoss", "Accuracy"):
-        with pytest.raises(nettrain.SpecError, match=r"labels go from 10 to 16, but there are 16 outputs \(0..15\)"):
-            nettrain.Net({"layers": [*layers[:2], layers[2] | {"type": kind}]})
+    return nettrain.Net({"layers": layers})
 
 
-def test_labels_that_start_at_1(tmp_path):
-    path = tmp_path / "ones.npz"
-    np.savez(path, data=np.zeros((3, 4)), label=np.arange(1, 4))
-    layers = [
-        {"name": "data", "type": "Data", "top": ["x", "label"], "source": str(path), "batch_size": 2},
-        {"name": "ip", "type": "InnerProduct", "bottom": "x", "num_output": 3},
-        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "label"]},
-    ]
-    with pytest.raises(nettrain.SpecError, match="labels start at 0: take 1 off each, or use one output more"):
-        nettrain.Net({"layers": layers})
+@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "HingeLoss", "Accuracy"])
+@pytest.mark.parametrize(
+    ("labels", "outputs", "words"),
+    [
+        ([10, 16], 16, r"the labels go from 10 to 16, but there are 16 outputs \(0..15\)$"),
+        ([-1, 2], 3, r"the labels go from -1 to 2, but there are 3 outputs \(0..2\)$"),
+        ([1, 4], 3, r"the labels go from 1 to 4, but there are 3 outputs \(0..2\)$"),
+        ([1, 3], 3, "labels start at 0: take 1 off each, or use one output more"),
+    ],
+)
+def test_labels_that_no_output_stands_for(tmp_path, kind, labels, outputs, words):
+    with pytest.raises(nettrain.SpecError) as error:
+        classifier(tmp_path / "labels.npz", labels, outputs, kind)
+    assert re.search(words, error.value.problems[0].message)
+
+
+@pytest.mark.parametrize(
+    ("labels", "outputs", "loss"),
+    [
+        ([0, 2], 3, {}),
+        ([1, 2], 3, {}),
+        ([0], 1, {}),
+        ([0, 255], 3, {"ignore_label": 255}),
+        ([-1, 2], 3, {"ignore_label": -1}),
+    ],
+)
+def test_labels_that_outputs_stand_for(tmp_path, labels, outputs, loss):
+    net = classifier(tmp_path / "labels.npz", labels, outputs, **loss)
+    assert [net.forward()["loss"] >= 0 for _ in labels] == [True] * len(labels)

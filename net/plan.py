@@ -1,0 +1,106 @@
+"""Planning a net's passes: who runs backward, where gradients are added up, which blobs may share memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .blob import Blob
+from .build import Step, param_spec
+from .errors import Problems
+from .graph import Key, Wired
+
+
+def decide_backward(steps: list[Step], force: bool, problems: Problems) -> None:
+    """Which layers run backward and which bottoms get a gradient (Caffe's rules).
+
+    A layer needs it if a bottom does or it learns something; it is cut where no top leads to a loss.
+    ``propagate_down`` forces or stops a bottom; ``force_backward`` turns on everything that has a gradient.
+    """
+    needed: dict[Key, bool] = {}
+    for step in steps:
+        step.propagate_down = list(step.spec.common.propagate_down) or [needed[key] for key in step.bottom_keys]
+        learns = any(param_spec(step, i).lr_mult != 0 for i in range(len(step.layer.blobs)))
+        step.needs_backward = any(step.propagate_down) or learns
+        for key in step.top_keys:
+            needed[key] = step.needs_backward
+    wanted: set[Key] = set()  # blobs of which a layer that runs backward computes the gradient
+    for step in reversed(steps):
+        leads_to_loss = any(step.loss_weights) or any(key in wanted for key in step.top_keys)
+        if not (step.needs_backward and leads_to_loss):
+            step.needs_backward = False
+            step.propagate_down = [False] * len(step.bottom)
+        wanted.update(key for key, flag in zip(step.bottom_keys, step.propagate_down, strict=True) if flag)
+    for step in steps:
+        for i in range(len(step.layer.blobs)):
+            step.layer.param_propagate_down[i] = force or param_spec(step, i).lr_mult != 0
+        if force:
+            step.propagate_down = [has_gradient(step.layer, i) for i in range(len(step.bottom))]
+            step.needs_backward = step.layer.no_gradient != "all"
+        else:
+            _check_gradients_exist(step, problems)
+
+
+def has_gradient(layer: Any, i: int) -> bool:
+    """Whether a layer can compute the gradient of its bottom i."""
+    return layer.no_gradient != "all" and i not in layer.no_gradient
+
+
+def _check_gradients_exist(step: Step, problems: Problems) -> None:
+    for i, propagate in enumerate(step.propagate_down):
+        if step.needs_backward and propagate and not has_gradient(step.layer, i):
+            some = ["false" if j == i else "true" for j in range(len(step.bottom))]
+            problems.add(
+                step.spec.place,
+                f"{step.spec.title()} has no gradient for its bottom {i} (`{step.bottom_keys[i][0]}`), but a layer "
+                f"that makes it learns; stop it there with propagate_down: [{', '.join(some)}]",
+            )
+
+
+def connect_diffs(steps: list[Step]) -> None:
+    """Give every consumer of a shared blob a diff of its own and note where the sums go.
+
+    The consumer that runs backward first (the last in order) writes into the blob's own diff; the others
+    have a view of the data with a diff of their own, which is added afterwards.
+    """
+    writers: dict[Key, list[tuple[int, int]]] = {}
+    for index, step in enumerate(steps):
+        for i, key in enumerate(step.bottom_keys):
+            if step.needs_backward and step.propagate_down[i]:
+                writers.setdefault(key, []).append((index, i))
+    for maker in steps:
+        for key, blob, weight in zip(maker.top_keys, maker.top, maker.loss_weights, strict=True):
+            *others, first = writers.get(key, [(-1, -1)])
+            if weight and first[0] >= 0:
+                steps[first[0]].seeds.append((blob, weight))
+            for index, i in others:
+                step = steps[index]
+                own = Blob(blob.shape, blob.dtype)
+                own.share_data(blob)
+                own.labels = blob.labels
+                step.bottom[i] = own
+                step.aliases.append((own, blob))
+                step.sums.append((own, blob, first[0]))
+
+
+def share_memory_in_place(wired: list[Wired], steps: list[Step]) -> None:
+    """Let a top lie in the memory of the bottom it is named like, where every gradient stays right.
+
+    That needs a layer that can overwrite its input and does not read it in backward, a maker that does not
+    read what it made, and no other reader.
+    """
+    makers = {key: step for step in steps for key in step.top_keys}
+    readers: dict[Key, int] = {}
+    for step in steps:
+        for key in step.bottom_keys:
+            readers[key] = readers.get(key, 0) + 1
+    for item, step in zip(wired, steps, strict=True):
+        for t, b in item.in_place.items():
+            key = step.bottom_keys[b]
+            maker = makers[key]
+            safe = step.layer.may_run_in_place and readers[key] == 1 and maker.bottom and not any(maker.loss_weights)
+            if step.needs_backward:
+                safe = safe and "bottom.data" not in step.layer.backward_reads
+            if maker.needs_backward:
+                safe = safe and "top.data" not in maker.layer.backward_reads
+            if safe:
+                step.top[t].share_data(step.bottom[b])
