@@ -15,6 +15,8 @@ def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
     label for each of the outer x inner positions."""
     axis = scores.canonical_axis(axis)
     outer, classes, inner = math.prod(scores.shape[:axis]), scores.shape[axis], math.prod(scores.shape[axis + 1 :])
+    if classes == 0:
+        raise ShapeError(f"axis {axis} of {format_shape(scores.shape)} has no classes", key="axis")
     if labels.count != outer * inner:
         raise ShapeError(
             f"scores of {format_shape(scores.shape)} with the classes on axis {axis} need {outer * inner} labels, "

@@ -64,6 +64,13 @@ class MemoryData(Layer):
         self.arrays = data, labels
         self.order = Order(len(data), False, self.seed, self.name)
 
+    def state(self):
+        return {"order": self.order.state()} if self.arrays else {}
+
+    def set_state(self, state):
+        if self.arrays and "order" in state:
+            self.order.set_state(state["order"])
+
     def Forward_cpu(self, bottom, top):
         if self.arrays is None:
             raise NettrainError("has no data yet: call net.layers[name].reset(data, labels) first")

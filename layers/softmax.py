@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ..net.declare import Declared, param
+from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
 from .layer import Example, Layer
 
@@ -34,6 +35,8 @@ class Softmax(Layer):
     def reshape(self, bottom, top):
         self.axis = bottom[0].canonical_axis(self.p.axis)
         shape = bottom[0].shape
+        if shape[self.axis] == 0:
+            raise ShapeError(f"axis {self.axis} of {format_shape(shape)} has no classes", key="axis")
         self.reduced = (*shape[: self.axis], 1, *shape[self.axis + 1 :])
         top[0].reshape(shape)
 

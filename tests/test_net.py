@@ -631,6 +631,27 @@ def test_a_net_with_problems_is_not_made():
     assert len(error.value.problems) == 2
 
 
+@pytest.mark.parametrize(
+    ("layers", "message", "details"),
+    [
+        (
+            [INPUT, ip("ip"), layer("sum", "Eltwise", ["ip", "data"])],
+            "Eltwise `sum`: every bottom must have the same shape; axis 1 differs, 4 and 3",
+            "ip 2 x 4 · data 2 x 3",
+        ),
+        (
+            [INPUT, ip("ip"), layer("r", "ReLU"), ip("b", axis=3)],
+            "InnerProduct `b`: axis 3 of 2 x 4: there are axes -2 to 1",
+            "data 2 x 3 -> ip 2 x 4 -> r 2 x 4 -> b ?",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_are_shown(layers, message, details):
+    with pytest.raises(SpecError) as error:
+        build(*layers)
+    assert [(problem.message, problem.details) for problem in error.value.problems] == [(message, (details,))]
+
+
 @pytest.mark.parametrize(("memory", "fits"), [(784, True), (783, False)])
 def test_a_net_larger_than_memory_is_refused_before_anything_is_made(monkeypatch, memory, fits):
     """26 parameters and 20 elements of ip1, s and ip2 with gradients, 6 elements of data without, 8 bytes each."""

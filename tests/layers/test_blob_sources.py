@@ -196,3 +196,21 @@ def test_wrong_memory_data(params, words):
                 | params
             )
         )
+
+
+def test_memory_data_goes_on_where_a_state_says():
+    spec = {
+        "name": "m",
+        "type": "MemoryData",
+        "top": ["x", "t"],
+        "batch_size": 2,
+        "channels": 1,
+        "height": 1,
+        "width": 1,
+    }
+    nets = [nettrain.Net({"layers": [spec]}) for _ in range(2)]
+    for net in nets:
+        net.layers["m"].reset(np.arange(6.0).reshape(6, 1, 1, 1), np.arange(6))
+    nets[0].forward()
+    nets[1].layers["m"].set_state(nets[0].layers["m"].state())
+    assert nets[1].forward()["t"].tolist() == nets[0].forward()["t"].tolist() == [2, 3]

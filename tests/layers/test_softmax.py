@@ -103,3 +103,8 @@ def test_no_examples(shape):
 def test_wrong_parameters(shape, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
         net_of(shape, **params)
+
+
+def test_no_classes_is_said():
+    with pytest.raises(nettrain.SpecError, match="axis 1 of 2 x 0 has no classes"):
+        nettrain.Net({"layers": [{"name": "x", "type": "Input", "shape": [2, 0]}, {"name": "y", "type": "Softmax"}]})
