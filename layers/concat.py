@@ -43,9 +43,12 @@ class Concat(Layer):
             self.p.axis if self.p.concat_dim is None else self.p.concat_dim, ("concat_dim", "axis")
         )
         for blob in bottom[1:]:
-            rest = [size for i, size in enumerate(blob.shape) if i != self.axis]
-            if len(blob.shape) != len(first) or rest != [size for i, size in enumerate(first) if i != self.axis]:
-                raise ShapeError(f"every axis but axis {self.axis}, along which blobs are joined, must be equal")
+            equal = f"every axis but axis {self.axis}, along which blobs are joined, must be equal"
+            if len(blob.shape) != len(first):
+                raise ShapeError(f"{equal}; the numbers of axes differ")
+            for i, (a, b) in enumerate(zip(first, blob.shape, strict=True)):
+                if a != b and i != self.axis:
+                    raise ShapeError(f"{equal}; axis {i} differs, {a} and {b}")
         total = sum(blob.shape[self.axis] for blob in bottom)
         top[0].reshape((*first[: self.axis], total, *first[self.axis + 1 :]))
 

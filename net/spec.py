@@ -150,15 +150,18 @@ def override(root: Node, settings: Iterable[str], problems: Problems) -> None:
 
 def _set(root: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
     first, rest = path[0], path[1:]
-    if not rest or first == "solver":
-        _set_below(root, path, value, place, problems)
-        return
     layers = root.value["layers"].value if "layers" in root.value else []
     named = [
         (node.value["name"].value, node)
         for node in (layers if isinstance(layers, list) else [])
         if isinstance(node.value, dict) and "name" in node.value
     ]
+    if first in [name for name, _ in named] and not rest:
+        problems.add(place, f"`{first}` is a layer; set one of its keys, such as {first}.num_output=32")
+        return
+    if not rest or first == "solver":
+        _set_below(root, path, value, place, problems)
+        return
     if first not in [name for name, _ in named]:
         known = ["solver", *(str(name) for name, _ in named)]
         problems.add(place, f"there is no layer `{first}`{did_you_mean(first, known)}")

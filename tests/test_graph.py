@@ -141,6 +141,13 @@ def test_include_and_exclude(rules, state, is_in):
     assert list(net.layers) == (["x", "maybe"] if is_in else ["x"])
 
 
+def test_the_state_of_a_net_by_default():
+    rules = {"test": {"phase": "TEST"}, "level": {"min_level": 0, "max_level": 0}, "plain": {"not_stage": "a"}}
+    others = {"train": {"phase": "TRAIN"}, "deep": {"min_level": 1}, "staged": {"stage": "a"}}
+    layers = [layer(name, "Input", include=rule) for name, rule in (rules | others).items()]
+    assert list(nettrain.Net({"layers": layers}).layers) == list(rules)
+
+
 def test_include_and_exclude_together_are_an_error():
     (message,) = problems(layer("x", "Input", include="test", exclude="train"))
     assert message == "Input.exclude cannot stand beside `include`; write one of them"

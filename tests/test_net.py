@@ -496,6 +496,15 @@ def test_nets_of_other_shapes_cannot_share():
         other.share_with(mlp())
 
 
+def test_a_net_that_cannot_share_is_not_made():
+    other = [INPUT, ip("ip1"), ip("ip2", "ip1", num_output=3), ip("new", "ip1")]
+    with pytest.raises(SpecError) as error:
+        build(*other, share_with=mlp())
+    (problem,) = error.value.problems  # the first that does not fit
+    assert str(problem.place) == "spec.layers[2].name"
+    assert problem.message.startswith("layer `ip2` cannot share parameters")
+
+
 # Looking
 
 

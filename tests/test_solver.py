@@ -282,6 +282,7 @@ def test_rows_and_tests_fall_due(keys, shown, tested):
     solver.solve()
     assert [row.iter for row in rows] == shown
     assert [row.iter for row in rows if row.test] == tested
+    assert not any(row.best for row in rows if not row.test)
 
 
 def test_a_row_holds_what_is_known_of_its_iteration():

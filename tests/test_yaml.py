@@ -636,3 +636,8 @@ def test_all_wrong_settings_are_reported():
     with pytest.raises(SpecError) as error:
         load(SPEC, ["ip9.num_output=3", "solver", "ip1.num_output=x"])
     assert len(error.value.problems) == 3
+
+
+def test_setting_a_layer_itself_says_what_can_be_set():
+    with pytest.raises(SpecError, match=r"`ip1` is a layer; set one of its keys, such as ip1\.num_output=32"):
+        load(SPEC, ["ip1=3"])
