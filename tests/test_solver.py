@@ -269,6 +269,7 @@ def test_the_loss_shown_is_the_mean_of_the_last_average_loss(average_loss):
         ({"display": 2}, [0, 2, 4, 5], [5]),
         ({"display": 1, "test_interval": 2}, [0, 1, 2, 3, 4, 5], [2, 4, 5]),
         ({"test_interval": 2}, [2, 4, 5], [2, 4, 5]),
+        ({"test_interval": 1}, [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]),
         ({"test_interval": 2, "test_initialization": True}, [0, 2, 4, 5], [0, 2, 4, 5]),
         ({"test_interval": 5, "test_initialization": True}, [0, 5], [0, 5]),
         ({"test_initialization": True}, [5], [5]),
@@ -503,6 +504,24 @@ def test_without_an_accuracy_the_best_is_the_lowest_loss():
     assert solver.best == (losses[-1], 6)
 
 
+@pytest.mark.parametrize(
+    ("make", "name", "scores", "best"),
+    [
+        (lambda **keys: classifier(**keys)[0], "accuracy", [0.5, 0.5, 0.5000001, 0.6, 0.55, 0.61], [1, 0, 0, 1, 0, 1]),
+        (lambda **keys: classifier(**keys)[0], "accuracy", [0, 0, math.nan, 0.1, 0.1, 1], [1, 0, 0, 1, 0, 1]),
+        (least_squares, "loss", [1000, 999.9995, 1000.5, 999, math.inf, 3], [1, 0, 0, 1, 0, 1]),
+        (least_squares, "loss", [math.nan, 5, 6, 5, 4.9, 0], [0, 1, 0, 0, 1, 1]),
+    ],
+)
+def test_what_counts_as_better(make, name, scores, best):
+    """More than rounding, and a number."""
+    solver = make(test_interval=1, max_iter=5, test_initialization=True)
+    rows, given = rows_of(solver), iter(scores)
+    solver.test = lambda: {"loss": 1.0, name: next(given)}
+    solver.solve()
+    assert [row.best for row in rows] == [bool(flag) for flag in best]
+
+
 # How long
 
 
@@ -566,7 +585,11 @@ def test_all_mistakes_of_nets_and_solver_at_once():
     [
         (no_test()["layers"][:3], "the TRAIN net has no loss; add a layer such as SoftmaxWithLoss"),
         (
-            [layer("x", "DummyData", shape=[2, 3]), layer("r", "ReLU", loss_weight=1)],
+            [
+                layer("x", "DummyData", shape=[2, 3]),
+                layer("aside", "InnerProduct", "x", num_output=1),
+                layer("r", "ReLU", "x", loss_weight=1),
+            ],
             "the TRAIN net has nothing to learn: no layer has parameters with lr_mult > 0 on the way to a loss",
         ),
     ],
@@ -680,7 +703,8 @@ def test_bad_data_is_told_from_a_bad_rate(bad):
         solver.step(1)
     message = str(error.value)
     assert error.value.exit_code == 3
-    assert message.startswith("training diverged at iteration 2: the loss is ")
+    words = "NaN" if bad != bad else "infinite"
+    assert message.startswith(f"training diverged at iteration 2: the loss is {words}\n")
     assert f"layer `d` (spec.layers[0].name): 1 {'NaN' if bad != bad else 'inf'} among 3 of its outputs" in message
     assert "the data itself" in message
     assert "run/iter_2.npz" in message
