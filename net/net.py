@@ -265,17 +265,18 @@ class Net:
 
     def share_with(self, other: Net) -> None:
         """Use the other net's parameters, layer by layer name: the same memory, so a change shows in both."""
-        self.flat = other.flat
         for name, blobs in self.params.items():
-            theirs = other.params.get(name)
-            if theirs is None or [b.shape for b in theirs] != [b.shape for b in blobs]:
-                here, there = (", ".join(format_shape(b.shape) for b in side) for side in (blobs, theirs or []))
+            theirs = other.params.get(name, [])
+            if [b.shape for b in theirs] != [b.shape for b in blobs]:
+                here, there = (", ".join(format_shape(b.shape) for b in side) for side in (blobs, theirs))
                 raise ShapeError(
                     f"layer `{name}` cannot share parameters with the {other.phase} net: "
                     f"{here} here, {there or 'none'} there",
                     key=name,
                 )
-            for blob, source in zip(blobs, theirs, strict=True):
+        self.flat = other.flat
+        for name, blobs in self.params.items():
+            for blob, source in zip(blobs, other.params[name], strict=True):
                 blob.share_data(source)
                 blob.share_diff(source)
 
