@@ -711,8 +711,9 @@ def test_a_pass_shows_every_example_once(tmp_path, phase, count, batch_size, bat
         assert sizes == batches
         assert sorted(seen) == list(range(count))
         assert seen == list(range(count)) or phase == "TRAIN"
-    net.forward()
-    assert net.blobs["data"].shape == (batch_size, 2)  # whole batches again
+    for _ in range(len(batches) + 1):  # whole batches again, over the end of the data too
+        net.forward()
+        assert net.blobs["data"].shape == (batch_size, 2)
 
 
 def test_a_pass_needs_data_with_an_end():
