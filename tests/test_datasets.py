@@ -180,6 +180,11 @@ def test_generated_sets_have_300_examples_by_default(name):
     assert [net(name, phase).layers["d"].size for phase in ("TRAIN", "TEST")] == [300, 300]
 
 
+@pytest.mark.parametrize("key", ["examples", "test_examples", "classes", "shape"])
+def test_generated_sets_are_not_empty(key):
+    assert f"generate.{key} must be a whole number >= 1, got 0" in problem("randn", generate={key: 0})
+
+
 @EVERY_GENERATOR
 @pytest.mark.parametrize("examples", [1, 2, 5])
 def test_the_smallest_generated_sets(name, examples):

@@ -152,6 +152,17 @@ def test_a_whole_number_too_large_for_a_float_is_refused(hint):
     assert message.startswith("it.x must be a number")
 
 
+@pytest.mark.parametrize(
+    ("given", "fits"), [(2**63 - 1, True), (2**63, False), (1 - 2**63, True), (-(2**63) - 1, False)]
+)
+@pytest.mark.parametrize("hint", [int, float])
+def test_whole_numbers_fit_into_64_bits(hint, given, fits):
+    if fits:
+        assert read(declared(hint), x=given).x == hint(given)
+    else:
+        assert problems(declared(hint), x=given) == [f"it.x must be a number that fits into 64 bits, got {given}"]
+
+
 @pytest.mark.parametrize(("hint", "given"), [(int, np.int64(3)), (float, np.float32(0.5)), (bool, np.bool_(True))])
 def test_numpy_scalars_are_plain_values(hint, given):
     assert read(declared(hint), x=given).x == given.item()

@@ -167,6 +167,7 @@ def test_short_forms(written, means):
         ({"type": "gaussian", "std": -1}, "weight_filler.std must be a number >= 0"),
         ({"type": "uniform", "min": 2, "max": 1}, "weight_filler.min must be <= max, got 2 and 1"),
         ({"type": "xavier", "sparse": 3}, "weight_filler.sparse works with gaussian only"),
+        ({"type": "msra", "sparse": 0}, "weight_filler.sparse works with gaussian only"),
         ({"type": "gaussian", "stddev": 1}, "no key `stddev`; did you mean `std`?"),
         ({"type": "msra", "variance_norm": "FANIN"}, "did you mean `FAN_IN`?"),
         ("bilinear", "InnerProduct `ip`: the bilinear filler needs a 4-D blob with a square kernel, got 4 x 6"),

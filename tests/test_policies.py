@@ -127,6 +127,7 @@ def test_what_a_policy_needs_is_checked_before_any_work(name, keys):
         ({"lr_policy": "exp", "gamma": -0.5}, "gamma must be a number >= 0"),
         ({"lr_policy": "step", "gamma": 0.5, "stepsize": 0}, "stepsize must be a whole number >= 1"),
         ({"lr_policy": "multistep", "gamma": 0.5, "stepvalue": [5, 3]}, r"stepvalue must rise, got \[5, 3\]"),
+        ({"lr_policy": "poly", "power": -0.5}, "power must be >= 0 for lr_policy poly, got -0.5"),
         ({"base_lr": -1}, "base_lr must be a number >= 0"),
     ],
 )

@@ -547,6 +547,30 @@ def test_max_epoch_needs_data_with_an_end():
         nettrain.get_solver(spec)
 
 
+def test_what_is_left_out_is_caffes_default():
+    parameters = nettrain.get_solver({**no_test(), "solver": {"base_lr": 0.1, "max_iter": 5}}).p
+    expected = {
+        "type": "SGD",
+        "lr_policy": "fixed",  # Caffe has none
+        "momentum": 0,
+        "weight_decay": 0,
+        "regularization_type": "L2",
+        "clip_gradients": -1,
+        "iter_size": 1,
+        "display": 0,
+        "average_loss": 1,
+        "test_interval": 0,
+        "test_iter": None,
+        "test_initialization": True,
+        "snapshot": 0,
+        "snapshot_prefix": "",
+        "snapshot_after_train": True,
+        "weights": (),
+        "debug_info": False,
+    }
+    assert {key: getattr(parameters, key) for key in expected} == expected
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -707,6 +731,7 @@ def test_bad_data_is_told_from_a_bad_rate(bad):
     assert message.startswith(f"training diverged at iteration 2: the loss is {words}\n")
     assert f"layer `d` (spec.layers[0].name): 1 {'NaN' if bad != bad else 'inf'} among 3 of its outputs" in message
     assert "the data itself" in message
+    assert "look for NaN or infinity in the data file" in message
     assert "run/iter_2.npz" in message
     assert solver.iter == 2
     assert np.isfinite(solver.net.flat.data).all()
