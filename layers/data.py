@@ -122,11 +122,11 @@ class Data(Layer):
     def setup(self, bottom, top):
         p, split = self.p, "train" if self.phase == "TRAIN" else "test"
         self.set = load(getattr(p.source, split), split, self.folder, p.generate, p.label_column)
-        self.size = len(self.set)  # one pass is so many examples
+        self.pass_size = len(self.set)
         self.batch_size = self.batch_count = getattr(p.batch_size, split)
-        if self.batch_size > self.size:
+        if self.batch_size > self.pass_size:
             raise NettrainError(
-                f"a batch of {self.batch_size:,} is larger than the data: {self.set.origin} has {self.size:,} "
+                f"a batch of {self.batch_size:,} is larger than the data: {self.set.origin} has {self.pass_size:,} "
                 f"{split} examples",
                 key="batch_size",
             )
@@ -136,7 +136,7 @@ class Data(Layer):
             self.labels = self.set.labels
             top[1].labels = Labels.of(self.labels)
         self.example_shape = p.transform.output_shape(self.set.data.shape[1:])
-        self.order = Order(self.size, p.shuffle and self.phase == "TRAIN", self.seed, self.name)
+        self.order = Order(self.pass_size, p.shuffle and self.phase == "TRAIN", self.seed, self.name)
         self.stop_at_end = False
 
     def reshape(self, bottom, top):

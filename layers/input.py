@@ -23,6 +23,7 @@ class Input(Layer):
 
     num_bottoms = 0
     num_tops = (1, None)
+    is_input = True
     no_gradient = "all"
     examples = (Example(params={"shape": [2, 3]}), Example(params={"shape": [[2, 3], [2]]}, tops=2))
 

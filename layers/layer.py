@@ -64,6 +64,9 @@ class Layer:
     may_run_in_place: ClassVar[bool] = False  # Forward gives the same top when it overwrites bottom[0].data
     no_gradient: tuple[int, ...] | str = ()  # bottoms that have none, such as labels; or "all"
     is_loss: ClassVar[bool] = False
+    is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
+    is_input: ClassVar[bool] = False  # the user fills the tops
+    pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
 
     def __init__(
         self,

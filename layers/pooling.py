@@ -11,7 +11,7 @@ from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
 from .layer import Example, Layer
-from .windows import padded_words
+from .windows import check_pairs, padded_words
 
 
 class PoolingParameters(Declared):
@@ -32,16 +32,7 @@ class PoolingParameters(Declared):
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
 
     def validate(self) -> Iterable[tuple[str, str]]:
-        for plain, h, w in (
-            ("kernel_size", "kernel_h", "kernel_w"),
-            ("stride", "stride_h", "stride_w"),
-            ("pad", "pad_h", "pad_w"),
-        ):
-            pair = (getattr(self, h), getattr(self, w))
-            if pair != (None, None) and getattr(self, plain) is not None:
-                yield h, f"cannot stand beside `{plain}`; write one form"
-            elif None in pair and pair != (None, None):
-                yield h if pair[1] is None else w, f"needs both `{h}` and `{w}`"
+        yield from check_pairs(self)
         kernel = self.pair("kernel_size", None)
         if self.global_pooling:
             if kernel != (None, None):

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError
+
+
+def check_pairs(p: Declared, alone: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Problems with kernel_h/kernel_w and their like: beside the plain form, or one without the other.
+
+    In a pair that is ``alone`` one may be left out.
+    """
+    for stem, plain in (("kernel", "kernel_size"), ("stride", "stride"), ("pad", "pad")):
+        h, w = f"{stem}_h", f"{stem}_w"
+        given = [key for key in (h, w) if getattr(p, key) is not None]
+        if given and getattr(p, plain) not in (None, ()):
+            yield given[0], f"cannot stand beside `{plain}`; write one form"
+        elif len(given) == 1 and stem not in alone:
+            yield given[0], f"needs `{w if given[0] == h else h}` beside it"
 
 
 class KernelParameters(Declared):
@@ -28,17 +42,7 @@ class KernelParameters(Declared):
     def validate(self) -> Iterable[tuple[str, str]]:
         if self.kernel_h is None and self.kernel_w is None and not self.kernel_size:
             yield "kernel", "needs `kernel_size`, or `kernel_h` and `kernel_w`"
-        for plain, h, w in (
-            ("kernel_size", "kernel_h", "kernel_w"),
-            ("stride", "stride_h", "stride_w"),
-            ("pad", "pad_h", "pad_w"),
-        ):
-            pair = (getattr(self, h), getattr(self, w))
-            if pair != (None, None):
-                if getattr(self, plain):
-                    yield h, f"cannot stand beside `{plain}`; write one form"
-                elif None in pair and plain != "pad":
-                    yield h if pair[1] is None else w, f"needs both `{h}` and `{w}`"
+        yield from check_pairs(self, alone=("pad",))
 
     def sizes(self, key: str, axes: int, default: int = 1) -> tuple[int, ...]:
         """kernel_size, stride, pad or dilation for each of ``axes`` spatial axes. Raises ShapeError."""

@@ -88,7 +88,7 @@ class Net:
         self._input_blobs = {
             key[0]: blob
             for step in self.steps
-            if step.spec.cls.__name__ == "Input"
+            if step.layer.is_input
             for key, blob in zip(step.top_keys, step.top, strict=True)
         }
         self.inputs = list(self._input_blobs)
@@ -152,7 +152,7 @@ class Net:
         made = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker < first]
         if made or name in self._input_blobs:
             return made[-1] if made else self._input_blobs[name]
-        raise NettrainError(f"`{name}` is computed by a layer that runs, which would overwrite what is given")
+        raise NettrainError(f"`{name}` is not what the layers that run start from; start after the layer that makes it")
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
         """Run the steps by index; return the weighted loss."""
@@ -234,10 +234,10 @@ class Net:
 
         Raises NettrainError when no layer reads a data set that has an end.
         """
-        sources = [layer for layer in self.layers.values() if getattr(layer, "size", None)]
+        sources = [layer for layer in self.layers.values() if layer.pass_size]
         if not sources:
             raise NettrainError("no layer of this net reads a data set that ends; give the number of batches")
-        left = max(source.size for source in sources)
+        left = max(source.pass_size for source in sources)
         for source in sources:
             source.start_pass()
         try:

@@ -18,13 +18,14 @@ def evaluate(net: Net, batches: int | None = None) -> Scores:
     An output with a row for each example, such as probabilities nobody reads, is averaged over the rows.
     """
     totals: dict[str, Any] = dict.fromkeys(net.outputs, 0.0)
+    in_rows = rows_for_examples(net)
     count = 0
     with np.errstate(all="ignore"):
         for examples, _ in net.passes() if batches is None else _some(net, batches):
             count += examples
             for name in net.outputs:
                 values = net.blobs[name].data.astype(np.float64)
-                if name in rows_for_examples(net):
+                if name in in_rows:
                     values = values.mean(axis=0)
                 totals[name] = totals[name] + examples * values
     return {name: (total / count).tolist() for name, total in totals.items()}
@@ -34,7 +35,7 @@ def rows_for_examples(net: Net) -> list[str]:
     """Outputs with one row for each example of a batch: all but what measures a whole batch."""
     measures: set[str] = set()
     for step in net.steps:
-        if step.layer.no_gradient == "all" and step.bottom:
+        if step.layer.is_score:
             measures.update(key[0] for key in step.top_keys)
         elif step.layer.is_loss:
             measures.add(step.top_keys[0][0])
@@ -43,7 +44,7 @@ def rows_for_examples(net: Net) -> list[str]:
 
 def has_end(net: Net) -> bool:
     """Whether some layer of the net reads a data set that ends, so that a test can be one pass over it."""
-    return any(getattr(layer, "size", None) for layer in net.layers.values())
+    return any(layer.pass_size for layer in net.layers.values())
 
 
 def _some(net: Net, batches: int) -> Iterable[tuple[int, float]]:
@@ -55,7 +56,7 @@ def monitored(net: Net) -> tuple[str, bool]:
     """The output that says how good the net is, and whether higher is better: an accuracy, else a loss."""
     makers = {key[0]: step for step in net.steps for key in step.top_keys}
     for name in net.outputs:
-        if makers[name].spec.cls.__name__ == "Accuracy":
+        if makers[name].layer.is_score:
             return name, True
     losses = [name for name in net.outputs if any(makers[name].loss_weights)]
     return (losses or net.outputs)[0], False

@@ -74,9 +74,7 @@ class Solver:
         self.seed = self.p.random_seed if self.p.random_seed >= 0 else secrets.randbits(31)
         state = {"level": level, "stages": tuple(stages)}
         net = self._build("TRAIN", problems, **state)
-        test_net = self._build("TEST", problems, **state, share_with=net) if net else None
-        if net is None:
-            self._build("TEST", problems, **state)
+        test_net = self._build("TEST", problems, **state, share_with=net)
         if net and net.steps:
             self._check_trainable(net, test_net, problems)
         problems.raise_if_any()
@@ -155,8 +153,8 @@ class Solver:
     def epochs(self, iterations: int) -> float | None:
         """Passes over the training data after so many iterations; None when the data has no end."""
         for layer in self.net.layers.values():
-            if getattr(layer, "size", None):
-                return iterations * self.p.iter_size * layer.batch_size / layer.size
+            if layer.pass_size:
+                return iterations * self.p.iter_size * layer.batch_size / layer.pass_size
         return None
 
     # Training

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +76,19 @@ def test_the_command_that_training_names_next(nettrain_cli):
     assert f"{100 * result['scores']['accuracy']:.2f}" == best
     assert result["examples"] == {"digits": 360}
     assert "accuracy" in nettrain_cli(*command).stdout
+
+
+def test_an_accuracy_is_a_percentage_whatever_its_name(nettrain_cli):
+    spec = """
+solver: {base_lr: 0.1, max_epoch: 1}
+layers:
+  - {name: digits, type: Data, top: [data, label], source: digits, batch_size: 64}
+  - {name: fc, type: InnerProduct, bottom: data, num_output: 10}
+  - {name: right, type: Accuracy, bottom: [fc, label], include: test}
+  - {name: loss, type: SoftmaxWithLoss, bottom: [fc, label]}
+"""
+    Path("net.yaml").write_text(spec)
+    assert re.search(r"· best right \d+\.\d\d% at 23$", nettrain_cli("train", "net.yaml").stdout, re.M)
 
 
 def test_a_second_run_gets_its_own_folder_and_the_same_numbers(nettrain_cli, workdir):

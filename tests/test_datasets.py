@@ -177,7 +177,7 @@ def test_generated_sets_do_not_depend_on_the_nets_seed(name):
 
 @EVERY_GENERATOR
 def test_generated_sets_have_300_examples_by_default(name):
-    assert [net(name, phase).layers["d"].size for phase in ("TRAIN", "TEST")] == [300, 300]
+    assert [net(name, phase).layers["d"].pass_size for phase in ("TRAIN", "TEST")] == [300, 300]
 
 
 @pytest.mark.parametrize("key", ["examples", "test_examples", "classes", "shape"])
@@ -555,8 +555,8 @@ def test_mnist_is_found(folder, suffix):
     write_mnist(folder, suffix=suffix)
     reader = spec_in("specs", "mnist")
     assert reader.forward()["data"].shape == (1, 1, 5, 5)
-    assert reader.layers["d"].size == 4
-    assert nettrain.Net(reader.spec, phase="TRAIN").layers["d"].size == 6
+    assert reader.layers["d"].pass_size == 4
+    assert nettrain.Net(reader.spec, phase="TRAIN").layers["d"].pass_size == 6
 
 
 def test_well_known_sets_in_the_environments_folder(monkeypatch):
@@ -564,13 +564,13 @@ def test_well_known_sets_in_the_environments_folder(monkeypatch):
     write_cifar10("far/away/cifar-10-batches-bin")
     monkeypatch.setenv("NETTRAIN_DATA", "far/away")
     assert (net("mnist").forward()["data"] == 7).all()
-    assert net("cifar10").layers["d"].size == 3
+    assert net("cifar10").layers["d"].pass_size == 3
 
 
 @pytest.mark.parametrize("folder", ["data/fashion-mnist", "data/fashion_mnist", "fashion-mnist", "specs/fashion-mnist"])
 def test_fashion_mnist_is_found_and_never_taken_for_mnist(folder):
     write_mnist(folder)
-    assert spec_in("specs", "fashion-mnist").layers["d"].size == 4
+    assert spec_in("specs", "fashion-mnist").layers["d"].pass_size == 4
     with pytest.raises(NettrainError, match="data set `mnist` not found"):
         spec_in("specs", "mnist")
 
@@ -617,4 +617,4 @@ def test_images_without_their_labels_are_not_a_set():
     write_mnist("data/mnist")
     Path("data/mnist/t10k-labels-idx1-ubyte").unlink()
     assert "data set `mnist` not found" in problem("mnist")
-    assert net("mnist", phase="TRAIN").layers["d"].size == 6
+    assert net("mnist", phase="TRAIN").layers["d"].pass_size == 6

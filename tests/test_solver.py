@@ -10,6 +10,7 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain import NettrainError, SpecError
+from nettrain.solver.runs import Run
 
 RATE = 0.1
 
@@ -877,3 +878,12 @@ def test_training_learns():
     solver = nettrain.get_solver("configs/mlp.yaml", settings=["solver.max_iter=200"])
     solver.solve()
     assert solver.test()["accuracy"] > 0.9
+
+
+def test_a_score_that_is_no_number_is_null_in_the_metrics(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run("net", folder="out")
+    run.open()
+    run.write_metrics({"iter": 1, "test": {"loss": math.nan, "per_class": [0.5, math.inf]}})
+    text = Path("out/metrics.jsonl").read_text()
+    assert json.loads(text) == {"iter": 1, "test": {"loss": None, "per_class": [0.5, None]}}

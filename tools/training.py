@@ -121,9 +121,9 @@ def ending(solver: Solver, spec: str, seconds: float) -> str:
     done = f"done: {solver.iter} iterations in {seconds:.1f} s"
     best = solver.run.path("best.npz")
     if solver.best is not None:
-        name, _ = monitored(solver.test_nets[0])
+        name, is_share = monitored(solver.test_nets[0])
         score, at = solver.best
-        done += f" · best {name} {f'{score:.2%}' if name == 'accuracy' else f'{score:.4g}'} at {at}"
+        done += f" · best {name} {f'{score:.2%}' if is_share else f'{score:.4g}'} at {at}"
     files = [("weights", best)] if solver.best is not None else []
     if solver.last_snapshot is not None:
         files.append(("last snapshot", solver.last_snapshot))

@@ -242,11 +242,11 @@ SPECS = {
     "two forms of kernel": ((1, 2, 4, 4), {"kernel_size": 2, "kernel_h": 2, "kernel_w": 2}, "beside `kernel_size`"),
     "two forms of stride": ((1, 2, 4, 4), {"kernel_size": 2, "stride": 2, "stride_h": 2, "stride_w": 2}, "`stride`"),
     "two forms of pad": ((1, 2, 4, 4), {"kernel_size": 2, "pad": 1, "pad_h": 1}, "beside `pad`"),
-    "kernel_h alone": ((1, 2, 4, 4), {"kernel_h": 2}, "kernel_h needs both `kernel_h` and `kernel_w`"),
+    "kernel_h alone": ((1, 2, 4, 4), {"kernel_h": 2}, "kernel_h needs `kernel_w` beside it"),
     "stride_w alone": (
         (1, 2, 4, 4),
         {"kernel_size": 2, "stride_w": 2},
-        "stride_w needs both `stride_h` and `stride_w`",
+        "stride_w needs `stride_h` beside it",
     ),
     "kernel_h in 1-D": ((1, 2, 4), {"kernel_h": 2, "kernel_w": 2}, "need 2 spatial axes, the bottom has 1"),
     "three kernels in 2-D": ((1, 2, 4, 4), {"kernel_size": [1, 2, 3]}, "has 3 numbers, the bottom has 2 spatial axes"),
