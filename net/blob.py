@@ -30,13 +30,33 @@ class Labels:
         return cls(float(values.min()), float(values.max()), float(odd.flat[0]) if odd.size else None)
 
 
+def in_memory_order(arrays: Iterable[np.ndarray]) -> tuple[np.ndarray, ...] | None:
+    """The arrays flat, as they lie in memory, when all are whole and in the same order; else None."""
+    arrays = tuple(arrays)
+    if all(array.flags.c_contiguous for array in arrays):
+        return tuple(array.reshape(-1) for array in arrays)
+    if arrays[0].ndim < 3:
+        return None
+    order = (0, *range(2, arrays[0].ndim), 1)
+    arrays = tuple(array.transpose(order) for array in arrays)
+    if all(array.flags.c_contiguous for array in arrays):
+        return tuple(array.reshape(-1) for array in arrays)
+    return None
+
+
 class Memory:
-    """A flat array that blobs may share. It starts at zero, grows when a larger view is asked for, never shrinks."""
+    """A flat array that blobs may share. It starts at zero, grows when a larger view is asked for, never shrinks.
 
-    __slots__ = ("array",)
+    ``clear`` makes it zero without touching it: whoever reads next fills it, and who writes first need not.
+    ``parts`` are slices of it that others hold as their memory.
+    """
 
-    def __init__(self, array: np.ndarray | None = None):
+    __slots__ = ("array", "cleared", "parts")
+
+    def __init__(self, array: np.ndarray | None = None, parts: tuple[Memory, ...] = ()):
         self.array = array
+        self.cleared = False
+        self.parts = parts
 
     def view(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         count = math.prod(shape)
@@ -44,13 +64,28 @@ class Memory:
             self.array = np.zeros(count, dtype)
         return self.array[:count].reshape(shape)
 
+    def clear(self) -> None:
+        self.cleared = True
+        for part in self.parts:
+            part.cleared = True
+
+    def settle(self) -> None:
+        """Carry out a ``clear``."""
+        self.cleared = False
+        for part in self.parts:
+            if part.cleared:
+                part.settle()
+        if not self.parts and self.array is not None:
+            self.array.fill(0)
+
 
 class Blob:
     """An N-dimensional array ``data`` with a gradient ``diff`` of the same shape (Caffe's Blob).
 
     Shapes cost nothing: memory is made, as zeros, when ``data`` or ``diff`` is first read. After ``reshape``
     the values are unspecified, as in Caffe. ``labels`` is what a data source promises of its values, so that they
-    can be checked before any work.
+    can be checked before any work. With ``channels_last`` the arrays still have the shape N x C x …, but neighbours in
+    memory are the channels of one place.
     """
 
     __slots__ = (
@@ -60,14 +95,18 @@ class Blob:
         "_diff",
         "_diff_from",
         "_diff_view",
+        "channels_last",
         "dtype",
         "labels",
         "shape",
     )
 
-    def __init__(self, shape: Iterable[int] = (), dtype: np.dtype | type | str = np.float32):
+    def __init__(
+        self, shape: Iterable[int] = (), dtype: np.dtype | type | str = np.float32, channels_last: bool = False
+    ):
         self.dtype = np.dtype(dtype)
         self.shape: tuple[int, ...] = ()
+        self.channels_last = False
         self.labels: Labels | None = None
         self._data, self._diff = Memory(), Memory()
         self._data_view: np.ndarray | None = None
@@ -75,13 +114,20 @@ class Blob:
         # the arrays the views were cut from: another blob that shares the memory may have made it grow
         self._data_from: np.ndarray | None = None
         self._diff_from: np.ndarray | None = None
-        self.reshape(shape)
+        self.reshape(shape, channels_last)
 
-    def reshape(self, shape: Iterable[int]) -> None:
-        """Take a new shape. Raises ShapeError for a negative axis or more than 2^31 - 1 elements."""
-        shape = tuple(int(size) for size in shape)
+    def reshape(self, shape: Iterable[int], channels_last: bool | None = None) -> None:
+        """Take a new shape, and another order in memory when one is given.
+
+        Raises ShapeError for a negative axis or more than 2^31 - 1 elements.
+        """
+        shape = tuple(shape)
+        if channels_last is not None and channels_last != self.channels_last:
+            self.channels_last = channels_last
+            self._data_view = self._diff_view = None
         if shape == self.shape:
             return
+        shape = tuple(map(int, shape))
         if min(shape, default=0) < 0:
             raise ShapeError(f"a blob cannot have the shape {format_shape(shape)}")
         if math.prod(shape) > MOST_ELEMENTS:
@@ -94,11 +140,17 @@ class Blob:
         """Number of elements."""
         return math.prod(self.shape)
 
+    def _view(self, memory: Memory) -> np.ndarray:
+        if self.channels_last and len(self.shape) > 2:
+            n, c, *sizes = self.shape
+            return memory.view((n, *sizes, c), self.dtype).transpose(0, -1, *range(1, len(sizes) + 1))
+        return memory.view(self.shape, self.dtype)
+
     @property
     def data(self) -> np.ndarray:
         view = self._data_view
         if view is None or self._data_from is not self._data.array:
-            view = self._data_view = self._data.view(self.shape, self.dtype)
+            view = self._data_view = self._view(self._data)
             self._data_from = self._data.array
         return view
 
@@ -111,14 +163,25 @@ class Blob:
     def diff(self) -> np.ndarray:
         view = self._diff_view
         if view is None or self._diff_from is not self._diff.array:
-            view = self._diff_view = self._diff.view(self.shape, self.dtype)
+            view = self._diff_view = self._view(self._diff)
             self._diff_from = self._diff.array
+        if self._diff.cleared:
+            self._diff.settle()
         return view
 
     @diff.setter
     def diff(self, value: np.ndarray) -> None:
         if value is not self._diff_view:
             self.diff[...] = value
+
+    def diff_to_add_to(self) -> tuple[np.ndarray, bool]:
+        """``diff``, and whether it counts as zero without being so: the caller then overwrites all of it."""
+        cleared, self._diff.cleared = self._diff.cleared, False
+        return self.diff, cleared
+
+    def clear_diff(self) -> None:
+        """Make the gradient zero, without passing over its memory now."""
+        self._diff.clear()
 
     def share_data(self, other: Blob) -> None:
         """Use the other blob's memory for data (the shapes may differ, the counts may not)."""
@@ -132,9 +195,15 @@ class Blob:
         """Whether both blobs' data lies in the same memory."""
         return self._data is other._data
 
-    def place_in(self, data: np.ndarray, diff: np.ndarray) -> None:
-        """Live in these flat arrays of ``count`` elements, slices of a net's contiguous parameters."""
-        self._data, self._diff = Memory(data), Memory(diff)
+    def divide(self, slices: Iterable[slice]) -> list[tuple[Memory, Memory]]:
+        """Data and diff memory of parts of this flat blob, for other blobs to live in."""
+        made = [(Memory(self.data[where]), Memory(self.diff[where])) for where in slices]
+        self._diff.parts = tuple(diff for _, diff in made)
+        return made
+
+    def place_in(self, data: Memory, diff: Memory) -> None:
+        """Live in memory of ``count`` elements, such as a slice of a net's contiguous parameters."""
+        self._data, self._diff = data, diff
         self._data_view = self._diff_view = None
 
     def canonical_axis(self, axis: int, key: str | tuple[str, ...] = "axis") -> int:

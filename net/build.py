@@ -32,20 +32,28 @@ class Step:
     needs_backward: bool = False
     loss_weights: list[float] = field(default_factory=list)
     aliases: list[tuple[Blob, Blob]] = field(default_factory=list)  # own view of a shared bottom, the blob itself
+    copies: list[tuple[Blob, Blob]] = field(default_factory=list)  # own copy of a channels-last bottom, the blob itself
+    returns: list[tuple[Blob, Blob]] = field(default_factory=list)  # own copy whose diff is the blob's diff
     sums: list[tuple[Blob, Blob, int]] = field(default_factory=list)  # own diff, where to add it, step that starts it
     seeds: list[tuple[Blob, float]] = field(default_factory=list)  # loss weights to add to a diff this step wrote
     shapes: list[tuple[int, ...]] | None = None  # the bottoms' shapes at the last reshape
 
     def forward(self) -> float:
         """Run the layer; return what its tops add to the loss."""
-        for alias, blob in self.aliases:
-            if alias.shape != blob.shape:
-                alias.reshape(blob.shape)
-        shapes = [blob.shape for blob in self.bottom]
-        if shapes != self.shapes:
+        self.follow_bottoms()
+        if self.shapes != [blob.shape for blob in self.bottom]:
             self.reshape()
+        for own, blob in self.copies:
+            np.copyto(own.data, blob.data)
         self.layer.Forward_cpu(self.bottom, self.top)
         return sum(w * float(t.data.sum()) for w, t in zip(self.loss_weights, self.top, strict=True) if w)
+
+    def follow_bottoms(self) -> None:
+        """Give the views and copies this layer has of its bottoms the bottoms' shapes."""
+        for own, blob in self.aliases:
+            own.reshape(blob.shape)
+        for own, blob in self.copies:
+            own.reshape(blob.shape)
 
     def reshape(self) -> None:
         self.layer.reshape(self.bottom, self.top)
@@ -54,6 +62,8 @@ class Step:
     def backward(self) -> None:
         """Run the layer's backward pass and add what it wrote to the diffs it shares with others."""
         self.layer.Backward_cpu(self.top, self.propagate_down, self.bottom)
+        for own, blob in self.returns:
+            np.copyto(blob.diff, own.diff)
         for blob, weight in self.seeds:
             blob.diff += weight
         for own, total, _ in self.sums:
@@ -104,6 +114,7 @@ def build_steps(
             item.bottoms,
             item.tops,
         )
+        _copy_channels_last(step)
         try:
             layer.setup(step.bottom, step.top)
             step.reshape()
@@ -122,6 +133,16 @@ def build_steps(
         blobs.update(zip(item.tops, step.top, strict=True))
         steps.append(step)
     return steps
+
+
+def _copy_channels_last(step: Step) -> None:
+    """A layer whose formulas take memory in the order of its axes gets its own copy of bottoms that are not."""
+    for i, blob in enumerate(step.bottom):
+        if blob.channels_last and not step.layer.any_layout:
+            own = Blob(blob.shape, blob.dtype)
+            own.labels = blob.labels
+            step.copies.append((own, blob))
+            step.bottom[i] = own
 
 
 def _set_loss_weights(step: Step) -> None:

@@ -14,6 +14,7 @@ from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean
 from .files import read_npz, write_npz
 from .graph import wire
 from .netspec import NetSpec, Phase, State, load
+from .parallel import one_blas_thread
 
 DEFAULT_SEED = 1701
 
@@ -109,9 +110,10 @@ class Net:
         problems.raise_if_any()
         count = self.parameters[-1].stop if self.parameters else 0
         self.flat = Blob((count,), self.dtype)
+        memory = self.flat.divide(slice(parameter.start, parameter.stop) for parameter in self.parameters)
+        places = {parameter.start: place for parameter, place in zip(self.parameters, memory, strict=True)}
         for blob, parameter in uses:
-            where = slice(parameter.start, parameter.stop)
-            blob.place_in(self.flat.data[where], self.flat.diff[where])
+            blob.place_in(*places[parameter.start])
         owned = {id(parameter.blob) for parameter in self.parameters}
         for step in reversed(self.steps):  # an owner comes before those who share, so its values are written last
             try:
@@ -158,8 +160,9 @@ class Net:
         """Run the steps by index; return the weighted loss."""
         loss, step = 0.0, None
         try:
-            for step in self.steps[first : None if last is None else last + 1]:
-                loss += step.forward()
+            with one_blas_thread():
+                for step in self.steps[first : None if last is None else last + 1]:
+                    loss += step.forward()
         except NettrainError as error:
             raise _with_layer(error, step) from None
         except Exception as error:
@@ -195,15 +198,17 @@ class Net:
     def _written_by(self, last: int, first: int) -> list[Blob]:
         """The blobs whose diffs the backward pass of these steps overwrites."""
         steps = [step for step in self.steps[last : first + 1] if step.needs_backward]
-        return [b for step in steps for b, flag in zip(step.bottom, step.propagate_down, strict=True) if flag]
+        own = [b for step in steps for b, flag in zip(step.bottom, step.propagate_down, strict=True) if flag]
+        return own + [blob for step in steps for _, blob in step.returns]
 
     def run_backward(self, first: int, last: int = 0) -> None:
         """Run the steps by index from ``first`` down to ``last``, from the diffs that are there."""
         running: build.Step | None = None
         try:
-            for running in reversed(self.steps[last : first + 1]):
-                if running.needs_backward:
-                    running.backward()
+            with one_blas_thread():
+                for running in reversed(self.steps[last : first + 1]):
+                    if running.needs_backward:
+                        running.backward()
         except Exception as error:
             if running is not None:
                 error.add_note(running.note("Backward_cpu"))
@@ -222,9 +227,8 @@ class Net:
     def reshape(self) -> None:
         """Pass changed input shapes through the whole net, from shapes alone."""
         for step in self.steps:
-            for alias, blob in step.aliases:
-                alias.reshape(blob.shape)
             try:
+                step.follow_bottoms()
                 step.reshape()
             except ShapeError as error:
                 raise _with_layer(error, step) from None

@@ -72,13 +72,17 @@ def connect_diffs(steps: list[Step]) -> None:
             *others, first = writers.get(key, [(-1, -1)])
             if weight and first[0] >= 0:
                 steps[first[0]].seeds.append((blob, weight))
+            if first[0] >= 0 and steps[first[0]].bottom[first[1]] is not blob:
+                steps[first[0]].returns.append((steps[first[0]].bottom[first[1]], blob))
             for index, i in others:
                 step = steps[index]
-                own = Blob(blob.shape, blob.dtype)
-                own.share_data(blob)
-                own.labels = blob.labels
-                step.bottom[i] = own
-                step.aliases.append((own, blob))
+                own = step.bottom[i]
+                if own is blob:
+                    own = Blob(blob.shape, blob.dtype, blob.channels_last)
+                    own.share_data(blob)
+                    own.labels = blob.labels
+                    step.bottom[i] = own
+                    step.aliases.append((own, blob))
                 step.sums.append((own, blob, first[0]))
 
 
@@ -97,7 +101,8 @@ def share_memory_in_place(wired: list[Wired], steps: list[Step]) -> None:
         for t, b in item.in_place.items():
             key = step.bottom_keys[b]
             maker = makers[key]
-            safe = step.layer.may_run_in_place and readers[key] == 1 and maker.bottom and not any(maker.loss_weights)
+            same_order = step.top[t].channels_last == step.bottom[b].channels_last
+            safe = same_order and step.layer.may_run_in_place and readers[key] == 1 and maker.bottom and not any(maker.loss_weights)
             if step.needs_backward:
                 safe = safe and "bottom.data" not in step.layer.backward_reads
             if maker.needs_backward:
