@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from dataclasses import dataclass, field
+from threading import get_ident
+from typing import Any, Literal
 
 import numpy as np
 
+from ..net.blob import channels_first
 from ..net.declare import param
 from ..net.errors import ShapeError, format_shape
 from ..net.fillers import Filler
+from ..net.parallel import run, scratch
 from ..net.registry import register
 from .layer import Example, Layer
-from .windows import KernelParameters, Windows
+from .windows import Calls, KernelParameters, Windows, as_matrices, matrices
 
-CHUNK_BYTES = 1 << 20  # columns of one chunk of examples: small enough to stay in the cache
+PARTIAL_BYTES = 1 << 18  # sums of dW over parts of the batch: smaller ones may be more, for more threads
 
 
 class ConvolutionParameters(KernelParameters):
@@ -34,6 +38,15 @@ class ConvolutionParameters(KernelParameters):
         yield from super().validate()
         if self.num_output % self.group:
             yield "num_output", f"must be divisible by group, got {self.num_output} and {self.group}"
+
+
+@dataclass
+class Plan:
+    """The calls of each thread's tasks, made for these arrays, and memory that the calls use."""
+
+    arrays: tuple[Any, ...]
+    calls: dict[tuple[int, int], Calls] = field(default_factory=dict)
+    memory: dict[int, dict] = field(default_factory=dict)
 
 
 @register
@@ -72,6 +85,10 @@ class Convolution(Layer):
         Example([(1, 2, 4, 4), (1, 2, 4, 4)], {"num_output": 2, "kernel_size": 1}, tops=2),
     )
 
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.any_layout = self.p.axis == 1
+
     def setup(self, bottom, top):
         p, shape = self.p, bottom[0].shape
         self.axis = bottom[0].canonical_axis(p.axis)
@@ -83,6 +100,7 @@ class Convolution(Layer):
         self.kernel, self.stride = p.sizes("kernel_size", axes), p.sizes("stride", axes)
         self.pad, self.dilation = p.sizes("pad", axes, 0), p.sizes("dilation", axes)
         self.add_blob((self.M, self.C // p.group, *self.kernel), p.weight_filler)
+        self.blobs[0].reshape(self.blobs[0].shape, channels_last=True)
         if p.bias_term:
             self.add_blob((self.M,), p.bias_filler)
 
@@ -95,67 +113,178 @@ class Convolution(Layer):
         if any(blob.shape != shape for blob in bottom):
             raise ShapeError("every bottom must have the same shape")
         self.N = math.prod(shape[: self.axis])
-        self.windows = Windows(shape[self.axis + 1 :], self.kernel, self.stride, self.pad, self.dilation)
-        self.K, self.L = self.C * math.prod(self.kernel), math.prod(self.windows.output)
-        self.chunk = max(1, min(self.N, CHUNK_BYTES // max(1, self.K * self.L * self.dtype.itemsize)))
+        # without spatial axes there is one place
+        sizes, kernel, stride, pad, dilation = (
+            (shape[self.axis + 1 :], self.kernel, self.stride, self.pad, self.dilation)
+            if self.kernel
+            else ((1,), (1,), (1,), (0,), (1,))
+        )
+        self.windows = [
+            Windows(self.C, self.p.group, sizes, kernel, stride, pad, dilation, blob.channels_last) for blob in bottom
+        ]
+        self.plans = {}
+        output = self.windows[0].output[: len(self.kernel)]
         for blob in top:
-            blob.reshape((*shape[: self.axis], self.M, *self.windows.output))
+            blob.reshape((*shape[: self.axis], self.M, *output), channels_last=self.any_layout)
 
-    def chunks(self, bottom, top):
-        """Pairs of an input and an output chunk: n x C x (spatial axes) and n x M x L."""
-        x = bottom.reshape(self.N, self.C, *self.windows.sizes)
-        y = top.reshape(self.N, self.M, self.L)
-        for start in range(0, self.N, self.chunk):
-            yield x[start : start + self.chunk], y[start : start + self.chunk]
+    def weights(self, array, w):
+        """W or dW, M x (kernel axes) x C/group in memory, as G x P x M/G x K."""
+        return array.reshape(self.p.group, -1, w.P, w.K).swapaxes(1, 2)
 
-    def columns(self, x):
-        """The windows of a chunk as columns, group x K/group x (n L)."""
-        n = len(x)
-        padded = self.buffer("padded", (n, self.C, *self.windows.padded))
-        col = self.buffer("col", self.windows.col_shape(self.C, n))
-        self.windows.im2col(x, padded, col)
-        return col.reshape(self.p.group, self.K // self.p.group, n * self.L)
-
-    def kernels(self, array):
-        """W as group x M/group x K/group."""
-        return array.reshape(self.p.group, self.M // self.p.group, self.K // self.p.group)
+    def kernels(self):
+        """W as it lies in memory, channels last."""
+        W = self.blobs[0].data
+        order = (0, *range(2, W.ndim), 1)
+        if W.transpose(order).flags.c_contiguous:
+            return W.transpose(order)
+        copy = self.buffer("W", W.transpose(order).shape)  # memory shared with a blob of another shape
+        np.copyto(copy, W.transpose(order))
+        return copy
 
     def Forward_cpu(self, bottom, top):
-        W = self.kernels(self.blobs[0].data)
-        for x_blob, y_blob in zip(bottom, top, strict=True):
-            for x, y in self.chunks(x_blob.data, y_blob.data):
-                col = self.columns(x)
-                product = self.buffer("product", (*W.shape[:2], col.shape[2]))
-                np.matmul(W, col, out=product)
-                product = product.reshape(self.M, len(x), self.L).swapaxes(0, 1)
-                if self.p.bias_term:
-                    np.add(product, self.blobs[1].data[:, None], out=y)
-                else:
-                    y[...] = product
+        W, b = self.kernels(), self.blobs[1].data if self.p.bias_term else None
+        for i, w in enumerate(self.windows):
+            self.correlate(("y", i), bottom[i].data, W, b, top[i].data, w)
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        W, learns = self.kernels(self.blobs[0].data), self.param_propagate_down
-        dW = self.kernels(self.blobs[0].diff)
-        for i, (x_blob, y_blob) in enumerate(zip(bottom, top, strict=True)):
-            if self.p.bias_term and learns[1]:
-                dy = y_blob.diff.reshape(self.N, self.M, self.L)
-                self.blobs[1].diff += np.sum(dy, axis=(0, 2), out=self.buffer("db", (self.M,)))
-            if not (learns[0] or propagate_down[i]):
-                continue
-            inputs = self.chunks(x_blob.data, y_blob.diff)
-            outputs = self.chunks(x_blob.diff if propagate_down[i] else x_blob.data, y_blob.diff)
-            for (x, dy), (dx, _) in zip(inputs, outputs, strict=True):
-                n = len(x)
-                by_channel = self.buffer("product", (self.M, n, self.L))
-                np.copyto(by_channel, dy.swapaxes(0, 1))
-                dy = by_channel.reshape(*W.shape[:2], n * self.L)
-                if learns[0]:
-                    dW += np.matmul(dy, self.columns(x).swapaxes(1, 2), out=self.buffer("dW", W.shape))
-                if propagate_down[i]:
-                    col = self.buffer("col", self.windows.col_shape(self.C, n))
-                    np.matmul(W.swapaxes(1, 2), dy, out=col.reshape(*W.shape[::2], n * self.L))
-                    padded = self.buffer("padded", (n, self.C, *self.windows.padded))
-                    self.windows.col2im(col, padded, dx)
+        W = self.kernels()
+        for i, w in enumerate(self.windows):
+            dx = bottom[i].diff if propagate_down[i] else None
+            if dx is not None and (back := self.backward_windows(w, top[i].channels_last)):
+                self.correlate(("dx", i), top[i].diff, self.turned(W), None, dx, back)
+                dx = None
+            self.gradients(("dW", i), bottom[i].data, W, top[i].diff, dx, w)
+
+    def backward_windows(self, w, channels_last):
+        """The windows of dy whose correlation with the turned kernel is dx, where that is the shorter way.
+
+        It is for stride 1 when the input is hardly larger than the output: then nothing need be added up.
+        """
+        pad = tuple(d * (k - 1) - p for k, d, p in zip(w.kernel, w.dilation, w.pad, strict=True))
+        if set(w.stride) != {1} or min(pad) < 0 or 4 * math.prod(w.sizes) > 5 * w.L:
+            return None
+        return Windows(self.M, w.G, w.output, w.kernel, w.stride, pad, w.dilation, channels_last)
+
+    def turned(self, W):
+        """W with its kernel axes turned round and input and output channels exchanged, for dx."""
+        W = W.reshape(self.p.group, self.M // self.p.group, *W.shape[1:])
+        W = np.flip(W, tuple(range(2, 2 + len(self.kernel)))).swapaxes(1, 2 + len(self.kernel))
+        turned = self.buffer("W turned", W.shape)
+        np.copyto(turned, W)
+        return turned
+
+    def planned(self, name, arrays, make, tasks):
+        """Run tasks whose calls ``make(task, memory)`` lists, once for each thread as long as the arrays are the same.
+
+        Between products that fill the cache, Python needs longer to prepare a call than numpy for the call.
+        """
+        plan = self.plans.get(name)
+        if plan is None or any(a is not b for a, b in zip(plan.arrays, arrays, strict=True)):
+            plan = self.plans[name] = Plan(arrays)
+
+        def task(i):
+            thread = get_ident()
+            if (thread, i) not in plan.calls:
+                plan.calls[thread, i] = make(i, plan.memory.setdefault(thread, {}))
+            for call, arguments in plan.calls[thread, i]:
+                call(*arguments)
+
+        run(task, tasks)
+
+    def correlate(self, name, x, W, b, y, w):
+        """y = b + W col(x)."""
+        N, G = self.N, self.p.group
+        if not N:
+            return
+        chunks = w.chunks(N, self.dtype.itemsize)
+        xs, ys = x.reshape(N, w.C, *w.sizes), y.reshape(N, -1, *w.output)
+        Ws = self.weights(W, w).swapaxes(2, 3)
+        bias = None if b is None else b.reshape(G, *[1] * (len(w.output) + 1), -1)
+
+        def make(i, memory):
+            examples, rows = chunks[i]
+            windows, calls = w.unfold(xs[examples], rows, memory)
+            out = w.in_rows(ys[examples, :, rows])
+            total = matrices(out) if w.P == 1 else None
+            if total is not None:
+                calls.append((np.matmul, (windows[:, 0], Ws[:, 0], total)))
+                if bias is not None:
+                    calls.append((np.add, (out, bias, out)))
+                return calls
+            product = scratch("product", (*windows.shape[:3], Ws.shape[3]), self.dtype)
+            calls.append((np.matmul, (windows, Ws, product)))
+            calls += [(np.add, (product[:, 0], product[:, p], product[:, 0])) for p in range(1, w.P)]
+            total = product[:, 0].reshape(out.shape)
+            calls.append((np.copyto, (out, total)) if bias is None else (np.add, (total, bias, out)))
+            return calls
+
+        self.planned(name, (x, y, W.base, b), make, len(chunks))
+
+    def gradients(self, name, x, W, dy, dx, w):
+        """Backward for one bottom. The batch is cut into parts with sums of their own, added in order at the end."""
+        learns_W, learns_b = self.param_propagate_down[0], self.p.bias_term and self.param_propagate_down[1]
+        N, G, Mg = self.N, self.p.group, self.M // self.p.group
+        if not N or not (learns_W or learns_b or dx is not None):
+            return
+        chunks = w.chunks(N, self.dtype.itemsize)
+        images = len({examples.start for examples, _ in chunks})
+        bands = len(chunks) // images
+        parts = self.parts(images)
+        dW = self.buffer("dW of parts", (parts, *W.shape))
+        db = self.buffer("db of parts", (parts, G, 1, Mg))
+        Ws = self.weights(W, w)
+        xs, dys = x.reshape(N, w.C, *w.sizes), dy.reshape(N, self.M, *w.output)
+        dxs = None if dx is None else dx.reshape(N, w.C, *w.sizes)
+
+        def make(i, memory):
+            calls = []
+            mine = self.weights(dW[i], w)
+            for j in range(i * images // parts * bands, (i + 1) * images // parts * bands):
+                begins = j == i * images // parts * bands
+                examples, rows = chunks[j]
+                upstream = w.in_rows(dys[examples, :, rows])
+                D, copy = as_matrices(upstream)
+                calls += copy
+                if learns_b:
+                    R = D.shape[1]
+                    ones = memory.setdefault(R, np.ones((1, R), self.dtype))
+                    calls += sum_up(ones, D, db[i], scratch("db", db[i].shape, self.dtype), begins)
+                if learns_W:
+                    windows, fill = w.unfold(xs[examples], rows, memory)
+                    calls += fill
+                    calls += sum_up(
+                        D[:, None].swapaxes(2, 3), windows, mine, scratch("dW", mine.shape, self.dtype), begins
+                    )
+                if dxs is not None:
+                    total = scratch("dx", (len(dxs[examples]), w.C, *w.padded_sizes), self.dtype, channels_last=True)
+                    if rows.start == 0:
+                        calls.append((total.fill, (0,)))
+                    calls += w.fold(D, Ws, rows, total)
+                    if rows.stop == w.output[0]:
+                        calls.append((np.copyto, (dxs[examples], total[w.inside])))
+            return calls
+
+        self.planned(name, (x, dy, W.base, dx, dW.base, learns_W, learns_b), make, parts)
+        for i in range(1, parts):
+            if learns_W:
+                dW[0] += dW[i]
+            if learns_b:
+                db[0] += db[i]
+        if learns_W:
+            self.blobs[0].diff += channels_first(dW[0])
+        if learns_b:
+            self.blobs[1].diff += db[0].ravel()
+
+    def parts(self, images):
+        """In how many parts dW is summed up: more for more threads, fewer where that takes much memory."""
+        return min(images, 8 if self.blobs[0].count * self.dtype.itemsize <= PARTIAL_BYTES else 4)
 
     def multiply_adds(self, bottom, top):
-        return len(bottom) * self.N * self.M * self.L * self.K // self.p.group
+        return len(bottom) * self.N * self.M * self.windows[0].L * self.C // self.p.group * math.prod(self.kernel)
+
+
+def sum_up(a, b, total, room, first):
+    """The calls for total += a b; the first time total = a b."""
+    if first:
+        return [(np.matmul, (a, b, total))]
+    return [(np.matmul, (a, b, room)), (np.add, (total, room, total))]

@@ -61,6 +61,7 @@ class Layer:
     num_tops: ClassVar[int | tuple[int, int | None]] = 1
     same_number_of_tops: ClassVar[bool] = False
     backward_reads: tuple[str, ...] = ("bottom.data", "top.data")
+    any_layout: bool = False  # the formulas hold for channels-last memory too; else Net makes copies
     may_run_in_place: ClassVar[bool] = False  # Forward gives the same top when it overwrites bottom[0].data
     no_gradient: tuple[int, ...] | str = ()  # bottoms that have none, such as labels; or "all"
     is_loss: ClassVar[bool] = False
@@ -96,7 +97,7 @@ class Layer:
     def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
         """Give every top its shape, from shapes alone. Raises ShapeError."""
         for blob in top:
-            blob.reshape(bottom[0].shape)
+            blob.reshape(bottom[0].shape, bottom[0].channels_last)
 
     def Forward_cpu(self, bottom: list[Blob], top: list[Blob]) -> None:
         """Fill ``top[i].data``."""
@@ -135,9 +136,14 @@ class Layer:
                 error.key = ("bias_filler",) if i else ("weight_filler", "filler")
                 raise
 
-    def buffer(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type | None = None) -> np.ndarray:
-        """Scratch memory that is kept between calls: made once, grown when needed, values unspecified."""
-        return self._buffers.setdefault(name, Memory()).view(shape, np.dtype(dtype or self.dtype))
+    def buffer(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype | type | None = None, channels_last: bool = False
+    ) -> np.ndarray:
+        """Memory of the layer's own that is kept between calls: made once, grown when needed, values unspecified."""
+        memory = self._buffers.get(name)
+        if memory is None:
+            memory = self._buffers[name] = Memory()
+        return memory.view(shape, np.dtype(dtype or self.dtype), channels_last)
 
 
 class NeuronLayer(Layer):

@@ -7,8 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from ..net.blob import memory_order
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
+from ..net.parallel import by_example, scratch
 from ..net.registry import register
 from .layer import Example, Layer
 from .windows import check_pairs, padded_words
@@ -71,6 +73,7 @@ class Pooling(Layer):
     Parameters = PoolingParameters
     num_tops = (1, 2)
     backward_reads = ()
+    any_layout = True
     examples = (
         Example([(2, 3, 5, 5)], {"kernel_size": 3, "stride": 2}),
         Example([(2, 2, 6, 7)], {"pool": "AVE", "kernel_size": 3, "stride": 2}),
@@ -81,8 +84,11 @@ class Pooling(Layer):
         Example([(2, 3, 4, 5)], {"pool": "AVE", "global_pooling": True}),
         Example([(2, 3, 4, 5)], {"global_pooling": True}),
         Example([(2, 2, 6, 6)], {"kernel_size": 3, "stride": 2, "round_mode": "FLOOR"}),
+        Example([(3, 2, 4, 5)], {"kernel_size": 2, "stride": 1, "pad": 1}),
         Example([(1, 2, 5, 5)], {"kernel_size": 1, "stride": 2}),
     )
+
+    origins_of: tuple | None = None
 
     def setup(self, bottom, top):
         if len(bottom[0].shape) != 4:
@@ -97,11 +103,9 @@ class Pooling(Layer):
         self.kernel = sizes if self.p.global_pooling else self.p.pair("kernel_size", None)
         self.stride, self.pad = self.p.pair("stride", 1), self.p.pair("pad", 0)
         self.output = tuple(map(self._output_size, sizes, self.kernel, self.stride, self.pad))
-        # A kernel may be larger than the image; no window has an element inside beyond this reach.
-        self.reach = tuple(min(k, size + p) for k, size, p in zip(self.kernel, sizes, self.pad, strict=True))
-        self.windows = [self._place(i, j, sizes) for i in range(self.reach[0]) for j in range(self.reach[1])]
+        self.axes = tuple(map(self._places, sizes, self.kernel, self.stride, self.pad, self.output))
         for blob in top:
-            blob.reshape((*bottom[0].shape[:2], *self.output))
+            blob.reshape((*bottom[0].shape[:2], *self.output), bottom[0].channels_last)
         if self.p.pool == "AVE":
             heights, widths = map(self._extents, sizes, self.kernel, self.stride, self.pad, self.output)
             self.window_size = np.outer(heights, widths).astype(self.dtype)
@@ -121,52 +125,148 @@ class Pooling(Layer):
         start = np.arange(output) * stride - pad
         return np.minimum(start + kernel, size + pad) - start
 
-    def _place(self, i, j, sizes):
-        """For element (i, j) of every window: which outputs have it inside the image, and where it lies there."""
-        outputs, inputs = [], []
-        for offset, size, stride, pad, output in zip((i, j), sizes, self.stride, self.pad, self.output, strict=True):
+    @staticmethod
+    def _places(size, kernel, stride, pad, output):
+        """Along one axis, for each element of a window: which outputs have it inside the image, and where it is."""
+        places = []
+        for offset in range(min(kernel, size + pad)):  # no window has an element inside beyond that
             first = max(0, -(-(pad - offset) // stride))
-            last = min(output, (size - 1 + pad - offset) // stride + 1)
+            last = max(first, min(output, (size - 1 + pad - offset) // stride + 1))
             start = first * stride + offset - pad
-            outputs.append(slice(first, max(first, last)))
-            inputs.append(slice(start, start + max(0, last - first - 1) * stride + (last > first), stride))
-        return (..., *outputs), (..., *inputs)
+            places.append(
+                (slice(first, last), slice(start, start + max(0, last - first - 1) * stride + (last > first), stride))
+            )
+        return places
 
     def Forward_cpu(self, bottom, top):
         x, y = bottom[0].data, top[0].data
+        self.channels_last = bottom[0].channels_last
         if self.p.pool == "AVE":
-            y[...] = 0
-            for out, inside in self.windows:
-                y[out] += x[inside]
-            y /= self.window_size
+            by_example(self.average, x, y)
             return
-        y[...] = np.finfo(y.dtype).min
-        winner = self.buffer("winner", y.shape, np.int32)  # which element of the window
-        winner[...] = -1
-        larger = self.buffer("larger", y.shape, bool)
-        for number, (out, inside) in enumerate(self.windows):
-            np.greater(x[inside], y[out], out=larger[out])
-            np.copyto(y[out], x[inside], where=larger[out])
-            np.copyto(winner[out], number, where=larger[out])
+        elements = self.kernel[0] * self.kernel[1]
+        kind = np.uint8 if elements < 255 else np.int32
+        self.winner = self.buffer("winner", y.shape, kind, self.channels_last)
+        by_example(self.largest, x, y, self.winner)
         if len(top) == 2:
-            row, column = np.divmod(winner, self.reach[1])
-            row += (np.arange(self.output[0]) * self.stride[0] - self.pad[0])[:, None]
-            column += np.arange(self.output[1]) * self.stride[1] - self.pad[1]
-            top[1].data[...] = np.where(winner < 0, -1, row * x.shape[3] + column)
+            i, j = np.divmod(self.winner.astype(np.int32) - 1, self.kernel[1])
+            i += (np.arange(self.output[0]) * self.stride[0] - self.pad[0])[:, None]
+            j += np.arange(self.output[1]) * self.stride[1] - self.pad[1]
+            top[1].data[...] = np.where(self.winner == 0, -1, i * x.shape[3] + j)
+
+    def average(self, x, y):
+        rows = self.scratch("rows", (*x.shape[:2], self.output[0], x.shape[3]))
+        rows.fill(0)
+        for out, inside in self.axes[0]:
+            rows[:, :, out] += x[:, :, inside]
+        y.fill(0)
+        for out, inside in self.axes[1]:
+            y[..., out] += rows[..., inside]
+        y /= self.window_size
+
+    def largest(self, x, y, winner):
+        """First along the rows, then down them: of equal values the first in reading order wins.
+
+        ``winner`` numbers the elements of a window from 1; later ones have higher numbers, so that where one is
+        larger than all before it, its number is too.
+        """
+        across = self.scratch("rows", (*x.shape[:3], self.output[1]))
+        column = self.scratch("column", across.shape, winner.dtype)
+        for number, (out, inside) in enumerate(self.axes[1], 1):
+            if number == 1:
+                self.begin(x[..., inside], number, across[..., out], column[..., out], across, column)
+            else:
+                self.compete(x[..., inside], number, across[..., out], column[..., out])
+        for i, (out, inside) in enumerate(self.axes[0]):
+            numbers = column[:, :, inside]
+            if i == 0:
+                self.begin(across[:, :, inside], numbers, y[:, :, out], winner[:, :, out], y, winner)
+                continue
+            numbers += i * self.kernel[1]
+            self.compete(across[:, :, inside], numbers, y[:, :, out], winner[:, :, out])
+            numbers -= i * self.kernel[1]
+        if y.min(initial=0) == np.finfo(y.dtype).min:
+            winner[y == np.finfo(y.dtype).min] = 0  # a window of nothing but NaN and -infinity has no maximum
+
+    def begin(self, x, number, best, winner, whole_best, whole_winner):
+        """The first element of the windows: the best so far, and NaN or -infinity the lowest number there is."""
+        lowest = np.finfo(x.dtype).min
+        if best.shape != whole_best.shape:
+            whole_best.fill(lowest)
+            whole_winner.fill(0)
+        np.fmax(x, lowest, out=best)
+        np.copyto(winner, number)
+
+    def compete(self, x, number, best, winner):
+        """Where x is larger than the best so far, it and its number take the place. NaN never is."""
+        larger = self.scratch("larger", best.shape, bool)
+        marks = larger.view(np.uint8)
+        np.greater(x, best, out=larger)
+        np.fmax(x, best, out=best)
+        if winner.dtype != np.uint8:
+            marks = self.scratch("marks", best.shape, winner.dtype)
+            np.copyto(marks, larger)
+        marks *= number
+        np.maximum(winner, marks, out=winner)
+
+    def scratch(self, name, shape, dtype=None):
+        return scratch(name, shape, dtype or self.dtype, self.channels_last)
 
     def Backward_cpu(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
         dy, dx = top[0].diff, bottom[0].diff
-        dx[...] = 0
-        share = self.buffer("share", dy.shape)
         if self.p.pool == "AVE":
-            np.divide(dy, self.window_size, out=share)
-            for out, inside in self.windows:
-                dx[inside] += share[out]
+            by_example(self.spread, dx, dy)
+        else:
+            self.window_origins(dx)
+            by_example(self.route, dx, dy, self.winner)
+
+    def spread(self, dx, dy):
+        shares = self.scratch("shares", dy.shape)
+        np.divide(dy, self.window_size, out=shares)
+        rows = self.scratch("rows", (*dx.shape[:2], self.output[0], dx.shape[3]))
+        rows.fill(0)
+        for out, inside in self.axes[1]:
+            rows[..., inside] += shares[..., out]
+        dx.fill(0)
+        for out, inside in self.axes[0]:
+            dx[:, :, inside] += rows[:, :, out]
+
+    def window_origins(self, dx):
+        """Where each window of one example begins in the memory of dx, and how far on each of its elements is."""
+        if self.origins_of == (dx.shape, dx.strides):
             return
-        winner = self.buffer("winner", dy.shape, np.int32)
-        wins = self.buffer("larger", dy.shape, bool)
-        for number, (out, inside) in enumerate(self.windows):
-            np.equal(winner[out], number, out=wins[out])
-            dx[inside] += np.multiply(dy[out], wins[out], out=share[out])
+        self.origins_of = (dx.shape, dx.strides)
+        sizes = (dx.shape[1], *self.output)
+        steps = [s // dx.itemsize for s in dx.strides[1:]]
+        c, i, j = np.ogrid[: sizes[0], : sizes[1], : sizes[2]]
+        i, j = i * self.stride[0] - self.pad[0], j * self.stride[1] - self.pad[1]
+        origins = c * steps[0] + i * steps[1] + j * steps[2]
+        self.origins = (origins.transpose(1, 2, 0) if self.channels_last else origins).ravel()
+        elements = np.add.outer(np.arange(self.kernel[0]) * steps[1], np.arange(self.kernel[1]) * steps[2])
+        self.offsets = np.concatenate([[0], elements.ravel()])
+
+    def route(self, dx, dy, winner):
+        """Add every dy to where its window's maximum was."""
+        n = len(dx)
+        flat_dx, dy, winner = (memory_order(array) for array in (dx, dy, winner))
+        each = (n, len(self.origins))
+        dy, winner = dy.reshape(each), winner.reshape(each)
+        number, place = scratch("number", dy.shape, np.intp), scratch("place", dy.shape, np.intp)
+        np.copyto(number, winner)
+        np.take(self.offsets, number, out=place, mode="clip")
+        place += self.origins
+        if n > 1:
+            place += np.arange(0, dx.size, dx.size // n)[:, None]
+        dy = only_where_there_is_a_maximum(dy, winner, place)
+        dx.fill(0)
+        np.add.at(flat_dx, place.ravel(), dy.ravel())
+
+
+def only_where_there_is_a_maximum(dy, winner, place):
+    """dy, but nothing for windows of NaN and -infinity only, whose place is nowhere."""
+    if winner.all():
+        return dy
+    place[winner == 0] = 0
+    return np.where(winner == 0, 0, dy)

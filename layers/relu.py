@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ..net.declare import Declared, param
+from ..net.parallel import blockwise, scratch
 from ..net.registry import register
 from .layer import Example, NeuronLayer
 
@@ -28,6 +29,7 @@ class ReLU(NeuronLayer):
         aliases = {"slope": "negative_slope", "alpha": "negative_slope", "leak": "negative_slope"}
 
     backward_reads = ("top.data",)
+    any_layout = True
     examples = (
         Example([(3, 4)]),
         Example([(2, 3, 2, 2)], {"negative_slope": 0.1}),
@@ -39,23 +41,27 @@ class ReLU(NeuronLayer):
             self.backward_reads = ("bottom.data",)
 
     def Forward_cpu(self, bottom, top):
-        x, y, s = bottom[0].data, top[0].data, self.p.negative_slope
-        if s:
-            below = np.minimum(x, 0, out=self.buffer("below", x.shape))
+        blockwise(self.rectify, bottom[0].data, top[0].data)
+
+    def rectify(self, x, y):
+        zeros = scratch("zeros", x.shape, x.dtype)  # the maximum with an array takes half the time of one with a number
+        zeros.fill(0)
+        if s := self.p.negative_slope:
+            below = np.minimum(x, zeros, out=scratch("below", x.shape, x.dtype))
             below *= s
-        np.maximum(x, 0, out=y)
+        np.maximum(x, zeros, out=y)
         if s:
             y += below
 
     def Backward_cpu(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            s = self.p.negative_slope
-            signed = bottom[0].data if s < 0 else top[0].data
-            slope = np.greater(signed, 0, out=self.buffer("slope", signed.shape, bool))
-            dx = np.multiply(top[0].diff, slope, out=bottom[0].diff)
-            if s:
-                below = np.logical_not(slope, out=slope)
-                dy = self.buffer("below", dx.shape)
-                np.multiply(top[0].diff, below, out=dy)
-                dy *= s
-                dx += dy
+            signed = bottom[0].data if self.p.negative_slope < 0 else top[0].data
+            blockwise(self.slope, signed, top[0].diff, bottom[0].diff)
+
+    def slope(self, signed, dy, dx):
+        above = np.greater(signed, 0, out=scratch("above", signed.shape, bool))
+        np.multiply(dy, above, out=dx)
+        if s := self.p.negative_slope:
+            below = np.multiply(dy, np.logical_not(above, out=above), out=scratch("below", dx.shape, dx.dtype))
+            below *= s
+            dx += below

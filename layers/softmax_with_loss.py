@@ -63,26 +63,31 @@ class SoftmaxWithLoss(LossLayer):
         super().reshape(bottom, top)
         self.outer, self.C, self.inner = positions(bottom[0], bottom[1], self.p.axis)
         check_range(bottom[1], self.C, self.p.ignore_label)
+        # where the scores of each position begin in memory
+        self.starts = np.arange(self.outer)[:, None, None] * (self.C * self.inner) + np.arange(self.inner)
         if len(top) > 1:
             top[1].reshape(bottom[0].shape)
 
     def arrays(self):
-        """p as outer x C x inner, and the labels as outer x 1 x inner."""
+        """p as outer x C x inner, and where in p the labels' classes are, as outer x 1 x inner."""
         p = self.buffer("p", (self.outer, self.C, self.inner))
-        return p, self.buffer("label", (self.outer, 1, self.inner), np.intp)
+        return p, self.buffer("chosen", (self.outer, 1, self.inner), np.intp)
 
     def Forward_cpu(self, bottom, top):
-        p, label = self.arrays()
+        p, chosen = self.arrays()
+        label = self.buffer("label", chosen.shape, np.intp)
         self.ignored = read_labels(bottom[1], label, self.C, self.p.ignore_label)
+        np.multiply(label, self.inner, out=chosen)
+        chosen += self.starts
         x = bottom[0].data.reshape(p.shape)
         one = self.buffer("one", label.shape)
         np.subtract(x, np.max(x, axis=1, keepdims=True, out=one), out=p)
-        chosen = np.take_along_axis(p, label, axis=1)
+        score = np.take(p, chosen, out=self.buffer("score", label.shape), mode="clip")
         np.exp(p, out=p)
         total = np.sum(p, axis=1, keepdims=True, out=one)
         p /= total
         losses = np.log(total, out=one)
-        losses -= chosen
+        losses -= score
         valid = losses.size
         if self.ignored is not None:
             losses[self.ignored] = 0
@@ -95,12 +100,10 @@ class SoftmaxWithLoss(LossLayer):
     def Backward_cpu(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
-        p, label = self.arrays()
+        p, chosen = self.arrays()
         dx = bottom[0].diff.reshape(p.shape)
         np.copyto(dx, p)
-        one = np.take_along_axis(dx, label, axis=1)
-        one -= 1
-        np.put_along_axis(dx, label, one, axis=1)
+        dx.ravel()[chosen] -= 1
         dx *= float(top[0].diff) / self.D
         if self.ignored is not None:
             np.copyto(dx, 0, where=self.ignored)

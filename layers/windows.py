@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
+from ..net.blob import Memory
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError
+from ..net.parallel import scratch
+
+Calls = list[tuple[Callable, tuple[Any, ...]]]  # functions and their arguments, to be called in order
+
+CHUNK_BYTES = 1 << 20  # windows of one chunk: they are still in the cache when they are multiplied
+ROWS_OF_PRODUCT = 512  # a product of fewer rows spends its time on packing
+SHORTEST_PRODUCT = 48  # a product of fewer columns is dearer than the copying it saves
 
 
 def check_pairs(p: Declared, alone: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -82,43 +93,166 @@ def output_size(size: int, kernel: int, stride: int, pad: int, dilation: int) ->
 
 
 class Windows:
-    """The windows of one geometry over N x C x (spatial axes) arrays.
+    """The windows of a convolution over C channels in G groups, laid out for matrix products.
 
-    ``col`` arrays are C x (kernel axes) x N x (output axes): one column for each window.
+    A window's values lie side by side as kernel axes x channels of a group: with channels-last memory, the innermost
+    kernel axis and the channels are one run to copy. Where the windows of neighbouring rows overlap, rows are copied
+    once, and the first kernel axis becomes P products, each of the rows shifted by one, which are added: fewer bytes
+    by the kernel's height. ``K`` is the length of what is multiplied at a time, ``P`` the number of products.
+
+    Few channels in plain memory (``by_channel``) make longer runs along the last spatial axis; then each value of a
+    window has a row of its own, and the product reads it transposed.
     """
 
-    def __init__(self, sizes, kernel, stride, pad, dilation):
+    def __init__(self, channels, group, sizes, kernel, stride, pad, dilation, channels_last):
+        self.C, self.G = channels, group
         self.sizes, self.kernel, self.stride, self.pad, self.dilation = sizes, kernel, stride, pad, dilation
         self.output = tuple(map(output_size, sizes, kernel, stride, pad, dilation))
-        self.padded = tuple(size + 2 * p for size, p in zip(sizes, pad, strict=True))
-        spans = [slice(p, p + size) for size, p in zip(sizes, pad, strict=True)]
-        self.inside = (slice(None), slice(None), *spans)
-
-    def col_shape(self, channels: int, count: int) -> tuple[int, ...]:
-        return (channels, *self.kernel, count, *self.output)
-
-    def im2col(self, x: np.ndarray, padded: np.ndarray, col: np.ndarray) -> None:
-        """Copy every window of x into ``col``. ``padded`` is scratch of N x C x padded sizes."""
-        if any(self.pad):
-            padded[...] = 0
-            padded[self.inside] = x
-            x = padded
-        n, c, *steps = x.strides
-        across = [step * d for step, d in zip(steps, self.dilation, strict=True)]
+        self.channels_last = channels_last
+        width = kernel[-1] * channels // group
+        self.by_channel = not channels_last and stride[-1] == 1 and self.output[-1] > width
+        rest = math.prod(kernel[1:]) * channels // group
+        self.P = kernel[0] if kernel[0] > 1 and stride[0] == 1 and rest >= SHORTEST_PRODUCT else 1
+        self.K = rest * kernel[0] // self.P
+        self.inner = kernel[1:] if self.P > 1 else kernel  # the kernel axes inside K
+        self.L = math.prod(self.output)
+        self.padded_sizes = tuple(size + 2 * p for size, p in zip(sizes, pad, strict=True))
+        self.inside = (..., *(slice(p, p + size) for size, p in zip(sizes, pad, strict=True)))
+        self.across = self.L // self.output[0] if self.L else 0  # windows of one output row
         # with one window the stride has no meaning, and may be beyond what numpy can count
-        along = [step * s if n > 1 else 0 for step, s, n in zip(steps, self.stride, self.output, strict=True)]
-        view = np.lib.stride_tricks.as_strided(x, col.shape, (c, *across, n, *along), writeable=False)
-        np.copyto(col, view)
+        self.step = tuple(s if n > 1 else 0 for s, n in zip(stride, self.output, strict=True))
 
-    def col2im(self, col: np.ndarray, padded: np.ndarray, dx: np.ndarray) -> None:
-        """Add every column back to where its window was; overwrites dx."""
-        padded[...] = 0
-        channels_first = padded.swapaxes(0, 1)
-        for offset in itertools.product(*map(range, self.kernel)):
-            where = tuple(
-                slice(o * d, o * d + s * (n - 1) + 1, s)
-                for o, d, s, n in zip(offset, self.dilation, self.stride, self.output, strict=True)
+    def rows_read(self, rows: int) -> int:
+        """Rows of the padded input that so many output rows look at."""
+        return (rows - 1) * self.step[0] + self.dilation[0] * (self.kernel[0] - 1) + 1
+
+    def buffer_rows(self, rows: int) -> int:
+        """Rows of the buffer for so many output rows."""
+        return rows + self.dilation[0] * (self.P - 1)
+
+    def chunks(self, examples: int, itemsize: int) -> list[tuple[slice, slice]]:
+        """Cut the work into (examples, output rows), by shapes alone: enough for a product to run at full speed, few
+        enough for the buffer to stay in the cache. A large image is cut into bands of rows."""
+        row = max(1, self.G * self.across * self.K * itemsize)
+        image = row * self.buffer_rows(self.output[0])
+        if image <= CHUNK_BYTES or self.L < ROWS_OF_PRODUCT:
+            together = min(max(CHUNK_BYTES // image, -(-ROWS_OF_PRODUCT // max(1, self.L))), max(1, examples // 8))
+            pieces = -(-examples // max(1, together))
+            bands = 1
+        else:
+            pieces = examples
+            bands = min(-(-image // CHUNK_BYTES), max(1, self.L // ROWS_OF_PRODUCT), self.output[0])
+        height = self.output[0]
+        return [
+            (
+                slice(i * examples // pieces, (i + 1) * examples // pieces),
+                slice(j * height // bands, (j + 1) * height // bands),
             )
-            column: tuple = (slice(None), *offset)
-            channels_first[:, :, *where] += col[column]
-        dx[...] = padded[self.inside]
+            for i in range(pieces)
+            for j in range(bands)
+        ]
+
+    def padded(self, x: np.ndarray, rows: slice, kept: dict) -> tuple[np.ndarray, Calls]:
+        """The rows of x (n x C x spatial axes) that these output rows look at, with their zeros around, and the calls
+        that bring them there. ``kept`` holds the memory, zeros included, from one chunk to the next."""
+        first = rows.start * self.step[0] - self.pad[0]
+        count = self.rows_read(rows.stop - rows.start)
+        if not any(self.pad) and (self.channels_last or self.by_channel):
+            return x[:, :, first : first + count], []
+        begin, end = max(0, first), max(0, min(self.sizes[0], first + count))
+        shape = (len(x), self.C, count, *(size + 2 * p for size, p in zip(self.sizes[1:], self.pad[1:], strict=True)))
+        key = (shape, begin - first, end - first)
+        if key not in kept:
+            kept[key] = Memory().view(shape, x.dtype, channels_last=not self.by_channel)
+        inside = [slice(p, p + size) for size, p in zip(self.sizes[1:], self.pad[1:], strict=True)]
+        return kept[key], [(np.copyto, (kept[key][:, :, begin - first : end - first, *inside], x[:, :, begin:end]))]
+
+    def unfold(self, x: np.ndarray, rows: slice, kept: dict) -> tuple[np.ndarray, Calls]:
+        """The windows of these output rows as G x P x R x K matrices, R in the order of ``in_rows``, and the calls
+        that fill them."""
+        source, calls = self.padded(x, rows, kept)
+        count = rows.stop - rows.start
+        at = self.places(len(x), self.buffer_rows(count))
+        per_group = self.C // self.G
+        n, c, *s = source.strides
+        along = [step * size for step, size in zip(self.step, s, strict=True)]
+        over = [d * size for d, size in zip(self.dilation, s, strict=True)]
+        first = (s[0], n) if self.P > 1 else (n, along[0])
+        view = as_strided(
+            source,
+            (self.G, *at, *self.inner, per_group),
+            (per_group * c, *first, *along[1:], *over[len(over) - len(self.inner) :], c),
+        )
+        places, shift = math.prod(at), self.dilation[0] * len(x) * self.across
+        R = count * len(x) * self.across
+        if self.by_channel:
+            axes = len(self.inner) + 1
+            view = view.transpose(0, *range(view.ndim - axes, view.ndim), *range(1, view.ndim - axes))
+            strides = (self.K * places, shift, 1, places)
+        else:
+            strides = (self.K * places, shift * self.K, self.K, 1)
+        room = scratch("windows", view.shape, x.dtype)
+        calls.append((np.copyto, (room, view)))
+        return as_strided(room, (self.G, self.P, R, self.K), [x.itemsize * size for size in strides]), calls
+
+    def fold(self, dy: np.ndarray, W: np.ndarray, rows: slice, total: np.ndarray) -> Calls:
+        """The other way: multiply dy (G x R x M/G) by W (G x P x M/G x K) and add every window of the product to
+        where ``unfold`` took it from. ``total`` is the padded input."""
+        count, n = rows.stop - rows.start, total.shape[0]
+        deep = self.buffer_rows(count)
+        room = scratch("windows", (self.G, deep, n * self.across * self.K), dy.dtype)
+        R = count * n * self.across
+        calls: Calls = []
+        if self.P == 1:
+            calls.append((np.matmul, (dy, W[:, 0], room.reshape(self.G, R, self.K))))
+        else:
+            calls.append((room.fill, (0,)))
+            product = scratch("product of a row", (self.G, R, self.K), dy.dtype)
+            for p in range(self.P):
+                into = room[:, p * self.dilation[0] : p * self.dilation[0] + count]
+                calls.append((np.matmul, (dy, W[:, p], product)))
+                calls.append((np.add, (into, product.reshape(into.shape), into)))
+        windows = room.reshape(self.G, *self.places(n, deep), *self.inner, self.C // self.G)
+        axes = len(self.output)
+        sizes = (deep if self.P > 1 else count, *self.output[1:])
+        for offset in itertools.product(*map(range, self.inner)):
+            starts = [o * d for o, d in zip((0,) * (axes - len(offset)) + offset, self.dilation, strict=True)]
+            starts[0] += rows.start * self.step[0]
+            steps = (1 if self.P > 1 else self.step[0], *self.step[1:])
+            where = [
+                slice(start, start + step * (size - 1) + 1, step or 1)
+                for start, step, size in zip(starts, steps, sizes, strict=True)
+            ]
+            into = self.in_rows(total[:, :, *where])
+            element: tuple = (..., *offset, slice(None))
+            calls.append((np.add, (into, windows[element], into)))
+        return calls
+
+    def places(self, examples: int, rows: int) -> tuple[int, ...]:
+        """Shape of the places of windows: rows first where products are shifted by rows, else in y's own order."""
+        return (rows, examples, *self.output[1:]) if self.P > 1 else (examples, rows, *self.output[1:])
+
+    def in_rows(self, y: np.ndarray) -> np.ndarray:
+        """n x M x (output axes) seen as G x (places) x M/G."""
+        y = y.reshape(len(y), self.G, -1, *y.shape[2:])
+        return y.transpose(1, *((3, 0) if self.P > 1 else (0, 3)), *range(4, y.ndim), 2)
+
+
+def as_matrices(array: np.ndarray) -> tuple[np.ndarray, Calls]:
+    """G x (places) x M as G x R x M, and the calls that copy it to scratch memory where it must be."""
+    if (direct := matrices(array)) is not None:
+        return direct, []
+    room = scratch("rows", array.shape, array.dtype)
+    return room.reshape(len(array), -1, array.shape[-1]), [(np.copyto, (room, array))]
+
+
+def matrices(array: np.ndarray) -> np.ndarray | None:
+    """G x (places) x M seen as G x R x M, where the places follow each other in memory; else None."""
+    _, *places, _ = array.shape
+    group, *steps, last = array.strides
+    expected = steps[-1]
+    for size, step in zip(reversed(places), reversed(steps), strict=True):
+        if size > 1 and step != expected:
+            return None
+        expected *= size
+    return as_strided(array, (len(array), math.prod(places), array.shape[-1]), (group, steps[-1], last))

@@ -30,6 +30,14 @@ class Labels:
         return cls(float(values.min()), float(values.max()), float(odd.flat[0]) if odd.size else None)
 
 
+def memory_order(array: np.ndarray) -> np.ndarray:
+    """A blob's array flat, as it lies in memory: channels first or channels last."""
+    found = in_memory_order((array,))
+    if found is None:
+        raise ValueError("the array is not in one piece")
+    return found[0]
+
+
 def in_memory_order(arrays: Iterable[np.ndarray]) -> tuple[np.ndarray, ...] | None:
     """The arrays flat, as they lie in memory, when all are whole and in the same order; else None."""
     arrays = tuple(arrays)
@@ -42,6 +50,11 @@ def in_memory_order(arrays: Iterable[np.ndarray]) -> tuple[np.ndarray, ...] | No
     if all(array.flags.c_contiguous for array in arrays):
         return tuple(array.reshape(-1) for array in arrays)
     return None
+
+
+def channels_first(array: np.ndarray) -> np.ndarray:
+    """N x (other axes) x C, as channels-last memory lies, seen as N x C x (other axes)."""
+    return array.transpose(0, -1, *range(1, array.ndim - 1))
 
 
 class Memory:
@@ -58,7 +71,9 @@ class Memory:
         self.cleared = False
         self.parts = parts
 
-    def view(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    def view(self, shape: tuple[int, ...], dtype: np.dtype, channels_last: bool = False) -> np.ndarray:
+        if channels_last and len(shape) > 2:
+            return channels_first(self.view((shape[0], *shape[2:], shape[1]), dtype))
         count = math.prod(shape)
         if self.array is None or self.array.size < count:
             self.array = np.zeros(count, dtype)
@@ -140,17 +155,11 @@ class Blob:
         """Number of elements."""
         return math.prod(self.shape)
 
-    def _view(self, memory: Memory) -> np.ndarray:
-        if self.channels_last and len(self.shape) > 2:
-            n, c, *sizes = self.shape
-            return memory.view((n, *sizes, c), self.dtype).transpose(0, -1, *range(1, len(sizes) + 1))
-        return memory.view(self.shape, self.dtype)
-
     @property
     def data(self) -> np.ndarray:
         view = self._data_view
         if view is None or self._data_from is not self._data.array:
-            view = self._data_view = self._view(self._data)
+            view = self._data_view = self._data.view(self.shape, self.dtype, self.channels_last)
             self._data_from = self._data.array
         return view
 
@@ -163,7 +172,7 @@ class Blob:
     def diff(self) -> np.ndarray:
         view = self._diff_view
         if view is None or self._diff_from is not self._diff.array:
-            view = self._diff_view = self._view(self._diff)
+            view = self._diff_view = self._diff.view(self.shape, self.dtype, self.channels_last)
             self._diff_from = self._diff.array
         if self._diff.cleared:
             self._diff.settle()

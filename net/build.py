@@ -196,7 +196,20 @@ def collect_parameters(steps: list[Step], problems: Problems) -> tuple[list[Para
             if spec.name:
                 given = {key: getattr(spec, key) for key in ("lr_mult", "decay_mult")}
                 by_name[spec.name] = (parameter, given, step)
+    _agree_on_order(uses)
     return parameters, uses
+
+
+def _agree_on_order(uses: list[tuple[Blob, Parameter]]) -> None:
+    """Blobs of different shapes or orders that share memory all take the order of their axes, as in Caffe."""
+    odd = {
+        id(owner)
+        for blob, owner in uses
+        if (blob.shape, blob.channels_last) != (owner.blob.shape, owner.blob.channels_last)
+    }
+    for blob, owner in uses:
+        if id(owner) in odd:
+            blob.reshape(blob.shape, channels_last=False)
 
 
 def check_memory(steps: list[Step], problems: Problems) -> None:

@@ -23,7 +23,9 @@ import numpy as np
 
 from .blob import Memory, in_memory_order
 
-BLOCK = 1 << 15  # elements: the arrays of one block stay in the second-level cache between a formula's steps
+BLOCK = 1 << 18  # elements: fewer would be nearer in the cache, but threads then wait for each other to start a call
+# pieces of a matrix product, and the multiply-adds from which on they are worth it: each piece packs what all share
+PIECES = ((8, 1 << 29), (4, 1 << 27), (2, 1 << 24))
 TASK = 1 << 16  # elements: less is not worth waking a thread for
 
 
@@ -134,10 +136,27 @@ def blockwise(work: Callable[..., None], *arrays: np.ndarray) -> None:
     run(some, tasks)
 
 
-def parts(count: int, cost: float, smallest: int = 1) -> list[slice]:
-    """Cut ``count`` rows into slices that are worth a task each: by the ``cost`` of all rows in multiply-adds."""
-    tasks = int(max(1, min(count // smallest, 8, cost // (1 << 21))))
-    return [slice(i * count // tasks, (i + 1) * count // tasks) for i in range(tasks)]
+def by_example(work: Callable[..., None], *arrays: np.ndarray) -> None:
+    """Call ``work`` with the same examples of several arrays, few enough at a time for the cache, on all threads."""
+    count = len(arrays[0])
+    step = max(1, BLOCK * count // max(1, arrays[0].size))
+    blocks = -(-count // step)
+    tasks = max(1, min(blocks, 16, arrays[0].size // TASK))
+
+    def some(task: int) -> None:
+        for i in range(task * blocks // tasks, (task + 1) * blocks // tasks):
+            work(*(array[i * step : (i + 1) * step] for array in arrays))
+
+    run(some, tasks)
+
+
+def in_slices(work: Callable[[slice], None], count: int, cost: int) -> None:
+    """Call ``work`` with slices of range(count), on all threads; ``cost`` is that of all in multiply-adds."""
+    tasks = next((tasks for tasks, least in PIECES if cost >= least and count >= 32 * tasks), 1)
+    if tasks == 1:
+        work(slice(0, count))
+    else:
+        run(lambda i: work(slice(i * count // tasks, (i + 1) * count // tasks)), tasks)
 
 
 class _Arena(threading.local):
@@ -148,7 +167,7 @@ class _Arena(threading.local):
 _arena = _Arena()
 
 
-def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def scratch(name: str, shape: tuple[int, ...], dtype: Any, channels_last: bool = False) -> np.ndarray:
     """Memory of this thread for intermediate results, values unspecified, good until the name is asked for again.
 
     All layers use the same, which is therefore small and in the cache.
@@ -156,7 +175,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     memory = _arena.memory.get((name, dtype))
     if memory is None:
         memory = _arena.memory[name, dtype] = Memory()
-    return memory.view(shape, dtype)
+    return memory.view(shape, dtype, channels_last)
 
 
 # BLAS

@@ -102,7 +102,13 @@ def share_memory_in_place(wired: list[Wired], steps: list[Step]) -> None:
             key = step.bottom_keys[b]
             maker = makers[key]
             same_order = step.top[t].channels_last == step.bottom[b].channels_last
-            safe = same_order and step.layer.may_run_in_place and readers[key] == 1 and maker.bottom and not any(maker.loss_weights)
+            safe = (
+                same_order
+                and step.layer.may_run_in_place
+                and readers[key] == 1
+                and maker.bottom
+                and not any(maker.loss_weights)
+            )
             if step.needs_backward:
                 safe = safe and "bottom.data" not in step.layer.backward_reads
             if maker.needs_backward:

@@ -199,7 +199,7 @@ class Solver:
     def gradient(self) -> float:
         """Forward and backward over iter_size batches; returns the mean loss. Raises NettrainError (exit code 3)
         when it is not finite."""
-        self.net.clear_param_diffs()
+        self.net.flat.clear_diff()
         loss = sum(self.net.forward_backward() for _ in range(self.p.iter_size)) / self.p.iter_size
         if not math.isfinite(loss):
             raise self._diverged(f"the loss is {'NaN' if loss != loss else 'infinite'}")

@@ -8,10 +8,12 @@ import numpy as np
 
 from ..net.build import Parameter
 from ..net.net import Net
+from ..net.parallel import run, scratch
 from .parameters import SolverParameters
 from .rules import RULES
 
-BLOCK = 1 << 14  # elements: weights, gradient, history and scratch of a block stay in the second-level cache
+BLOCK = 1 << 15  # elements: weights, gradient, history and scratch of a block stay in the second-level cache
+TASK = 1 << 18  # elements worth waking a thread for
 
 
 class Updater:
@@ -21,20 +23,26 @@ class Updater:
         self.p, self.net = p, net
         self.rule = RULES[p.type](p)
         self.history = [np.zeros_like(net.flat.data) for _ in range(self.rule.histories)]
-        self.blocks = list(_blocks(net.parameters))
-        self.scratch = np.empty(BLOCK, net.dtype)
+        flat = net.flat
+        self.blocks = [
+            (flat.data[where], flat.diff[where], [h[where] for h in self.history], lr_mult, decay_mult)
+            for where, lr_mult, decay_mult in _blocks(net.parameters)
+            if lr_mult != 0
+        ]
 
     def apply(self, rate: float) -> None:
         """One update at this rate, from the summed gradients of iter_size batches."""
-        W, g = self.net.flat.data, self.net.flat.diff
-        scale = self._scale(g)
-        for where, lr_mult, decay_mult in self.blocks:
-            if lr_mult == 0:
-                continue
-            if scale != 1:
-                g[where] *= scale
-            self._regularise(W[where], g[where], self.p.weight_decay * decay_mult)
-            self.rule.update(W[where], g[where], [h[where] for h in self.history], rate * lr_mult)
+        scale = self._scale(self.net.flat.diff)
+
+        def some(task: int) -> None:
+            for W, g, history, lr_mult, decay_mult in self.blocks[task::tasks]:
+                if scale != 1:
+                    g *= scale
+                self._regularise(W, g, self.p.weight_decay * decay_mult)
+                self.rule.update(W, g, history, rate * lr_mult)
+
+        tasks = max(1, min(16, self.net.flat.count // TASK))
+        run(some, tasks)
 
     def _scale(self, g: np.ndarray) -> float:
         """1 / iter_size for the mean, times c / norm where the mean's norm is above c = clip_gradients."""
@@ -49,7 +57,7 @@ class Updater:
         """L2: g += decay W. L1: g += decay sign(W)."""
         if decay == 0:
             return
-        term = self.scratch[: W.size]
+        term = scratch("decay", W.shape, W.dtype)
         if self.p.regularization_type == "L2":
             np.multiply(W, decay, out=term)
         else:

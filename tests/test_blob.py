@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nettrain import Blob, ShapeError
+from nettrain.net.blob import Memory
 
 BOTH = pytest.mark.parametrize("kind", ["data", "diff"])
 MEGA = 1 << 20
@@ -220,7 +221,7 @@ def test_a_blob_placed_in_flat_arrays_is_a_view_of_them():
     data, diff = np.arange(10.0), -np.arange(10.0)
     blob = Blob((2, 3), "float64")
     blob.data[...] = 5  # memory of its own, left behind
-    blob.place_in(data[2:8], diff[2:8])
+    blob.place_in(Memory(data[2:8]), Memory(diff[2:8]))
     np.testing.assert_array_equal(blob.data, [[2, 3, 4], [5, 6, 7]])
     np.testing.assert_array_equal(blob.diff, [[-2, -3, -4], [-5, -6, -7]])
     blob.data[0, 0], blob.diff[1, 2] = 20, 30

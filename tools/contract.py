@@ -29,12 +29,13 @@ def _short(value: Any) -> str:
 class Bench:
     """A layer on its own, with random data and gradients around it."""
 
-    def __init__(self, cls: type[Layer], example: Example, seed: int = 1701):
+    def __init__(self, cls: type[Layer], example: Example, seed: int = 1701, channels_last: bool = False):
         rng = np.random.default_rng(seed)
+        self.example, self.seed = example, seed
         least = cls.num_tops if isinstance(cls.num_tops, int) else cls.num_tops[0]
         parameters = cls.Parameters.from_mapping(example.params, cls.__name__)
         self.layer = cls(parameters, name="gradcheck", phase=example.phase, seed=seed, dtype=np.float64)
-        self.bottom = [Blob(shape, np.float64) for shape in example.bottoms]
+        self.bottom = [Blob(shape, np.float64, channels_last) for shape in example.bottoms]
         self.top = [Blob((), np.float64) for _ in range(example.tops if example.tops is not None else least)]
         for i, blob in enumerate(self.bottom):
             make = example.values.get(i, lambda rng, shape: rng.standard_normal(shape))
@@ -146,6 +147,15 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
     for i, blob in enumerate(bench.top):
         if not np.array_equal(blob.diff, bench.upstream[i]):
             check.failures.append(f"Backward_cpu changed top[{i}].diff")
+    if bench.layer.any_layout:
+        other = Bench(type(bench.layer), bench.example, bench.seed, channels_last=True)
+        theirs, mine = other.backward(possible, bench.learned), bench.backward(possible, bench.learned)
+        for i, (here, there) in enumerate(zip(bench.top, other.top, strict=True)):
+            if not same(here.data, there.data):
+                check.failures.append(f"with channels-last bottoms: top[{i}].data differs")
+        for i, (a, b) in enumerate(zip([*mine[0], *mine[1]], [*theirs[0], *theirs[1]], strict=True)):
+            if not same(a, b):
+                check.failures.append(f"with channels-last bottoms: gradient {i} of bottoms and blobs differs")
     if bench.layer.may_run_in_place and "bottom.data" not in bench.layer.backward_reads:
         bench.top[0].share_data(bench.bottom[0])
         judge("run in place", possible, bench.learned)

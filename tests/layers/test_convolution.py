@@ -5,7 +5,7 @@ import itertools
 import nettrain
 import numpy as np
 import pytest
-from nettrain.layers import convolution
+from nettrain.layers import windows
 
 
 def net_of(shape, bottoms=1, **params):
@@ -191,23 +191,59 @@ def test_axes_before_the_channels_are_examples(axis, shape):
     np.testing.assert_allclose(y, expected.reshape(y.shape), rtol=1e-10, atol=1e-12)
 
 
-# 2 channels x 4 kernel elements x 12 outputs x 8 bytes are 768 bytes of columns for an example
+# How the work is cut must not show: one example at a time, bands of rows, the rows of a kernel as products of their
+# own, images with channels first or last.
+@pytest.fixture(params=["as it comes", "single examples", "bands of rows", "products of rows", "bands and products"])
+def cut(request, monkeypatch):
+    if request.param != "as it comes":
+        monkeypatch.setattr(windows, "CHUNK_BYTES", 1)
+        monkeypatch.setattr(windows, "ROWS_OF_PRODUCT", 1 if "bands" in request.param else 10**6)
+    if "products" in request.param:
+        monkeypatch.setattr(windows, "SHORTEST_PRODUCT", 1)
+    return request.param
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize(
-    ("examples", "limit", "chunk"), [(5, 1, 1), (5, 2 * 768, 2), (7, 3 * 768 + 767, 3), (4, 2 * 768, 2), (1, 1, 1)]
+    ("shape", "params"),
+    [
+        ((5, 2, 7, 6), {"num_output": 4, "kernel_size": 3}),
+        ((3, 4, 6, 7), {"num_output": 6, "kernel_size": 3, "pad": 1, "group": 2}),
+        ((5, 2, 9, 4), {"num_output": 3, "kernel_size": 3, "stride": 2, "pad": 1}),
+        ((2, 2, 9, 8), {"num_output": 2, "kernel_size": [3, 2], "dilation": [2, 3], "pad": [3, 1]}),
+        ((2, 3, 8, 5), {"num_output": 2, "kernel_h": 4, "kernel_w": 1, "stride_h": 1, "stride_w": 2, "pad_h": 3}),
+        ((3, 2, 1, 1), {"num_output": 3, "kernel_size": 3, "pad": 1}),
+        ((20, 3, 4, 4), {"num_output": 2, "kernel_size": 1}),
+        ((2, 2, 9), {"num_output": 3, "kernel_size": 3, "pad": 1}),
+        ((2, 2, 4, 5, 3), {"num_output": 2, "kernel_size": 2, "pad": [1, 0, 1]}),
+    ],
+    ids=lambda value: str(value).replace(" ", ""),
 )
-@pytest.mark.parametrize("group", [1, 2])
-def test_chunks_of_examples(monkeypatch, examples, limit, chunk, group):
-    monkeypatch.setattr(convolution, "CHUNK_BYTES", limit)
-    net = net_of((examples, 2, 4, 5), 2, num_output=4, kernel_size=2, group=group)
-    assert net.layers["conv"].chunk == chunk
-    check_against_loops(net, (1, 1), (0, 0), (1, 1))
+def test_every_way_to_cut_the_work_gives_the_same(cut, shape, params, channels_last):
+    net = net_of(shape, 2, **params)
+    for name in ("x0", "x1"):
+        net.blobs[name].reshape(shape, channels_last)
+    net.reshape()
+    layer = net.layers["conv"]
+    assert {w.channels_last for w in layer.windows} == {channels_last and len(shape) > 2}
+    check_against_loops(net, layer.stride, layer.pad, layer.dilation)
+    check_against_loops(net, layer.stride, layer.pad, layer.dilation)  # once more, with what was prepared
 
 
-def test_chunks_with_padding_and_stride(monkeypatch):
-    monkeypatch.setattr(convolution, "CHUNK_BYTES", 3000)
-    net = net_of((5, 2, 5, 4), num_output=3, kernel_size=3, stride=2, pad=1)
-    assert net.layers["conv"].chunk == 3
-    check_against_loops(net, (2, 2), (1, 1), (1, 1))
+def test_weights_shared_with_a_blob_of_another_shape():
+    shared = [{"name": "W", "share_mode": "PERMISSIVE"}]
+    conv = {"type": "Convolution", "bottom": "x", "bias_term": False, "param": shared}
+    layers = [
+        {"name": "x", "type": "Input", "shape": [1, 2, 4, 5]},
+        conv | {"name": "a", "num_output": 4, "kernel_size": [1, 3]},
+        {"name": "fc", "type": "InnerProduct", "bottom": "x", "num_output": 4, "axis": 3, "bias_term": False},
+        conv | {"name": "b", "num_output": 2, "kernel_size": [2, 3]},
+    ]
+    net = nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
+    a, b = net.params["a"][0], net.params["b"][0]
+    assert a.shape == (4, 2, 1, 3)
+    assert b.shape == (2, 2, 2, 3)
+    np.testing.assert_array_equal(a.data.reshape(-1), b.data.reshape(-1))  # the same numbers in the order of the axes
 
 
 def test_images_of_another_size_go_through_the_same_weights():
