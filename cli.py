@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -69,12 +70,17 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
 
 
 def _use_threads(_: click.Context, __: click.Parameter, value: int | None) -> None:
-    """BLAS libraries read these when numpy is first imported, which has not happened yet."""
-    import os
-
     if value is not None:
-        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-            os.environ[name] = str(value)
+        from .net.parallel import use_threads
+
+        use_threads(value)
+
+
+def _hold_blas_to_one_thread() -> None:
+    """For BLAS libraries that read these when numpy is first imported; OpenBLAS is asked while a net runs."""
+    if "numpy" not in sys.modules:
+        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+            os.environ[name] = "1"
 
 
 debug_option = click.option(
@@ -91,7 +97,11 @@ set_option = click.option(
 level_option = click.option("--level", default=0, help="Level that include and exclude rules look at.")
 stage_option = click.option("--stage", "stages", multiple=True, help="Stage that include and exclude rules look at.")
 threads_option = click.option(
-    "--threads", type=click.IntRange(1), callback=_use_threads, expose_value=False, help="Threads; default all cores."
+    "--threads",
+    type=click.IntRange(1),
+    callback=_use_threads,
+    expose_value=False,
+    help="Threads; default all cores. The results are the same, to the bit.",
 )
 spec_argument = click.argument("spec", type=click.Path())
 phase_option = click.option(
@@ -117,6 +127,7 @@ def read(spec: str, settings: tuple[str, ...], problems: Any = None) -> Any:
 @debug_option
 def main() -> None:
     """train neural networks from a YAML file, on a CPU, and see how they learn."""
+    _hold_blas_to_one_thread()
 
 
 @main.command()

@@ -31,6 +31,7 @@ class Concat(Layer):
 
     num_bottoms = (1, None)
     backward_reads = ()
+    any_layout = True
     examples = (
         Example([(2, 3, 2), (2, 1, 2)]),
         Example([(2, 3), (1, 3), (3, 3)], {"axis": 0}),
@@ -50,7 +51,7 @@ class Concat(Layer):
                 if a != b and i != self.axis:
                     raise ShapeError(f"{equal}; axis {i} differs, {a} and {b}")
         total = sum(blob.shape[self.axis] for blob in bottom)
-        top[0].reshape((*first[: self.axis], total, *first[self.axis + 1 :]))
+        top[0].reshape((*first[: self.axis], total, *first[self.axis + 1 :]), bottom[0].channels_last)
 
     def parts(self, whole, bottom):
         """The part of ``whole`` that belongs to each bottom."""

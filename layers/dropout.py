@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..net.blob import memory_order
 from ..net.declare import Declared, param
+from ..net.parallel import blockwise
 from ..net.registry import register
 from .layer import Example, NeuronLayer
 
@@ -23,6 +25,7 @@ class Dropout(NeuronLayer):
         dropout_ratio: float = param(default=0.5, minimum=0, below=1, doc="r, the share of elements set to zero")
 
     backward_reads = ()
+    any_layout = True
     examples = (
         Example([(3, 4)]),
         Example([(2, 3, 2, 2)], {"dropout_ratio": 0.25}),
@@ -34,15 +37,21 @@ class Dropout(NeuronLayer):
         if self.phase == "TEST":
             np.copyto(y, x)
             return
-        mask = self.buffer("mask", x.shape)
-        self.rng.random(dtype=mask.dtype.type, out=mask)
-        np.greater_equal(mask, self.p.dropout_ratio, out=mask)
-        mask *= 1 / (1 - self.p.dropout_ratio)
-        np.multiply(x, mask, out=y)
+        r = self.p.dropout_ratio
+        self.mask = self.buffer("mask", x.shape, channels_last=bottom[0].channels_last)
+        numbers = memory_order(self.mask)
+        self.rng.random(dtype=numbers.dtype.type, out=numbers)
+
+        def drop(x, m, y):
+            np.greater_equal(m, r, out=m)
+            m *= 1 / (1 - r)
+            np.multiply(x, m, out=y)
+
+        blockwise(drop, x, self.mask, y)
 
     def Backward_cpu(self, top, propagate_down, bottom):
         if propagate_down[0]:
             if self.phase == "TEST":
                 np.copyto(bottom[0].diff, top[0].diff)
             else:
-                np.multiply(top[0].diff, self.buffer("mask", top[0].shape), out=bottom[0].diff)
+                blockwise(np.multiply, top[0].diff, self.mask, bottom[0].diff)

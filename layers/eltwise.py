@@ -9,6 +9,7 @@ import numpy as np
 
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError
+from ..net.parallel import blockwise, scratch
 from ..net.registry import register
 from .layer import Example, Layer
 
@@ -36,6 +37,7 @@ class Eltwise(Layer):
                 yield "coeff", f"works with SUM only, not with {self.operation}"
 
     num_bottoms = (2, None)
+    any_layout = True
     examples = (
         Example([(2, 3), (2, 3)]),
         Example([(2, 3), (2, 3), (2, 3)], {"coeff": [1, -2, 0.5]}),
@@ -62,29 +64,36 @@ class Eltwise(Layer):
                 raise ShapeError(
                     f"every bottom must have the same shape; axis {axis} differs, {first[axis]} and {blob.shape[axis]}"
                 )
-        top[0].reshape(first)
+        top[0].reshape(first, bottom[0].channels_last)
 
     def Forward_cpu(self, bottom, top):
-        getattr(self, f"_{self.p.operation.lower()}")([blob.data for blob in bottom], top[0].data)
+        arrays = [top[0].data, *(blob.data for blob in bottom)]
+        if self.p.operation == "MAX":
+            arrays.insert(1, self.chosen(top[0]))
+        blockwise(getattr(self, f"_{self.p.operation.lower()}"), *arrays)
 
-    def _sum(self, xs, y):
+    def chosen(self, top):
+        """Which bottom was the largest, for MAX."""
+        return self.buffer("chosen", top.shape, np.int32, top.channels_last)
+
+    def _sum(self, y, *xs):
         if not self.p.coeff:
             np.add(xs[0], xs[1], out=y)
             for x in xs[2:]:
                 y += x
             return
-        term = self.buffer("term", y.shape)
+        term = scratch("term", y.shape, y.dtype)
         np.multiply(xs[0], self.p.coeff[0], out=y)
         for x, c in zip(xs[1:], self.p.coeff[1:], strict=True):
             y += np.multiply(x, c, out=term)
 
-    def _prod(self, xs, y):
+    def _prod(self, y, *xs):
         np.multiply(xs[0], xs[1], out=y)
         for x in xs[2:]:
             y *= x
 
-    def _max(self, xs, y):
-        chosen, larger = self.buffer("chosen", y.shape, np.int32), self.buffer("larger", y.shape, bool)
+    def _max(self, y, chosen, *xs):
+        larger = scratch("larger", y.shape, bool)
         np.less_equal(xs[0], xs[1], out=chosen)
         np.maximum(xs[0], xs[1], out=y)
         for i, x in enumerate(xs[2:], 2):
@@ -93,16 +102,25 @@ class Eltwise(Layer):
             np.maximum(y, x, out=y)
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        dy = top[0].diff
         for i in np.flatnonzero(propagate_down):
-            dx = bottom[i].diff
-            if self.p.operation == "SUM":
-                np.multiply(dy, self.p.coeff[i] if self.p.coeff else 1, out=dx)
-            elif self.p.operation == "PROD":
-                np.copyto(dx, dy)
-                for j, other in enumerate(bottom):
-                    if j != i:
-                        dx *= other.data
-            else:
-                chosen = self.buffer("chosen", dy.shape, np.int32)
-                np.multiply(dy, np.equal(chosen, i, out=self.buffer("larger", dy.shape, bool)), out=dx)
+            self.gradient(int(i), top[0], bottom)
+
+    def gradient(self, i, top, bottom):
+        def of_sum(dx, dy):
+            np.multiply(dy, self.p.coeff[i] if self.p.coeff else 1, out=dx)
+
+        def of_product(dx, dy, *others):
+            np.copyto(dx, dy)
+            for other in others:
+                dx *= other
+
+        def of_largest(dx, dy, chosen):
+            np.multiply(dy, np.equal(chosen, i, out=scratch("larger", dy.shape, bool)), out=dx)
+
+        dx, dy = bottom[i].diff, top.diff
+        if self.p.operation == "SUM":
+            blockwise(of_sum, dx, dy)
+        elif self.p.operation == "PROD":
+            blockwise(of_product, dx, dy, *(other.data for j, other in enumerate(bottom) if j != i))
+        else:
+            blockwise(of_largest, dx, dy, self.chosen(top))

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ..net.declare import Declared, param
+from ..net.parallel import blockwise
 from ..net.registry import register
 from .layer import Example, NeuronLayer
 
@@ -25,17 +26,23 @@ class Sigmoid(NeuronLayer):
         engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
 
     backward_reads = ("top.data",)
+    any_layout = True
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
 
     def Forward_cpu(self, bottom, top):
-        y = np.multiply(bottom[0].data, 0.5, out=top[0].data)
-        np.tanh(y, out=y)
-        y *= 0.5
-        y += 0.5
+        def sigmoid(x, y):
+            np.multiply(x, 0.5, out=y)
+            np.tanh(y, out=y)
+            y *= 0.5
+            y += 0.5
+
+        blockwise(sigmoid, bottom[0].data, top[0].data)
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            y, dx = top[0].data, bottom[0].diff
+        def gradient(y, dy, dx):
             np.subtract(1, y, out=dx)
             dx *= y
-            dx *= top[0].diff
+            dx *= dy
+
+        if propagate_down[0]:
+            blockwise(gradient, top[0].data, top[0].diff, bottom[0].diff)

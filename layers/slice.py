@@ -35,6 +35,7 @@ class Slice(Layer):
 
     num_tops = (1, None)
     backward_reads = ()
+    any_layout = True
     examples = (
         Example([(2, 6, 2)], {"slice_point": [1, 4]}, tops=3),
         Example([(4, 3)], {"axis": 0}, tops=2),
@@ -62,7 +63,7 @@ class Slice(Layer):
             )
         self.points = points
         for blob, start, stop in zip(top, [0, *points], [*points, size], strict=True):
-            blob.reshape((*shape[: self.axis], stop - start, *shape[self.axis + 1 :]))
+            blob.reshape((*shape[: self.axis], stop - start, *shape[self.axis + 1 :]), bottom[0].channels_last)
 
     def Forward_cpu(self, bottom, top):
         for blob, part in zip(top, np.split(bottom[0].data, self.points, axis=self.axis), strict=True):

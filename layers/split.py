@@ -20,6 +20,7 @@ class Split(Layer):
 
     num_tops = (1, None)
     backward_reads = ()
+    any_layout = True
     examples = (Example([(2, 3)], tops=3), Example([(2, 3, 2, 2)], tops=1))
 
     def Forward_cpu(self, bottom, top):

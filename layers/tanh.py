@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ..net.declare import Declared, param
+from ..net.parallel import blockwise
 from ..net.registry import register
 from .layer import Example, NeuronLayer
 
@@ -24,14 +25,17 @@ class TanH(NeuronLayer):
         engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
 
     backward_reads = ("top.data",)
+    any_layout = True
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
 
     def Forward_cpu(self, bottom, top):
-        np.tanh(bottom[0].data, out=top[0].data)
+        blockwise(np.tanh, bottom[0].data, top[0].data)
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            y, dx = top[0].data, bottom[0].diff
+        def gradient(y, dy, dx):
             np.multiply(y, y, out=dx)
             np.subtract(1, dx, out=dx)
-            dx *= top[0].diff
+            dx *= dy
+
+        if propagate_down[0]:
+            blockwise(gradient, top[0].data, top[0].diff, bottom[0].diff)

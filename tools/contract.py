@@ -59,6 +59,7 @@ class Bench:
         """f = Σ top · upstream."""
         self.layer.set_state(self.state)
         self.layer.Forward_cpu(self.bottom, self.top)
+        self.draws = self.layer.state() != self.state  # random numbers, which follow the order in memory
         return sum(float(np.vdot(t.data, g)) for t, g in zip(self.top, self.upstream, strict=True))
 
     def backward(self, propagate: list[bool], learn: list[bool], poison: tuple[str, ...] = ()) -> tuple[list, list]:
@@ -147,7 +148,7 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
     for i, blob in enumerate(bench.top):
         if not np.array_equal(blob.diff, bench.upstream[i]):
             check.failures.append(f"Backward_cpu changed top[{i}].diff")
-    if bench.layer.any_layout:
+    if bench.layer.any_layout and not bench.draws:
         other = Bench(type(bench.layer), bench.example, bench.seed, channels_last=True)
         theirs, mine = other.backward(possible, bench.learned), bench.backward(possible, bench.learned)
         for i, (here, there) in enumerate(zip(bench.top, other.top, strict=True)):

@@ -7,13 +7,14 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-from pathlib import Path
 
 import numpy as np
 
+from ..net.parallel import openblas, threads
+
 # extra -> the module that shows it is there
 EXTRAS = {"dev": "pytest"}
-_PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_DEBUG_CPU_TYPE")
 
 
 def environment() -> dict:
@@ -35,9 +36,8 @@ def report(env: dict) -> str:
     lines = [f"{name:<10} {version}" for name, version in env["versions"].items()]
     lines.append(f"{'platform':<10} {env['platform']}, {env['cores']} cores")
     b = env["blas"]
-    lines.append(
-        f"{'BLAS':<10} {b['name']} {b['version']}, kernels {b['kernel'] or 'unknown'}, {env['threads']} threads"
-    )
+    lines.append(f"{'BLAS':<10} {b['name']} {b['version']}, kernels {b['kernel'] or 'unknown'}")
+    lines.append(f"{'threads':<10} {env['threads']}, nettrain's own; BLAS is held to one")
     for name, value in env["pinned"].items():
         slow = ": may hold BLAS to slower kernels than this CPU has" if name.startswith("OPENBLAS_C") else ""
         lines.append(f"{'set':<10} {name}={value}{slow}")
@@ -51,24 +51,5 @@ def blas() -> dict:
     """Name, version and kernels of the BLAS numpy uses (the kernels are known for OpenBLAS only)."""
     config = np.show_config(mode="dicts")
     about = config["Build Dependencies"]["blas"] if config else {}
-    core = _openblas("get_corename", ctypes.c_char_p)
+    core = openblas("get_corename", ctypes.c_char_p)
     return {"name": about.get("name"), "version": about.get("version"), "kernel": core().decode() if core else None}
-
-
-def threads() -> int:
-    """Threads a matrix product uses."""
-    count = _openblas("get_num_threads", ctypes.c_int)
-    return int(count()) if count else os.cpu_count() or 1
-
-
-def _openblas(function: str, result: type):
-    """A function of the OpenBLAS that numpy's wheel carries, or None."""
-    for folder in (Path(np.__file__).parent.parent / "numpy.libs", Path(np.__file__).parent / ".dylibs"):
-        for path in folder.glob("*openblas*"):
-            library = ctypes.CDLL(str(path))
-            for name in (f"scipy_openblas_{function}64_", f"openblas_{function}64_", f"openblas_{function}"):
-                if hasattr(library, name):
-                    found = getattr(library, name)
-                    found.restype = result
-                    return found
-    return None

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..net.errors import NettrainError, SpecError
+from ..net.parallel import threads
 from ..solver.evaluate import monitored
 from ..solver.solver import Row, Solver
-from .environment import threads
 
 
 def prepare(spec: str, settings: Iterable[str], say: Callable[[str], None], **options: Any) -> Solver:
