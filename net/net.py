@@ -14,7 +14,7 @@ from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean
 from .files import read_npz, write_npz
 from .graph import wire
 from .netspec import NetSpec, Phase, State, load
-from .parallel import one_blas_thread
+from .parallel import session
 
 DEFAULT_SEED = 1701
 
@@ -160,7 +160,7 @@ class Net:
         """Run the steps by index; return the weighted loss."""
         loss, step = 0.0, None
         try:
-            with one_blas_thread():
+            with session():
                 for step in self.steps[first : None if last is None else last + 1]:
                     loss += step.forward()
         except NettrainError as error:
@@ -205,7 +205,7 @@ class Net:
         """Run the steps by index from ``first`` down to ``last``, from the diffs that are there."""
         running: build.Step | None = None
         try:
-            with one_blas_thread():
+            with session():
                 for running in reversed(self.steps[last : first + 1]):
                     if running.needs_backward:
                         running.backward()

@@ -12,9 +12,9 @@ import contextvars
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -29,12 +29,17 @@ PIECES = ((8, 1 << 29), (4, 1 << 27), (2, 1 << 24))
 TASK = 1 << 16  # elements: less is not worth waking a thread for
 
 
-def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _processors() -> list[int]:
+    """The processors this process may use; another process begins with another one."""
+    if not hasattr(os, "sched_getaffinity"):
+        return list(range(os.cpu_count() or 1))
+    found = sorted(os.sched_getaffinity(0))
+    first = os.getpid() % len(found)
+    return found[first:] + found[:first]
 
 
-_wanted = cores()
+PROCESSORS = _processors()
+_wanted = len(PROCESSORS)
 
 
 def threads() -> int:
@@ -83,7 +88,20 @@ _workers: list[threading.Thread] = []
 _inside = threading.local()
 
 
-def _serve() -> None:
+def _stay_on(processors: Iterable[int]) -> None:
+    """Keep this thread on some processors, where the system lets us choose.
+
+    A thread that is woken tends to land where it was woken from: both would then share a processor for milliseconds,
+    while the other one is idle.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        with suppress(OSError):
+            os.sched_setaffinity(0, processors)
+
+
+def _serve(number: int) -> None:
+    if number < len(PROCESSORS):
+        _stay_on({PROCESSORS[number]})
     _inside.task = True
     while True:
         job, context = _jobs.get()
@@ -98,7 +116,8 @@ def run(work: Callable[[int], None], count: int) -> None:
             work(i)
         return
     while len(_workers) < helpers:
-        _workers.append(threading.Thread(target=_serve, name="nettrain", daemon=True))
+        number = len(_workers) + 1
+        _workers.append(threading.Thread(target=_serve, args=(number,), name=f"nettrain {number}", daemon=True))
         _workers[-1].start()
     job = _Job(work, count)
     for _ in range(helpers):
@@ -195,28 +214,39 @@ def openblas(function: str, result: Any) -> Callable | None:
     return None
 
 
-_owner_lock = threading.Lock()
-_owners = 0
-_before = 1
+_session_lock = threading.Lock()
+_sessions = 0
+_restore: list[Callable[[], object]] = []
 
 
 @contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread; afterwards it has as many as before, for the caller's own work."""
-    global _owners, _before
-    get, set_ = openblas("get_num_threads", ctypes.c_int), openblas("set_num_threads", None)
-    if get is None or set_ is None:
-        yield
-        return
-    with _owner_lock:
-        _owners += 1
-        if _owners == 1:
-            _before = get()
-            set_(1)
+def session() -> Iterator[None]:
+    """Around the work of a net: BLAS is held to one thread, and this thread to one processor if there are helpers.
+
+    Afterwards both are as before, for the caller's own work.
+    """
+    global _sessions
+    with _session_lock:
+        _sessions += 1
+        if _sessions == 1:
+            _begin_session()
     try:
         yield
     finally:
-        with _owner_lock:
-            _owners -= 1
-            if not _owners:
-                set_(_before)
+        with _session_lock:
+            _sessions -= 1
+            if not _sessions:
+                while _restore:
+                    _restore.pop()()
+
+
+def _begin_session() -> None:
+    get, set_ = openblas("get_num_threads", ctypes.c_int), openblas("set_num_threads", None)
+    if get and set_:
+        _restore.append(partial(set_, get()))
+        set_(1)
+    if 1 < _wanted <= len(PROCESSORS) and hasattr(os, "sched_getaffinity"):
+        with suppress(OSError):
+            thread, before = threading.get_native_id(), os.sched_getaffinity(0)
+            _restore.append(lambda: os.sched_setaffinity(thread, before))
+            _stay_on({PROCESSORS[0]})

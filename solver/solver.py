@@ -17,6 +17,7 @@ from ..net import parameter_files
 from ..net.errors import NettrainError, Place, Problems, SpecError
 from ..net.net import Net
 from ..net.netspec import NetSpec, load
+from ..net.parallel import session
 from . import divergence
 from .evaluate import Scores, evaluate, has_end, monitored
 from .parameters import SolverParameters, read_parameters
@@ -171,7 +172,7 @@ class Solver:
     def step(self, iterations: int) -> None:
         """Make so many iterations, with the tests, lines of progress and snapshots that fall due."""
         self._clock = (time.perf_counter(), self.iter)
-        with np.errstate(all="ignore"):  # the loss is checked in every iteration instead
+        with session(), np.errstate(all="ignore"):  # the loss is checked in every iteration instead
             for _ in range(iterations):
                 self._iterate()
 

@@ -234,13 +234,13 @@ def test_blas_has_its_threads_back_afterwards():
     before = get()
     set_(2)
     try:
-        with parallel.one_blas_thread():
+        with parallel.session():
             assert get() == 1
-            with parallel.one_blas_thread():
+            with parallel.session():
                 assert get() == 1
             assert get() == 1
         assert get() == 2
-        with pytest.raises(KeyError), parallel.one_blas_thread():
+        with pytest.raises(KeyError), parallel.session():
             raise KeyError
         assert get() == 2
     finally:
