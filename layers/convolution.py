@@ -19,6 +19,7 @@ from ..net.registry import register
 from .layer import Example, Layer
 from .windows import Calls, KernelParameters, Windows, as_matrices, matrices
 
+SMALL = 1 << 17  # elements of W: copying fewer into another order costs less than it saves
 PARTIAL_BYTES = 1 << 18  # sums of dW over parts of the batch: smaller ones may be more, for more threads
 
 
@@ -132,14 +133,25 @@ class Convolution(Layer):
         return array.reshape(self.p.group, -1, w.P, w.K).swapaxes(1, 2)
 
     def kernels(self):
-        """W as it lies in memory, channels last."""
+        """W as M x (kernel axes) x C/group, in memory that products read fast."""
         W = self.blobs[0].data
-        order = (0, *range(2, W.ndim), 1)
-        if W.transpose(order).flags.c_contiguous:
-            return W.transpose(order)
-        copy = self.buffer("W", W.transpose(order).shape)  # memory shared with a blob of another shape
-        np.copyto(copy, W.transpose(order))
+        W = W.transpose(0, *range(2, W.ndim), 1)
+        if W.size > SMALL and W.flags.c_contiguous:
+            return W
+        # a large one is copied when it shares memory with a blob of another shape
+        return self.copied("W", W.reshape(self.p.group, self.M // self.p.group, *W.shape[1:]))
+
+    def copied(self, name, W):
+        """A copy of W, G x M/G x (kernel axes) x C/group, without the axis of groups."""
+        copy = self.memory(name, 1, (W.shape[0] * W.shape[1], *W.shape[2:]))[0]
+        np.copyto(copy.reshape(W.shape), W)
         return copy
+
+    def memory(self, name, count, shape):
+        """A buffer for so many W: the outputs stand last in memory if they are small, for BLAS is then faster."""
+        if math.prod(shape) > SMALL:
+            return self.buffer(name, (count, *shape))
+        return channels_first(self.buffer(name, (count, *shape[1:], shape[0])))
 
     def Forward_cpu(self, bottom, top):
         W, b = self.kernels(), self.blobs[1].data if self.p.bias_term else None
@@ -169,9 +181,7 @@ class Convolution(Layer):
         """W with its kernel axes turned round and input and output channels exchanged, for dx."""
         W = W.reshape(self.p.group, self.M // self.p.group, *W.shape[1:])
         W = np.flip(W, tuple(range(2, 2 + len(self.kernel)))).swapaxes(1, 2 + len(self.kernel))
-        turned = self.buffer("W turned", W.shape)
-        np.copyto(turned, W)
-        return turned
+        return self.copied("W turned", W)
 
     def planned(self, name, arrays, make, tasks):
         """Run tasks whose calls ``make(task, memory)`` lists, once for each thread as long as the arrays are the same.
@@ -230,7 +240,7 @@ class Convolution(Layer):
         images = len({examples.start for examples, _ in chunks})
         bands = len(chunks) // images
         parts = self.parts(images)
-        dW = self.buffer("dW of parts", (parts, *W.shape))
+        dW = self.memory("dW of parts", parts, W.shape)
         db = self.buffer("db of parts", (parts, G, 1, Mg))
         Ws = self.weights(W, w)
         xs, dys = x.reshape(N, w.C, *w.sizes), dy.reshape(N, self.M, *w.output)
