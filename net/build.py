@@ -6,7 +6,7 @@ Everything clever happens here, once; running a net is then two plain loops over
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Step:
     top_keys: list[Key]
     propagate_down: list[bool] = field(default_factory=list)
     needs_backward: bool = False
+    fixed: list[bool] = field(default_factory=list)  # parameter blobs that the layer keeps itself: never learned
     loss_weights: list[float] = field(default_factory=list)
     aliases: list[tuple[Blob, Blob]] = field(default_factory=list)  # own view of a shared bottom, the blob itself
     copies: list[tuple[Blob, Blob]] = field(default_factory=list)  # own copy of a channels-last bottom, the blob itself
@@ -126,10 +127,15 @@ def build_steps(
             problems.add(spec.node.at(error.key), f"{spec.title()}: {error}", error.hint)
             continue
         _set_loss_weights(step)
+        step.fixed = [not learned for learned in layer.param_propagate_down]
         has, given = len(layer.blobs), len(spec.common.param)
         if given > has:
             plural = "" if has == 1 else "s"
             problems.add(spec.node.at("param"), f"{spec.title()} has {has} parameter blob{plural}, got {given} entries")
+        for i, (fixed, param) in enumerate(zip(step.fixed, spec.common.param, strict=False)):
+            if fixed and param.lr_mult:
+                message = f"blob {i} is a statistic that is never learned; lr_mult must be 0, got {param.lr_mult:g}"
+                problems.add(spec.node.at("param"), f"{spec.title()}: {message}")
         blobs.update(zip(item.tops, step.top, strict=True))
         steps.append(step)
     return steps
@@ -173,7 +179,8 @@ def _shapes_in_words(before: list[Step], step: Step) -> str:
 def param_spec(step: Step, i: int) -> ParamSpec:
     """What the spec says of a layer's parameter blob i."""
     given = step.spec.common.param
-    return given[i] if i < len(given) else ParamSpec()
+    spec = given[i] if i < len(given) else ParamSpec()
+    return replace(spec, lr_mult=0.0) if step.fixed[i] else spec
 
 
 def collect_parameters(steps: list[Step], problems: Problems) -> tuple[list[Parameter], list[tuple[Blob, Parameter]]]:
