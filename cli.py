@@ -21,7 +21,7 @@ EXAMPLES = """\
 GROUPS = {
     "Train": ["train", "test"],
     "Check": ["check", "gradcheck"],
-    "Look": ["summary", "layers"],
+    "Look": ["summary", "time", "layers"],
     "Exchange": ["schema", "env"],
 }
 
@@ -271,6 +271,34 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
 
     net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)  # type: ignore[arg-type]
     show(summing.summarise(net), as_json, summing.report)
+
+
+@main.command("time")
+@spec_argument
+@click.option("--iterations", type=click.IntRange(1), default=20, help="Batches to time; default 20.")
+@set_option
+@phase_option
+@level_option
+@stage_option
+@threads_option
+@json_option
+@debug_option
+def time_layers(
+    spec: str, iterations: int, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool
+) -> None:
+    """Time each layer, the update and a whole step.
+
+    \b
+    nettrain time configs/mlp.yaml
+    nettrain time benchmarks/lenet.yaml --threads 1
+
+    Medians of forward and backward passes, and GFLOP/s of the layers that consist of matrix products.
+    """
+    from .tools import timing
+
+    loaded = read(spec, settings)
+    result = timing.measure(loaded, phase.upper(), iterations, level=level, stages=stages)  # type: ignore[arg-type]
+    show(result, as_json, timing.report)
 
 
 @main.command()
