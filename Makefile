@@ -27,4 +27,9 @@ check: .venv/ready
 build: .venv/ready
 	$(BIN)/pip wheel -q --no-deps -w dist .
 
-.PHONY: install format types check build
+bench: .venv/ready
+	$(BIN)/pip install -q -e '.[bench]'
+	$(BIN)/python benchmarks/side_by_side.py
+	$(BIN)/python benchmarks/overhead.py
+
+.PHONY: bench install format types check build

@@ -13,7 +13,7 @@ import numpy as np
 from ..net.parallel import openblas, threads
 
 # extra -> the module that shows it is there
-EXTRAS = {"dev": "pytest"}
+EXTRAS = {"bench": "torch", "dev": "pytest"}
 _PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_DEBUG_CPU_TYPE")
 
 

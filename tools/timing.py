@@ -198,7 +198,8 @@ def report(result: dict) -> str:
     return (
         f"{result['name']} · {result['phase']} · batch {batch} · {many} · median of {result['iterations']}\n"
         f"{table(head, rows, right=(2, 3, 4, 5, 6))}\n"
-        f"{update}whole {'step' if result['phase'] == 'TRAIN' else 'pass'} {totals['step_ms']:.3f} ms · {totals['examples_per_second']:,.0f} examples/s · "
+        f"{update}whole {'step' if result['phase'] == 'TRAIN' else 'pass'} {totals['step_ms']:.3f} ms · "
+        f"{totals['examples_per_second']:,.0f} examples/s · "
         f"{totals['gflops']:.1f} GFLOP/s, {totals['share_of_peak']:.0%} of the {totals['peak_gflops']:.0f} "
         "that matrix products alone reach here"
     )
