@@ -290,7 +290,7 @@ def time_layers(
 
     \b
     nettrain time configs/mlp.yaml
-    nettrain time benchmarks/lenet.yaml --threads 1
+    nettrain time configs/lenet.yaml --threads 1
 
     Medians of forward and backward passes, and GFLOP/s of the layers that consist of matrix products.
     """

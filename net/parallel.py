@@ -122,9 +122,11 @@ def run(work: Callable[[int], None], count: int) -> None:
     job = _Job(work, count)
     for _ in range(helpers):
         _jobs.put((job, contextvars.copy_context()))  # numpy keeps errstate in the context
-    job.take()
-    if job.running:
-        job.idle.wait()
+    try:
+        job.take()
+    finally:  # after Ctrl-C too: no thread may still write when the caller goes on
+        if job.running:
+            job.idle.wait()
     if job.error:
         raise job.error
 
@@ -139,20 +141,7 @@ def blockwise(work: Callable[..., None], *arrays: np.ndarray) -> None:
     if size <= BLOCK:
         work(*arrays)
         return
-    flat = in_memory_order(arrays)
-    if flat is None:
-        flat, step = arrays, max(1, BLOCK * len(arrays[0]) // size)
-    else:
-        step = BLOCK
-    length = len(flat[0])
-    blocks = -(-length // step)
-    tasks = max(1, min(blocks, 16, size // TASK))
-
-    def some(task: int) -> None:
-        for i in range(task * blocks // tasks, (task + 1) * blocks // tasks):
-            work(*(array[i * step : (i + 1) * step] for array in flat))
-
-    run(some, tasks)
+    by_example(work, *(in_memory_order(arrays) or arrays))
 
 
 def by_example(work: Callable[..., None], *arrays: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from nettrain.net.files import read_npz
 
-COMMANDS = ["train", "test", "check", "gradcheck", "summary", "layers", "schema", "env"]
+COMMANDS = ["train", "test", "check", "gradcheck", "summary", "time", "layers", "schema", "env"]
 
 
 def nettrain(*arguments, cwd, **options):
