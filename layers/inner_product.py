@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
+from ..net.blas import matmul
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.fillers import Filler
-from ..net.parallel import in_slices, scratch
 from ..net.registry import register
 from .layer import Example, Layer
 
@@ -72,32 +72,20 @@ class InnerProduct(Layer):
         x, y = bottom[0].data.reshape(self.N, self.K), top[0].data.reshape(self.N, self.M)
         W = self.weight(self.blobs[0].data)
 
-        def some(m):
-            np.matmul(x, W[m].T, out=y[:, m])
-            if self.p.bias_term:
-                y[:, m] += self.blobs[1].data[m]
-
-        in_slices(some, self.M, self.multiply_adds(bottom, top))
+        matmul(x, W.T, out=y)
+        if self.p.bias_term:
+            y += self.blobs[1].data
 
     def Backward_cpu(self, top, propagate_down, bottom):
         x, dy = bottom[0].data.reshape(self.N, self.K), top[0].diff.reshape(self.N, self.M)
-        cost = self.multiply_adds(bottom, top)
         if self.param_propagate_down[0]:
             dW, cleared = self.blobs[0].diff_to_add_to()
-            dW = self.weight(dW)
-
-            def some_weights(m):
-                if cleared:
-                    np.matmul(dy[:, m].T, x, out=dW[m])
-                else:
-                    dW[m] += np.matmul(dy[:, m].T, x, out=scratch("dW", dW[m].shape, self.dtype))
-
-            in_slices(some_weights, self.M, cost)
+            matmul(dy.T, x, out=self.weight(dW), add=not cleared)
         if self.p.bias_term and self.param_propagate_down[1]:
             self.blobs[1].diff += np.sum(dy, axis=0, out=self.buffer("db", (self.M,)))
         if propagate_down[0]:
             W, dx = self.weight(self.blobs[0].data), bottom[0].diff.reshape(self.N, self.K)
-            in_slices(lambda k: np.matmul(dy, W[:, k], out=dx[:, k]), self.K, cost)
+            matmul(dy, W, out=dx)
 
     def multiply_adds(self, bottom, top):
         return self.N * self.K * self.M

@@ -9,23 +9,20 @@ time, so threads of Python serve.
 from __future__ import annotations
 
 import contextvars
-import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
+from . import awake, openblas
 from .blob import Memory, in_memory_order
 
 BLOCK = 1 << 18  # elements: fewer would be nearer in the cache, but threads then wait for each other to start a call
-# pieces of a matrix product, and the multiply-adds from which on they are worth it: each piece packs what all share
-PIECES = ((8, 1 << 29), (4, 1 << 27), (2, 1 << 24))
 TASK = 1 << 16  # elements: less is not worth waking a thread for
 
 
@@ -158,15 +155,6 @@ def by_example(work: Callable[..., None], *arrays: np.ndarray) -> None:
     run(some, tasks)
 
 
-def in_slices(work: Callable[[slice], None], count: int, cost: int) -> None:
-    """Call ``work`` with slices of range(count), on all threads; ``cost`` is that of all in multiply-adds."""
-    tasks = next((tasks for tasks, least in PIECES if cost >= least and count >= 32 * tasks), 1)
-    if tasks == 1:
-        work(slice(0, count))
-    else:
-        run(lambda i: work(slice(i * count // tasks, (i + 1) * count // tasks)), tasks)
-
-
 class _Arena(threading.local):
     def __init__(self) -> None:
         self.memory: dict[tuple[str, Any], Memory] = {}
@@ -186,25 +174,11 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any, channels_last: bool =
     return memory.view(shape, dtype, channels_last)
 
 
-# BLAS
-
-
-@cache
-def openblas(function: str, result: Any) -> Callable | None:
-    """A function of the OpenBLAS that numpy's wheel carries, or None."""
-    for folder in (Path(np.__file__).parent.parent / "numpy.libs", Path(np.__file__).parent / ".dylibs"):
-        for path in folder.glob("*openblas*"):
-            library = ctypes.CDLL(str(path))
-            for name in (f"scipy_openblas_{function}64_", f"openblas_{function}64_", f"openblas_{function}"):
-                if hasattr(library, name):
-                    found = getattr(library, name)
-                    found.restype = result
-                    return found
-    return None
+# Sessions
 
 
 _session_lock = threading.Lock()
-_sessions = 0
+_sessions: dict[int, int] = {}  # thread -> how many it is inside of
 _restore: list[Callable[[], object]] = []
 
 
@@ -214,28 +188,44 @@ def session() -> Iterator[None]:
 
     Afterwards both are as before, for the caller's own work.
     """
-    global _sessions
+    me = threading.get_ident()
     with _session_lock:
-        _sessions += 1
-        if _sessions == 1:
+        if not _sessions:
             _begin_session()
+        _sessions[me] = _sessions.get(me, 0) + 1
     try:
         yield
     finally:
         with _session_lock:
-            _sessions -= 1
+            _sessions[me] -= 1
+            if not _sessions[me]:
+                del _sessions[me]
             if not _sessions:
                 while _restore:
                     _restore.pop()()
 
 
 def _begin_session() -> None:
-    get, set_ = openblas("get_num_threads", ctypes.c_int), openblas("set_num_threads", None)
-    if get and set_:
-        _restore.append(partial(set_, get()))
-        set_(1)
+    _restore.append(partial(openblas.set_threads, openblas.set_threads(1)))
     if 1 < _wanted <= len(PROCESSORS) and hasattr(os, "sched_getaffinity"):
         with suppress(OSError):
             thread, before = threading.get_native_id(), os.sched_getaffinity(0)
             _restore.append(lambda: os.sched_setaffinity(thread, before))
             _stay_on({PROCESSORS[0]})
+        used = PROCESSORS[:_wanted]
+        awake.keep_awake(used)
+        _restore.append(lambda: awake.let_sleep(used))
+
+
+@contextmanager
+def blas_threads() -> Iterator[None]:
+    """Around a call that BLAS may share out among its own threads, with the same result for any number of them.
+
+    Only one thread when this is part of a task, or when another thread of the caller works on a net of its own.
+    """
+    alone = not getattr(_inside, "task", False) and len(_sessions) < 2
+    before = openblas.set_threads(_wanted if alone else 1)
+    try:
+        yield
+    finally:
+        openblas.set_threads(before)

@@ -1,6 +1,7 @@
 """Update rules: what a step does to the weights W, given the gradient g and what the rule remembers.
 
-A rule works on slices of the flat arrays. It may overwrite g. ``rate`` is the policy's rate times lr_mult.
+A rule works on slices of the flat arrays, with the calls of BLAS that Caffe makes. It may overwrite g. ``rate`` is the
+policy's rate times lr_mult.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..net.blas import axpby
 from .parameters import SolverParameters
 
 RULES: dict[str, type[SGD]] = {}
@@ -31,7 +33,5 @@ class SGD:
 
     def update(self, W: np.ndarray, g: np.ndarray, history: Sequence[np.ndarray], rate: float) -> None:
         (v,) = history
-        v *= self.p.momentum
-        g *= rate
-        v += g
-        W -= v
+        axpby(rate, g, self.p.momentum, v)
+        axpby(-1, v, 1, W)

@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 
+from ..net.blas import axpby
 from ..net.build import Parameter
 from ..net.net import Net
 from ..net.parallel import run, scratch
 from .parameters import SolverParameters
 from .rules import RULES
 
-BLOCK = 1 << 15  # elements: weights, gradient, history and scratch of a block stay in the second-level cache
-TASK = 1 << 18  # elements worth waking a thread for
+BLOCK = 1 << 16  # elements: weights, gradient and history of a block stay in the cache
+TASK = 1 << 20  # elements worth waking a thread for
 
 
 class Updater:
@@ -57,13 +58,10 @@ class Updater:
         """L2: g += decay W. L1: g += decay sign(W)."""
         if decay == 0:
             return
-        term = scratch("decay", W.shape, W.dtype)
         if self.p.regularization_type == "L2":
-            np.multiply(W, decay, out=term)
+            axpby(decay, W, 1, g)
         else:
-            np.sign(W, out=term)
-            term *= decay
-        g += term
+            axpby(decay, np.sign(W, out=scratch("sign", W.shape, W.dtype)), 1, g)
 
 
 def _blocks(parameters: list[Parameter]):

@@ -1,5 +1,6 @@
 """Threads: the same bits with any number of them, errors and settings that reach the tasks, memory that is kept."""
 
+import ctypes
 import threading
 import tracemalloc
 import warnings
@@ -7,7 +8,7 @@ import warnings
 import nettrain
 import numpy as np
 import pytest
-from nettrain.net import parallel
+from nettrain.net import openblas, parallel
 from nettrain.net.blob import in_memory_order
 
 
@@ -194,21 +195,6 @@ def test_blocks_of_arrays_in_different_orders(orders, threads):
     np.testing.assert_array_equal(y, x + 1)
 
 
-def test_slices_cover_the_range_and_are_cut_by_cost_alone(threads):
-    for count in (1, 4):
-        threads(count)
-        for cost, pieces in ((1, 1), (1 << 25, 2), (1 << 28, 4), (1 << 30, 8)):
-            seen = []
-            parallel.in_slices(seen.append, 1000, cost)
-            seen.sort(key=lambda s: s.start)
-            assert len(seen) == pieces
-            assert [s.start for s in seen[1:]] == [s.stop for s in seen[:-1]]
-            assert (seen[0].start, seen[-1].stop) == (0, 1000)
-    seen = []
-    parallel.in_slices(seen.append, 40, 1 << 30)
-    assert seen == [slice(0, 40)]
-
-
 def test_scratch_is_each_threads_own(threads):
     threads(2)
     met, found = threading.Barrier(2, timeout=60), {}
@@ -224,15 +210,13 @@ def test_scratch_is_each_threads_own(threads):
     assert parallel.scratch("test", (2, 3, 4), np.float64, channels_last=True).strides == (96, 8, 24)
 
 
-def test_blas_has_its_threads_back_afterwards():
-    import ctypes
+needs_openblas = pytest.mark.skipif(not openblas.libraries(), reason="numpy has another BLAS here")
 
-    get, set_ = parallel.openblas("get_num_threads", ctypes.c_int), parallel.openblas("set_num_threads", None)
-    if get is None:
-        assert "openblas" not in str(np.show_config(mode="dicts")).lower()
-        return
-    before = get()
-    set_(2)
+
+@needs_openblas
+def test_blas_has_its_threads_back_afterwards():
+    get = openblas.function("get_num_threads", ctypes.c_int)
+    before = openblas.set_threads(2)
     try:
         with parallel.session():
             assert get() == 1
@@ -244,4 +228,37 @@ def test_blas_has_its_threads_back_afterwards():
             raise KeyError
         assert get() == 2
     finally:
-        set_(before)
+        openblas.set_threads(before)
+
+
+@needs_openblas
+def test_blas_has_threads_for_a_product_but_not_in_a_task_or_beside_another_net(threads):
+    threads(2)
+    get = openblas.function("get_num_threads", ctypes.c_int)
+
+    def seen():
+        with parallel.blas_threads():
+            return get()
+
+    with parallel.session():
+        assert seen() == 2
+        assert get() == 1
+        inside = []
+        met = threading.Barrier(2, timeout=60)
+
+        def task(i):
+            met.wait()
+            inside.append(seen() if threading.current_thread() is not threading.main_thread() else 1)
+
+        parallel.run(task, 2)
+        assert inside == [1, 1]
+
+        def other():
+            with parallel.session():
+                inside.append(seen())
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert inside[2:] == [1]
+        assert seen() == 2

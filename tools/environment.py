@@ -10,7 +10,8 @@ import platform
 
 import numpy as np
 
-from ..net.parallel import openblas, threads
+from ..net import openblas
+from ..net.parallel import threads
 
 # extra -> the module that shows it is there
 EXTRAS = {"bench": "torch", "dev": "pytest"}
@@ -51,5 +52,5 @@ def blas() -> dict:
     """Name, version and kernels of the BLAS numpy uses (the kernels are known for OpenBLAS only)."""
     config = np.show_config(mode="dicts")
     about = config["Build Dependencies"]["blas"] if config else {}
-    core = openblas("get_corename", ctypes.c_char_p)
+    core = openblas.function("get_corename", ctypes.c_char_p)
     return {"name": about.get("name"), "version": about.get("version"), "kernel": core().decode() if core else None}
