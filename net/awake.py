@@ -29,6 +29,7 @@ class _Waiter:
 
     def __init__(self, library: ctypes.PyDLL, processor: int):
         self.library, self.lock = library, ctypes.c_int(0)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.lock))  # a thread may still look at it when Python ends
         mask = bytearray(-(-(processor + 1) // 64) * 8)
         mask[processor // 8] = 1 << processor % 8
         self.mask = (ctypes.c_ubyte * len(mask))(*mask)
