@@ -25,7 +25,7 @@ ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> None:
-    """out = a b, or out += a b, of matrices; on all threads."""
+    """out = a b, or out += a b, of matrices of one dtype; on all threads."""
     cuts = _cuts(*out.shape, a.shape[1])
     if len(cuts) == 1:
         _piece(a, b, out, add)

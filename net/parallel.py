@@ -1,9 +1,9 @@
 """Threads: work is cut into tasks by shapes alone, and nettrain's own threads take the tasks.
 
 A task computes the same numbers whichever thread runs it, and partial sums are added in the order of the tasks, so a
-run gives the same bits with any number of threads. BLAS is held to one thread meanwhile: its own threads would wait
-for each other, and they cut a product by how many they are. numpy lets other threads run during everything that takes
-time, so threads of Python serve.
+run gives the same bits with any number of threads. BLAS is held to one thread meanwhile, but for the products of
+``blas.py``: by itself it cuts a product by how many threads it has. numpy lets other threads run during everything
+that takes time, so threads of Python serve.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def report(env: dict) -> str:
     lines.append(f"{'platform':<10} {env['platform']}, {env['cores']} cores")
     b = env["blas"]
     lines.append(f"{'BLAS':<10} {b['name']} {b['version']}, kernels {b['kernel'] or 'unknown'}")
-    lines.append(f"{'threads':<10} {env['threads']}, nettrain's own; BLAS is held to one")
+    lines.append(f"{'threads':<10} {env['threads']}, nettrain's own, and BLAS's for large products")
     for name, value in env["pinned"].items():
         slow = ": may hold BLAS to slower kernels than this CPU has" if name.startswith("OPENBLAS_C") else ""
         lines.append(f"{'set':<10} {name}={value}{slow}")
