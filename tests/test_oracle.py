@@ -1,4 +1,4 @@
-"""Layers and solvers against numbers computed by Caffe 1.0 (tests/oracle/README.md)."""
+"""Layers and solvers against numbers computed by Caffe 1.0 (oracle/README.md) and by PyTorch (oracle_torch/make.py)."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 ORACLE = Path(__file__).parent / "oracle"
+TORCH = Path(__file__).parent / "oracle_torch"
 ZOO = set(nettrain.layer_type_list())
 
 
@@ -22,26 +23,38 @@ def numbered(data, prefix):
 
 
 LAYERS = [path for path in sorted(ORACLE.glob("layer_*.npz")) if path.stem.split("_")[1] in ZOO]
+TORCH_LAYERS = sorted(TORCH.glob("layer_*.npz"))
 
 
-def net_of(spec, data):
+def net_of(spec, data, dtype):
     """The layer with Input layers for its bottoms, every gradient computed."""
     inputs = [
         {"name": name, "type": "Input", "shape": list(values.shape)}
         for name, values in zip(spec["layer"]["bottom"], numbered(data, "bottom"), strict=True)
     ]
-    return nettrain.Net({"force_backward": True, "layers": [*inputs, spec["layer"]]}, phase=spec["phase"])
+    layers = [*inputs, spec["layer"]]
+    return nettrain.Net({"force_backward": True, "layers": layers}, phase=spec["phase"], dtype=dtype)
 
 
-def close(mine, caffes):
-    scale = max(1e-6, float(np.abs(caffes).max(initial=0)))
-    np.testing.assert_allclose(mine, caffes, rtol=1e-4, atol=1e-5 * scale)
+def close(mine, theirs, rtol=1e-4):
+    scale = max(1e-6, float(np.abs(theirs).max(initial=0)))
+    np.testing.assert_allclose(mine, theirs, rtol=rtol, atol=0.1 * rtol * scale)
 
 
 @pytest.mark.parametrize("path", LAYERS, ids=lambda path: path.stem)
 def test_layer_equals_caffe(path):
+    compare_layer(path, "float32", lambda mine, caffes: close(mine, caffes))
+
+
+@pytest.mark.parametrize("path", TORCH_LAYERS, ids=lambda path: path.stem)
+def test_layer_equals_pytorch(path):
+    compare_layer(path, "float64", lambda mine, theirs: close(mine, theirs, 1e-9))
+
+
+def compare_layer(path, dtype, close):
+    """Parameters and bottoms in; tops, parameters and gradients out."""
     spec, data = fixture(path)
-    net = net_of(spec, data)
+    net = net_of(spec, data, dtype)
     blobs = net.params.get("it", [])
     for blob, values in zip(blobs, numbered(data, "param"), strict=True):
         blob.data[...] = values
