@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .blob import Blob
-from .errors import NettrainError, Problems, ShapeError, format_shape
+from .errors import NettrainError, Problems, ShapeError, SpecError, format_shape
 from .graph import Key, Wired
 from .netspec import Broken, LayerSpec, ParamSpec
 
@@ -119,6 +119,9 @@ def build_steps(
         try:
             layer.setup(step.bottom, step.top)
             step.reshape()
+        except SpecError as error:  # of layers written inside this one
+            problems.found.extend(error.problems)
+            continue
         except ShapeError as error:
             message = f"{spec.title()}: {error}"
             problems.add(spec.node.at(error.key), message, _shapes_in_words(steps, step), error.hint)

@@ -235,7 +235,7 @@ def _read(root: Node, file: str, problems: Problems) -> NetSpec:
         node = root.value["layers"]
         problems.add(node.place, f"layers must be a list with at least one layer, got {node.words()}")
     else:
-        layers = [_read_layer(node, reader) for node in root.value["layers"].value]
+        layers = [read_layer(node, reader) for node in root.value["layers"].value]
     return NetSpec(top.name, layers, solver, top.force_backward, root, file)
 
 
@@ -252,7 +252,7 @@ def _broken(node: Node) -> LayerSpec:
     return LayerSpec(Common(name=name, type="", bottom=names("bottom"), top=names("top")), Broken, None, node)
 
 
-def _read_layer(node: Node, reader: Reader) -> LayerSpec:
+def read_layer(node: Node, reader: Reader) -> LayerSpec:
     """One entry of ``layers``; ``Broken`` when something is wrong with it (the reader knows what)."""
     problems = reader.problems
     if not isinstance(node.value, dict):

@@ -52,6 +52,8 @@ def default_words(default: Any) -> str:
         return default.words_for_people()
     if default is None or default == () or isinstance(default, Declared):
         return "-"
+    if isinstance(default, tuple):
+        return ", ".join(map(default_words, default))
     return {True: "true", False: "false"}.get(default, str(default)) if isinstance(default, bool) else f"{default}"
 
 
