@@ -31,5 +31,6 @@ bench: .venv/ready
 	$(BIN)/pip install -q -e '.[bench]'
 	$(BIN)/python benchmarks/side_by_side.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/zoo.py
 
 .PHONY: bench install format types check build

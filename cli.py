@@ -303,18 +303,22 @@ def time_layers(
 
 @main.command()
 @click.argument("type_name", metavar="[TYPE]", required=False)
+@click.option("--markdown", is_flag=True, help="Print all types as one page.")
 @json_option
 @debug_option
-def layers(type_name: str | None, as_json: bool) -> None:
+def layers(type_name: str | None, markdown: bool, as_json: bool) -> None:
     """List the layer types, or explain one.
 
     \b
     nettrain layers
     nettrain layers Convolution
+    nettrain layers --markdown > layers.md     all of them, to read or print
     """
     from .tools import catalogue
 
-    if type_name is None:
+    if markdown:
+        click.echo(catalogue.markdown(), nl=False)
+    elif type_name is None:
         show(catalogue.listing(), as_json, catalogue.report_list)
     else:
         show(catalogue.details(type_name), as_json, catalogue.report_details)

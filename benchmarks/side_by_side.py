@@ -141,17 +141,18 @@ def report(results):
     return f"{text}\n\n{table(RATIO_HEAD, ratios, right=(1, 2, 3, 4, 5))}" if ratios else text
 
 
+def positive(text):
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return int(text)
+
+
 def read_options(arguments=None):
     def nets(text):
         names = [NETS.get(item.strip(), item.strip()) for item in text.split(",")]
         if unknown := [name for name in names if name not in NETS.values()]:
             raise argparse.ArgumentTypeError(f"no net {unknown[0]!r}; there are {known}")
         return names
-
-    def positive(text):
-        if int(text) < 1:
-            raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-        return int(text)
 
     known = ", ".join(f"{letter} {name}" for letter, name in NETS.items())
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

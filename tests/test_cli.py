@@ -267,6 +267,12 @@ def test_layers_lists_and_explains(nettrain_cli):
     assert "type: Dropout" in text
 
 
+def test_the_page_of_layers_is_current(nettrain_cli):
+    page = (Path(__file__).parent.parent / "docs" / "layers.md").read_text(encoding="utf-8")
+    assert page == nettrain_cli("layers", "--markdown").stdout, "run: nettrain layers --markdown > docs/layers.md"
+    assert page.count("\n## ") == len(json.loads(nettrain_cli("layers", "--json").stdout))
+
+
 def test_every_example_of_the_catalogue_is_a_spec_that_loads():
     from nettrain import layer_type_list
     from nettrain.net.netspec import load

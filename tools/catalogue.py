@@ -79,3 +79,32 @@ def report_details(about: dict[str, Any]) -> str:
     rows = [[p["name"], p["type"], p["default"], p["doc"]] for p in about["parameters"]]
     own = table(["parameter", "type", "default", "meaning"], rows) if rows else "no parameters of its own"
     return f"{about['type']}\n\n{about['text']}\n\n{own}\n\nExample:\n  {about['example']}"
+
+
+def markdown() -> str:
+    """The whole zoo as a page: a table of all types, then each with docstring, parameters and example."""
+    head = ["# The layers", "", PREFACE, "", *_markdown_table(["type", "what it does"], _index())]
+    return "\n".join([*head, *(line for name in registry.types() for line in _chapter(details(name)))]) + "\n"
+
+
+PREFACE = """\
+Made by `nettrain layers --markdown` from the classes in `layers/`; `nettrain layers TYPE` shows one. Keys that every
+layer has (`name type bottom top param include exclude loss_weight propagate_down`) are left out. Shapes are written
+with N examples and C channels; `blobs` are the parameters, in the order of `net.params[name]`."""
+
+
+def _index() -> list[list[str]]:
+    return [[f"[{name}](#{name.lower()})", text] for name, text in listing().items()]
+
+
+def _chapter(about: dict[str, Any]) -> list[str]:
+    first, _, rest = about["text"].partition("\n")
+    rows = [[f"`{p['name']}`", p["type"], p["default"], p["doc"]] for p in about["parameters"]]
+    own = _markdown_table(["parameter", "type", "default", "meaning"], rows) if rows else ["No parameters of its own."]
+    text = ["", "```text", *rest.strip().splitlines(), "```"] if rest.strip() else []
+    return ["", f"## {about['type']}", "", first, *text, "", *own, "", "```yaml", about["example"], "```"]
+
+
+def _markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
