@@ -9,6 +9,7 @@ import numpy as np
 from ..net.declare import Declared, param
 from ..net.parallel import blockwise, scratch
 from ..net.registry import register
+from .functions import negative_part, positive_part
 from .layer import Example, NeuronLayer
 
 
@@ -44,12 +45,10 @@ class ReLU(NeuronLayer):
         s = self.p.negative_slope
 
         def rectify(x, y):
-            zeros = scratch("zeros", x.shape, x.dtype)  # the maximum with a number takes twice as long
-            zeros.fill(0)
             if s:
-                below = np.minimum(x, zeros, out=scratch("below", x.shape, x.dtype))
+                below = negative_part(x, out=scratch("below", x.shape, x.dtype))
                 below *= s
-            np.maximum(x, zeros, out=y)
+            positive_part(x, out=y)
             if s:
                 y += below
 

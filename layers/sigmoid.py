@@ -9,6 +9,7 @@ import numpy as np
 from ..net.declare import Declared, param
 from ..net.parallel import blockwise
 from ..net.registry import register
+from .functions import sigmoid
 from .layer import Example, NeuronLayer
 
 
@@ -30,12 +31,6 @@ class Sigmoid(NeuronLayer):
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
 
     def Forward_cpu(self, bottom, top):
-        def sigmoid(x, y):
-            np.multiply(x, 0.5, out=y)
-            np.tanh(y, out=y)
-            y *= 0.5
-            y += 0.5
-
         blockwise(sigmoid, bottom[0].data, top[0].data)
 
     def Backward_cpu(self, top, propagate_down, bottom):

@@ -6,10 +6,19 @@ from typing import Literal
 
 import numpy as np
 
+from ..net.blob import Blob
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
 from .layer import Example, Layer
+
+
+def check_classes(blob: Blob, axis: int) -> tuple[int, tuple[int, ...]]:
+    """The class axis counted from the front, and the shape with 1 there. Raises ShapeError without classes."""
+    axis, shape = blob.canonical_axis(axis), blob.shape
+    if shape[axis] == 0:
+        raise ShapeError(f"axis {axis} of {format_shape(shape)} has no classes", key="axis")
+    return axis, (*shape[:axis], 1, *shape[axis + 1 :])
 
 
 @register
@@ -33,12 +42,8 @@ class Softmax(Layer):
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]), Example([(2, 3, 4)], {"axis": -1}))
 
     def reshape(self, bottom, top):
-        self.axis = bottom[0].canonical_axis(self.p.axis)
-        shape = bottom[0].shape
-        if shape[self.axis] == 0:
-            raise ShapeError(f"axis {self.axis} of {format_shape(shape)} has no classes", key="axis")
-        self.reduced = (*shape[: self.axis], 1, *shape[self.axis + 1 :])
-        top[0].reshape(shape)
+        self.axis, self.reduced = check_classes(bottom[0], self.p.axis)
+        top[0].reshape(bottom[0].shape)
 
     def Forward_cpu(self, bottom, top):
         one = self.buffer("one", self.reduced)

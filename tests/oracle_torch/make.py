@@ -48,6 +48,22 @@ class Case:
 
 def activations():
     yield Case("Sigmoid", torch.sigmoid, [4 * randn(3, 4, 5)])
+    yield Case("GELU", functional.gelu, [3 * randn(3, 4, 5)])
+    tanh = {"approximate": "tanh"}
+    yield Case("GELU", lambda x: functional.gelu(x, **tanh), [3 * randn(3, 4, 5)], tanh)
+    yield Case("GELU", functional.gelu, [np.array([-40.0, -9, -6, -1e-9, 0, 1e-9, 6, 9, 40])])
+    yield Case("SiLU", functional.silu, [4 * randn(3, 4, 5)])
+    yield Case("Swish", lambda x: x * torch.sigmoid(1.7 * x), [4 * randn(3, 4, 5)], {"beta": 1.7})
+    yield Case("Softplus", functional.softplus, [20 * randn(3, 4, 5)])
+    options = {"beta": 2.0, "threshold": 1.5}
+    yield Case("Softplus", lambda x: functional.softplus(x, **options), [2 * randn(3, 4, 5)], options)
+    yield Case("Mish", functional.mish, [4 * randn(3, 4, 5)])
+    yield Case("Mish", functional.mish, [np.array([-700.0, -30, -1e-9, 0, 1e-9, 30, 700])])
+    yield Case("LogSoftmax", lambda x: functional.log_softmax(x, 1), [5 * randn(3, 4, 5)])
+    yield Case("LogSoftmax", lambda x: functional.log_softmax(x, -1), [300 * randn(3, 4)], {"axis": -1})
+    yield Case("Maxout", lambda x: x.unflatten(1, (3, 2)).amax(2), [randn(2, 6, 3)], {"num_pieces": 2})
+    yield Case("ELU", lambda x: functional.elu(x, 1.5), [2 * randn(3, 4, 5)], {"alpha": 1.5})
+    yield Case("PReLU", functional.prelu, [randn(3, 4, 5)], params=[randn(4)])
 
 
 def normalisation():

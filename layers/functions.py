@@ -1,0 +1,122 @@
+"""Functions of single numbers that several layers are made of, on arrays that fit the cache.
+
+Each writes into ``out`` and takes its intermediate results from scratch memory; none can overflow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..net.parallel import scratch
+
+
+def sigmoid(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), as (tanh(x/2) + 1) / 2."""
+    np.multiply(x, 0.5, out=out)
+    np.tanh(out, out=out)
+    out *= 0.5
+    out += 0.5
+    return out
+
+
+def exp_of_minus_abs(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """exp(-|x|), between 0 and 1."""
+    np.abs(x, out=out)
+    np.negative(out, out=out)
+    return np.exp(out, out=out)
+
+
+def positive_part(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """max(x, 0)"""
+    zeros = scratch("zeros", x.shape, x.dtype)  # the maximum with a number takes twice as long
+    zeros.fill(0)
+    return np.maximum(x, zeros, out=out)
+
+
+def negative_part(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """min(x, 0)"""
+    zeros = scratch("zeros", x.shape, x.dtype)
+    zeros.fill(0)
+    return np.minimum(x, zeros, out=out)
+
+
+def softplus(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|); ``out`` may not be x.
+
+    log(1 + e) is log(u) - ((u - 1) - e) / u, u = 1 + e as rounded: exact where e is tiny, and much faster than log1p.
+    """
+    e = exp_of_minus_abs(x, scratch("e", x.shape, x.dtype))
+    u = np.add(e, 1, out=scratch("u", x.shape, x.dtype))
+    np.subtract(u, 1, out=out)
+    np.subtract(e, out, out=out)
+    out /= u
+    out += np.log(u, out=u)
+    out += positive_part(x, out=e)
+    return out
+
+
+# log(erfc(z) / t) + z² as a Chebyshev series in 2t - 1, t = 2 / (2 + z), z >= 0: computed with 50 digits
+ERFC = (
+    *(-1.30265371978171645, 0.641969792356497256, 0.0194764732041789139, -0.00956151478680183037),
+    *(-0.000946595344488669772, 0.000366839497859179948, 4.25233248007481991e-5, -2.02785781066762642e-5),
+    *(-1.62429001016288851e-6, 1.30365584071618339e-6, 1.56264370019900072e-8, -8.52380916428593783e-8),
+    *(6.52905064427993562e-9, 5.05934678727478189e-9, -9.91366922847083325e-10, -2.27362899852401839e-10),
+    *(9.64662471779641102e-11, 2.39513260118223087e-12, -6.88654602761604968e-12, 8.94427794451134607e-13),
+    *(3.13729433519774811e-13, -1.13917129750616915e-13),
+)
+TERMS = {4: 9, 8: len(ERFC)}  # bytes of a number -> terms that its digits are worth
+
+
+def normal_cdf(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Φ(x) = erfc(-x / √2) / 2, the share of a normal distribution below x; ``out`` may not be x.
+
+    erfc by a Chebyshev series in t = 2 / (2 + z), z = |x| / √2, which holds for every z; Clenshaw's summation.
+    """
+    t, s, first, second = (scratch(name, x.shape, x.dtype) for name in ("t", "s", "first", "second"))
+    z = np.abs(x, out=out)
+    z *= 0.5**0.5
+    np.add(z, 2, out=t)
+    np.divide(2, t, out=t)
+    np.multiply(t, 4, out=s)
+    s -= 2
+    first.fill(0)
+    second.fill(0)
+    for coefficient in reversed(ERFC[1 : TERMS[x.itemsize]]):
+        # (first, second) <- (s first - second + coefficient, first)
+        np.subtract(coefficient, second, out=second)
+        second += np.multiply(s, first, out=scratch("product", x.shape, x.dtype))
+        first, second = second, first
+    s *= 0.5
+    s *= first
+    s -= second
+    s += 0.5 * ERFC[0]
+    s -= np.square(z, out=z)
+    np.exp(s, out=s)
+    s *= t
+    s *= 0.5  # Φ(-|x|)
+    below = np.less(x, 0, out=scratch("below", x.shape, bool))
+    np.subtract(1, s, out=out)
+    np.copyto(out, s, where=below)
+    return out
+
+
+def power(x: np.ndarray, exponent: float, out: np.ndarray) -> np.ndarray:
+    """x^exponent, where it is a quarter up to 1 or a small whole number by roots and products; ``out`` may not be x."""
+    if exponent < 0:
+        return np.reciprocal(power(x, -exponent, out), out=out)
+    if exponent in (0.25, 0.5, 0.75):
+        root = np.sqrt(x, out=out if exponent == 0.5 else scratch("root", x.shape, x.dtype))
+        if exponent != 0.5:
+            np.sqrt(root, out=out)
+        if exponent == 0.75:
+            out *= root
+    elif exponent in (0, 1, 2, 3):
+        if exponent < 2:
+            np.copyto(out, x if exponent else 1)
+        else:
+            np.multiply(x, x, out=out)
+        if exponent == 3:
+            out *= x
+    else:
+        np.power(x, exponent, out=out)
+    return out
