@@ -27,8 +27,6 @@ class Swish(NeuronLayer):
     any_layout = True
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)], {"beta": -1.5}))
 
-    beta = 1.0
-
     def setup(self, bottom, top):
         self.beta = self.p.beta
 

@@ -71,7 +71,57 @@ def normalisation():
 
 
 def losses():
-    yield Case("SoftmaxWithLoss", lambda x, t: functional.cross_entropy(x, t), [randn(5, 4), classes(4, 5)], loss=True)
+    def entropy(bottoms, layer=None, **options):
+        layer = layer or {}
+
+        def formula(x, t, s=None):
+            if s is None:
+                return functional.cross_entropy(x, t, **options)
+            each = functional.cross_entropy(x, t, reduction="none", **options)
+            w = options.get("weight", torch.ones(x.shape[1], dtype=x.dtype))
+            per = s * w[t] if t.dtype == torch.int64 else s
+            return (s * each).sum() / per.sum()
+
+        return Case("SoftmaxWithLoss", formula, bottoms, layer, constant=(1, 2), loss=True)
+
+    w = [0.5, 2.0, 0.1, 1.5]
+    weight = torch.tensor(w, dtype=torch.float64)
+    dense = randn(5, 4)
+    dense = np.exp(dense) / np.exp(dense).sum(axis=1, keepdims=True)
+    maps = np.exp(randn(2, 4, 3, 3))
+    maps /= maps.sum(axis=1, keepdims=True)
+    yield entropy([randn(5, 4), classes(4, 5)])
+    yield entropy([randn(5, 4), classes(4, 5)], {"class_weight": w}, weight=weight)
+    yield entropy([randn(5, 4), classes(4, 5)], {"label_smoothing": 0.1}, label_smoothing=0.1)
+    both = {"class_weight": w, "label_smoothing": 0.2}
+    yield entropy([randn(5, 4), classes(4, 5)], both, weight=weight, label_smoothing=0.2)
+    ignoring = both | {"ignore_label": 1}
+    yield entropy(
+        [randn(2, 4, 3, 3), classes(4, 2, 3, 3)], ignoring, weight=weight, label_smoothing=0.2, ignore_index=1
+    )
+    yield entropy([randn(5, 4), dense])
+    yield entropy([randn(2, 4, 3, 3), maps], both, weight=weight, label_smoothing=0.2)
+    yield entropy([randn(5, 4), classes(4, 5), rng.random(5)])
+    yield entropy([randn(5, 4), classes(4, 5), rng.random(5)], {"class_weight": w}, weight=weight)
+    yield entropy([randn(5, 4), classes(4, 5), rng.random(5)], both, weight=weight, label_smoothing=0.2)
+    yield entropy([randn(5, 4), dense, rng.random(5)], {"class_weight": w}, weight=weight)
+    yield entropy([1000 * randn(5, 4), classes(4, 5)])
+
+    def svm(x, t):
+        return functional.multi_margin_loss(x, t, margin=0.7, reduction="sum") * x.shape[1] / x.shape[0]
+
+    yield Case("MulticlassSVMLoss", svm, [randn(5, 4), classes(4, 5)], {"margin": 0.7}, loss=True)
+    pair = [randn(3, 4, 2), randn(3, 4, 2)]
+    yield Case("L1Loss", functional.l1_loss, pair, loss=True)
+    yield Case("SmoothL1Loss", functional.smooth_l1_loss, pair, loss=True)
+    yield Case("SmoothL1Loss", lambda a, b: functional.smooth_l1_loss(a, b, beta=0.3), pair, {"beta": 0.3}, loss=True)
+
+    def sigmoid(x, t):
+        return functional.binary_cross_entropy_with_logits(x, t)
+
+    full = {"normalization": "FULL"}
+    scores = [5 * randn(3, 4), rng.random((3, 4))]
+    yield Case("SigmoidCrossEntropyLoss", sigmoid, scores, full, constant=(1,), loss=True)
 
 
 def shapes():

@@ -1,0 +1,95 @@
+"""What the losses over softmax probabilities share: the forward and backward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .labels import read_labels
+from .layer import LossLayer
+
+
+class CrossEntropy(LossLayer):
+    """L = -(1/D) Σ_n s_n Σ_k t_nk log p_nk over outer x C x inner scores, at positions n that are not ignored.
+
+    ``reshape`` of a type sets outer, C and inner; ``dense`` where the second bottom has no labels; ``spread`` where t
+    is more than 1 at the label's class, and ``targets`` then gives t; ``weigh`` gives s and what VALID divides by.
+    """
+
+    num_tops = (1, 2)
+    no_gradient = (1, 2)
+    backward_reads = ()
+    dense = False
+    spread = True
+    outer: int
+    C: int
+    inner: int
+
+    def targets(self, bottom, label) -> np.ndarray:
+        """t, outer x C x inner."""
+        raise NotImplementedError
+
+    def weigh(self, bottom, label) -> tuple[Any, float]:
+        """(s or None for 1, what VALID divides by: the positions that count, or the sum of their weights)."""
+        return None, self.outer * self.inner - (0 if self.ignored is None else int(np.count_nonzero(self.ignored)))
+
+    def places(self):
+        """Where in p the labels' classes are, as outer x 1 x inner."""
+        return self.buffer("chosen", (self.outer, 1, self.inner), np.intp)
+
+    def Forward_cpu(self, bottom, top):
+        p, chosen = self.buffer("p", (self.outer, self.C, self.inner)), self.places()
+        label = self.buffer("label", chosen.shape, np.intp)
+        self.ignored = None
+        if not self.dense:
+            self.ignored = read_labels(bottom[1], label, self.C, self.p.ignore_label)
+            np.multiply(label, self.inner, out=chosen)
+            chosen += np.arange(self.outer)[:, None, None] * (self.C * self.inner)
+            chosen += np.arange(self.inner)
+        x = bottom[0].data.reshape(p.shape)
+        one, score = self.buffer("one", chosen.shape), self.buffer("score", chosen.shape)
+        np.subtract(x, np.max(x, axis=1, keepdims=True, out=one), out=p)
+        self.weight, valid = self.weigh(bottom, label)
+        if self.spread:
+            self.t = self.targets(bottom, label)
+            self.mass = np.sum(self.t, axis=1, keepdims=True, out=self.buffer("mass", chosen.shape))
+            product = np.multiply(p, self.t, out=self.buffer("product", p.shape))
+            np.sum(product, axis=1, keepdims=True, out=score)
+        else:
+            np.take(p, chosen, out=score, mode="clip")
+        np.exp(p, out=p)
+        total = np.sum(p, axis=1, keepdims=True, out=one)
+        p /= total
+        losses = np.log(total, out=one)
+        if self.spread:
+            losses *= self.mass
+        losses -= score
+        if self.weight is not None:
+            losses *= self.weight
+        if self.ignored is not None:
+            losses[self.ignored] = 0
+        self.D = self.p.divisor(self.outer, losses.size, valid)
+        top[0].data[...] = losses.sum() / self.D
+        if len(top) > 1:
+            np.copyto(top[1].data, p.reshape(top[1].shape))
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        p = self.buffer("p", (self.outer, self.C, self.inner))
+        dx = bottom[0].diff.reshape(p.shape)
+        if self.spread:
+            np.multiply(p, self.mass, out=dx)
+            dx -= self.t
+        else:
+            np.copyto(dx, p)
+            dx.ravel()[self.places()] -= 1
+        dx *= float(top[0].diff) / self.D
+        if self.weight is not None:
+            dx *= self.weight
+        if self.ignored is not None:
+            np.copyto(dx, 0, where=self.ignored)
+        if len(top) > 1 and top[1].diff.any():
+            dp = top[1].diff.reshape(p.shape)
+            dx += p * (dp - np.sum(dp * p, axis=1, keepdims=True))

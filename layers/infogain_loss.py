@@ -1,0 +1,91 @@
+"""InfogainLoss: cross entropy in which each confusion has a weight of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..net.declare import param
+from ..net.errors import NettrainError, ShapeError, format_shape
+from ..net.files import read_npz
+from ..net.registry import register
+from .cross_entropy import CrossEntropy
+from .labels import check_range, positions
+from .layer import Example, labels
+from .loss_parameters import LossParameters
+
+
+@register
+class InfogainLoss(CrossEntropy):
+    """Cross entropy of softmax probabilities p, weighted by H: L = -(1/D) Σ_n Σ_k H[label_n, k] log p_nk.
+
+    bottom[0]: scores x, N x C x … with the classes on ``axis``.    bottom[1]: labels, one for each position, 0 … C-1.
+    bottom[2], in place of ``source``: H, C x C numbers, such as 1 x 1 x C x C.
+    top[0]: L, a scalar.    top[1], optional: p, bottom[0]'s shape.
+    D: see normalization.    With H the identity it is SoftmaxWithLoss.
+    Backward: dx_k = (p_k Σ_j H[label, j] - H[label, k]) dL / D, 0 at ignored positions; top[1] passes gradients like
+    Softmax.
+    Computed from log Σ exp(x - max): exact, where Caffe does not go below p = 1e-20.
+    Errors: H of another size, missing or damaged; a label out of range or not whole.
+    Source: Caffe's InfogainLoss, whose source is a binaryproto; here an .npy, or an .npz with one array.
+    """
+
+    class Parameters(LossParameters):
+        source: str = param(default="", doc="an .npy or .npz file with H, where it is not a bottom")
+        axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
+
+        aliases = {
+            "infogain_loss_param": "write its fields beside type",
+            "loss_param": "write ignore_label beside type",
+            "normalize": "write normalization: VALID for true, BATCH_SIZE for false",
+        }
+
+    num_bottoms = (2, 3)
+    examples = (
+        Example([(4, 3), (4,), (1, 1, 3, 3)], values={1: labels(3)}),
+        Example([(2, 3, 2), (2, 2), (3, 3)], {"ignore_label": 1, "normalization": "FULL"}, {1: labels(3)}, tops=2),
+        Example([(2, 2, 3), (2, 2), (9,)], {"axis": -1, "normalization": "BATCH_SIZE"}, {1: labels(3)}),
+    )
+
+    def setup(self, bottom, top):
+        self.H = None
+        if len(bottom) == 2:
+            if not self.p.source:
+                raise NettrainError("needs H, as a third bottom or as `source`, an .npy file", key="bottom")
+            self.H = self.read_source().astype(self.dtype)
+        elif self.p.source:
+            raise NettrainError("has H as its third bottom already; leave `source` out", key="source")
+
+    def read_source(self):
+        path = Path(self.p.source)
+        path = self.folder / path if (self.folder / path).exists() else path
+        if path.suffix == ".npz":
+            arrays = list(read_npz(path, "H").values())
+            if len(arrays) != 1:
+                raise NettrainError(f"{path} must hold one array, H; it holds {len(arrays)}", key="source")
+            return arrays[0]
+        try:
+            return np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            raise NettrainError(f"file with H not found: {path}", key="source") from None
+        except (OSError, ValueError, EOFError):
+            raise NettrainError(
+                f"{path} is no .npy file; a binaryproto of Caffe must be converted: numpy.save(path, H)", key="source"
+            ) from None
+
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        self.outer, self.C, self.inner = positions(bottom[0], bottom[1], self.p.axis)
+        check_range(bottom[1], self.C, self.p.ignore_label)
+        shape = bottom[2].shape if self.H is None else self.H.shape
+        if np.prod(shape, dtype=int) != self.C**2:
+            raise ShapeError(f"H must be {self.C} x {self.C} for {self.C} classes, got {format_shape(shape)}")
+        if len(top) > 1:
+            top[1].reshape(bottom[0].shape)
+
+    def targets(self, bottom, label):
+        H = (bottom[2].data if self.H is None else self.H).reshape(self.C, self.C)
+        rows = self.buffer("rows", (self.outer, self.inner, self.C))
+        np.take(H, label[:, 0], axis=0, out=rows, mode="clip")
+        return rows.transpose(0, 2, 1)

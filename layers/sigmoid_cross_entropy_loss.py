@@ -1,0 +1,93 @@
+"""SigmoidCrossEntropyLoss: a yes or no for every element."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..net.errors import ShapeError, format_shape
+from ..net.parallel import blockwise, scratch
+from ..net.registry import register
+from .functions import sigmoid, softplus
+from .layer import Example, LossLayer
+from .loss_parameters import OldLossParameters
+
+
+def between_0_and_1(rng, shape):
+    return rng.random(shape)
+
+
+def yes_no_or_ignored(rng, shape):
+    return rng.choice([0.0, 1.0, 2.0], shape)
+
+
+@register
+class SigmoidCrossEntropyLoss(LossLayer):
+    """Cross entropy of sigmoids p = σ(x) with targets t: L = -(1/D) Σ (t log p + (1 - t) log(1 - p)).
+
+    bottom[0]: scores x, N x ….    bottom[1]: targets t in [0, 1], as many as scores.    top[0]: L, a scalar.
+    D: BATCH_SIZE when left out, so the loss of an example is the sum over its elements.
+    ignore_label: elements whose target, cut to a whole number, is it count for nothing (0 drops 0.3 too, as in Caffe).
+    Backward: dx = (σ(x) - t) dL / D, 0 where ignored.
+    Computed as max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
+    Errors: another number of targets than scores.
+    Source: Caffe's SigmoidCrossEntropyLoss.
+    """
+
+    class Parameters(OldLossParameters):
+        aliases = {
+            "loss_param": "write ignore_label beside type",
+            "sigmoid_cross_entropy_loss_param": "write its fields beside type",
+        }
+
+    backward_reads = ("bottom.data",)
+    examples = (
+        Example([(4, 3), (4, 3)], values={1: between_0_and_1}),
+        Example([(2, 3, 2), (2, 6)], {"ignore_label": 2, "normalization": "VALID"}, {1: yes_no_or_ignored}),
+        Example([(3, 2), (3, 2)], {"normalization": "FULL"}, {1: between_0_and_1}),
+        Example([(3, 2), (3, 2)], {"normalize": True, "ignore_label": 1}, {1: yes_no_or_ignored}),
+    )
+
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        if bottom[0].count != bottom[1].count:
+            raise ShapeError(
+                f"every score needs a target, got {format_shape(bottom[0].shape)} = {bottom[0].count} and "
+                f"{format_shape(bottom[1].shape)} = {bottom[1].count}"
+            )
+
+    def counts(self, t, out):
+        """Where a target counts: it is not the one to ignore."""
+        whole = np.trunc(t, out=scratch("whole", t.shape, t.dtype))
+        return np.not_equal(whole, self.p.ignore_label, out=out)
+
+    def Forward_cpu(self, bottom, top):
+        ignore = self.p.ignore_label is not None
+
+        def losses(x, t, loss):
+            softplus(x, out=loss)  # x + log(1 + exp(-x)), so without t the loss is softplus(x) - x t
+            loss -= np.multiply(x, t, out=scratch("x t", x.shape, x.dtype))
+            if ignore:
+                loss *= self.counts(t, out=scratch("counts", t.shape, bool))
+
+        x = bottom[0].data
+        t, loss = bottom[1].data.reshape(x.shape), self.buffer("loss", x.shape)
+        blockwise(losses, x, t, loss)
+        valid = x.size
+        if ignore:
+            valid = int(np.count_nonzero(self.counts(t, out=self.buffer("counts", x.shape, bool))))
+        self.D = self.p.divisor(len(x), x.size, valid, "BATCH_SIZE")
+        top[0].data[...] = loss.sum() / self.D
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        scale = float(top[0].diff) / self.D
+
+        def gradient(x, t, dx):
+            sigmoid(x, out=dx)
+            dx -= t
+            dx *= scale
+            if self.p.ignore_label is not None:
+                dx *= self.counts(t, out=scratch("counts", t.shape, bool))
+
+        if propagate_down[0]:
+            x = bottom[0].data
+            blockwise(gradient, x, bottom[1].data.reshape(x.shape), bottom[0].diff)
