@@ -11,13 +11,14 @@ from ..net.errors import ShapeError, format_shape
 from ..net.fillers import Filler
 from ..net.parallel import scratch
 from ..net.registry import register
+from .affine import Affine
 from .channels import Channels
 from .layer import Example, Layer
 
 
 def some_statistics(layer):
     """What three batches may have left behind."""
-    for blob, values in zip(layer.blobs, ([-2.0, 1, 0.5], [3.0, 1, 6], [2.5]), strict=True):
+    for blob, values in zip(layer.blobs, ([-2.0, 1, 0.5], [3.0, 1, 6], [2.5]), strict=False):
         blob.data[...] = values
 
 
@@ -33,7 +34,8 @@ class BatchNorm(Layer):
     They change in every forward pass in TRAIN (λ = moving_average_fraction), and are never learned: lr_mult is 0.
     Backward: dx = (dy - mean(dy) - y mean(dy y)) / σ; with running statistics dx = dy / σ.
     The variance takes a second pass over x, since E[x²] - μ² loses all digits where μ is large.
-    There is no scale and shift; put a Scale layer with ``bias_term: true`` behind.
+    There is no scale and shift, as in Caffe, unless ``affine`` is set: then y = w ŷ + b, ŷ what is said above, with
+    blobs[3], C: w, from one, and blobs[4], C: b, from zero, learned like those of a Scale layer with bias_term.
     Initial values: zero.
     Errors: fewer than 2 axes; C changes after the first batch; an lr_mult other than 0.
     Source: Caffe's BatchNorm; Ioffe, Szegedy 2015.
@@ -47,12 +49,12 @@ class BatchNorm(Layer):
             default=0.999, minimum=0, maximum=1, doc="λ, what is kept of the running statistics in each pass"
         )
         eps: float = param(default=1e-5, above=0, doc="added to the variance")
+        affine: bool = param(default=False, doc="whether a factor and an offset for each channel are learned")
 
         aliases = {
             "epsilon": "eps",
             "momentum": "moving_average_fraction is the share that is kept (PyTorch's momentum is 1 minus it)",
-            "affine": "add a Scale layer with `bias_term: true`",
-            "scale": "add a Scale layer with `bias_term: true`",
+            "scale": "write affine: true, or add a Scale layer with `bias_term: true`",
         }
 
     backward_reads: tuple[str, ...] = ("top.data",)
@@ -65,6 +67,8 @@ class BatchNorm(Layer):
         Example([(2, 3, 2, 2)], phase="TEST", prepare=some_statistics),
         Example([(2, 3)], {"use_global_stats": True}, prepare=some_statistics),
         Example([(4, 2)], {"use_global_stats": False}, phase="TEST"),
+        Example([(3, 2, 2, 2)], {"affine": True}),
+        Example([(2, 3)], {"affine": True}, phase="TEST", prepare=some_statistics),
     )
 
     def setup(self, bottom, top):
@@ -75,7 +79,8 @@ class BatchNorm(Layer):
             self.add_blob(shape, Filler())
         self.param_propagate_down = [False] * 3
         self.use_global = self.phase == "TEST" if self.p.use_global_stats is None else self.p.use_global_stats
-        if self.use_global:
+        self.affine = Affine(self, (self.C,)) if self.p.affine else None
+        if self.use_global or self.affine:
             self.backward_reads = ()
 
     def reshape(self, bottom, top):
@@ -87,9 +92,15 @@ class BatchNorm(Layer):
         self.m = shape[0] * places
         last = bottom[0].channels_last and len(shape) > 2
         self.channels = Channels(self.m, self.C, 1) if last else Channels(shape[0], self.C, places)
+        if self.affine:
+            self.affine.reshape(self.channels)
+
+    def hat(self, top):
+        """ŷ, which is y where nothing is learned."""
+        return self.buffer("hat", top[0].shape, channels_last=top[0].channels_last) if self.affine else top[0].data
 
     def Forward_cpu(self, bottom, top):
-        x, y = bottom[0].data, top[0].data
+        x, y = bottom[0].data, self.hat(top)
         if self.use_global:
             share = 1 / self.blobs[2].data[0] if self.blobs[2].data[0] else 0
             mean = self.blobs[0].data * share
@@ -101,6 +112,8 @@ class BatchNorm(Layer):
             self.inverse = (variance + self.p.eps) ** -0.5
             self.channels.each(self.divide, [y], [self.spread("1/σ", self.inverse)])
             self.remember(mean, variance)
+        if self.affine:
+            self.affine.forward(y, top[0].data)
 
     def spread(self, name, values):
         return self.channels.spread(name, values, self.dtype)
@@ -119,14 +132,18 @@ class BatchNorm(Layer):
 
     def remember(self, mean, variance):
         """Add the batch to the running statistics; the variance as that of what the batch was drawn from."""
-        for blob, values in zip(self.blobs, (mean, variance * (self.m / max(1, self.m - 1)), 1), strict=True):
+        for blob, values in zip(self.blobs, (mean, variance * (self.m / max(1, self.m - 1)), 1), strict=False):
             blob.data *= self.p.moving_average_fraction
             blob.data += values
 
     def Backward_cpu(self, top, propagate_down, bottom):
+        y, dy, dx = self.hat(top), top[0].diff, bottom[0].diff
+        if self.affine and self.m:
+            self.affine.backward(y, dy)
         if not propagate_down[0] or not self.m:
             return
-        y, dy, dx = top[0].data, top[0].diff, bottom[0].diff
+        if self.affine:
+            dy = self.affine.gradient(dy, out=dx)
         inverse = self.spread("1/σ", self.inverse)
         if self.use_global:
             self.channels.each(self.scaled, [dy, dx], [inverse])
@@ -142,7 +159,7 @@ class BatchNorm(Layer):
         return np.multiply(dy, y, out=scratch("dy y", y.shape, y.dtype))
 
     def gradient(self, y, dy, dx, mean_dy, mean_dy_y, inverse):
-        np.multiply(y, mean_dy_y, out=dx)
-        np.subtract(dy, dx, out=dx)
-        dx -= mean_dy
+        along = np.multiply(y, mean_dy_y, out=scratch("along", y.shape, y.dtype))
+        along += mean_dy
+        np.subtract(dy, along, out=dx)
         dx *= inverse

@@ -44,6 +44,18 @@ def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> No
         )
 
 
+def read_indices(blob: Blob, out: np.ndarray, count: int) -> None:
+    """Write indices into ``out``. Raises NettrainError for one that is out of range or not a whole number."""
+    values = blob.data.reshape(out.shape)
+    with np.errstate(invalid="ignore"):  # a NaN is no whole number: it is found below
+        np.copyto(out, values, casting="unsafe")
+    bad = (out < 0) | (out >= count) | (out != values)
+    if bad.any():
+        first = int(np.argmax(bad))
+        place = ", ".join(map(str, np.unravel_index(first, blob.shape)))
+        raise NettrainError(f"index {values.flat[first]:g} at [{place}] is none of the {count} (0..{count - 1})")
+
+
 def read_labels(blob: Blob, out: np.ndarray, classes: int, ignore_label: int | None = None) -> np.ndarray | None:
     """Write the labels into ``out`` as indices 0 … classes-1; returns where they are ignored (as 0), or None.
 

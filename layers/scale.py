@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..net.declare import Declared, param
-from ..net.errors import ShapeError, format_shape
 from ..net.fillers import Filler
 from ..net.parallel import scratch
 from ..net.registry import register
-from .channels import Channels
-from .layer import Example, Layer
+from .broadcast import Broadcast
+from .layer import Example
 
 
 @register
-class Scale(Layer):
+class Scale(Broadcast):
     """A factor for each channel, and an offset if wished: y = s x + b.
 
     s has the shape of ``num_axes`` axes of x from ``axis`` on and is the same along all others.
@@ -38,10 +35,7 @@ class Scale(Layer):
         bias_term: bool = param(default=False, doc="whether b is added")
         bias_filler: Filler = param(default=Filler(), doc="first values of b")
 
-    num_bottoms = (1, 2)
     backward_reads = ("bottom.data",)
-    any_layout = True
-    may_run_in_place = True
     examples = (
         Example([(2, 3, 2, 2)]),
         Example([(4, 3)], {"bias_term": True, "bias_filler": 0.5}),
@@ -51,61 +45,6 @@ class Scale(Layer):
         Example([(2, 3, 5, 7), (3,)]),
         Example([(2, 3, 2, 2), (2, 3)], {"axis": 0, "bias_term": True}),
     )
-
-    def setup(self, bottom, top):
-        if len(bottom) == 2:
-            self.shape = bottom[1].shape
-        else:
-            axis, count = bottom[0].canonical_axis(self.p.axis), self.p.num_axes
-            if count > len(bottom[0].shape) - axis:
-                raise ShapeError(
-                    f"{format_shape(bottom[0].shape)} has {len(bottom[0].shape) - axis} axes from axis {axis} on, "
-                    f"s cannot have {count}",
-                    key=("num_axes", "axis"),
-                )
-            self.shape = bottom[0].shape[axis : None if count == -1 else axis + count]
-            self.add_blob(self.shape, self.p.filler)
-        if self.p.bias_term:
-            self.add_blob(self.shape, self.p.bias_filler)
-
-    def reshape(self, bottom, top):
-        shape = bottom[0].shape
-        if len(bottom) == 2:
-            if self.p.bias_term and bottom[1].shape != self.shape:
-                raise ShapeError(
-                    f"b has {format_shape(self.shape)} values, got factors {format_shape(bottom[1].shape)}"
-                )
-            self.shape = bottom[1].shape
-        axis = bottom[0].canonical_axis(self.p.axis) if self.shape else 0
-        end = axis + len(self.shape)
-        if shape[axis:end] != self.shape:
-            raise ShapeError(
-                f"s has the shape {format_shape(self.shape)}, which is not that of "
-                f"{format_shape(shape)} from axis {axis} on"
-            )
-        outer, count, inner = (math.prod(part) for part in (shape[:axis], self.shape, shape[end:]))
-        if not self.shape:
-            outer, inner = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
-        # in channels-last memory only a factor for each channel stands where the formulas look for it
-        last = bottom[0].channels_last and len(shape) > 2
-        self.as_it_lies = not last or (axis, end) == (1, 2) or not self.shape
-        if last and (axis, end) == (1, 2):
-            outer, inner = outer * inner, 1
-        self.channels = Channels(outer, count, inner)
-        top[0].reshape(shape, bottom[0].channels_last and self.as_it_lies)
-
-    def plain(self, name, array):
-        """The array in the order of its axes; a copy where it is not."""
-        if array.flags.c_contiguous:
-            return array
-        copy = self.buffer(name, array.shape)
-        np.copyto(copy, array)
-        return copy
-
-    def values(self, bottom):
-        """s, as it is spread over blocks."""
-        s = self.plain("s", bottom[1].data if len(bottom) == 2 else self.blobs[0].data)
-        return self.channels.spread("s", s, self.dtype)
 
     def Forward_cpu(self, bottom, top):
         x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
@@ -141,8 +80,3 @@ class Scale(Layer):
 
     def product(self, x, dy):
         return np.multiply(x, dy, out=scratch("dy x", x.shape, x.dtype))
-
-    def add(self, blob, gradient):
-        rounded = scratch("gradient", self.shape, self.dtype)
-        np.copyto(rounded, gradient.reshape(self.shape))
-        blob.diff += rounded

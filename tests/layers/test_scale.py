@@ -259,5 +259,5 @@ def test_other_shapes_after_the_first_batch():
     with pytest.raises(nettrain.ShapeError, match="s has the shape 3, which is not that of 2 x 4 from axis 1 on"):
         net_of((2, 3)).forward(x=np.zeros((2, 4)))
     net = net_of((2, 3), (2,), axis=0, bias_term=True)
-    with pytest.raises(nettrain.ShapeError, match="b has 2 values, got factors 4"):
+    with pytest.raises(nettrain.ShapeError, match="b has 2 values, got a second bottom of 4"):
         net.forward(x=np.zeros((4, 3)), s=np.zeros(4))

@@ -34,6 +34,7 @@ class Case:
     """``formula(*bottoms, *params)`` gives the top, or a tuple of tops, as tensors.
 
     Whole numbers are bottoms without a gradient, such as labels; so are those whose index is in ``constant``.
+    Of the parameters those whose index is in ``learned`` have one; left out: all.
     """
 
     type: str
@@ -44,6 +45,7 @@ class Case:
     phase: str = "TRAIN"
     constant: Sequence[int] = ()
     loss: bool = False
+    learned: Sequence[int] | None = None
 
 
 def activations():
@@ -67,7 +69,35 @@ def activations():
 
 
 def normalisation():
-    yield from ()
+    x, w, b = randn(3, 4, 5), randn(4, 5), randn(4, 5)
+    yield Case("LayerNorm", lambda x, w, b: functional.layer_norm(x, (4, 5), w, b), [x], params=[w, b])
+    last = {"axis": -1, "affine": False, "eps": 0.1}
+    yield Case("LayerNorm", lambda x: functional.layer_norm(x, (5,), eps=0.1), [x], last)
+    w, b = randn(6), randn(6)
+    for groups in (1, 2, 6):
+        options = {"num_groups": groups, "eps": 1e-3}
+
+        def group(x, w, b, groups=groups):
+            return functional.group_norm(x, groups, w, b, 1e-3)
+
+        yield Case("GroupNorm", group, [100 + randn(2, 6, 3, 2)], options, [w, b])
+    instance = {"num_groups": 4, "affine": False}
+    yield Case("GroupNorm", functional.instance_norm, [randn(3, 4, 5)], instance)
+    statistics = [6 * randn(4), rng.uniform(2, 9, 4), np.array([3.0])]
+
+    def batch(x, mean, variance, count, w, b):
+        return functional.batch_norm(x, mean / count, variance / count, w, b, eps=1e-4)
+
+    def batch_in_training(x, mean, variance, count, w, b):
+        return functional.batch_norm(x, None, None, w, b, training=True, eps=1e-4)
+
+    affine = {"affine": True, "eps": 1e-4}
+    for phase, formula in (("TRAIN", batch_in_training), ("TEST", batch)):
+        params = [*statistics, randn(4), randn(4)]
+        yield Case("BatchNorm", formula, [randn(3, 4, 5)], affine, params, phase, learned=(3, 4))
+    embed = {"input_dim": 6, "num_output": 3}
+    table, offset = randn(6, 3), randn(3)
+    yield Case("Embed", lambda i, w, b: functional.embedding(i, w) + b, [classes(6, 4, 5)], embed, [table, offset])
 
 
 def losses():
@@ -144,7 +174,8 @@ def arrays_of(case):
     seeds = np.random.default_rng(21)
     whole = [b.dtype.kind == "i" or i in case.constant for i, b in enumerate(case.bottoms)]
     bottoms = [torch.tensor(b, requires_grad=not w) for b, w in zip(case.bottoms, whole, strict=True)]
-    params = [torch.tensor(p, requires_grad=True) for p in case.params]
+    flags = [case.learned is None or i in case.learned for i in range(len(case.params))]
+    params = [torch.tensor(p, requires_grad=flag) for p, flag in zip(case.params, flags, strict=True)]
     tops = case.formula(*bottoms, *params)
     tops = tops if isinstance(tops, tuple | list) else (tops,)
     layer = {"name": "it", "type": case.type, "bottom": [f"b{i}" for i in range(len(bottoms))]}
@@ -163,7 +194,9 @@ def arrays_of(case):
         if id(bottom) in by_id:
             arrays[f"bottomdiff{i}"] = by_id[id(bottom)]
     for i, (tensor, values) in enumerate(zip(params, case.params, strict=True)):
-        arrays[f"param{i}"], arrays[f"paramdiff{i}"] = values, by_id[id(tensor)]
+        arrays[f"param{i}"] = values
+        if id(tensor) in by_id:
+            arrays[f"paramdiff{i}"] = by_id[id(tensor)]
     for i, (top, diff) in enumerate(zip(tops, diffs, strict=True)):
         arrays[f"top{i}"] = top.detach().numpy()
         if not case.loss:
