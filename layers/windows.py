@@ -68,6 +68,15 @@ class KernelParameters(Declared):
             raise ShapeError(f"{key} has {len(given)} numbers, the bottom has {axes} spatial axes", key=key)
         return given if len(given) == axes else tuple(given or (default,)) * axes
 
+    def geometry(self, axes: int) -> tuple[tuple[int, ...], ...]:
+        """Kernel, stride, pad and dilation for each of ``axes`` spatial axes. Raises ShapeError."""
+        return (
+            self.sizes("kernel_size", axes),
+            self.sizes("stride", axes),
+            self.sizes("pad", axes, 0),
+            self.sizes("dilation", axes),
+        )
+
 
 def padded_words(size: int, pad: int) -> str:
     """``8``, or ``8 + 2 x 1 = 10``, for messages."""
