@@ -116,19 +116,21 @@ class Convolution(Layer):
             raise ShapeError("every bottom must have the same shape")
         self.N = math.prod(shape[: self.axis])
         # without spatial axes there is one place
-        sizes, *geometry = (
+        geometry = (
             (shape[self.axis + 1 :], self.kernel, self.stride, self.pad, self.dilation)
             if self.kernel
             else ((1,), (1,), (1,), (0,), (1,))
         )
-        output = self.lay_out(bottom, sizes, *geometry)[: len(self.kernel)]
+        output = self.lay_out(bottom, *geometry)[: len(self.kernel)]
         self.plans = {}
         for blob in top:
             blob.reshape((*shape[: self.axis], self.p.num_output, *output), channels_last=self.any_layout)
 
-    def lay_out(self, bottom, sizes, *geometry):
+    def lay_out(self, bottom, sizes, kernel, stride, pad, dilation):
         """Make the windows for each bottom; return the output's sizes."""
-        self.windows = [Windows(self.C, self.p.group, sizes, *geometry, blob.channels_last) for blob in bottom]
+        self.windows = [
+            Windows(self.C, self.p.group, sizes, kernel, stride, pad, dilation, blob.channels_last) for blob in bottom
+        ]
         return self.windows[0].output
 
     def weights(self, array, w):
@@ -253,7 +255,8 @@ class Convolution(Layer):
         db = self.buffer("db of parts", (parts, G, 1, Mg))
         Ws = self.weights(W, w)
         dys = dy.reshape(N, self.M, *w.output)
-        xs, dxs = (None if array is None else array.reshape(N, w.C, *w.sizes) for array in (x, dx))
+        xs = None if x is None else x.reshape(N, w.C, *w.sizes)
+        dxs = None if dx is None else dx.reshape(N, w.C, *w.sizes)
 
         def make(i, memory):
             calls = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -54,7 +54,10 @@ class Im2col(Layer):
         self.images = (math.prod(shape[:a]), shape[a])
         top[0].reshape((*shape[:a], shape[a] * math.prod(self.kernel), *self.output))
         self.padded = tuple(size + 2 * p for size, p in zip(self.sizes, self.pad, strict=True))
-        self.inside = (..., *(slice(p, p + size) for size, p in zip(self.sizes, self.pad, strict=True)))
+        self.inside: tuple[Any, ...] = (
+            ...,
+            *(slice(p, p + size) for size, p in zip(self.sizes, self.pad, strict=True)),
+        )
 
     def Forward_cpu(self, bottom, top):
         def unfold(x, y):
@@ -77,7 +80,8 @@ class Im2col(Layer):
             padded.fill(0)
             for k in itertools.product(*map(range, self.kernel)):
                 starts = [i * d for i, d in zip(k, self.dilation, strict=True)]
-                padded[..., *map(self.places, starts, self.stride, self.output)] += dy[:, :, *k]
+                where: tuple[Any, ...] = (..., *map(self.places, starts, self.stride, self.output))
+                padded[where] += dy[:, :, *k]
             np.copyto(dx, padded[self.inside])
 
         if propagate_down[0]:
