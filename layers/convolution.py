@@ -254,8 +254,7 @@ class Convolution(Layer):
         dW = self.memory("dW of parts", parts, W.shape)
         db = self.buffer("db of parts", (parts, G, 1, Mg))
         Ws = self.weights(W, w)
-        dys = dy.reshape(N, self.M, *w.output)
-        xs = None if x is None else x.reshape(N, w.C, *w.sizes)
+        xs, dys = x.reshape(N, w.C, *w.sizes), dy.reshape(N, self.M, *w.output)
         dxs = None if dx is None else dx.reshape(N, w.C, *w.sizes)
 
         def make(i, memory):

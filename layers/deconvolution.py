@@ -78,7 +78,7 @@ class Deconvolution(Convolution):
             if back := self.backward_windows(w, bottom[i].channels_last):
                 self.correlate(("y", i), x, self.turned(W), b, y, back)
             else:
-                self.gradients(("y", i), None, W, x, y, w)
+                self.gradients(("y", i), y, W, x, y, w)
 
     def hand_over(self, total, y):
         b = self.bias()
