@@ -192,6 +192,10 @@ class Windows:
             (self.G, *at, *self.inner, per_group),
             (per_group * c, *first, *along[1:], *over[len(over) - len(self.inner) :], c),
         )
+        if math.prod(self.kernel) == 1 and not self.by_channel:  # then x is its own windows, often
+            direct = matrices(view.squeeze(tuple(range(1 + len(at), view.ndim - 1))))
+            if direct is not None:
+                return direct[:, None], calls
         places, shift = math.prod(at), self.dilation[0] * len(x) * self.across
         R = count * len(x) * self.across
         if self.by_channel:
