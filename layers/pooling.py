@@ -81,8 +81,8 @@ class Pooling(Layer):
     beyond the image and its upper border. AVE divides by the window cut to the padded image, so zeros of the border
     count and what hangs over it does not. MAX ignores the border; of equal values the first wins.
     STOCHASTIC takes the first x, in reading order, at which the sum so far reaches u Σ x, where u is uniform in (0, 1].
-    In a window of zeros that is the first x in TRAIN; in TEST y = 0. A NaN or two infinities make TEST's y NaN, and a
-    NaN in the window TRAIN's.
+    In a window of zeros that is the first x in TRAIN; in TEST y = 0. A NaN in the window makes y NaN, an infinity does
+    so in TEST.
     Backward: MAX and STOCHASTIC in TRAIN give dy to the place that y came from; AVE spreads dy / size over the window;
     STOCHASTIC in TEST: dx = Σ dy (2x - y) / Σ x of each window, and nothing from windows of zeros.
     Errors: a kernel larger than the padded image with FLOOR; not 4 axes; STOCHASTIC with a pad, or a negative x, which
