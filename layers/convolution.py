@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from threading import get_ident
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -67,6 +67,7 @@ class Convolution(Layer):
     """
 
     Parameters = ConvolutionParameters
+    transposed: ClassVar[bool] = False  # whether it goes from y of the formula to x
     num_bottoms = (1, None)
     num_tops = (1, None)
     same_number_of_tops = True
@@ -93,44 +94,51 @@ class Convolution(Layer):
     def setup(self, bottom, top):
         p, shape = self.p, bottom[0].shape
         self.axis = bottom[0].canonical_axis(p.axis)
-        self.C, self.M, axes = shape[self.axis], p.num_output, len(shape) - self.axis - 1
-        if self.C == 0:
+        self.channels = shape[self.axis]
+        if self.channels == 0:
             raise ShapeError(f"axis {self.axis} of {format_shape(shape)} has no channels")
-        if self.C % p.group:
-            raise ShapeError(f"{self.C} input channels are not divisible by group {p.group}", key="group")
-        self.kernel, self.stride = p.sizes("kernel_size", axes), p.sizes("stride", axes)
-        self.pad, self.dilation = p.sizes("pad", axes, 0), p.sizes("dilation", axes)
-        self.add_blob((self.M, self.C // p.group, *self.kernel), p.weight_filler)
+        if self.channels % p.group:
+            raise ShapeError(f"{self.channels} input channels are not divisible by group {p.group}", key="group")
+        self.kernel, self.stride, self.pad, self.dilation = p.geometry(len(shape) - self.axis - 1)
+        self.C, self.M = (p.num_output, self.channels) if self.transposed else (self.channels, p.num_output)
+        self.add_blob((self.M, self.C // p.group, *self.kernel), p.weight_filler, swap_fans=self.transposed)
         self.blobs[0].reshape(self.blobs[0].shape, channels_last=True)
         if p.bias_term:
-            self.add_blob((self.M,), p.bias_filler)
+            self.add_blob((p.num_output,), p.bias_filler)
 
     def reshape(self, bottom, top):
         shape = bottom[0].shape
         if len(shape) != self.axis + 1 + len(self.kernel):
             raise ShapeError(f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has others")
-        if shape[self.axis] != self.C:
-            raise ShapeError(f"the weights take {self.C} channels, {format_shape(shape)} has {shape[self.axis]}")
+        if shape[self.axis] != self.channels:
+            raise ShapeError(f"the weights take {self.channels} channels, {format_shape(shape)} has {shape[self.axis]}")
         if any(blob.shape != shape for blob in bottom):
             raise ShapeError("every bottom must have the same shape")
         self.N = math.prod(shape[: self.axis])
         # without spatial axes there is one place
-        sizes, kernel, stride, pad, dilation = (
+        geometry = (
             (shape[self.axis + 1 :], self.kernel, self.stride, self.pad, self.dilation)
             if self.kernel
             else ((1,), (1,), (1,), (0,), (1,))
         )
+        output = self.lay_out(bottom, *geometry)[: len(self.kernel)]
+        self.plans = {}
+        for blob in top:
+            blob.reshape((*shape[: self.axis], self.p.num_output, *output), channels_last=self.any_layout)
+
+    def lay_out(self, bottom, sizes, kernel, stride, pad, dilation):
+        """Make the windows for each bottom; return the output's sizes."""
         self.windows = [
             Windows(self.C, self.p.group, sizes, kernel, stride, pad, dilation, blob.channels_last) for blob in bottom
         ]
-        self.plans = {}
-        output = self.windows[0].output[: len(self.kernel)]
-        for blob in top:
-            blob.reshape((*shape[: self.axis], self.M, *output), channels_last=self.any_layout)
+        return self.windows[0].output
 
     def weights(self, array, w):
         """W or dW, M x (kernel axes) x C/group in memory, as G x P x M/G x K."""
         return array.reshape(self.p.group, -1, w.P, w.K).swapaxes(1, 2)
+
+    def bias(self):
+        return self.blobs[1].data if self.p.bias_term else None
 
     def kernels(self):
         """W as M x (kernel axes) x C/group, in memory that products read fast."""
@@ -154,18 +162,19 @@ class Convolution(Layer):
         return channels_first(self.buffer(name, (count, *shape[1:], shape[0])))
 
     def Forward_cpu(self, bottom, top):
-        W, b = self.kernels(), self.blobs[1].data if self.p.bias_term else None
+        W, b = self.kernels(), self.bias()
         for i, w in enumerate(self.windows):
             self.correlate(("y", i), bottom[i].data, W, b, top[i].data, w)
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        W = self.kernels()
+        W, learns_W = self.kernels(), self.param_propagate_down[0]
+        learns_b = self.p.bias_term and self.param_propagate_down[1]
         for i, w in enumerate(self.windows):
             dx = bottom[i].diff if propagate_down[i] else None
             if dx is not None and (back := self.backward_windows(w, top[i].channels_last)):
                 self.correlate(("dx", i), top[i].diff, self.turned(W), None, dx, back)
                 dx = None
-            self.gradients(("dW", i), bottom[i].data, W, top[i].diff, dx, w)
+            self.gradients(("dW", i), bottom[i].data, W, top[i].diff, dx, w, learns_W, learns_b)
 
     def backward_windows(self, w, channels_last):
         """The windows of dy whose correlation with the turned kernel is dx, where that is the shorter way.
@@ -230,9 +239,11 @@ class Convolution(Layer):
 
         self.planned(name, (x, y, W.base, b), make, len(chunks))
 
-    def gradients(self, name, x, W, dy, dx, w):
-        """Backward for one bottom. The batch is cut into parts with sums of their own, added in order at the end."""
-        learns_W, learns_b = self.param_propagate_down[0], self.p.bias_term and self.param_propagate_down[1]
+    def gradients(self, name, x, W, dy, dx, w, learns_W=False, learns_b=False):
+        """Backward for one bottom: dW += dy col(x)ᵀ, db += Σ dy, dx = col⁻¹(Wᵀ dy).
+
+        The batch is cut into parts with sums of their own, added in order at the end.
+        """
         N, G, Mg = self.N, self.p.group, self.M // self.p.group
         if not N or not (learns_W or learns_b or dx is not None):
             return
@@ -271,10 +282,10 @@ class Convolution(Layer):
                         calls.append((total.fill, (0,)))
                     calls += w.fold(D, Ws, rows, total)
                     if rows.stop == w.output[0]:
-                        calls.append((np.copyto, (dxs[examples], total[w.inside])))
+                        calls.append(self.hand_over(total[w.inside], dxs[examples]))
             return calls
 
-        self.planned(name, (x, dy, W.base, dx, dW.base, learns_W, learns_b), make, parts)
+        self.planned(name, (x, dy, W.base, dx, dW.base, learns_W, learns_b, self.bias()), make, parts)
         for i in range(1, parts):
             if learns_W:
                 dW[0] += dW[i]
@@ -284,6 +295,10 @@ class Convolution(Layer):
             self.blobs[0].diff += channels_first(dW[0])
         if learns_b:
             self.blobs[1].diff += db[0].ravel()
+
+    def hand_over(self, total, dx):
+        """The call that brings what was added up to where it belongs."""
+        return np.copyto, (dx, total)
 
     def parts(self, images):
         """In how many parts dW is summed up: more for more threads, fewer where that takes much memory."""

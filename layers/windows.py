@@ -68,6 +68,15 @@ class KernelParameters(Declared):
             raise ShapeError(f"{key} has {len(given)} numbers, the bottom has {axes} spatial axes", key=key)
         return given if len(given) == axes else tuple(given or (default,)) * axes
 
+    def geometry(self, axes: int) -> tuple[tuple[int, ...], ...]:
+        """Kernel, stride, pad and dilation for each of ``axes`` spatial axes. Raises ShapeError."""
+        return (
+            self.sizes("kernel_size", axes),
+            self.sizes("stride", axes),
+            self.sizes("pad", axes, 0),
+            self.sizes("dilation", axes),
+        )
+
 
 def padded_words(size: int, pad: int) -> str:
     """``8``, or ``8 + 2 x 1 = 10``, for messages."""
@@ -183,6 +192,10 @@ class Windows:
             (self.G, *at, *self.inner, per_group),
             (per_group * c, *first, *along[1:], *over[len(over) - len(self.inner) :], c),
         )
+        if math.prod(self.kernel) == 1 and not self.by_channel:  # then x is its own windows, often
+            direct = matrices(view.squeeze(tuple(range(1 + len(at), view.ndim - 1))))
+            if direct is not None:
+                return direct[:, None], calls
         places, shift = math.prod(at), self.dilation[0] * len(x) * self.across
         R = count * len(x) * self.across
         if self.by_channel:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 
-def net_of(shape, tops=1, **params):
+def net_of(shape, tops=1, phase="TRAIN", dtype="float64", **params):
     names = ["y", "where"][:tops]
     layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "pool", "type": "Pooling", "top": names}]
     layers[1] |= params
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
+    return nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, dtype=dtype)
 
 
 def output_size(size, kernel, stride, pad, round_mode):
@@ -227,7 +227,15 @@ SPECS = {
     "no kernel": ({}, "needs `kernel_size`, or `kernel_h` and `kernel_w`, or `global_pooling: true`"),
     "kernel 0": ({"kernel_size": 0}, "kernel_size must be a whole number >= 1"),
     "stride 0": ({"kernel_size": 2, "stride": 0}, "stride must be a whole number >= 1"),
-    "unknown pool": ({"pool": "STOCHASTIC", "kernel_size": 2}, "must be one of MAX, AVE"),
+    "unknown pool": ({"pool": "L2", "kernel_size": 2}, "must be one of MAX, AVE, STOCHASTIC"),
+    "a random element of the border": (
+        {"pool": "STOCHASTIC", "kernel_size": 2, "pad": 1},
+        "pad must be 0 with pool STOCHASTIC",
+    ),
+    "a mask of random elements": (
+        {"pool": "STOCHASTIC", "kernel_size": 2, "top": ["y", "where"]},
+        "only MAX has a second top",
+    ),
     "unknown rounding": ({"round_mode": "ROUND", "kernel_size": 2}, "must be one of CEIL, FLOOR"),
     "two forms of kernel": ({"kernel_size": 2, "kernel_h": 2, "kernel_w": 2}, "cannot stand beside `kernel_size`"),
     "two forms of stride": ({"kernel_size": 2, "stride": 1, "stride_h": 1, "stride_w": 1}, "beside `stride`"),
@@ -263,3 +271,151 @@ def test_four_axes_are_needed(shape):
         net_of(shape, kernel_size=2)
     with pytest.raises(nettrain.ShapeError, match="needs N x C x H x W, got 2 x 3"):
         net_of((1, 1, 4, 4), kernel_size=2).forward(x=np.zeros(shape))
+
+
+# STOCHASTIC
+
+DRAWN = {
+    "overlapping": ((2, 3, 6, 5), {"kernel_size": 3, "stride": 2}, (3, 3), (2, 2)),
+    "hanging over": ((2, 2, 5, 4), {"kernel_size": 2, "stride": 3}, (2, 2), (3, 3)),
+    "apart": ((1, 2, 9, 8), {"kernel_h": 2, "kernel_w": 3, "stride_h": 3, "stride_w": 3}, (2, 3), (3, 3)),
+    "larger than the image": ((2, 2, 3, 3), {"kernel_h": 4, "kernel_w": 5, "stride": 3}, (4, 5), (3, 3)),
+    "FLOOR": ((2, 2, 6, 6), {"kernel_size": 3, "stride": 2, "round_mode": "FLOOR"}, (3, 3), (2, 2)),
+    "global": ((3, 2, 4, 5), {"global_pooling": True}, (4, 5), (1, 1)),
+    "many elements": ((1, 2, 17, 18), {"kernel_size": 16}, (16, 16), (1, 1)),
+}
+
+
+def windows_of(shape, sizes, kernel, stride):
+    """(place of the output, places of the window's elements in reading order)."""
+    for n, c, i, j in np.ndindex(*shape[:2], *sizes):
+        rows = range(i * stride[0], min(i * stride[0] + kernel[0], shape[2]))
+        columns = range(j * stride[1], min(j * stride[1] + kernel[1], shape[3]))
+        yield (n, c, i, j), [(n, c, h, w) for h in rows for w in columns]
+
+
+def draws(layer, shape):
+    """The numbers u in (0, 1] that the layer's next forward pass uses, for blobs in plain order."""
+    rng = np.random.default_rng()
+    rng.bit_generator.state = layer.rng.bit_generator.state
+    return 1 - rng.random(shape)
+
+
+@pytest.mark.parametrize(("shape", "params", "kernel", "stride"), DRAWN.values(), ids=DRAWN)
+def test_stochastic_takes_where_the_sum_reaches_the_drawn_share(shape, params, kernel, stride):
+    net = net_of(shape, pool="STOCHASTIC", **params)
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        x = rng.integers(0, 4, shape).astype(float)
+        u = draws(net.layers["pool"], net.blobs["y"].shape)
+        y = net.forward(x=x)["y"]
+        dy = rng.standard_normal(y.shape)
+        dx = net.backward(y=dy)["x"]
+        expected_y, expected_dx = np.zeros(y.shape), np.zeros(shape)
+        for at, window in windows_of(shape, y.shape[2:], kernel, stride):
+            sums = np.cumsum([x[place] for place in window])
+            chosen = window[np.flatnonzero(sums >= u[at] * sums[-1])[0]]
+            expected_y[at] = x[chosen]
+            expected_dx[chosen] += dy[at]
+        np.testing.assert_array_equal(y, expected_y)
+        np.testing.assert_allclose(dx, expected_dx, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("shape", "params", "kernel", "stride"), DRAWN.values(), ids=DRAWN)
+def test_stochastic_expects_in_test(shape, params, kernel, stride):
+    net = net_of(shape, pool="STOCHASTIC", phase="TEST", **params)
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 3, shape).astype(float)
+    x[0] *= 0.5
+    y = net.forward(x=x)["y"].copy()
+    dy = rng.standard_normal(y.shape)
+    dx = net.backward(y=dy)["x"]
+    expected_dx = np.zeros(shape)
+    for at, window in windows_of(shape, y.shape[2:], kernel, stride):
+        total = sum(x[place] for place in window)
+        expected = sum(x[place] ** 2 for place in window) / total if total else 0
+        np.testing.assert_allclose(y[at], expected, rtol=1e-12)
+        for place in window:
+            expected_dx[place] += dy[at] * (2 * x[place] - expected) / total if total else 0
+    np.testing.assert_allclose(dx, expected_dx, rtol=1e-10, atol=1e-12)
+
+
+def test_stochastic_draws_in_proportion_to_the_values():
+    net = net_of((4000, 1, 2, 2), pool="STOCHASTIC", kernel_size=2, dtype="float32")
+    y = net.forward(x=np.tile([[1, 0], [2, 5]], (4000, 1, 1, 1)))["y"].copy()
+    counts = [(y == value).sum() for value in (0, 1, 2, 5)]
+    assert counts[0] == 0
+    np.testing.assert_allclose(np.divide(counts, 4000), [0, 1 / 8, 2 / 8, 5 / 8], atol=0.03)
+    assert not np.array_equal(y, net.forward()["y"])  # drawn anew
+
+
+def test_stochastic_mean_is_what_test_expects():
+    x = np.random.default_rng(0).random((1, 1, 3, 3))
+    many = net_of((20000, 1, 3, 3), pool="STOCHASTIC", kernel_size=3).forward(x=np.tile(x, (20000, 1, 1, 1)))["y"]
+    once = net_of((1, 1, 3, 3), pool="STOCHASTIC", kernel_size=3, phase="TEST").forward(x=x)["y"]
+    np.testing.assert_allclose(many.mean(), once.item(), rtol=0.01)
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.parametrize("value", [1000, 1e300, 1e-300, 0])
+def test_stochastic_of_equal_values(phase, value):
+    net = net_of((1, 2, 3, 3), pool="STOCHASTIC", kernel_size=2, phase=phase)
+    y = net.forward(x=np.full((1, 2, 3, 3), value))["y"]
+    expected = {1e300: np.inf, 1e-300: 0}.get(value, value) if phase == "TEST" else value  # of the squares
+    np.testing.assert_allclose(y, np.full(y.shape, expected), rtol=1e-12)
+
+
+def test_stochastic_windows_of_zeros():
+    net = net_of((1, 1, 2, 2), pool="STOCHASTIC", kernel_size=2)
+    assert net.forward(x=np.zeros((1, 1, 2, 2)))["y"].item() == 0
+    assert net.backward(y=[[[[3]]]])["x"].ravel().tolist() == [3, 0, 0, 0]  # Caffe's choice too: the first
+    net = net_of((1, 1, 2, 2), pool="STOCHASTIC", kernel_size=2, phase="TEST")
+    assert net.forward(x=np.zeros((1, 1, 2, 2)))["y"].item() == 0
+    assert net.backward(y=[[[[3]]]])["x"].ravel().tolist() == [0, 0, 0, 0]
+
+
+def test_stochastic_and_values_that_are_no_numbers():
+    x = [[[[1, np.inf, 1, np.nan], [2, 3, 1, 1]]]]
+    params = {"pool": "STOCHASTIC", "kernel_size": 2, "stride": 2}
+    np.testing.assert_array_equal(net_of((1, 1, 2, 4), **params).forward(x=x)["y"], [[[[np.inf, np.nan]]]])
+    np.testing.assert_array_equal(net_of((1, 1, 2, 4), phase="TEST", **params).forward(x=x)["y"], [[[[np.nan] * 2]]])
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_stochastic_refuses_what_has_no_probability(phase):
+    net = net_of((1, 1, 2, 2), pool="STOCHASTIC", kernel_size=2, phase=phase)
+    with pytest.raises(nettrain.NettrainError, match=r"got -0\.5; values must be >= 0, such as those of a ReLU"):
+        net.forward(x=[[[[1, 2], [-0.5, 3]]]])
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_stochastic_images_of_another_size(phase):
+    net = net_of((2, 2, 6, 6), pool="STOCHASTIC", kernel_size=3, stride=2, phase=phase)
+    for shape in ((3, 2, 9, 4), (0, 2, 6, 6), (1, 2, 3, 3), (2, 2, 6, 6)):
+        fresh = net_of(shape, pool="STOCHASTIC", kernel_size=3, stride=2, phase=phase)
+        fresh.layers["pool"].set_state(net.layers["pool"].state())
+        x = np.random.default_rng(0).random(shape)
+        y = net.forward(x=x)["y"]
+        np.testing.assert_array_equal(y, fresh.forward(x=x)["y"])
+        dy = np.random.default_rng(1).standard_normal(y.shape)
+        np.testing.assert_array_equal(net.backward(y=dy)["x"], fresh.backward(y=dy)["x"])
+
+
+def test_stochastic_channels_last():
+    shape = (2, 3, 5, 6)
+    net = net_of(shape, pool="STOCHASTIC", kernel_size=3, stride=2)
+    net.blobs["x"].reshape(shape, True)
+    net.reshape()
+    assert net.blobs["y"].channels_last
+    y_shape = net.blobs["y"].shape
+    u = draws(net.layers["pool"], (y_shape[0], *y_shape[2:], y_shape[1])).transpose(0, 3, 1, 2)
+    x = np.random.default_rng(0).random(shape)
+    y = net.forward(x=x)["y"]
+    dx = net.backward(y=np.ones(y_shape))["x"]
+    expected = np.zeros(shape)
+    for at, window in windows_of(shape, y_shape[2:], (3, 3), (2, 2)):
+        sums = np.cumsum([x[place] for place in window])
+        chosen = window[np.flatnonzero(sums >= u[at] * sums[-1])[0]]
+        assert y[at] == x[chosen]
+        expected[chosen] += 1
+    np.testing.assert_array_equal(dx, expected)

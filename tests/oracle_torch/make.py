@@ -159,7 +159,22 @@ def shapes():
 
 
 def vision():
-    yield from ()
+    def transposed(convolve, x, W, b=None, **geometry):
+        """A Deconvolution of N x C x (spatial axes); W is C x M/group x (kernel axes)."""
+        layer = {"num_output": W.shape[1] * geometry.get("groups", 1), "kernel_size": list(W.shape[2:])}
+        names = {"stride": "stride", "padding": "pad", "dilation": "dilation", "groups": "group"}
+        layer |= {names[key]: value for key, value in geometry.items()} | {"bias_term": b is not None}
+        params = [W] if b is None else [W, b]
+        return Case("Deconvolution", lambda x, *params: convolve(x, *params, **geometry), [x], layer, params)
+
+    one, two, three = functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d
+    yield transposed(two, randn(2, 3, 4, 5), randn(3, 4, 3, 3), randn(4), stride=2, padding=1)
+    yield transposed(two, randn(2, 4, 3, 4), randn(4, 3, 3, 2), randn(6), stride=(1, 3), groups=2)
+    yield transposed(two, randn(2, 2, 4, 3), randn(2, 3, 3, 3), stride=2, dilation=(3, 2), padding=(2, 1))
+    yield transposed(two, randn(2, 3, 4, 4), randn(3, 1, 4, 4), stride=2, padding=1, groups=3)
+    yield transposed(two, randn(2, 3, 5, 6), randn(3, 2, 3, 3), randn(2), padding=1)
+    yield transposed(one, randn(2, 4, 5), randn(4, 2, 4), randn(4), stride=3, groups=2, dilation=2)
+    yield transposed(three, randn(1, 2, 2, 3, 2), randn(2, 2, 2, 3, 1), randn(2), stride=(2, 1, 2), padding=(0, 1, 0))
 
 
 def recurrent():
