@@ -111,6 +111,12 @@ class Layer:
         """Multiplications of the layer's matrix products in one forward pass; 0 for anything else."""
         return 0
 
+    def start_pass(self) -> None:
+        """Called before a pass over a data set, such as a test."""
+
+    def end_pass(self) -> None:
+        """Called after it."""
+
     def state(self) -> dict:
         """What a snapshot must keep besides the blobs, as JSON data."""
         return {"rng": self.rng.bit_generator.state}

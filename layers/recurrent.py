@@ -50,7 +50,7 @@ def _state(name: str = "h", after: str = "h_next", **more) -> dict:
     return {"name": name, "next": after, "shape": [2]} | more
 
 
-def _begins(rng, shape):
+def begins(rng, shape):
     """Some sequences begin (0), others go on (1)."""
     return (rng.random(shape) < 0.6).astype(float)
 
@@ -104,9 +104,7 @@ class Recurrent(Layer):
     num_tops = (1, None)
     backward_reads = ()
     examples = (
-        Example(
-            [(3, 2, 3), (3, 2)], {"cell": _cell("x", "h"), "states": [_state()], "outputs": "h_next"}, {1: _begins}
-        ),
+        Example([(3, 2, 3), (3, 2)], {"cell": _cell("x", "h"), "states": [_state()], "outputs": "h_next"}, {1: begins}),
         Example(
             [(2, 2, 3), (2, 2), (2, 2)],
             {
@@ -115,7 +113,7 @@ class Recurrent(Layer):
                 "static": "s",
                 "outputs": ["h_next", "sum", "sum"],
             },
-            {1: _begins},
+            {1: begins},
             tops=3,
         ),
         Example(
@@ -138,7 +136,7 @@ class Recurrent(Layer):
                 "outputs": "h_next",
                 "carry": True,
             },
-            {1: _begins},
+            {1: begins},
         ),
     )
 
@@ -351,6 +349,12 @@ class Recurrent(Layer):
 
     def multiply_adds(self, bottom, top):
         return self.T * sum(step.layer.multiply_adds(step.bottom, step.top) for step in self.copies[0].steps)
+
+    def start_pass(self):
+        """A pass over a data set begins with fresh states."""
+        self.carried = {}
+        for step in (step for copy in self.copies for step in copy.steps):
+            step.layer.start_pass()
 
     def state(self):
         """Random numbers, carried states and what the cell's layers keep themselves."""

@@ -242,8 +242,8 @@ class Net:
         if not sources:
             raise NettrainError("no layer of this net reads a data set that ends; give the number of batches")
         left = max(source.pass_size for source in sources)
-        for source in sources:
-            source.start_pass()
+        for layer in self.layers.values():
+            layer.start_pass()
         try:
             while left > 0:
                 self.loss = self.run_forward()
@@ -251,8 +251,8 @@ class Net:
                 left -= examples
                 yield examples, self.loss
         finally:
-            for source in sources:
-                source.end_pass()
+            for layer in self.layers.values():
+                layer.end_pass()
 
     def layer_states(self) -> dict[str, Any]:
         """What a snapshot keeps of every layer besides parameters: data cursors, random generators."""

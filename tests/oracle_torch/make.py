@@ -178,7 +178,62 @@ def vision():
 
 
 def recurrent():
-    yield from ()
+    T, N, D, H = 4, 3, 5, 2
+    begins = rng.integers(0, 2, (T, N)).astype(float)
+    x, xs, h0, c0 = randn(T, N, D), randn(N, 4), randn(1, N, H), randn(1, N, H)
+
+    def lstm(x, cont, xs, h, c, W, b, Ws, Wh):
+        h, c, outputs = h[0], c[0], []
+        for t in range(len(x)):
+            a = x[t] @ W.T + b + xs @ Ws.T + (cont[t][:, None] * h) @ Wh.T
+            i, f, o = (torch.sigmoid(part) for part in a.split(H, 1)[:3])
+            c = cont[t][:, None] * f * c + i * torch.tanh(a[:, 3 * H :])
+            h = o * torch.tanh(c)
+            outputs.append(h)
+        return torch.stack(outputs), h[None], c[None]
+
+    exposed = {"num_output": H, "expose_hidden": True}
+    weights = [randn(4 * H, D), randn(4 * H), randn(4 * H, 4), randn(4 * H, H)]
+    yield Case("LSTM", lstm, [x, begins, xs, h0, c0], exposed, weights, constant=(1,))
+
+    def torch_lstm(x, cont, W, b, Wh):
+        order = [0, 1, 3, 2]  # PyTorch: i, f, g, o
+
+        def rows(array):
+            return torch.cat([array.split(H)[k] for k in order])
+
+        cell = torch.nn.LSTM(D, H).double()
+        zero = torch.zeros(4 * H, dtype=torch.float64)
+        named = {"weight_ih_l0": rows(W), "weight_hh_l0": rows(Wh), "bias_ih_l0": rows(b), "bias_hh_l0": zero}
+        return torch.func.functional_call(cell, named, (x,))[0]
+
+    whole = np.ones((T, N))
+    yield Case("LSTM", torch_lstm, [x, whole], {"num_output": H}, [weights[0], weights[1], weights[3]], constant=(1,))
+
+    def rnn(x, cont, xs, h, W, b, Ws, Wh, Wo, bo):
+        h, outputs = h[0], []
+        for t in range(len(x)):
+            h = torch.tanh((cont[t][:, None] * h) @ Wh.T + x[t] @ W.T + b + xs @ Ws.T)
+            outputs.append(torch.tanh(h @ Wo.T + bo))
+        return torch.stack(outputs), h[None]
+
+    weights = [randn(H, D), randn(H), randn(H, 4), randn(H, H), randn(H, H), randn(H)]
+    yield Case("RNN", rnn, [x, begins, xs, h0], exposed, weights, constant=(1,))
+
+    def gru(x, cont, *rest):
+        """PyTorch's cell, with the state begun again where cont is 0."""
+        (h,), (W, b, Wh, bh) = rest[0], rest[-4:]
+        cell = torch.nn.GRUCell(D, H).double()
+        named = {"weight_ih": W, "weight_hh": Wh, "bias_ih": b, "bias_hh": bh}
+        outputs = []
+        for t in range(len(x)):
+            h = torch.func.functional_call(cell, named, (x[t], cont[t][:, None] * h))
+            outputs.append(h)
+        return torch.stack(outputs), h[None]
+
+    weights = [randn(3 * H, D), randn(3 * H), randn(3 * H, H), randn(3 * H)]
+    yield Case("GRU", gru, [x, begins, h0], exposed, weights, constant=(1,))
+    yield Case("GRU", gru, [x[:1, :1], whole[:1, :1], h0[:, :1]], exposed, weights, constant=(1,))
 
 
 FAMILIES = (activations, normalisation, losses, shapes, vision, recurrent)

@@ -1,0 +1,114 @@
+"""LSTM: long short-term memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..net.blas import matmul
+from ..net.parallel import by_example, scratch
+from ..net.registry import register
+from .layer import Example
+from .recurrence import Recurrence
+from .recurrent import begins
+
+
+@register
+class LSTM(Recurrence):
+    """Long short-term memory: c_t = f cont_t c_{t-1} + i g, h_t = o tanh(c_t).
+
+    i, f, o are σ and g is tanh of the four parts of W_h (cont_t h_{t-1}) + W_x x_t + b, in that order.
+    bottom[0]: x, T x N x …: T steps of N sequences, D inputs each.
+    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it goes on.
+    then, if given: a static input xs, N x …, which adds W_xs xs to every step.
+    top[0]: h, T x N x H, H = num_output.
+    With expose_hidden the last bottoms are h_0 and c_0, and top[1], top[2] the last h and c, all 1 x N x H; else the
+    first step of a batch goes on from the last one of the batch before, if that had as many sequences.
+    blobs: W_x 4H x D, b 4H, [W_xs], W_h 4H x H.
+    Backward: through all T steps, and to h_0, c_0 if they are bottoms (in Caffe not); not into the batch before.
+    σ is computed as (1 + tanh(a/2)) / 2, so that one tanh serves all four parts.
+    Initial values: weights xavier (Caffe: zeros), b zero.
+    Errors: x and cont that disagree; another number of inputs than in the first batch.
+    Source: Caffe's LSTM; Hochreiter and Schmidhuber 1997, Gers et al. 2000. Recurrent takes any cell.
+    """
+
+    states = ("h", "c")
+    gates = 4
+    examples = (
+        Example([(3, 2, 3), (3, 2)], {"num_output": 3}, {1: begins}),
+        Example([(2, 2, 2, 2), (2, 2), (2, 3)], {"num_output": 3}, {1: begins}),
+        Example(
+            [(2, 2, 3), (2, 2), (1, 2, 3), (1, 2, 3)],
+            {"num_output": 3, "expose_hidden": True},
+            {1: begins},
+            tops=3,
+        ),
+    )
+
+    def run(self, pre, y):
+        H = self.H
+        pre[..., : 3 * H] *= 0.5
+        W = self.buffer("W_h with halves", (4 * H, H))
+        np.multiply(self.blobs[self.of_h].data, 0.5, out=W)
+        W[3 * H :] *= 2
+        h, c = self.first["h"], self.first["c"]
+        self.c, self.tanh_c = self.over_time("c", H), self.over_time("tanh c", H)
+        self.shares = self.over_time("i, f, o", 3 * H)  # σ of the first three parts; pre becomes their tanh
+        product, new = self.buffer("product", (self.N, 4 * H)), self.buffer("new", (self.N, H))
+        for t in range(self.T):
+            np.multiply(h, self.cont[t], out=self.kept[t])
+            matmul(self.kept[t], W.T, out=product)
+            gates, shares = pre[t], self.shares[t]
+            gates += product
+            np.tanh(gates, out=gates)
+            np.multiply(gates[:, : 3 * H], 0.5, out=shares)
+            shares += 0.5
+            np.multiply(shares[:, H : 2 * H], self.cont[t], out=new)
+            c = np.multiply(new, c, out=self.c[t])
+            np.multiply(shares[:, :H], gates[:, 3 * H :], out=new)
+            c += new
+            np.tanh(c, out=self.tanh_c[t])
+            h = np.multiply(shares[:, 2 * H :], self.tanh_c[t], out=y[t])
+        return {"h": h, "c": c}
+
+    def slopes(self, gates, shares, tanh_c, before, cont, slopes, through):
+        """How the pre-activations of i, f, g follow c and that of o follows h; and how c follows h."""
+        H = self.H
+        np.multiply(gates, gates, out=slopes)
+        np.subtract(1, slopes, out=slopes)
+        slopes[..., : 3 * H] *= 0.25  # σ' = (1 - tanh²) / 4
+        slopes[..., :H] *= gates[..., 3 * H :]
+        kept = np.multiply(before, cont, out=scratch("kept c", before.shape, before.dtype))
+        slopes[..., H : 2 * H] *= kept
+        slopes[..., 2 * H : 3 * H] *= tanh_c
+        slopes[..., 3 * H :] *= shares[..., :H]
+        np.multiply(tanh_c, tanh_c, out=through)
+        np.subtract(1, through, out=through)
+        through *= shares[..., 2 * H :]
+
+    def run_back(self, dpre, dy, last):
+        H, N = self.H, self.N
+        before = self.over_time("c before", H)
+        np.copyto(before[0], self.first["c"])
+        np.copyto(before[1:], self.c[:-1])
+        through = self.over_time("through", H)
+        gates = self.over_time("pre", 4 * H)
+        by_example(self.slopes, gates, self.shares, self.tanh_c, before, self.cont, dpre, through)
+        W = self.blobs[self.of_h].data
+        dh, dc = self.buffer("dh", (N, H)), self.buffer("dc", (N, H))
+        np.copyto(dh, last.get("h", 0))
+        np.copyto(dc, last.get("c", 0))
+        part = self.buffer("part", (N, H))
+        for t in reversed(range(self.T)):
+            dh += dy[t]
+            dc += np.multiply(dh, through[t], out=part)
+            slopes = dpre[t]
+            slopes[:, 2 * H : 3 * H] *= dh
+            slopes[:, : 2 * H].reshape(N, 2, H)[...] *= dc[:, None]
+            slopes[:, 3 * H :] *= dc
+            dc *= self.shares[t, :, H : 2 * H]
+            dc *= self.cont[t]
+            matmul(slopes, W, out=dh)
+            dh *= self.cont[t]
+        if self.param_propagate_down[self.of_h]:
+            self.add_product(self.of_h, self.flat(dpre), self.flat(self.kept))
+        return {"h": dh, "c": dc}

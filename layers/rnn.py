@@ -1,0 +1,83 @@
+"""RNN: a simple recurrent network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..net.blas import matmul
+from ..net.parallel import blockwise
+from ..net.registry import register
+from .layer import Example
+from .recurrence import Recurrence
+from .recurrent import begins
+
+
+@register
+class RNN(Recurrence):
+    """A simple recurrent network: h_t = tanh(W_hh (cont_t h_{t-1}) + W_xh x_t + b_h), o_t = tanh(W_ho h_t + b_o).
+
+    bottom[0]: x, T x N x …: T steps of N sequences, D inputs each.
+    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it goes on.
+    then, if given: a static input xs, N x …, which adds W_xs xs to every step.
+    top[0]: o, T x N x H, H = num_output.
+    With expose_hidden the last bottom is h_0 and top[1] the last h, both 1 x N x H; else the first step of a batch goes
+    on from the last one of the batch before, if that had as many sequences.
+    blobs: W_xh H x D, b_h H, [W_xs], W_hh H x H, W_ho H x H, b_o H.
+    Backward: through all T steps, and to h_0 if that is a bottom (in Caffe not); not into the batch before.
+    Initial values: weights xavier (Caffe: zeros), biases zero.
+    Errors: x and cont that disagree; another number of inputs than in the first batch.
+    Source: Caffe's RNN. Recurrent takes any cell.
+    """
+
+    examples = (
+        Example([(3, 2, 3), (3, 2)], {"num_output": 3}, {1: begins}),
+        Example([(2, 2, 2, 2), (2, 2), (2, 3)], {"num_output": 3}, {1: begins}),
+        Example([(2, 2, 3), (2, 2), (1, 2, 3)], {"num_output": 3, "expose_hidden": True}, {1: begins}, tops=2),
+    )
+
+    def setup(self, bottom, top):
+        super().setup(bottom, top)
+        self.add_blob((self.H, self.H), self.p.weight_filler)
+        self.add_blob((self.H,), self.p.bias_filler)
+
+    def run(self, pre, y):
+        W = self.blobs[self.of_h].data.T
+        h = self.first["h"]
+        product = self.buffer("product", h.shape)
+        for t in range(self.T):
+            np.multiply(h, self.cont[t], out=self.kept[t])
+            matmul(self.kept[t], W, out=product)
+            pre[t] += product
+            h = np.tanh(pre[t], out=pre[t])
+        matmul(self.flat(pre), self.blobs[-2].data.T, out=self.flat(y))
+        y += self.blobs[-1].data
+        self.o = self.over_time("o", self.H)
+        blockwise(np.tanh, y, y)
+        np.copyto(self.o, y)
+        return {"h": h}
+
+    def run_back(self, dpre, dy, last):
+        h, o, W = self.over_time("pre", self.H), self.o, self.blobs[self.of_h].data
+        do, dh = self.over_time("do", self.H), self.over_time("dh", self.H)
+
+        def through_tanh(y, dy, dx):
+            np.multiply(y, y, out=dx)
+            np.subtract(1, dx, out=dx)
+            dx *= dy
+
+        blockwise(through_tanh, o, dy, do)
+        if self.param_propagate_down[-2]:
+            self.add_product(len(self.blobs) - 2, self.flat(do), self.flat(h))
+        if self.param_propagate_down[-1]:
+            self.blobs[-1].diff += np.sum(self.flat(do), axis=0, out=self.buffer("db_o", (self.H,)))
+        matmul(self.flat(do), self.blobs[-2].data, out=self.flat(dh))
+        back = self.buffer("back", (self.N, self.H))  # what later steps give h
+        np.copyto(back, last.get("h", 0))
+        for t in reversed(range(self.T)):
+            back += dh[t]
+            through_tanh(h[t], back, dpre[t])
+            matmul(dpre[t], W, out=back)
+            back *= self.cont[t]
+        if self.param_propagate_down[self.of_h]:
+            self.add_product(self.of_h, self.flat(dpre), self.flat(self.kept))
+        return {"h": back}
