@@ -20,7 +20,7 @@ from pathlib import Path
 from nettrain.tools.table import table
 
 HERE = Path(__file__).parent
-NETS = {"a": "mlp64", "b": "mlp256", "c": "lenet", "d": "cifar10_quick", "e": "alexnet"}
+NETS = {"a": "mlp64", "b": "mlp256", "c": "lenet", "d": "cifar10_quick", "e": "alexnet", "f": "lstm"}
 ROUND = 0.5  # seconds
 PAUSE = 0.05  # seconds in which threads that still wait for work go to sleep
 # Variables that hold a library to older kernels, or to a number of threads: users run without them.
@@ -91,7 +91,7 @@ def compare(name, options):
             side.choose_steps()
         rounds = [[side.turn() for side in sides] for _ in range(options.rounds)]
         ends = [side.ask("finish") for side in sides]
-    batch, gflop, peak = mine.about["shape"][0], mine.about["gflop"], ends[0]["peak_gflops"]
+    batch, gflop, peak = mine.about["batch"], mine.about["gflop"], ends[0]["peak_gflops"]
     result = {"net": name, "batch": batch, "threads": options.threads, "parameters": mine.about["parameters"]}
     result |= {"gflop_per_step": gflop, "peak_gflops": peak, "new_bytes_per_step": ends[0]["new_bytes"]}
     for i, side in enumerate(sides):

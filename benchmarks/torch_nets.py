@@ -54,4 +54,18 @@ def alexnet():
     )
 
 
-NETS = {"mlp64": mlp, "mlp256": mlp, "lenet": lenet, "cifar10_quick": cifar10_quick, "alexnet": alexnet}
+class Lstm(nn.Module):
+    """Two layers, and scores for every step as cross_entropy takes them; one bias for each layer, as in Caffe."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.ip = nn.LSTM(128, 256, 2), nn.Linear(256, 10)
+        for name, parameter in self.lstm.named_parameters():
+            if name.startswith("bias_hh"):
+                nn.init.zeros_(parameter).requires_grad_(False)
+
+    def forward(self, x):
+        return self.ip(self.lstm(x)[0]).flatten(0, 1)
+
+
+NETS = {"mlp64": mlp, "mlp256": mlp, "lenet": lenet, "cifar10_quick": cifar10_quick, "alexnet": alexnet, "lstm": Lstm}

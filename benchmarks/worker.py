@@ -26,16 +26,22 @@ def nettrain_side(name, batch, threads):
     solver = nettrain.get_solver(Path(__file__).parent / f"{name}.yaml")
     net = solver.net
     data, label = net.blobs["data"], net.blobs["label"]
-    shape = (batch or data.shape[0], *data.shape[1:])
-    data.reshape(shape)
-    label.reshape(shape[:1])
-    net.reshape()
+    axis = 1 if "cont" in net.inputs else 0  # sequences lie side by side
+    if batch:
+        for blob in (net.blobs[name] for name in net.inputs):
+            blob.reshape((*blob.shape[:axis], batch, *blob.shape[axis + 1 :]))
+        net.reshape()
+    if "cont" in net.inputs:
+        net.blobs["cont"].data[1:] = 1  # and begin with each batch, as PyTorch's
+    shape = data.shape
     rng = np.random.default_rng(0)
     rng.standard_normal(dtype=np.float32, out=data.data)
     label.data[...] = rng.integers(0, 10, label.shape)
     about = {
         "parameters": net.flat.count,
         "shape": shape,
+        "labels": label.shape,
+        "batch": shape[axis],
         "lr": solver.p.base_lr,
         "momentum": solver.p.momentum,
         "weight_decay": solver.p.weight_decay,
@@ -56,13 +62,14 @@ def torch_side(name, about, threads):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     net = NETS[name]()
-    count = sum(p.numel() for p in net.parameters())
+    count = sum(p.numel() for p in net.parameters() if p.requires_grad)
     if count != about["parameters"]:
         sys.exit(f"{name}: {count:,} parameters in PyTorch, {about['parameters']:,} in nettrain")
     x = torch.randn(about["shape"])
-    label = torch.randint(0, 10, (about["shape"][0],))
+    label = torch.randint(0, 10, about["labels"]).flatten()
     rates = {"lr": about["lr"], "momentum": about["momentum"], "weight_decay": about["weight_decay"]}
-    optimizer = torch.optim.SGD(net.parameters(), **rates)
+    learned = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(learned, **rates)
 
     def step():
         optimizer.zero_grad()

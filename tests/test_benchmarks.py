@@ -11,7 +11,14 @@ import pytest
 from nettrain.tools.timing import fill_inputs
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-PARAMETERS = {"mlp64": 535818, "mlp256": 535818, "lenet": 431080, "cifar10_quick": 145578, "alexnet": 60965224}
+PARAMETERS = {
+    "mlp64": 535818,
+    "mlp256": 535818,
+    "lenet": 431080,
+    "cifar10_quick": 145578,
+    "alexnet": 60965224,
+    "lstm": 4 * 256 * (128 + 1 + 256) + 4 * 256 * (256 + 1 + 256) + 2570,
+}
 SHAPES = {"mlp64": [784], "mlp256": [784], "lenet": [1, 28, 28], "cifar10_quick": [3, 32, 32]}
 
 
