@@ -69,6 +69,15 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
     ctx.meta["debug"] = ctx.meta.get("debug") or value
 
 
+def _allow_python(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta["allow_python"] = value
+
+
+def python_is_allowed() -> bool:
+    """Whether this command line has --allow-python."""
+    return click.get_current_context().meta.get("allow_python", False)
+
+
 def _use_threads(_: click.Context, __: click.Parameter, value: int | None) -> None:
     if value is not None:
         from .net.parallel import use_threads
@@ -103,6 +112,13 @@ threads_option = click.option(
     expose_value=False,
     help="Threads; default all cores. The results are the same, to the bit.",
 )
+python_option = click.option(
+    "--allow-python",
+    is_flag=True,
+    expose_value=False,
+    callback=_allow_python,
+    help="Let layers of type Python run the code they name.",
+)
 spec_argument = click.argument("spec", type=click.Path())
 phase_option = click.option(
     "--phase",
@@ -116,7 +132,7 @@ def read(spec: str, settings: tuple[str, ...], problems: Any = None) -> Any:
     """Load a spec, saying so when it is a bundled one."""
     from .net.netspec import load
 
-    loaded = load(spec, settings, problems)
+    loaded = load(spec, settings, problems, python_is_allowed())
     if loaded.note:
         say(loaded.note)
     return loaded
@@ -133,6 +149,7 @@ def main() -> None:
 @main.command()
 @spec_argument
 @set_option
+@python_option
 @click.option(
     "--weights", multiple=True, type=click.Path(), help="Start from the parameters in this .npz, by layer name."
 )
@@ -153,7 +170,8 @@ def train(spec: str, settings: tuple, weights: tuple, out: str | None, level: in
     """
     from .tools import training
 
-    solver = training.prepare(spec, settings, weights=weights, out=out, level=level, stages=stages, say=say)
+    options = {"level": level, "stages": stages, "allow_python": python_is_allowed()}
+    solver = training.prepare(spec, settings, weights=weights, out=out, say=say, **options)
     click.echo(training.banner(solver))
     started = time.perf_counter()
     with _bar(solver.max_iter) as bar:
@@ -178,6 +196,7 @@ def _advance(bar: Any, loss: float) -> None:
 @click.option("--weights", required=True, type=click.Path(), help="The .npz with the parameters.")
 @click.option("--iterations", type=click.IntRange(1), help="Batches to run; default the whole test set once.")
 @set_option
+@python_option
 @level_option
 @stage_option
 @threads_option
@@ -198,6 +217,7 @@ def test(spec: str, weights: str, iterations: int, settings: tuple, level: int, 
 @main.command()
 @spec_argument
 @set_option
+@python_option
 @level_option
 @stage_option
 @json_option
@@ -227,6 +247,7 @@ def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) 
 @main.command()
 @click.argument("what", required=False)
 @set_option
+@python_option
 @click.option("--layer", "layers", multiple=True, help="Only this layer type.")
 @phase_option
 @json_option
@@ -255,6 +276,7 @@ def gradcheck(what: str | None, settings: tuple, layers: tuple, phase: str, as_j
 @main.command()
 @spec_argument
 @set_option
+@python_option
 @phase_option
 @level_option
 @stage_option
@@ -277,6 +299,7 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
 @spec_argument
 @click.option("--iterations", type=click.IntRange(1), default=20, help="Batches to time; default 20.")
 @set_option
+@python_option
 @phase_option
 @level_option
 @stage_option

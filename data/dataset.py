@@ -1,8 +1,10 @@
-"""DataSet: examples and their labels, in memory."""
+"""DataSet: examples and their labels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +15,16 @@ from ..net.errors import NettrainError
 class DataSet:
     """``data`` is N x (shape of an example), in the file's own dtype; ``labels`` N x …, or None.
 
-    ``origin`` is what messages call it, ``split`` whether it is the ``train`` or ``test`` part or ``whole``.
+    ``origin`` is what messages call it, ``split`` whether it is the ``train`` or ``test`` part or ``whole``. ``others``
+    are further arrays with a row for each example, by name. What is not in memory has a shape and takes an array of
+    numbers of examples: ``data[indices]``.
     """
 
-    data: np.ndarray
-    labels: np.ndarray | None
+    data: Any
+    labels: Any
     origin: str
     split: str = "whole"
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.data) == 0:

@@ -16,6 +16,7 @@ from ..net.errors import NettrainError, nearest
 from .dataset import DataSet
 from .generators import GENERATORS, Generate, generate
 from .idx import read_idx
+from .lmdb import read_lmdb
 from .tables import read_arrays, read_csv
 
 _MNIST_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")}
@@ -32,8 +33,15 @@ _HOW_TO_GET = {
 NAMED = ("digits", "mnist", "fashion-mnist", "cifar10", *GENERATORS)
 
 
-def load(source: str, split: str, folder: Path, options: Generate, label_column: str | None = None) -> DataSet:
-    """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, .csv or IDX image file.
+def load(
+    source: str,
+    split: str,
+    folder: Path,
+    options: Generate,
+    label_column: str | None = None,
+    backend: str | None = None,
+) -> DataSet:
+    """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, .csv, IDX image file or LMDB folder.
 
     Relative paths are looked for in ``folder`` (the spec's), the current one, ``data/`` and ``$NETTRAIN_DATA``.
     Raises NettrainError when it is not there, damaged or empty.
@@ -44,7 +52,9 @@ def load(source: str, split: str, folder: Path, options: Generate, label_column:
         return generate(source, options, split)
     if source in _HOW_TO_GET:
         return _well_known(source, split, folder)
-    path = _find_file(source, folder)
+    path = find_file(source, folder, folders=True)
+    if path.is_dir() or backend == "LMDB":
+        return read_lmdb(path)
     stamp = path.stat()
     return _read_file(path, split, label_column, (stamp.st_mtime_ns, stamp.st_size))
 
@@ -56,10 +66,13 @@ def _places(folder: Path) -> list[Path]:
     return list(dict.fromkeys(places))
 
 
-def _find_file(source: str, folder: Path) -> Path:
+def find_file(source: str, folder: Path, folders: bool = False) -> Path:
+    """Where a file lies; with ``folders`` also a folder that holds an LMDB. Raises NettrainError."""
     try:
         for place in _places(folder):
             path = place / source
+            if folders and (path / "data.mdb").exists():
+                return path
             if path.is_dir():
                 raise NettrainError(f"{path} is a folder, not a data file", key="source")
             if path.exists():

@@ -33,15 +33,26 @@ def read_arrays(path: Path, split: str) -> DataSet:
         data = pick(_DATA, part)
         if data is not None:
             labels = pick(_LABEL, part)
-            for array in (data, labels):
+            others = _others(arrays, part, len(data) if data.ndim else 0)
+            for array in (data, labels, *others.values()):
                 if array is not None and array.dtype.kind not in "fiub":
                     kind = "text" if array.dtype.kind in "SU" else f"{array.dtype} values"
                     raise NettrainError(f"{path} holds {kind}; numbers are needed", key="source")
                 if array is not None and array.ndim == 0:
                     raise NettrainError(f"{path} holds a single number, not an array of examples", key="source")
-            return DataSet(data, labels, path.name, part or "whole")
+            return DataSet(data, labels, path.name, part or "whole", others)
     has = ", ".join(arrays) or "nothing"
     raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}", key="source")
+
+
+def _others(arrays: dict[str, np.ndarray], part: str, size: int) -> dict[str, np.ndarray]:
+    """Every array with a row for each example, by its name without the split."""
+    found = {}
+    for name, array in arrays.items():
+        bare = name.removeprefix(f"{part}_").removesuffix(f"_{part}") if part else name
+        if (bare != name or not part) and array.ndim and len(array) == size and array.dtype.kind in "fiub":
+            found[bare] = array
+    return found
 
 
 def read_csv(path: Path, label_column: str | None) -> DataSet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..net.declare import Declared, param
@@ -38,8 +40,10 @@ class Transform(Declared):
             return (shape[0], self.crop_size, self.crop_size)
         return shape
 
-    def apply(self, data: np.ndarray, indices: np.ndarray, out: np.ndarray, rng: np.random.Generator | None) -> None:
+    def apply(self, data: Any, indices: np.ndarray, out: np.ndarray, rng: np.random.Generator | None) -> None:
         """Write the examples ``data[indices]``, transformed, into ``out``. ``rng`` None: nothing random."""
+        if not isinstance(data, np.ndarray):  # what is not in memory is read once
+            data, indices = data[indices], np.arange(len(indices))
         if self.crop_size or self.mirror:
             np.copyto(out, self._windows(data, indices, out, rng))
         else:

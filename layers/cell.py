@@ -45,6 +45,8 @@ class Cell:
     def _out_of_place(layer: LayerSpec) -> Iterator[tuple[str, str]]:
         if layer.cls.is_input:
             yield "type", "a cell reads its sequences, static inputs and states by name, without Input"
+        if layer.cls.runs_code:
+            yield "type", "it runs code, and stands outside the cell"
         if layer.cls.is_loss or any(layer.common.loss_weight):
             yield "type", "a loss stands outside the cell, on the whole sequences"
         if any(param.lr_mult is not None or param.decay_mult is not None for param in layer.common.param):

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..data.generators import Generate
-from ..data.order import Order
 from ..data.sources import load
 from ..data.transform import Transform
 from ..net.blob import Labels
 from ..net.declare import Declared, Reader, param
 from ..net.errors import NettrainError
-from ..net.fillers import stream
 from ..net.node import Node
 from ..net.registry import register
-from .layer import Example, Layer
+from .batches import Batches
+from .layer import Example
 
 
 class BatchSize(Declared):
@@ -73,17 +72,20 @@ class Column(str):
 
 
 @register
-class Data(Layer):
-    """Batches of examples, and their labels, from a data set in memory.
+class Data(Batches):
+    """Batches of examples, and their labels, from a data set.
 
     top[0]: examples, N x (shape of an example).    top[1], optional: labels, N x (shape of a label).
+    further tops: the arrays of an .npz that are called like them, such as masks or several labels, in any shape.
     A source with two splits gives its train split in TRAIN and its test split in TEST. In TRAIN the examples are
     shuffled anew each epoch (``shuffle: false``: the file's order, as in Caffe) and a batch may reach over the end
     of an epoch; in TEST the order is the file's, and a whole pass ends with a shorter batch.
     Each example becomes (value - mean) * scale, after crop and mirror.
-    Errors: a missing, damaged or empty file; more examples in a batch than in the set; a label asked for that the
-    set does not have.
-    Source: Caffe's Data with transform_param; it reads LMDB and never shuffles.
+    Errors: a missing, damaged or empty file; more examples in a batch than in the set; a label asked for that the set
+    does not have; a further top the file has no array for.
+    A folder with an LMDB of Caffe's Datum records is a source too (``pip install "nettrain[lmdb]"``; with encoded
+    images "nettrain[images]"): its examples are read batch by batch, others lie in memory.
+    Source: Caffe's Data with transform_param, which never shuffles.
     """
 
     class Parameters(Declared):
@@ -92,6 +94,7 @@ class Data(Layer):
         transform: Transform = param(default=Transform(), doc="scale, mean_value, crop_size, mirror")
         shuffle: bool = param(default=True, doc="TRAIN: a new order each epoch")
         generate: Generate = param(default=Generate(), doc="options of generated sets: examples, classes, noise …")
+        backend: Literal["LMDB"] | None = param(default=None, doc="LMDB: the source is a folder with Datum records")
         label_column: Column | None = param(default=None, doc="csv: the column with the label, by name or number")
 
         aliases = {
@@ -104,9 +107,7 @@ class Data(Layer):
             "batch": "batch_size",
         }
 
-    num_bottoms = 0
-    num_tops = (1, 2)
-    no_gradient = "all"
+    num_tops = (1, None)
     examples = (
         Example(params={"source": "digits", "batch_size": 4}, tops=2),
         Example(params={"source": "spiral", "batch_size": 6, "shuffle": False}, tops=2),
@@ -121,54 +122,26 @@ class Data(Layer):
 
     def setup(self, bottom, top):
         p, split = self.p, "train" if self.phase == "TRAIN" else "test"
-        self.set = load(getattr(p.source, split), split, self.folder, p.generate, p.label_column)
-        self.pass_size = len(self.set)
-        self.batch_size = self.batch_count = getattr(p.batch_size, split)
-        if self.batch_size > self.pass_size:
-            raise NettrainError(
-                f"a batch of {self.batch_size:,} is larger than the data: {self.set.origin} has {self.pass_size:,} "
-                f"{split} examples",
-                key="batch_size",
-            )
-        if len(top) > 1:
-            if self.set.labels is None:
-                raise NettrainError(f"{self.set.origin} has no labels for the second top", key="source")
-            self.labels = self.set.labels
-            top[1].labels = Labels.of(self.labels)
-        self.example_shape = p.transform.output_shape(self.set.data.shape[1:])
-        self.order = Order(self.pass_size, p.shuffle and self.phase == "TRAIN", self.seed, self.name)
-        self.stop_at_end = False
+        self.set = load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend)
+        shapes = [p.transform.output_shape(self.set.data.shape[1:])]
+        self.further = [self.set.labels]
+        if len(top) > 1 and self.set.labels is None:
+            raise NettrainError(f"{self.set.origin} has no labels for the second top", key="source")
+        for name in self.top_names[2:]:
+            if name not in self.set.others:
+                has = ", ".join(self.set.others) or "none"
+                raise NettrainError(
+                    f"{self.set.origin} has no array `{name}` for a further top; it has {has}", key="top"
+                )
+            self.further.append(self.set.others[name])
+        self.further = self.further[: len(top) - 1]
+        for blob, array in zip(top[1:], self.further, strict=True):
+            if isinstance(array, np.ndarray):
+                blob.labels = Labels.of(array)
+        shapes += [array.shape[1:] for array in self.further]
+        self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
 
-    def reshape(self, bottom, top):
-        top[0].reshape((self.batch_size, *self.example_shape))
-        if len(top) > 1:
-            top[1].reshape((self.batch_size, *self.labels.shape[1:]))
-
-    def Forward_cpu(self, bottom, top):
-        where = self.order.epoch, self.order.position
-        indices = self.order.next(self.batch_size, self.stop_at_end)
-        self.batch_count = len(indices)
-        for blob in top:
-            blob.reshape((self.batch_count, *blob.shape[1:]))
-        # Seeded by the place in the data, so that crops and flips follow from the cursor alone.
-        random = self.phase == "TRAIN" and (self.p.transform.crop_size or self.p.transform.mirror)
-        rng = stream(self.seed, self.name, f"transform {where}") if random else None
+    def fill(self, indices, top, rng):
         self.p.transform.apply(self.set.data, indices, top[0].data, rng)
-        if len(top) > 1:
-            np.copyto(top[1].data, self.labels[indices])
-
-    def start_pass(self):
-        """Begin at the first example, and end the last batch at the last one."""
-        self.order.set_state({"epoch": 0, "position": 0})
-        self.stop_at_end = True
-
-    def end_pass(self):
-        """Go on in endless batches of full size."""
-        self.stop_at_end = False
-
-    def state(self):
-        return {"order": self.order.state()}
-
-    def set_state(self, state):
-        self.order.seed = self.seed
-        self.order.set_state(state["order"])
+        for blob, array in zip(top[1:], self.further, strict=True):
+            np.copyto(blob.data, array[indices])

@@ -23,7 +23,7 @@ class ELU(NeuronLayer):
     class Parameters(Declared):
         alpha: float = param(default=1.0, doc="α, how far below zero y can go")
 
-    backward_reads = ("top.data",)
+    backward_reads: tuple[str, ...] = ("top.data",)
     any_layout = True
     may_run_in_place = False
     examples = (

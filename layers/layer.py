@@ -26,7 +26,8 @@ class Example:
     """A small case of a layer: it is tested, gradient-checked and shown in the docs.
 
     ``values`` gives bottoms that are not normally distributed, by index; ``tops`` the number of tops when it
-    is not the least the type allows; ``prepare`` is called with the layer before the first forward pass.
+    is not the least the type allows; ``prepare`` is called with the layer before the first forward pass; ``files``
+    writes the files the layer reads into a folder.
     """
 
     bottoms: Sequence[tuple[int, ...]] = ()
@@ -35,6 +36,7 @@ class Example:
     tops: int | None = None
     phase: str = "TRAIN"
     prepare: Callable[[Any], None] | None = None
+    files: Callable[[Path], None] | None = None
 
 
 def labels(classes: int, *others: int) -> Values:
@@ -67,6 +69,7 @@ class Layer:
     is_loss: ClassVar[bool] = False
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
     is_input: ClassVar[bool] = False  # the user fills the tops
+    runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
     pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
 
     def __init__(
@@ -78,11 +81,13 @@ class Layer:
         seed: int = 1701,
         dtype: np.dtype | type | str = np.float32,
         folder: Path | None = None,
+        tops: Sequence[str] = (),
     ):
         self.p = parameters
         self.name, self.phase, self.seed = name, phase, seed
         self.dtype = np.dtype(dtype)
         self.folder = folder or Path()  # files named in the spec are looked for here first
+        self.top_names = tuple(tops)
         self.rng = stream(seed, name)
         self.blobs: list[Blob] = []
         self.fillers: list[tuple[Filler, bool]] = []
@@ -164,7 +169,7 @@ class LossLayer(Layer):
     Backward multiplies by the top's diff, which Net has set to the loss weight.
     """
 
-    num_bottoms = 2
+    num_bottoms: ClassVar[int | tuple[int, int | None]] = 2
     is_loss = True
     no_gradient: tuple[int, ...] | str = (1,)
     backward_reads: tuple[str, ...] = ("bottom.data",)

@@ -16,7 +16,7 @@ class SiLU(Swish):
     Source: Elfwing et al. 2017; PyTorch's SiLU. Swish with β = 1.
     """
 
-    Parameters = Nothing
+    Parameters = Nothing  # type: ignore[assignment]
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
 
     def setup(self, bottom, top):

@@ -110,7 +110,9 @@ class SoftmaxWithLoss(CrossEntropy):
         classes = None if self.class_weight is None or self.dense else np.take(self.class_weight, label)
         if given is None and classes is None:
             return super().weigh(bottom, label)
-        both = given if classes is None else classes if given is None else given * classes
+        both = np.ones(label.shape, self.dtype) if given is None else given
+        if classes is not None:
+            both = both * classes
         valid = float((both if self.ignored is None else both[~self.ignored]).sum())
         weight = given if self.spread else both
         if weight is None:

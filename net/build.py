@@ -106,7 +106,10 @@ def build_steps(
         spec = item.spec
         if spec.cls is Broken or not item.whole or any(key not in blobs for key in item.bottoms):
             continue
-        layer = spec.cls(spec.parameters, name=spec.name, phase=phase, seed=seed, dtype=dtype, folder=folder)
+        names = [name for name, _ in item.tops]
+        layer = spec.cls(
+            spec.parameters, name=spec.name, phase=phase, seed=seed, dtype=dtype, folder=folder, tops=names
+        )
         step = Step(
             spec,
             layer,

@@ -30,6 +30,7 @@ class Net:
         seed: seeds fillers, dropout and data order; each layer draws from its own stream.
         settings: overrides such as ``conv1.num_output=32``.
         share_with: another net whose parameters this one uses (same memory).
+        allow_python: whether layers of type Python may run the code they name.
 
     Raises SpecError with every problem of the spec, its shapes and its data files.
     """
@@ -46,11 +47,12 @@ class Net:
         seed: int = DEFAULT_SEED,
         settings: Iterable[str] = (),
         share_with: Net | None = None,
+        allow_python: bool = False,
     ):
         if phase not in ("TRAIN", "TEST"):
             raise NettrainError(f"the phase must be TRAIN or TEST, got {phase!r}")
         problems = Problems()
-        self.spec = load(spec, settings, problems)
+        self.spec = load(spec, settings, problems, allow_python)
         self.phase: Phase = phase
         self.state = State(phase, level, tuple(stages))
         self.dtype = np.dtype(dtype)

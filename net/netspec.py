@@ -175,9 +175,11 @@ def load(
     source: NetSpec | Path | str | Mapping[str, Any],
     settings: Iterable[str] = (),
     problems: Problems | None = None,
+    allow_python: bool = False,
 ) -> NetSpec:
     """Read and check a spec: a path, YAML text (anything with a line break) or a mapping.
 
+    ``allow_python`` lets it have layers that run code of the user's.
     ``settings`` are ``KEY=VALUE`` overrides. With ``problems`` the caller collects the errors of single layers
     and goes on; without it they are raised. Raises SpecError.
     """
@@ -199,6 +201,13 @@ def load(
     override(root, settings, collected)
     spec = _read(root, file, collected)
     spec.folder, spec.note = folder, note
+    for layer in spec.layers if not allow_python else ():
+        if getattr(layer.cls, "runs_code", False):
+            collected.add(
+                layer.node.at("type"),
+                f"{layer.title()} runs code from a file; if you trust it, allow it with --allow-python "
+                "(allow_python=True in Python)",
+            )
     if problems is None:
         collected.raise_if_any()
     return spec

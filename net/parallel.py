@@ -128,7 +128,7 @@ def run(work: Callable[[int], None], count: int) -> None:
         raise job.error
 
 
-def blockwise(work: Callable[..., None], *arrays: np.ndarray) -> None:
+def blockwise(work: Callable[..., object], *arrays: np.ndarray) -> None:
     """Call ``work`` with matching pieces of arrays of one shape, small enough for the cache, on all threads.
 
     For formulas that take each element alone. Arrays with the same memory order are cut as flat memory, others along
@@ -141,7 +141,7 @@ def blockwise(work: Callable[..., None], *arrays: np.ndarray) -> None:
     by_example(work, *(in_memory_order(arrays) or arrays))
 
 
-def by_example(work: Callable[..., None], *arrays: np.ndarray) -> None:
+def by_example(work: Callable[..., object], *arrays: np.ndarray) -> None:
     """Call ``work`` with the same examples of several arrays, few enough at a time for the cache, on all threads."""
     count = len(arrays[0])
     step = max(1, BLOCK * count // max(1, arrays[0].size))

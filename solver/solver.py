@@ -49,6 +49,7 @@ class Solver:
         weights: further ``.npz`` files to start from.
         out: folder for the run's files instead of runs/NAME/NUMBER.
         on_row, on_step: called with each Row, and after each iteration with the solver.
+        allow_python: whether layers of type Python may run the code they name.
         problems: those found before, when the spec was loaded; they are raised with the others.
 
     ``net`` is the training net, ``test_nets`` the test net (if there is something to test), ``iter`` the number of
@@ -67,9 +68,10 @@ class Solver:
         on_row: Callable[[Row], None] | None = None,
         on_step: Callable[[Solver], None] | None = None,
         problems: Problems | None = None,
+        allow_python: bool = False,
     ):
         problems = problems or Problems()
-        self.spec = load(spec, settings, problems)
+        self.spec = load(spec, settings, problems, allow_python)
         parameters = read_parameters(self.spec, problems)
         self.p: SolverParameters = parameters or SolverParameters(base_lr=0.0, max_iter=0)
         self.seed = self.p.random_seed if self.p.random_seed >= 0 else secrets.randbits(31)

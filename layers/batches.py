@@ -1,0 +1,67 @@
+"""What the layers that read examples share: batches in some order, passes that end, a cursor that is saved."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.order import Order
+from ..net.errors import NettrainError
+from ..net.fillers import stream
+from .layer import Layer
+
+
+class Batches(Layer):
+    """Batches of examples. A type calls ``begin`` in ``setup`` and writes ``fill``.
+
+    In TRAIN a batch may reach over the end of an epoch; in a test pass the last one ends with the data.
+    """
+
+    num_bottoms = 0
+    no_gradient = "all"
+
+    def begin(self, size: int, batch_size: int, shuffle: bool, shapes: list[tuple[int, ...]], origin: str) -> None:
+        """``shapes`` are those of an example, for each top. Raises NettrainError when a batch is more than all."""
+        self.pass_size, self.batch_size, self.batch_count = size, batch_size, batch_size
+        if batch_size > size:
+            part = "train" if self.phase == "TRAIN" else "test"
+            raise NettrainError(
+                f"a batch of {batch_size:,} is larger than the data: {origin} has {size:,} {part} examples",
+                key="batch_size",
+            )
+        self.shapes = shapes
+        self.order = Order(size, shuffle and self.phase == "TRAIN", self.seed, self.name)
+        self.stop_at_end = False
+
+    def fill(self, indices: np.ndarray, top: list, rng: np.random.Generator | None) -> None:
+        """Write the examples with these numbers into the tops. ``rng`` is None in TEST."""
+        raise NotImplementedError
+
+    def reshape(self, bottom, top):
+        for blob, shape in zip(top, self.shapes, strict=True):
+            blob.reshape((self.batch_size, *shape))
+
+    def Forward_cpu(self, bottom, top):
+        where = self.order.epoch, self.order.position
+        indices = self.order.next(self.batch_size, self.stop_at_end)
+        self.batch_count = len(indices)
+        for blob in top:
+            blob.reshape((self.batch_count, *blob.shape[1:]))
+        # Seeded by the place in the data, so that what is random follows from the cursor alone.
+        rng = stream(self.seed, self.name, f"transform {where}") if self.phase == "TRAIN" else None
+        self.fill(indices, top, rng)
+
+    def start_pass(self):
+        """Begin at the first example, and end the last batch at the last one."""
+        self.order.set_state({"epoch": 0, "position": 0})
+        self.stop_at_end = True
+
+    def end_pass(self):
+        """Go on in endless batches of full size."""
+        self.stop_at_end = False
+
+    def state(self):
+        return {"order": self.order.state()}
+
+    def set_state(self, state):
+        self.order.seed = self.seed
+        self.order.set_state(state["order"])

@@ -1,0 +1,119 @@
+"""ImageData: batches of image files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..data.images import decode
+from ..data.sources import find_file
+from ..data.transform import Transform
+from ..net.blob import Labels
+from ..net.declare import Declared, param
+from ..net.errors import NettrainError, format_shape
+from ..net.extras import extra
+from ..net.registry import register
+from .batches import Batches
+from .layer import Example
+
+
+def read_list(path: Path) -> tuple[list[str], np.ndarray]:
+    """(files, labels) of a list with ``file label`` on each line, split at the last space; empty lines are left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NettrainError(f"{path} is no list of files: {error}", key="source") from None
+    files, labels = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        file, _, label = line.strip().rpartition(" ")
+        if not file or not label.lstrip("-").isdigit():
+            raise NettrainError(f"{path}:{number}: `FILE LABEL` is expected, got `{line.strip()}`", key="source")
+        files.append(file.strip())
+        labels.append(int(label))
+    if not files:
+        raise NettrainError(f"{path} lists no images", key="source")
+    return files, np.array(labels)
+
+
+def _two_images(folder: Path) -> None:
+    library = extra("PIL.Image", "images", "ImageData")
+    for name, size in (("a.png", (5, 4)), ("b.png", (7, 6))):
+        library.new("RGB", size, (10, 20, 30)).save(folder / name)
+    (folder / "images.txt").write_text("a.png 0\nb.png 3\n", encoding="utf-8")
+
+
+@register
+class ImageData(Batches):
+    """Batches of image files from a list of ``file label`` lines.
+
+    top[0]: images, N x C x H x W, channels blue, green, red (one with ``is_color: false``), values 0 to 255 before the
+    transform.    top[1]: labels, N.
+    With new_height and new_width every image is resized (bilinear); without, all must have the size of the first.
+    In TRAIN with ``shuffle`` the order changes each epoch. Images are read when they are needed.
+    Needs pillow: pip install "nettrain[images]".
+    Errors: a list that is missing or damaged, with file and line; an image that is missing, damaged or of another size.
+    Source: Caffe's ImageData; a bad label there becomes 0.
+    """
+
+    class Parameters(Declared):
+        source: str = param(doc="a text file with `file label` on each line")
+        batch_size: int = param(default=1, minimum=1, doc="images in a batch")
+        shuffle: bool = param(default=False, doc="TRAIN: a new order each epoch")
+        new_height: int = param(default=0, minimum=0, doc="height images are resized to; with new_width")
+        new_width: int = param(default=0, minimum=0, doc="width images are resized to; with new_height")
+        is_color: bool = param(default=True, doc="three channels; false: one, grey")
+        root_folder: str = param(default="", doc="put before every file's name")
+        rand_skip: int = param(default=0, minimum=0, doc="skip up to so many images at the start")
+        transform: Transform = param(default=Transform(), doc="scale, mean_value, crop_size, mirror")
+
+        aliases = {"image_data_param": "write its fields beside type", "transform_param": "transform"}
+
+        def validate(self) -> Iterable[tuple[str, str]]:
+            if bool(self.new_height) != bool(self.new_width):
+                given = "new_width" if self.new_height else "new_height"
+                yield given, "is missing: new_height and new_width go together"
+
+    num_tops = 2
+    examples = (
+        Example(
+            params={"source": "images.txt", "batch_size": 2, "new_height": 4, "new_width": 5, "shuffle": True},
+            files=_two_images,
+        ),
+    )
+
+    def setup(self, bottom, top):
+        p = self.p
+        self.list = find_file(p.source, self.folder)
+        self.files, self.labels = read_list(self.list)
+        self.size = (p.new_height, p.new_width) if p.new_height else None
+        first = self.image(0)
+        self.example = first.shape
+        top[1].labels = Labels.of(self.labels)
+        shapes = [p.transform.output_shape(self.example), ()]
+        self.begin(len(self.files), p.batch_size, p.shuffle, shapes, str(self.list))
+        if p.rand_skip and self.phase == "TRAIN":
+            self.order.next(int(self.rng.integers(0, p.rand_skip + 1)))
+
+    def image(self, i):
+        root = Path(self.p.root_folder) if self.p.root_folder else self.list.parent
+        path = root / self.files[i]
+        if not path.exists() and not self.p.root_folder and Path(self.files[i]).exists():
+            path = Path(self.files[i])  # as in Caffe, from the current folder
+        return decode(path, f"{self.list}: image {self.files[i]}", self.size, self.p.is_color)
+
+    def fill(self, indices, top, rng):
+        images = np.empty((len(indices), *self.example), np.uint8)
+        for k, i in enumerate(indices):
+            image = self.image(int(i))
+            if image.shape != self.example:
+                raise NettrainError(
+                    f"{self.list}: image {self.files[int(i)]} is {format_shape(image.shape)}, the first one "
+                    f"{format_shape(self.example)}; give new_height and new_width to resize them"
+                )
+            images[k] = image
+        self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng)
+        np.copyto(top[1].data, self.labels[indices])

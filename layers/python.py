@@ -1,0 +1,198 @@
+"""Python: a layer in Python code of the user's."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..net.blob import Blob
+from ..net.declare import Declared, param
+from ..net.errors import NettrainError
+from ..net.fillers import Filler
+from ..net.registry import register
+from .layer import Example, Layer
+
+
+class View:
+    """A blob as pycaffe shows it: ``data``, ``diff``, ``shape``, ``reshape(2, 3)``, ``num`` … ``width``."""
+
+    def __init__(self, blob: Blob):
+        self._blob = blob
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._blob.data
+
+    @property
+    def diff(self) -> np.ndarray:
+        return self._blob.diff
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._blob.shape
+
+    @property
+    def count(self) -> int:
+        return self._blob.count
+
+    def reshape(self, *shape: int) -> None:
+        self._blob.reshape(shape)
+
+    def __getattr__(self, name: str) -> int:
+        axes = ("num", "channels", "height", "width")
+        if name not in axes:
+            raise AttributeError(f"a blob has no `{name}`")
+        at = axes.index(name)
+        return self._blob.shape[at] if at < len(self._blob.shape) else 1
+
+
+class Blobs(list):
+    """The parameters, as pycaffe has them: ``blobs.add_blob(5, 3)`` makes one, of zeros."""
+
+    def __init__(self, layer: Layer):
+        super().__init__()
+        self._layer = layer
+
+    def add_blob(self, *shape: int) -> None:
+        self._layer.add_blob(shape, Filler())
+        self.append(View(self._layer.blobs[-1]))
+
+
+class Base:
+    """What stands for ``caffe.Layer``: its methods do nothing."""
+
+    def setup(self, bottom, top):
+        """Called once."""
+
+    def reshape(self, bottom, top):
+        """Called before each forward pass."""
+
+    def forward(self, bottom, top):
+        """Fills the tops."""
+
+    def backward(self, top, propagate_down, bottom):
+        """Fills the diffs of the bottoms."""
+
+
+def _stand_in() -> types.ModuleType:
+    module = types.ModuleType("caffe", "What a Python layer needs of pycaffe.")
+    module.Layer = Base  # type: ignore[attr-defined]
+    return module
+
+
+def load(module: str, folder: Path) -> types.ModuleType:
+    """The user's module: beside the spec, else where Python finds it. ``import caffe`` works in it without Caffe."""
+    lent = "caffe" not in sys.modules and importlib.util.find_spec("caffe") is None
+    if lent:
+        sys.modules["caffe"] = _stand_in()
+    try:
+        path = folder / (module.replace(".", "/") + ".py")
+        if not path.is_file():
+            return importlib.import_module(module)
+        spec = importlib.util.spec_from_file_location(module, path)
+        assert spec is not None
+        assert spec.loader is not None
+        made = importlib.util.module_from_spec(spec)
+        sys.modules[module] = made
+        spec.loader.exec_module(made)
+        return made
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise NettrainError(f"module {module} needs {error.name}, which is not there", key="module") from error
+        raise NettrainError(f"there is no {path} and no module {module}", key="module") from None
+    except Exception as error:
+        raise NettrainError(f"module {module} does not load: {type(error).__name__}: {error}", key="module") from error
+    finally:
+        if lent:
+            del sys.modules["caffe"]
+
+
+_SQUARE = """
+class Square:
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data ** 2
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            bottom[0].diff[...] = 2 * bottom[0].data * top[0].diff
+"""
+
+
+def _write_square(folder: Path) -> None:
+    (folder / "square.py").write_text(_SQUARE, encoding="utf-8")
+
+
+@register
+class Python(Layer):
+    """A class of yours, with the methods of pycaffe's layers: setup, reshape, forward and backward.
+
+    bottoms, tops: as many as it takes. Each has data, diff, shape, reshape(…), num, channels, height, width.
+    The class finds ``param_str``, ``phase`` (0 TRAIN, 1 TEST) and ``blobs`` on itself; ``blobs.add_blob(…)`` in setup
+    makes a parameter of zeros. Its backward adds to parameters' diffs and overwrites bottoms' diffs.
+    It runs code, so it must be allowed: --allow-python on the command line, ``allow_python=True`` in Python.
+    The module is looked for beside the spec first. It may ``import caffe`` without Caffe.
+    A loss needs ``loss_weight: 1``, as in Caffe.
+    Errors: a module or class that is not there; exceptions of its own name layer and method.
+    Source: Caffe's Python. For a layer type of your own, with declared parameters and gradcheck, see docs.
+    """
+
+    class Parameters(Declared):
+        module: str = param(doc="name of the module, a file beside the spec or one that Python finds")
+        layer: str = param(doc="name of the class in it")
+        param_str: str = param(default="", doc="a text that the class finds as self.param_str")
+        share_in_parallel: bool = param(default=False, doc="accepted, without effect")
+
+        aliases = {"python_param": "write its fields beside type", "class": "layer"}
+
+    num_bottoms = (0, None)
+    num_tops = (0, None)
+    runs_code = True
+    examples = (Example([(2, 3)], {"module": "square", "layer": "Square"}, tops=1, files=_write_square),)
+    user: Any = None
+
+    def setup(self, bottom, top):
+        made = load(self.p.module, self.folder)
+        cls = getattr(made, self.p.layer, None)
+        if not isinstance(cls, type):
+            has = ", ".join(name for name, value in vars(made).items() if isinstance(value, type)) or "none"
+            raise NettrainError(f"module {self.p.module} has no class `{self.p.layer}`; it has {has}", key="layer")
+        # the class finds these from the start, in __init__ too
+        found = {"param_str": self.p.param_str, "phase": 0 if self.phase == "TRAIN" else 1, "blobs": Blobs(self)}
+        self.user = type(cls.__name__, (cls,), found)()
+        self.call("setup", bottom, top)
+
+    def call(self, method, *blobs):
+        """A method of the user's class, if it has it, on blobs as pycaffe shows them."""
+        function = getattr(self.user, method, None)
+        if function is None:
+            if method in ("forward", "backward"):
+                raise NettrainError(f"{self.p.module}.{self.p.layer} has no {method}()")
+            return
+        shown = [[View(b) for b in item] if item and isinstance(item[0], Blob) else item for item in blobs]
+        try:
+            function(*shown)
+        except NettrainError:
+            raise
+        except Exception as error:
+            error.add_note(f"in {self.p.module}.{self.p.layer}.{method}(), layer `{self.name}`")
+            raise
+
+    def reshape(self, bottom, top):
+        self.call("reshape", bottom, top)
+
+    def Forward_cpu(self, bottom, top):
+        if not bottom:
+            self.call("reshape", bottom, top)  # a layer of data may change its batch
+        self.call("forward", bottom, top)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        self.call("backward", top, list(propagate_down), bottom)

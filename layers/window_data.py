@@ -1,0 +1,222 @@
+"""WindowData: windows cut out of images, as R-CNN trains on."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..data.images import decode, resize
+from ..data.sources import find_file
+from ..data.transform import Transform
+from ..net.declare import Declared, param
+from ..net.errors import NettrainError
+from ..net.extras import extra
+from ..net.registry import register
+from .layer import Example, Layer
+
+CACHED = 64  # images kept without cache_images: the windows of one image often follow each other
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of an image, its corners included, and what is in it."""
+
+    image: int
+    label: int
+    overlap: float
+    corners: tuple[int, int, int, int]  # x1 y1 x2 y2
+
+
+def read_windows(path: Path) -> tuple[list[str], list[Window]]:
+    """(image files, windows) of a window file. Raises NettrainError with the line that is wrong."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise NettrainError(f"{path} is no window file: {error}", key="source") from None
+    files: list[str] = []
+    windows: list[Window] = []
+    at = 0
+
+    def wrong(what: str) -> NettrainError:
+        found = f"got `{lines[at]}`" if at < len(lines) else "the file ends"
+        return NettrainError(f"{path}:{at + 1}: {what} is expected, {found}", key="source")
+
+    while at < len(lines):
+        if not lines[at]:
+            at += 1
+            continue
+        if not lines[at].startswith("#"):
+            raise wrong("`# image_index`")
+        at += 1
+        if at + 5 > len(lines):
+            at = len(lines)
+            raise wrong("file, channels, height, width, number of windows, a line each,")
+        files.append(lines[at])
+        for _ in range(4):
+            at += 1
+            if not lines[at].isdigit():
+                raise wrong("a whole number")
+        count = int(lines[at])
+        at += 1
+        for _ in range(count):
+            words = lines[at].split() if at < len(lines) else []
+            try:
+                label, overlap, corners = int(words[0]), float(words[1]), tuple(map(int, words[2:]))
+                x1, y1, x2, y2 = corners
+            except (ValueError, IndexError):
+                raise wrong("`class overlap x1 y1 x2 y2`") from None
+            windows.append(Window(len(files) - 1, label, overlap, (x1, y1, x2, y2)))
+            at += 1
+    if not windows:
+        raise NettrainError(f"{path} lists no windows", key="source")
+    return files, windows
+
+
+def one_image(folder: Path) -> None:
+    """A small window file with its image."""
+    library = extra("PIL.Image", "images", "WindowData")
+    library.new("RGB", (8, 6), (10, 20, 30)).save(folder / "a.png")
+    lines = ["# 0", "a.png", "3", "6", "8", "3", "1 0.9 1 1 4 4", "1 0.1 0 0 7 5", "2 0.2 3 2 6 5"]
+    (folder / "windows.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@register
+class WindowData(Layer):
+    """Windows of images, some with an object in them and the rest background, warped to one size.
+
+    top[0]: windows, N x 3 x S x S, S = transform.crop_size, channels blue, green, red.    top[1]: labels, N, 0 for
+    background.
+    Of a batch the last fg_fraction are drawn from the windows with overlap >= fg_threshold, the others from those with
+    overlap < bg_threshold. A window is enlarged so that context_pad pixels of the result are its surroundings; what
+    lies beyond the image is 0. In TRAIN with transform.mirror half of them are flipped.
+    y = (pixel - transform.mean_value) * scale.
+    The source has, for each image: `# index`, file, channels, height, width, number of windows, and a line
+    `class overlap x1 y1 x2 y2` for each window.
+    Needs pillow: pip install "nettrain[images]".
+    Errors: a source with a line that is not what it should be; no foreground or no background; an image that is missing
+    or damaged (Caffe gives zeros); a window outside its image.
+    Source: Caffe's WindowData.
+    """
+
+    class Parameters(Declared):
+        source: str = param(doc="the window file")
+        batch_size: int = param(minimum=1, doc="windows in a batch")
+        fg_threshold: float = param(default=0.5, doc="overlap from which on a window is foreground")
+        bg_threshold: float = param(default=0.5, doc="overlap below which a window is background")
+        fg_fraction: float = param(default=0.25, minimum=0, maximum=1, doc="share of a batch that is foreground")
+        context_pad: int = param(default=0, minimum=0, doc="pixels of surroundings on each side of the result")
+        crop_mode: Literal["warp", "square"] = param(default="warp", doc="square: the window's longer side both ways")
+        scale: float = param(default=1.0, doc="multiplies every value, after the mean is taken off")
+        cache_images: bool = param(default=False, doc="keep every image in memory")
+        root_folder: str = param(default="", doc="put before every file's name")
+        transform: Transform = param(doc="crop_size, the side of the result; mean_value; mirror")
+
+        aliases = {
+            "window_data_param": "write its fields beside type",
+            "transform_param": "transform",
+            "crop_size": "write it as transform: {crop_size: …}",
+            "mirror": "write it as transform: {mirror: true}",
+        }
+
+        def validate(self) -> Iterable[tuple[str, str]]:
+            if not self.transform.crop_size:
+                yield "transform", "needs crop_size, the side of the windows in the net"
+            elif 2 * self.context_pad >= self.transform.crop_size:
+                yield "context_pad", f"must leave room in crop_size {self.transform.crop_size}, got {self.context_pad}"
+            if self.transform.scale != 1:
+                yield "scale", "stands beside type in WindowData, as in Caffe, not in transform"
+            if len(self.transform.mean_value) not in (0, 1, 3):
+                yield "transform", f"mean_value has 1 or 3 numbers, got {len(self.transform.mean_value)}"
+
+    num_bottoms = 0
+    num_tops = 2
+    no_gradient = "all"
+    examples = (
+        Example(
+            params={"source": "windows.txt", "batch_size": 4, "context_pad": 1, "transform": {"crop_size": 5}},
+            files=one_image,
+        ),
+    )
+
+    def setup(self, bottom, top):
+        p = self.p
+        self.list = find_file(p.source, self.folder)
+        self.files, windows = read_windows(self.list)
+        self.foreground = [w for w in windows if w.overlap >= p.fg_threshold]
+        self.background = [w for w in windows if w.overlap < p.bg_threshold]
+        self.count = int(p.batch_size * p.fg_fraction)  # of the foreground in a batch
+        for kind, found, wanted in (
+            ("foreground", self.foreground, self.count),
+            ("background", self.background, p.batch_size - self.count),
+        ):
+            if wanted and not found:
+                raise NettrainError(f"{self.list} has no {kind} windows at these thresholds", key="source")
+        self.images: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def reshape(self, bottom, top):
+        side = self.p.transform.crop_size
+        top[0].reshape((self.p.batch_size, 3, side, side))
+        top[1].reshape((self.p.batch_size,))
+
+    def image(self, i):
+        if i not in self.images:
+            root = Path(self.p.root_folder) if self.p.root_folder else self.list.parent
+            self.images[i] = decode(root / self.files[i], f"{self.list}: image {self.files[i]}")
+            if len(self.images) > CACHED and not self.p.cache_images:
+                self.images.popitem(last=False)
+        return self.images[i]
+
+    def Forward_cpu(self, bottom, top):
+        p, background = self.p, self.p.batch_size - self.count
+        mirror = p.transform.mirror and self.phase == "TRAIN"
+        mean = np.array(p.transform.mean_value or [0.0]).reshape(-1, 1, 1)
+        top[0].data.fill(0)
+        for i in range(p.batch_size):
+            windows = self.background if i < background else self.foreground
+            window = windows[int(self.rng.integers(len(windows)))]
+            flip = mirror and bool(self.rng.integers(2))
+            pixels, (y, x) = self.cut(window, flip)
+            _, height, width = pixels.shape
+            top[0].data[i, :, y : y + height, x : x + width] = (pixels - mean) * p.scale
+            top[1].data[i] = 0 if i < background else window.label
+
+    def cut(self, window, flip):
+        """A window's pixels as they stand in the result, and where they begin there (row, column)."""
+        image, side, pad = self.image(window.image), self.p.transform.crop_size, self.p.context_pad
+        limits = image.shape[1:]
+        x1, y1, x2, y2 = window.corners
+        if not (0 <= x1 <= x2 < limits[1] and 0 <= y1 <= y2 < limits[0]):
+            raise NettrainError(
+                f"{self.list}: window {x1} {y1} {x2} {y2} is not inside {self.files[window.image]}, "
+                f"{limits[1]} x {limits[0]} pixels"
+            )
+        spans, sizes, begins = [(y1, y2), (x1, x2)], [side, side], [0, 0]
+        if pad or self.p.crop_mode == "square":
+            halves = [(last - first + 1) / 2 for first, last in spans]
+            centres = [first + half for (first, _), half in zip(spans, halves, strict=True)]
+            if self.p.crop_mode == "square":
+                halves = [max(halves)] * 2
+            enlarged = side / (side - 2 * pad)
+            for axis in (0, 1):
+                first = _rounded(centres[axis] - halves[axis] * enlarged)
+                last = _rounded(centres[axis] + halves[axis] * enlarged)
+                before, after = max(0, -first), max(0, last - limits[axis] + 1)
+                per_pixel = side / (last - first + 1)
+                spans[axis] = (first + before, last - after)
+                sizes[axis] = _rounded((last - after - first - before + 1) * per_pixel)
+                missing = after if flip and axis == 1 else before
+                begins[axis] = _rounded(missing * per_pixel)
+                sizes[axis] = max(1, min(sizes[axis], side - begins[axis]))
+        (y1, y2), (x1, x2) = spans
+        pixels = resize(image[:, y1 : y2 + 1, x1 : x2 + 1], (sizes[0], sizes[1]))
+        return (pixels[:, :, ::-1] if flip else pixels), begins
+
+
+def _rounded(value: float) -> int:
+    """To the nearest whole number, halves away from zero."""
+    return int(np.floor(abs(value) + 0.5) * np.sign(value))
