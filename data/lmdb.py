@@ -123,7 +123,16 @@ class _Column:
         return self.records.values(indices)
 
 
+_open: dict[Path, tuple[int, Records]] = {}  # LMDB lets a process open a folder once
+
+
 def read_lmdb(path: Path) -> DataSet:
     """A folder with an LMDB of Datum records. Raises NettrainError when it is none."""
-    records = Records(path)
+    file = path / "data.mdb" if path.is_dir() else path
+    key, stamp = path.resolve(), file.stat().st_mtime_ns
+    if key in _open and _open[key][0] != stamp:
+        _open.pop(key)[1].database.close()
+    if key not in _open:
+        _open[key] = stamp, Records(path)
+    records = _open[key][1]
     return DataSet(_Column(records, False), _Column(records, True), path.name)

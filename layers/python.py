@@ -137,7 +137,8 @@ class Python(Layer):
 
     bottoms, tops: as many as it takes. Each has data, diff, shape, reshape(…), num, channels, height, width.
     The class finds ``param_str``, ``phase`` (0 TRAIN, 1 TEST) and ``blobs`` on itself; ``blobs.add_blob(…)`` in setup
-    makes a parameter of zeros. Its backward adds to parameters' diffs and overwrites bottoms' diffs.
+    makes a parameter, of zeros or of what setup then writes into it. Its backward adds to parameters' diffs and
+    overwrites bottoms' diffs.
     It runs code, so it must be allowed: --allow-python on the command line, ``allow_python=True`` in Python.
     The module is looked for beside the spec first. It may ``import caffe`` without Caffe.
     A loss needs ``loss_weight: 1``, as in Caffe.
@@ -169,6 +170,12 @@ class Python(Layer):
         found = {"param_str": self.p.param_str, "phase": 0 if self.phase == "TRAIN" else 1, "blobs": Blobs(self)}
         self.user = type(cls.__name__, (cls,), found)()
         self.call("setup", bottom, top)
+        self.written = [blob.data.copy() for blob in self.blobs]
+
+    def fill_blobs(self):
+        """Parameters begin with what the class's setup wrote."""
+        for blob, values in zip(self.blobs, self.written, strict=True):
+            blob.data[...] = values
 
     def call(self, method, *blobs):
         """A method of the user's class, if it has it, on blobs as pycaffe shows them."""

@@ -158,6 +158,7 @@ class NetSpec:
     file: str
     folder: Path = field(default_factory=Path)
     note: str = ""  # said once to the user, e.g. that a bundled config is used
+    allow_python: bool = False
 
     def to_python(self) -> dict:
         """The spec as plain data, overrides applied."""
@@ -200,17 +201,24 @@ def load(
         raise SpecError([Problem(root.place, message)])
     override(root, settings, collected)
     spec = _read(root, file, collected)
-    spec.folder, spec.note = folder, note
-    for layer in spec.layers if not allow_python else ():
+    spec.folder, spec.note, spec.allow_python = folder, note, allow_python
+    if not allow_python:
+        _refuse_code(spec, collected)
+    if problems is None:
+        collected.raise_if_any()
+    return spec
+
+
+def _refuse_code(spec: NetSpec, problems: Problems) -> None:
+    """Report layers that run code of the user's, and make sure that nobody who goes on makes one."""
+    for i, layer in enumerate(spec.layers):
         if getattr(layer.cls, "runs_code", False):
-            collected.add(
+            spec.layers[i] = _broken(layer.node)
+            problems.add(
                 layer.node.at("type"),
                 f"{layer.title()} runs code from a file; if you trust it, allow it with --allow-python "
                 "(allow_python=True in Python)",
             )
-    if problems is None:
-        collected.raise_if_any()
-    return spec
 
 
 def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
@@ -218,7 +226,9 @@ def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
     root, problems = copy.deepcopy(spec.root), Problems()
     override(root, settings, problems)
     changed = _read(root, spec.file, problems)
-    changed.folder = spec.folder
+    changed.folder, changed.allow_python = spec.folder, spec.allow_python
+    if not spec.allow_python:
+        _refuse_code(changed, problems)
     problems.raise_if_any()
     return changed
 

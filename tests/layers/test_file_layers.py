@@ -1,0 +1,459 @@
+"""Layers that read and write files: real files made by the real libraries, and damaged ones."""
+
+import json
+import struct
+from pathlib import Path
+
+import h5py
+import lmdb
+import nettrain
+import numpy as np
+import pytest
+from nettrain import NettrainError
+from nettrain.data.images import resize
+from nettrain.data.lmdb import read_datum
+from nettrain.net import extras
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def _here(workdir):
+    return workdir
+
+
+def net_of(type_name, tops, phase="TRAIN", seed=1, **params):
+    layer = {"name": "d", "type": type_name, "top": tops} | params
+    return nettrain.Net({"layers": [layer]}, phase=phase, seed=seed)
+
+
+def fails(words, *args, **params):
+    with pytest.raises(NettrainError) as error:
+        net_of(*args, **params).forward()
+    assert words in str(error.value), str(error.value)
+
+
+def rows(net, batches, name):
+    got = []
+    for _ in range(batches):
+        net.forward()
+        got.append(net.blobs[name].data.copy())
+    return np.concatenate(got)
+
+
+# HDF5
+
+
+def write_hdf5(name, start, count, **more):
+    with h5py.File(name, "w") as file:
+        file["data"] = np.arange(start, start + count)[:, None, None] * np.ones((1, 2, 3), "i2")
+        file["label"] = np.arange(start, start + count, dtype="u1")
+        for key, values in more.items():
+            file[key] = values
+
+
+def hdf5_list():
+    write_hdf5("a.h5", 0, 5)
+    write_hdf5("b.h5", 5, 3)
+    with open("list.txt", "w") as file:
+        file.write("a.h5\nb.h5\n")
+    return {"source": "list.txt", "batch_size": 3}
+
+
+def test_hdf5_rows_follow_each_other_over_files_and_begin_again():
+    params = hdf5_list()
+    net = net_of("HDF5Data", ["data", "label"], **params)
+    assert rows(net, 4, "label").tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3]
+    net = net_of("HDF5Data", ["label", "data"], **params)
+    assert net.blobs["data"].shape == (3, 2, 3)
+    np.testing.assert_array_equal(rows(net, 2, "data")[:, 1, 2], range(6))
+
+
+def test_hdf5_shuffles_all_rows_by_the_seed_and_keeps_rows_together():
+    params = hdf5_list() | {"shuffle": True}
+    made = [rows(net_of("HDF5Data", ["data", "label"], seed=s, **params), 8, "label") for s in (1, 1, 2)]
+    assert made[0].tolist() == made[1].tolist() != made[2].tolist()
+    assert sorted(made[0][:8]) == sorted(made[0][8:16]) == list(range(8))
+    assert made[0][:8].tolist() != made[0][8:16].tolist()
+    net = net_of("HDF5Data", ["data", "label"], **params)
+    for _ in range(5):
+        net.forward()
+        np.testing.assert_array_equal(net.blobs["data"].data[:, 0, 0], net.blobs["label"].data)
+
+
+def test_hdf5_tests_are_one_pass_in_the_files_order():
+    net = net_of("HDF5Data", ["label"], phase="TEST", shuffle=True, **hdf5_list())
+    for _ in range(2):
+        got = []
+        for examples, _ in net.passes():
+            got += net.blobs["label"].data[:examples].tolist()
+        assert got == list(range(8))
+
+
+def test_hdf5_goes_on_from_a_saved_cursor():
+    params = hdf5_list() | {"shuffle": True}
+    one, other = (net_of("HDF5Data", ["label"], **params) for _ in range(2))
+    rows(one, 3, "label")
+    other.set_layer_states(json.loads(json.dumps(one.layer_states())), 1)
+    assert rows(one, 4, "label").tolist() == rows(other, 4, "label").tolist()
+
+
+def test_hdf5_says_what_is_wrong():
+    params = hdf5_list()
+    fails("has no dataset `mask` for that top; it has data, label", "HDF5Data", ["data", "mask"], **params)
+    fails(
+        "a batch of 9 is larger than the data: list.txt has 8 train examples",
+        "HDF5Data",
+        ["data"],
+        **params | {"batch_size": 9},
+    )
+    fails("data file not found: none.txt", "HDF5Data", ["data"], source="none.txt", batch_size=1)
+    write_hdf5("b.h5", 0, 2, odd=np.zeros(3))
+    with open("only.txt", "w") as file:
+        file.write("b.h5")
+    fails(
+        "every dataset needs as many rows, got data 2, odd 3",
+        "HDF5Data",
+        ["data", "odd"],
+        source="only.txt",
+        batch_size=1,
+    )
+    with open("b.h5", "r+b") as file:
+        file.truncate(300)
+    fails("b.h5 is no HDF5 file, or damaged", "HDF5Data", ["data"], **params)
+    with h5py.File("b.h5", "w") as file:
+        file["data"] = np.zeros((2, 5))
+    fails("rows of `data` are 5, in a.h5 2 x 3", "HDF5Data", ["data"], **params)
+    with h5py.File("a.h5", "w") as file:
+        file["data"] = np.array([b"x", b"y"])
+    fails("must hold rows of numbers", "HDF5Data", ["data"], **params)
+    Path("list.txt").write_text("")
+    fails("list.txt lists no files", "HDF5Data", ["data"], **params)
+
+
+def test_hdf5_output_appends_and_starts_anew():
+    layers = [
+        {"name": "in", "type": "Input", "top": ["x", "y"], "shape": [[2, 3], [2]]},
+        {"name": "out", "type": "HDF5Output", "bottom": ["x", "y"], "file_name": "out.h5"},
+    ]
+    for _ in range(2):  # a second net begins a new file
+        net = nettrain.Net({"layers": layers})
+        for k, count in enumerate((2, 2, 1)):
+            net.forward(x=np.full((count, 3), k), y=np.arange(count))
+            with h5py.File("out.h5") as file:  # readable after every pass
+                assert len(file["data"]) == len(file["label"])
+        with h5py.File("out.h5") as file:
+            assert file["data"][:, 0].tolist() == [0, 0, 1, 1, 2]
+            assert file["label"][:].tolist() == [0, 1, 0, 1, 0]
+            assert file["data"].dtype == np.float32
+    layers[1]["file_name"] = "nowhere/out.h5"
+    with pytest.raises(NettrainError, match="there is no folder nowhere"):
+        nettrain.Net({"layers": layers})
+
+
+# Images
+
+
+def write_images(*sizes, mode="RGB"):
+    """a.png, b.png …: noise; a list with a space in a name."""
+    rng = np.random.default_rng(0)
+    arrays, lines = [], []
+    for i, (height, width) in enumerate(sizes):
+        array = rng.integers(0, 256, (height, width, 3) if mode == "RGB" else (height, width), "u1")
+        name = f"image {i}.png"
+        Image.fromarray(array).save(name)
+        arrays.append(array)
+        lines.append(f"{name} {i * 2}\n")
+    with open("list.txt", "w") as file:
+        file.write("".join(lines) + "\n")
+    return arrays
+
+
+def test_images_are_blue_green_red_in_the_order_of_the_list():
+    arrays = write_images((4, 5), (4, 5), (4, 5))
+    net = net_of("ImageData", ["data", "label"], source="list.txt", batch_size=2)
+    net.forward()
+    assert net.blobs["label"].data.tolist() == [0, 2]
+    for k in range(2):
+        np.testing.assert_array_equal(net.blobs["data"].data[k], arrays[k].transpose(2, 0, 1)[::-1])
+    net.forward()
+    assert net.blobs["label"].data.tolist() == [4, 0]
+
+
+def test_grey_and_transformed_images():
+    (array,) = write_images((6, 6))
+    params = {"source": "list.txt", "is_color": False, "transform": {"crop_size": 4, "mean_value": 10, "scale": 0.5}}
+    net = net_of("ImageData", ["data", "label"], phase="TEST", **params)
+    net.forward()
+    grey = np.asarray(Image.fromarray(array).convert("L")).astype(float)
+    np.testing.assert_allclose(net.blobs["data"].data[0, 0], (grey[1:5, 1:5] - 10) / 2)
+
+
+def test_images_of_several_sizes_are_resized_or_refused():
+    write_images((4, 5), (8, 6))
+    net = net_of("ImageData", ["data", "label"], source="list.txt", batch_size=2, new_height=3, new_width=7)
+    assert net.forward()["data"].shape == (2, 3, 3, 7)
+    fails(
+        "image 1.png is 3 x 8 x 6, the first one 3 x 4 x 5; give new_height",
+        "ImageData",
+        ["data", "label"],
+        source="list.txt",
+        batch_size=2,
+    )
+    fails("new_height and new_width go together", "ImageData", ["data", "label"], source="list.txt", new_height=3)
+
+
+def test_resizing_interpolates_between_centres():
+    row = np.array([[[0, 100]]], "u1")
+    # centres of four pixels lie at -1/4, 1/4, 3/4 and 5/4 of the two
+    assert resize(row, (1, 4)).tolist() == [[[0, 25, 75, 100]]]
+    assert resize(np.array([[[0, 10, 20, 30]]], "u1"), (1, 2)).tolist() == [[[5, 25]]]
+    assert resize(row, (2, 2)).tolist() == [[[0, 100], [0, 100]]]
+
+
+def test_image_lists_and_images_that_are_wrong():
+    write_images((4, 5), (4, 5))
+    cases = {
+        "image 0.png": "list.txt:1: `FILE LABEL` is expected, got `image 0.png`",
+        "image 0.png 1\nimage 1.png one": "list.txt:2: `FILE LABEL` is expected",
+        "": "list.txt lists no images",
+        "none.png 1": "there is no file none.png",
+    }
+    for text, words in cases.items():
+        with open("list.txt", "w") as file:
+            file.write(text)
+        fails(words, "ImageData", ["data", "label"], source="list.txt")
+    with open("image 0.png", "r+b") as file:
+        file.truncate(60)
+    with open("list.txt", "w") as file:
+        file.write("image 0.png 1")
+    fails("image image 0.png is no image, or damaged", "ImageData", ["data", "label"], source="list.txt")
+
+
+# Windows
+
+
+def write_windows(*windows):
+    array = np.random.default_rng(1).integers(0, 256, (20, 30, 3), "u1")
+    Image.fromarray(array).save("a.png")
+    with open("windows.txt", "w") as file:
+        file.write(f"# 0\na.png\n3\n20\n30\n{len(windows)}\n")
+        file.writelines(" ".join(map(str, window)) + "\n" for window in windows)
+    return array.transpose(2, 0, 1)[::-1]
+
+
+def windows_net(phase="TRAIN", **params):
+    params = {"source": "windows.txt", "batch_size": 4, "transform": {"crop_size": 6}} | params
+    return net_of("WindowData", ["data", "label"], phase=phase, **params)
+
+
+def test_windows_are_background_first_and_of_the_right_size():
+    image = write_windows((3, 0.8, 2, 3, 7, 8), (5, 0.3, 10, 4, 15, 9))
+    net = windows_net(fg_fraction=0.5, scale=0.5, transform={"crop_size": 6, "mean_value": 8})
+    net.forward()
+    assert net.blobs["label"].data.tolist() == [0, 0, 3, 3]
+    # both windows are 6 x 6: cut out as they are
+    np.testing.assert_allclose(net.blobs["data"].data[0], (image[:, 4:10, 10:16] - 8.0) / 2)
+    np.testing.assert_allclose(net.blobs["data"].data[3], (image[:, 3:9, 2:8] - 8.0) / 2)
+
+
+def test_a_window_gets_its_surroundings_and_zeros_beyond_the_image():
+    image = write_windows((1, 0.9, 0, 5, 3, 8))
+    # 4 x 4, with one pixel of surroundings on each side it becomes 6 x 6: rows 4 to 9, columns -1 to 4, as Caffe
+    # counts the corners (7 wide), shrunk to 6
+    net = windows_net(fg_fraction=1, context_pad=1)
+    net.forward()
+    made = net.blobs["data"].data[0]
+    enlarged = np.zeros((3, 7, 7), "u1")
+    enlarged[:, :, 1:] = image[:, 4:11, 0:6]
+    assert not made[:, :, 0].any()
+    np.testing.assert_array_equal(made[:, :, 1:], resize(enlarged[:, :, 1:], (6, 5)))
+
+
+def test_square_windows_take_the_longer_side():
+    image = write_windows((1, 0.9, 10, 5, 15, 6))
+    net = windows_net(fg_fraction=1, crop_mode="square")
+    net.forward()
+    np.testing.assert_array_equal(net.blobs["data"].data[0], resize(image[:, 3:10, 10:17], (6, 6)))
+
+
+def test_windows_are_flipped_in_train_only_and_drawn_by_the_seed():
+    image = write_windows((1, 0.9, 2, 3, 7, 8))
+    plain = image[:, 3:9, 2:8].astype("f")
+    params = {"fg_fraction": 1, "batch_size": 40, "transform": {"crop_size": 6, "mirror": True}}
+    made = windows_net(**params).forward()["data"]
+    flipped = [np.array_equal(one, plain[:, :, ::-1]) for one in made]
+    assert all(f or np.array_equal(one, plain) for f, one in zip(flipped, made, strict=True))
+    assert 5 < sum(flipped) < 35
+    assert all(np.array_equal(one, plain) for one in windows_net("TEST", **params).forward()["data"])
+    assert np.array_equal(windows_net(**params).forward()["data"], made)
+
+
+def test_window_files_that_are_wrong():
+    write_windows((1, 0.9, 2, 3, 7, 8))
+    whole = Path("windows.txt").read_text()
+    fails(
+        "has no background windows",
+        "WindowData",
+        ["data", "label"],
+        source="windows.txt",
+        batch_size=4,
+        transform={"crop_size": 6},
+    )
+    options = {"source": "windows.txt", "batch_size": 1, "fg_fraction": 1, "transform": {"crop_size": 6}}
+    for old, new, words in (
+        ("# 0", "0", "windows.txt:1: `# image_index` is expected, got `0`"),
+        ("\n20\n", "\ntall\n", "windows.txt:4: a whole number is expected, got `tall`"),
+        ("1 0.9 2 3 7 8", "1 0.9 2 3 7", "windows.txt:7: `class overlap x1 y1 x2 y2` is expected"),
+        ("1 0.9 2 3 7 8\n", "", "windows.txt:7: `class overlap x1 y1 x2 y2` is expected, the file ends"),
+        ("2 3 7 8", "2 3 70 8", "window 2 3 70 8 is not inside a.png, 30 x 20 pixels"),
+        ("a.png", "b.png", "there is no file b.png"),
+    ):
+        with open("windows.txt", "w") as file:
+            file.write(whole.replace(old, new))
+        fails(words, "WindowData", ["data", "label"], **options)
+
+
+# LMDB
+
+
+def varint(value):
+    out = b""
+    value %= 2**64
+    while True:
+        out += bytes([value & 127 | (128 if value > 127 else 0)])
+        value >>= 7
+        if not value:
+            return out
+
+
+def datum(array, label, floats=None, encoded=None):
+    """A Datum as protobuf writes it."""
+    out = b"".join(varint(field << 3) + varint(size) for field, size in zip((1, 2, 3), array.shape, strict=True))
+    if encoded is not None:
+        out += varint(4 << 3 | 2) + varint(len(encoded)) + encoded + varint(7 << 3) + b"\x01"
+    elif floats == "packed":
+        data = array.astype("<f4").tobytes()
+        out += varint(6 << 3 | 2) + varint(len(data)) + data
+    elif floats:
+        out += b"".join(varint(6 << 3 | 5) + struct.pack("<f", v) for v in array.ravel())
+    else:
+        out += varint(4 << 3 | 2) + varint(array.size) + array.astype("u1").tobytes()
+    return out + varint(5 << 3) + varint(label)
+
+
+def write_lmdb(records, name="db"):
+    with lmdb.open(name, map_size=1 << 22) as database, database.begin(write=True) as transaction:
+        for i, record in enumerate(records):
+            transaction.put(f"{i:08d}".encode(), record)
+
+
+def test_lmdb_records_in_the_order_of_their_keys():
+    arrays = np.random.default_rng(0).integers(0, 256, (5, 3, 2, 4))
+    write_lmdb([datum(a, i) for i, a in enumerate(arrays)])
+    net = net_of("Data", ["data", "label"], source="db", batch_size=2, shuffle=False, transform={"scale": 0.5})
+    np.testing.assert_array_equal(rows(net, 3, "label"), [0, 1, 2, 3, 4, 0])
+    net = net_of("Data", ["data", "label"], source="db", batch_size=5, shuffle=False, backend="LMDB")
+    net.forward()
+    np.testing.assert_array_equal(net.blobs["data"].data, arrays)
+    shuffled = rows(net_of("Data", ["data", "label"], source="db", batch_size=5), 2, "label")
+    assert sorted(shuffled[:5]) == [0, 1, 2, 3, 4]
+    test = net_of("Data", ["data", "label"], phase="TEST", source="db", batch_size=2, transform={"crop_size": 2})
+    assert [examples for examples, _ in test.passes()] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("floats", [True, "packed"])
+def test_a_datum_of_floats_with_a_negative_label(floats):
+    array = np.array([[[0.5, -2], [1e6, 3]]])
+    values, label = read_datum(datum(array, -3, floats), "it")
+    np.testing.assert_array_equal(values, array)
+    assert label == -3
+
+
+def test_an_encoded_datum():
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), "u1")
+    Image.fromarray(pixels).save("a.png")
+    values, label = read_datum(datum(np.zeros((3, 4, 5)), 7, encoded=Path("a.png").read_bytes()), "it")
+    np.testing.assert_array_equal(values, pixels.transpose(2, 0, 1)[::-1])
+    assert label == 7
+
+
+def test_lmdbs_that_are_wrong():
+    record = datum(np.zeros((1, 2, 3)), 1)
+    write_lmdb([record[:-8]], "short")
+    fails("record 00000000 of short", "Data", "data", source="short", batch_size=1)
+    write_lmdb([record, datum(np.zeros((1, 2, 2)), 1)], "odd")
+    fails("record 00000001 of odd is 1 x 2 x 2, the first one 1 x 2 x 3", "Data", "data", source="odd", batch_size=2)
+    write_lmdb([], "empty")
+    fails("empty holds no examples", "Data", "data", source="empty", batch_size=1)
+    with open("short/data.mdb", "wb") as file:
+        file.write(b"no database" * 1000)
+    fails("short cannot be read as LMDB", "Data", "data", source="short", batch_size=1)
+
+
+def test_every_cut_of_a_datum_is_noticed_or_whole():
+    record = datum(np.arange(6).reshape(1, 2, 3), 300)
+    for end in range(len(record)):
+        try:
+            values, _ = read_datum(record[:end], "it")
+        except NettrainError:
+            continue
+        assert values.size == 6  # only the label, the last field, is missing
+
+
+# Further arrays of an .npz
+
+
+def test_further_tops_are_the_arrays_of_their_names():
+    rng = np.random.default_rng(0)
+    arrays = {
+        "data": rng.random((6, 3)),
+        "label": np.arange(6),
+        "mask": rng.integers(0, 2, (6, 2, 2)).astype(bool),
+        "weight": rng.random(6),
+        "other": np.arange(6, dtype="i8") * 1000,
+    }
+    np.savez("set.npz", **arrays)
+    net = net_of("Data", ["x", "y", "mask", "other", "weight"], source="set.npz", batch_size=4, shuffle=False)
+    net.forward()
+    for top, name in (("x", "data"), ("y", "label"), ("mask", "mask"), ("other", "other"), ("weight", "weight")):
+        np.testing.assert_allclose(net.blobs[top].data, arrays[name][:4], rtol=1e-6)
+    fails("set.npz has no array `z` for a further top", "Data", ["x", "y", "z"], source="set.npz", batch_size=2)
+
+
+def test_further_arrays_of_two_splits():
+    np.savez(
+        "set.npz",
+        **{"x_train": np.ones((4, 1)), "y_train": np.zeros(4), "w_train": np.arange(4)},
+        **{"x_test": np.ones((2, 1)), "y_test": np.zeros(2), "w_test": np.arange(2) + 10},
+    )
+    for phase, expected in (("TRAIN", [0, 1]), ("TEST", [10, 11])):
+        net = net_of("Data", ["x", "y", "w"], phase, source="set.npz", batch_size=2, shuffle=False)
+        net.forward()
+        assert net.blobs["w"].data.tolist() == expected
+
+
+# Without the libraries
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "type_name", "tops", "params"),
+    [
+        ("h5py", "hdf5", "HDF5Data", ["data"], {"source": "list.txt", "batch_size": 1}),
+        ("PIL.Image", "images", "ImageData", ["data", "label"], {"source": "list.txt"}),
+        ("lmdb", "lmdb", "Data", ["data"], {"source": "db", "batch_size": 1}),
+    ],
+)
+def test_a_missing_library_names_its_install_command(module, name, type_name, tops, params, monkeypatch):
+    hdf5_list()
+    write_lmdb([datum(np.zeros((1, 2, 3)), 1)])
+    if type_name == "ImageData":
+        write_images((2, 2))
+    real = extras.importlib.import_module
+
+    def without(wanted):
+        if wanted == module:
+            raise ImportError(wanted)
+        return real(wanted)
+
+    monkeypatch.setattr(extras.importlib, "import_module", without)
+    fails(f'pip install "nettrain[{name}]"', type_name, tops, **params)

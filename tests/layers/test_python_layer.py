@@ -1,0 +1,182 @@
+"""Layers in Python code of the user's: pycaffe's protocol, and never without being allowed."""
+
+import sys
+
+import nettrain
+import numpy as np
+import pytest
+from nettrain import NettrainError, SpecError
+
+# as pycaffe's users write it
+LOSS = """
+import caffe
+import numpy as np
+
+
+class SquaredLoss(caffe.Layer):
+    def setup(self, bottom, top):
+        if len(bottom) != 2:
+            raise Exception("needs two inputs")
+        self.factor = float(self.param_str or 1)
+
+    def reshape(self, bottom, top):
+        self.diff = np.zeros_like(bottom[0].data)
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        self.diff[...] = bottom[0].data - bottom[1].data
+        top[0].data[...] = self.factor * np.sum(self.diff**2) / bottom[0].num / 2
+
+    def backward(self, top, propagate_down, bottom):
+        for i, sign in enumerate((1, -1)):
+            if propagate_down[i]:
+                bottom[i].diff[...] = sign * self.factor * self.diff / bottom[i].num * top[0].diff[0]
+
+
+class Scaled(caffe.Layer):
+    def setup(self, bottom, top):
+        self.blobs.add_blob(1)
+        self.blobs[0].data[...] = 3
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = self.blobs[0].data * bottom[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        self.blobs[0].diff[...] += np.sum(top[0].diff * bottom[0].data)
+        if propagate_down[0]:
+            bottom[0].diff[...] = self.blobs[0].data * top[0].diff
+
+
+class Counter(caffe.Layer):
+    def setup(self, bottom, top):
+        self.count = 0
+
+    def reshape(self, bottom, top):
+        top[0].reshape(self.count + 1, 2)
+
+    def forward(self, bottom, top):
+        self.count += 1
+        top[0].data[...] = self.count * (10 if self.phase == 0 else 1)
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+
+class Plain:
+    def forward(self, bottom, top):
+        raise KeyError("mine")
+"""
+
+
+@pytest.fixture
+def mine(workdir):
+    (workdir / "mine.py").write_text(LOSS)
+    yield workdir
+    sys.modules.pop("mine", None)
+
+
+def net_of(bottoms, top="y", phase="TRAIN", **params):
+    names = [f"x{i}" for i in range(len(bottoms))]
+    layers = [{"name": n, "type": "Input", "shape": list(s)} for n, s in zip(names, bottoms, strict=True)]
+    layers.append({"name": "y", "type": "Python", "bottom": names, "top": top, "module": "mine"} | params)
+    spec = {"force_backward": True, "layers": layers}
+    return nettrain.Net(spec, phase=phase, dtype="float64", allow_python=True)
+
+
+def test_a_loss_of_pycaffe(mine):
+    net = net_of([(3, 4), (3, 4)], layer="SquaredLoss", param_str="2", loss_weight=1)
+    a, b = np.random.default_rng(0).standard_normal((2, 3, 4))
+    net.forward(x0=a, x1=b)
+    assert net.loss == pytest.approx(((a - b) ** 2).sum() / 3)
+    net.backward()
+    np.testing.assert_allclose(net.blobs["x0"].diff, 2 * (a - b) / 3)
+    np.testing.assert_allclose(net.blobs["x1"].diff, -2 * (a - b) / 3)
+    net.forward(x0=a[:2], x1=b[:2])  # another batch: reshape is called
+    assert net.loss == pytest.approx(((a - b)[:2] ** 2).sum() / 2)
+
+
+def test_parameters_and_attributes_and_data(mine):
+    net = net_of([(2, 2)], layer="Scaled")
+    assert net.params["y"][0].data.tolist() == [3]  # what setup wrote
+    assert net.forward(x0=[[1, 2], [3, 4]])["y"].tolist() == [[3, 6], [9, 12]]
+    net.backward(y=np.ones((2, 2)))
+    assert net.params["y"][0].diff.tolist() == [10]
+    assert net.blobs["x0"].diff.tolist() == [[3, 3], [3, 3]]
+    for phase, unit in (("TRAIN", 10), ("TEST", 1)):
+        net = net_of([], layer="Counter", phase=phase)
+        assert net.forward()["y"].tolist() == [[unit] * 2]
+        assert net.forward()["y"].tolist() == [[2 * unit] * 2] * 2
+
+
+def test_it_runs_nothing_unless_allowed(mine, nettrain_cli):
+    (mine / "mine.py").write_text("open('ran', 'w').close()\nclass A:\n    def forward(self, bottom, top): pass\n")
+    spec = "layers:\n- {name: a, type: Python, module: mine, layer: A, top: []}\n"
+    (mine / "spec.yaml").write_text(spec)
+    with pytest.raises(
+        SpecError, match="Python `a` runs code from a file; if you trust it, allow it with --allow-python"
+    ):
+        nettrain.Net("spec.yaml")
+    for command in ("check", "summary", "time"):
+        output = nettrain_cli(command, "spec.yaml", exit_code=2).output
+        assert "spec.yaml:2:19" in output
+    spec = {"name": "n", "layers": [{"name": "a", "type": "Input", "shape": [1]}]}
+    for settings in ("a.type=Python", "name=m"):
+        with pytest.raises(SpecError):
+            nettrain.Net(
+                spec | {"layers": [{"name": "a", "type": "Python", "module": "mine", "layer": "A"}]},
+                settings=[settings],
+            )
+    assert not (mine / "ran").exists()
+    nettrain_cli("summary", "spec.yaml", "--allow-python")
+    assert (mine / "ran").exists()
+
+
+def test_it_trains_from_the_command_line(mine, nettrain_cli):
+    (mine / "spec.yaml").write_text(
+        "solver: {base_lr: 0.1, max_iter: 20}\n"
+        "layers:\n"
+        "- {name: d, type: Data, source: digits, batch_size: 8, top: [data, label]}\n"
+        "- {name: ip, type: InnerProduct, bottom: data, num_output: 1}\n"
+        "- {name: flat, type: Reshape, shape: [-1]}\n"
+        "- {name: l, type: Python, bottom: [flat, label], module: mine, layer: SquaredLoss, loss_weight: 1e-4}\n"
+    )
+    output = nettrain_cli("train", "spec.yaml", "--allow-python", "--out", "out").output
+    assert "done: 20 iterations" in output
+    nettrain_cli("train", "spec.yaml", exit_code=2)
+
+
+def test_errors_name_module_class_and_method(mine):
+    with pytest.raises(KeyError) as error:
+        net_of([], layer="Plain").forward()
+    assert any("in mine.Plain.forward(), layer `y`" in note for note in error.value.__notes__)
+    for params, words in (
+        ({"layer": "None_"}, "module mine has no class `None_`; it has SquaredLoss"),
+        ({"module": "nowhere", "layer": "A"}, "there is no nowhere.py and no module nowhere"),
+    ):
+        with pytest.raises(NettrainError) as error:
+            net_of([], **params)
+        assert words in str(error.value)
+    sys.modules.pop("mine", None)
+    (mine / "mine.py").write_text("import not_there_at_all\n")
+    with pytest.raises(NettrainError, match="module mine needs not_there_at_all, which is not there"):
+        net_of([], layer="A")
+    (mine / "mine.py").write_text("def broken(:\n")
+    with pytest.raises(NettrainError, match="module mine does not load: SyntaxError"):
+        net_of([], layer="A")
+
+
+def test_caffe_is_lent_only_while_the_module_loads(mine):
+    net_of([(2, 2)], layer="Scaled")
+    assert "caffe" not in sys.modules
+
+
+def test_a_cell_holds_no_python(mine):
+    cell = [{"name": "h_next", "type": "Python", "module": "mine", "layer": "Scaled", "bottom": ["h"]}]
+    layer = {"name": "r", "type": "Recurrent", "bottom": "x", "cont": False, "cell": cell, "outputs": "h_next"}
+    layer["states"] = {"name": "h", "next": "h_next", "shape": [1]}
+    spec = {"layers": [{"name": "x", "type": "Input", "shape": [2, 2, 1]}, layer]}
+    with pytest.raises(SpecError, match="it runs code, and stands outside the cell"):
+        nettrain.Net(spec, allow_python=True)
