@@ -12,6 +12,7 @@ from ..net.errors import ShapeError
 from ..net.parallel import blockwise, scratch
 from ..net.registry import register
 from .layer import Example, Layer
+from .stretching import add_up
 
 
 @register
@@ -19,6 +20,8 @@ class Eltwise(Layer):
     """Elementwise y = Σ_i c_i x_i (SUM), Π_i x_i (PROD) or max_i x_i (MAX).
 
     bottom[i]: x_i, all of one shape.    top[0]: y, the same shape.
+    With ``broadcast`` shapes may differ as in numpy: counted from the last, an axis of size 1, or one that is not
+    there, is stretched to the size the others have, and its gradient is a sum over it.
     Backward: SUM dx_i = c_i dy; PROD dx_i = dy Π_{j≠i} x_j; MAX dx_i = dy where x_i was chosen. Of equal values in
     the first two bottoms MAX chooses the second, of further ones the earlier (as Caffe does).
     PROD multiplies the other factors, so that a zero is no trouble (Caffe's stable_prod_grad: true).
@@ -29,6 +32,8 @@ class Eltwise(Layer):
         operation: Literal["PROD", "SUM", "MAX"] = param(default="SUM", doc="what is done with the elements")
         coeff: tuple[float, ...] = param(default=(), doc="SUM: c_i, one for each bottom; 1 when left out")
         stable_prod_grad: bool = param(default=True, doc="accepted: the gradient of PROD is stable in any case")
+
+        broadcast: bool = param(default=False, doc="stretch axes of size 1 as numpy does; false: equal shapes only")
 
         aliases = {"op": "operation", "mode": "operation"}
 
@@ -44,6 +49,10 @@ class Eltwise(Layer):
         Example([(2, 3), (2, 3), (2, 3)], {"operation": "PROD"}),
         Example([(2, 3), (2, 3)], {"operation": "PROD"}),
         Example([(2, 3, 2), (2, 3, 2), (2, 3, 2)], {"operation": "MAX"}),
+        Example([(2, 3, 2), (1, 3, 1), (2,)], {"broadcast": True, "coeff": [1, 2, -3]}),
+        Example([(3, 1), (2, 1, 4)], {"broadcast": True, "operation": "PROD"}),
+        Example([(1,), (2, 3), (2, 1)], {"broadcast": True, "operation": "MAX"}),
+        Example([(2, 3), ()], {"broadcast": True}),
     )
 
     def setup(self, bottom, top):
@@ -56,6 +65,10 @@ class Eltwise(Layer):
 
     def reshape(self, bottom, top):
         first = bottom[0].shape
+        if self.p.broadcast:
+            shape = self.stretched([blob.shape for blob in bottom])
+            top[0].reshape(shape, any(blob.channels_last for blob in bottom if blob.shape == shape))
+            return
         for blob in bottom[1:]:
             if blob.shape != first:
                 if len(blob.shape) != len(first):
@@ -66,11 +79,30 @@ class Eltwise(Layer):
                 )
         top[0].reshape(first, bottom[0].channels_last)
 
+    def stretched(self, shapes):
+        """The shape that all of these go together to. Raises ShapeError."""
+        count = max(map(len, shapes))
+        result = []
+        for axis in range(-count, 0):
+            sizes = {shape[axis]: None for shape in shapes if len(shape) >= -axis and shape[axis] != 1}
+            if len(sizes) > 1:
+                raise ShapeError(
+                    f"counted from the last, axes must be equal or 1; axis {axis} differs, "
+                    + " and ".join(map(str, list(sizes)[:2]))
+                )
+            result.append(next(iter(sizes), 1))
+        return tuple(result)
+
     def Forward_cpu(self, bottom, top):
-        arrays = [top[0].data, *(blob.data for blob in bottom)]
+        y = top[0].data
+        arrays = [y, *(self.like(blob.data, y) for blob in bottom)]
         if self.p.operation == "MAX":
             arrays.insert(1, self.chosen(top[0]))
         blockwise(getattr(self, f"_{self.p.operation.lower()}"), *arrays)
+
+    def like(self, x, y):
+        """x as the formulas take it: stretched to y's shape."""
+        return np.broadcast_to(x, y.shape) if x.shape != y.shape else x
 
     def chosen(self, top):
         """Which bottom was the largest, for MAX."""
@@ -118,9 +150,13 @@ class Eltwise(Layer):
             np.multiply(dy, np.equal(chosen, i, out=scratch("larger", dy.shape, bool)), out=dx)
 
         dx, dy = bottom[i].diff, top.diff
+        if dx.shape != dy.shape:
+            dx = self.buffer("dx", dy.shape, None, top.channels_last)
         if self.p.operation == "SUM":
             blockwise(of_sum, dx, dy)
         elif self.p.operation == "PROD":
-            blockwise(of_product, dx, dy, *(other.data for j, other in enumerate(bottom) if j != i))
+            blockwise(of_product, dx, dy, *(self.like(other.data, dy) for j, other in enumerate(bottom) if j != i))
         else:
             blockwise(of_largest, dx, dy, self.chosen(top))
+        if bottom[i].shape != top.shape:
+            add_up(dx, bottom[i].diff)

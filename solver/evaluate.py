@@ -15,31 +15,33 @@ Scores = dict[str, Any]  # output -> number, or nested lists for an output with 
 def evaluate(net: Net, batches: int | None = None) -> Scores:
     """Mean of each output: over the whole data set once, weighted by examples, or over a number of batches.
 
-    An output with a row for each example, such as probabilities nobody reads, is averaged over the rows.
+    An output with a row for each example, such as probabilities nobody reads, is averaged over all its rows. There
+    may be more or fewer than examples, where a layer filters or chooses them; of none the mean is NaN.
     """
-    totals: dict[str, Any] = dict.fromkeys(net.outputs, 0.0)
+    totals: dict[str, Any] = dict.fromkeys(net.outputs, np.float64(0))
+    weights = dict.fromkeys(net.outputs, 0)
     in_rows = rows_for_examples(net)
-    count = 0
     with np.errstate(all="ignore"):
         for examples, _ in net.passes() if batches is None else _some(net, batches):
-            count += examples
             for name in net.outputs:
                 values = net.blobs[name].data.astype(np.float64)
-                if name in in_rows:
-                    values = values.mean(axis=0)
-                totals[name] = totals[name] + examples * values
-    return {name: (total / count).tolist() for name, total in totals.items()}
+                rows = len(values) if name in in_rows else examples
+                weights[name] += rows
+                totals[name] = totals[name] + (values.sum(axis=0) if name in in_rows else examples * values)
+        return {name: (total / weights[name]).tolist() for name, total in totals.items()}
 
 
 def rows_for_examples(net: Net) -> list[str]:
-    """Outputs with one row for each example of a batch: all but what measures a whole batch."""
-    measures: set[str] = set()
+    """Outputs with rows for the examples of a batch: all but what measures a whole batch, or is learned alone."""
+    others: set[Any] = set()
     for step in net.steps:
-        if step.layer.is_score:
-            measures.update(key[0] for key in step.top_keys)
+        of_parameters = all(key in others for key in step.bottom_keys) if step.bottom else bool(step.layer.blobs)
+        if step.layer.is_score or of_parameters:
+            others.update(step.top_keys)
         elif step.layer.is_loss:
-            measures.add(step.top_keys[0][0])
-    return [name for name in net.outputs if name not in measures and net.blobs[name].shape]
+            others.add(step.top_keys[0])
+    last = {key[0]: key for step in net.steps for key in step.top_keys}
+    return [name for name in net.outputs if last[name] not in others and net.blobs[name].shape]
 
 
 def has_end(net: Net) -> bool:

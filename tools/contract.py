@@ -60,6 +60,8 @@ class Bench:
         self.layer.fill_blobs()
         if example.prepare:
             example.prepare(self.layer)
+        if cls.shapes_follow_values:
+            self.layer.Forward_cpu(self.bottom, self.top)
         self.learned = list(self.layer.param_propagate_down)
         for blob, learned in zip(self.layer.blobs, self.learned, strict=True):
             if learned:

@@ -155,7 +155,23 @@ def losses():
 
 
 def shapes():
-    yield from ()
+    pad = functional.pad
+    x = [randn(2, 3, 4, 5)]
+    yield Case("Pad", lambda x: pad(x, (3, 3, 3, 3), value=1.5), x, {"pad": 3, "value": 1.5})
+    yield Case("Pad", lambda x: pad(x, (4, 0, 2, 3), mode="reflect"), x, {"pad": [[2, 3], [4, 0]], "mode": "reflect"})
+    yield Case("Pad", lambda x: pad(x, (6, 1, 0, 7), mode="replicate"), x, {"pad": [[0, 7], [6, 1]], "mode": "edge"})
+    yield Case("Pad", lambda x: pad(x, (0, 1, 2, 2, 1, 0)), x, {"axis": 1, "pad": [[1, 0], 2, [0, 1]]})
+    yield Case("MatMul", torch.matmul, [randn(4, 5), randn(5, 3)])
+    yield Case("MatMul", torch.matmul, [randn(2, 1, 4, 5), randn(3, 5, 6)])
+    yield Case(
+        "MatMul", lambda a, b: a.mT @ b.mT, [randn(3, 5, 4), randn(6, 5)], {"transpose_a": True, "transpose_b": True}
+    )
+    yield Case("MatMul", lambda a, b: a @ b.mT, [randn(3, 4, 5), randn(2, 1, 6, 5)], {"transpose_b": True})
+    wide = {"broadcast": True}
+    three = [randn(2, 3, 4, 5), randn(3, 1, 1), randn(1, 5)]
+    yield Case("Eltwise", lambda a, b, c: 2 * a - b + 3 * c, three, wide | {"coeff": [2, -1, 3]})
+    yield Case("Eltwise", lambda a, b, c: a * b * c, three, wide | {"operation": "PROD"})
+    yield Case("Eltwise", torch.maximum, [randn(3, 1), randn(2, 1, 4)], wide | {"operation": "MAX"})
 
 
 def vision():
