@@ -279,7 +279,7 @@ def test_every_example_of_the_catalogue_is_a_spec_that_loads():
     from nettrain.tools.catalogue import details
 
     for name in layer_type_list():
-        spec = load("layers:\n  " + details(name)["example"] + "\n")
+        spec = load("layers:\n  " + details(name)["example"] + "\n", allow_python=True)
         assert spec.layers[0].cls.__name__ == name
 
 

@@ -322,6 +322,9 @@ def test_parameters_are_inherited():
 def conforms(schema, value):
     """Whether a value fits a JSON schema, for the words nettrain's schemas use. Other words are an error."""
     words = set(schema)
+    if "$ref" in words:
+        assert schema["$ref"] == "#/properties/layers"
+        return isinstance(value, list) and all(isinstance(layer, dict) and "type" in layer for layer in value)
     if "anyOf" in words or "oneOf" in words:
         key = "anyOf" if "anyOf" in words else "oneOf"
         assert words <= {key, "description", "default"}
@@ -343,10 +346,10 @@ def conforms(schema, value):
             and all(conforms(known[key], item) for key, item in value.items() if key in known)
         )
     if schema["type"] == "array":
-        assert about <= {"items", "minItems"}
+        assert about <= {"items", "minItems", "maxItems"}
         return (
             isinstance(value, list)
-            and len(value) >= schema.get("minItems", 0)
+            and schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", math.inf)
             and all(conforms(schema["items"], item) for item in value)
         )
     if schema["type"] in ("number", "integer"):

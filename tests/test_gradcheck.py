@@ -122,7 +122,7 @@ def sharing(cls, method):
     return [cls, *(o for o in ZOO.values() if o is not cls and method_of(o, method) is method_of(cls, method))]
 
 
-LEARNING = [cls for cls in ZOO.values() if cls.no_gradient != "all"]
+LEARNING = [cls for cls in ZOO.values() if cls.no_gradient != "all" and not cls.runs_code]
 
 
 @pytest.mark.parametrize("cls", LEARNING, ids=lambda cls: cls.__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,14 +33,19 @@ def _short(value: Any) -> str:
 class Bench:
     """A layer on its own, with random data and gradients around it."""
 
-    def __init__(self, cls: type[Layer], example: Example, seed: int = 1701, channels_last: bool = False):
+    def __init__(
+        self,
+        cls: type[Layer],
+        example: Example,
+        seed: int = 1701,
+        channels_last: bool = False,
+        folder: Path | None = None,
+    ):
         rng = np.random.default_rng(seed)
         self.example, self.seed = example, seed
         least = cls.num_tops if isinstance(cls.num_tops, int) else cls.num_tops[0]
         parameters = cls.Parameters.from_mapping(example.params, cls.__name__)
-        self.folder = TemporaryDirectory() if example.files else None
-        if example.files and self.folder:
-            example.files(Path(self.folder.name))
+        self.folder = folder
         count = example.tops if example.tops is not None else least
         self.layer = cls(
             parameters,
@@ -47,7 +53,7 @@ class Bench:
             phase=example.phase,
             seed=seed,
             dtype=np.float64,
-            folder=Path(self.folder.name) if self.folder else None,
+            folder=folder,
             tops=[f"top{i}" for i in range(count)],
         )
         self.bottom = [Blob(shape, np.float64, channels_last) for shape in example.bottoms]
@@ -108,10 +114,25 @@ def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
     """Gradient and contract of a layer type on one example."""
     check = Check(cls.__name__, describe(example))
     try:
-        bench = Bench(cls, example, seed)
+        with _files(example) as folder:
+            return _check(Bench(cls, example, seed, folder=folder), check)
     except MissingExtraError as error:
         check.note = f"not checked: {error}"
         return check
+
+
+@contextmanager
+def _files(example: Example) -> Iterator[Path | None]:
+    """A folder with the files an example reads, as long as it lasts."""
+    if example.files is None:
+        yield None
+        return
+    with TemporaryDirectory() as name:
+        example.files(Path(name))
+        yield Path(name)
+
+
+def _check(bench: Bench, check: Check) -> Check:
     promised = [blob.shape for blob in bench.top]
     bench.forward()
     if [blob.shape for blob in bench.top] != promised:
@@ -120,7 +141,7 @@ def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
     for blob, values in zip(bench.bottom, bench.inputs, strict=True):
         if not np.array_equal(blob.data, values):
             check.failures.append("Forward_cpu changed its bottom")
-    if cls.no_gradient == "all":
+    if bench.layer.no_gradient == "all":
         check.note = "" if check.failures else "no gradient"
         return check
     possible = [plan.has_gradient(bench.layer, i) for i in range(len(bench.bottom))]
@@ -170,7 +191,7 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
         if not np.array_equal(blob.diff, bench.upstream[i]):
             check.failures.append(f"Backward_cpu changed top[{i}].diff")
     if bench.layer.any_layout and not bench.draws:
-        other = Bench(type(bench.layer), bench.example, bench.seed, channels_last=True)
+        other = Bench(type(bench.layer), bench.example, bench.seed, channels_last=True, folder=bench.folder)
         theirs, mine = other.backward(possible, bench.learned), bench.backward(possible, bench.learned)
         for i, (here, there) in enumerate(zip(bench.top, other.top, strict=True)):
             if not same(here.data, there.data):
