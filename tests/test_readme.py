@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import nettrain
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -77,3 +78,8 @@ def test_the_errors_of_the_readme_are_what_is_printed(nettrain_cli, workdir):
 def test_every_file_the_readme_links_to_is_there():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_recurrent_cell_is_a_layer_that_runs():
+    inputs = "layers:\n- {name: in, type: Input, top: [x, cont], shape: [[5, 2, 8], [5, 2]]}\n"
+    assert nettrain.Net(inputs + blocks("yaml")[1]).forward()["rnn"].shape == (5, 2, 32)
