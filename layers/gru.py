@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..net.blas import matmul
 from ..net.registry import register
 from .layer import Example
 from .recurrence import Recurrence
@@ -44,55 +43,65 @@ class GRU(Recurrence):
     def run(self, pre, y):
         H, W = self.H, self.blobs[self.of_h].data.T
         self.of_kept = self.over_time("h's third part", H)
-        h, product = self.first["h"], self.buffer("product", (self.N, 3 * H))
-        part = self.buffer("part", (self.N, H))
-        for t in range(self.T):
-            kept, gates = self.kept[t], pre[t]  # gates become r, z, n
-            np.multiply(h, self.cont[t], out=kept)
-            matmul(kept, W, out=product)
-            product += self.blobs[-1].data
-            np.copyto(self.of_kept[t], product[:, 2 * H :])
-            shares = gates[:, : 2 * H]
-            shares += product[:, : 2 * H]
-            shares *= 0.5  # σ(a) = (1 + tanh(a/2)) / 2
-            np.tanh(shares, out=shares)
-            shares *= 0.5
-            shares += 0.5
-            n = gates[:, 2 * H :]
-            n += np.multiply(gates[:, :H], product[:, 2 * H :], out=part)
-            np.tanh(n, out=n)
-            h = np.subtract(kept, n, out=y[t])
-            h *= gates[:, H : 2 * H]
-            h += n
-        return {"h": h}
+        products, parts = self.buffer("product", (self.N, 3 * H)), self.buffer("part", (self.N, H))
+
+        def steps(rows):
+            h, product = self.first["h"][rows], products[rows]
+            for t in range(self.T):
+                kept, gates = self.kept[t, rows], pre[t, rows]  # gates become r, z, n
+                np.multiply(h, self.cont[t, rows], out=kept)
+                np.matmul(kept, W, out=product)
+                product += self.blobs[-1].data
+                np.copyto(self.of_kept[t, rows], product[:, 2 * H :])
+                shares = gates[:, : 2 * H]
+                shares += product[:, : 2 * H]
+                shares *= 0.5  # σ(a) = (1 + tanh(a/2)) / 2
+                np.tanh(shares, out=shares)
+                shares *= 0.5
+                shares += 0.5
+                n = gates[:, 2 * H :]
+                n += np.multiply(gates[:, :H], product[:, 2 * H :], out=parts[rows])
+                np.tanh(n, out=n)
+                h = np.subtract(kept, n, out=y[t, rows])
+                h *= gates[:, H : 2 * H]
+                h += n
+
+        self.over_sequences(steps)
+        return {"h": y[-1]}
 
     def run_back(self, dpre, dy, last):
         H, W = self.H, self.blobs[self.of_h].data
         gates = self.over_time("pre", 3 * H)
         dproduct = self.over_time("dproduct", 3 * H)  # of W_h h' + b_h
-        dh, part = self.buffer("dh", (self.N, H)), self.buffer("part", (self.N, H))
-        np.copyto(dh, last.get("h", 0))
-        for t in reversed(range(self.T)):
-            r, z, n = (gates[t, :, i * H : (i + 1) * H] for i in range(3))
-            dr, dz, dn = (dpre[t, :, i * H : (i + 1) * H] for i in range(3))
-            dh += dy[t]
-            np.subtract(self.kept[t], n, out=dz)
-            dz *= dh
-            dz *= z
-            dz *= np.subtract(1, z, out=part)
-            np.multiply(part, dh, out=dn)  # dh (1 - z)
-            dn *= np.subtract(1, np.multiply(n, n, out=part), out=part)
-            np.multiply(dn, self.of_kept[t], out=dr)
-            dr *= r
-            dr *= np.subtract(1, r, out=part)
-            np.copyto(dproduct[t], dpre[t])
-            dproduct[t, :, 2 * H :] *= r
-            through = np.multiply(dh, z, out=part)
-            matmul(dproduct[t], W, out=dh)
-            dh += through
-            dh *= self.cont[t]
+        all_dh, parts = self.buffer("dh", (self.N, H)), self.buffer("part", (self.N, H))
+        np.copyto(all_dh, last.get("h", 0))
+
+        def steps(rows):
+            dh, part = all_dh[rows], parts[rows]
+            for t in reversed(range(self.T)):
+                r, z, n = (gates[t, rows, i * H : (i + 1) * H] for i in range(3))
+                dr, dz, dn = (dpre[t, rows, i * H : (i + 1) * H] for i in range(3))
+                dh += dy[t, rows]
+                np.subtract(self.kept[t, rows], n, out=dz)
+                dz *= dh
+                dz *= z
+                dz *= np.subtract(1, z, out=part)
+                np.multiply(part, dh, out=dn)  # dh (1 - z)
+                dn *= np.subtract(1, np.multiply(n, n, out=part), out=part)
+                np.multiply(dn, self.of_kept[t, rows], out=dr)
+                dr *= r
+                dr *= np.subtract(1, r, out=part)
+                of_h = dproduct[t, rows]
+                np.copyto(of_h, dpre[t, rows])
+                of_h[:, 2 * H :] *= r
+                through = np.multiply(dh, z, out=part)
+                np.matmul(of_h, W, out=dh)
+                dh += through
+                dh *= self.cont[t, rows]
+
+        self.over_sequences(steps)
         if self.param_propagate_down[self.of_h]:
             self.add_product(self.of_h, self.flat(dproduct), self.flat(self.kept))
         if self.param_propagate_down[-1]:
             self.blobs[-1].diff += np.sum(self.flat(dproduct), axis=0, out=self.buffer("db_h", (3 * H,)))
-        return {"h": dh}
+        return {"h": all_dh}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..net.blas import matmul
 from ..net.parallel import by_example, scratch
 from ..net.registry import register
 from .layer import Example
@@ -50,25 +49,28 @@ class LSTM(Recurrence):
         W = self.buffer("W_h with halves", (4 * H, H))
         np.multiply(self.blobs[self.of_h].data, 0.5, out=W)
         W[3 * H :] *= 2
-        h, c = self.first["h"], self.first["c"]
         self.c, self.tanh_c = self.over_time("c", H), self.over_time("tanh c", H)
         self.shares = self.over_time("i, f, o", 3 * H)  # σ of the first three parts; pre becomes their tanh
         product, new = self.buffer("product", (self.N, 4 * H)), self.buffer("new", (self.N, H))
-        for t in range(self.T):
-            np.multiply(h, self.cont[t], out=self.kept[t])
-            matmul(self.kept[t], W.T, out=product)
-            gates, shares = pre[t], self.shares[t]
-            gates += product
-            np.tanh(gates, out=gates)
-            np.multiply(gates[:, : 3 * H], 0.5, out=shares)
-            shares += 0.5
-            np.multiply(shares[:, H : 2 * H], self.cont[t], out=new)
-            c = np.multiply(new, c, out=self.c[t])
-            np.multiply(shares[:, :H], gates[:, 3 * H :], out=new)
-            c += new
-            np.tanh(c, out=self.tanh_c[t])
-            h = np.multiply(shares[:, 2 * H :], self.tanh_c[t], out=y[t])
-        return {"h": h, "c": c}
+
+        def steps(rows):
+            h, c, part = self.first["h"][rows], self.first["c"][rows], new[rows]
+            for t in range(self.T):
+                cont, kept = self.cont[t, rows], self.kept[t, rows]
+                gates, shares, tanh_c = pre[t, rows], self.shares[t, rows], self.tanh_c[t, rows]
+                np.multiply(h, cont, out=kept)
+                gates += np.matmul(kept, W.T, out=product[rows])
+                np.tanh(gates, out=gates)
+                np.multiply(gates[:, : 3 * H], 0.5, out=shares)
+                shares += 0.5
+                np.multiply(shares[:, H : 2 * H], cont, out=part)
+                c = np.multiply(part, c, out=self.c[t, rows])
+                c += np.multiply(shares[:, :H], gates[:, 3 * H :], out=part)
+                np.tanh(c, out=tanh_c)
+                h = np.multiply(shares[:, 2 * H :], tanh_c, out=y[t, rows])
+
+        self.over_sequences(steps)
+        return {"h": y[-1], "c": self.c[-1]}
 
     def slopes(self, gates, shares, tanh_c, before, cont, slopes, through):
         """How the pre-activations of i, f, g follow c and that of o follows h; and how c follows h."""
@@ -94,21 +96,27 @@ class LSTM(Recurrence):
         gates = self.over_time("pre", 4 * H)
         by_example(self.slopes, gates, self.shares, self.tanh_c, before, self.cont, dpre, through)
         W = self.blobs[self.of_h].data
-        dh, dc = self.buffer("dh", (N, H)), self.buffer("dc", (N, H))
-        np.copyto(dh, last.get("h", 0))
-        np.copyto(dc, last.get("c", 0))
-        part = self.buffer("part", (N, H))
-        for t in reversed(range(self.T)):
-            dh += dy[t]
-            dc += np.multiply(dh, through[t], out=part)
-            slopes = dpre[t]
-            slopes[:, 2 * H : 3 * H] *= dh
-            slopes[:, : 2 * H].reshape(N, 2, H)[...] *= dc[:, None]
-            slopes[:, 3 * H :] *= dc
-            dc *= self.shares[t, :, H : 2 * H]
-            dc *= self.cont[t]
-            matmul(slopes, W, out=dh)
-            dh *= self.cont[t]
+        all_dh, all_dc = self.buffer("dh", (N, H)), self.buffer("dc", (N, H))
+        np.copyto(all_dh, last.get("h", 0))
+        np.copyto(all_dc, last.get("c", 0))
+        parts = self.buffer("part", (N, H))
+
+        def steps(rows):
+            dh, dc, part = all_dh[rows], all_dc[rows], parts[rows]
+            for t in reversed(range(self.T)):
+                cont, slopes = self.cont[t, rows], dpre[t, rows]
+                dh += dy[t, rows]
+                dc += np.multiply(dh, through[t, rows], out=part)
+                slopes[:, 2 * H : 3 * H] *= dh
+                first_two = slopes[:, : 2 * H].reshape(len(slopes), 2, H)
+                first_two *= dc[:, None]
+                slopes[:, 3 * H :] *= dc
+                dc *= self.shares[t, rows, H : 2 * H]
+                dc *= cont
+                np.matmul(slopes, W, out=dh)
+                dh *= cont
+
+        self.over_sequences(steps)
         if self.param_propagate_down[self.of_h]:
             self.add_product(self.of_h, self.flat(dpre), self.flat(self.kept))
-        return {"h": dh, "c": dc}
+        return {"h": all_dh, "c": all_dc}

@@ -11,7 +11,11 @@ from ..net.blas import matmul
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.fillers import Filler
+from ..net.parallel import run
 from .layer import Layer
+
+SEQUENCES = 16  # rows of a product worth a thread: with fewer, most of its time goes to packing the weights
+LARGE = 256  # values of a step from which on threads help
 
 
 class RecurrentParameters(Declared):
@@ -129,6 +133,12 @@ class Recurrence(Layer):
             for name in self.states:
                 self.carried[name] = self.buffer(f"carried {name}", (self.N, self.H))
                 np.copyto(self.carried[name], last[name])
+
+    def over_sequences(self, steps):
+        """Call ``steps(rows)``, the loop over time, with some of the sequences at a time, on all threads."""
+        pieces = max(1, min(16, self.N // SEQUENCES)) if self.gates * self.H >= LARGE else 1
+        cuts = [self.N * i // pieces for i in range(pieces + 1)]
+        run(lambda i: steps(slice(cuts[i], cuts[i + 1])), pieces)
 
     def run(self, pre, y):
         """All steps, from what x gives the gates; fills y, returns the last states."""

@@ -41,20 +41,24 @@ class RNN(Recurrence):
         self.add_blob((self.H,), self.p.bias_filler)
 
     def run(self, pre, y):
-        W = self.blobs[self.of_h].data.T
-        h = self.first["h"]
-        product = self.buffer("product", h.shape)
-        for t in range(self.T):
-            np.multiply(h, self.cont[t], out=self.kept[t])
-            matmul(self.kept[t], W, out=product)
-            pre[t] += product
-            h = np.tanh(pre[t], out=pre[t])
+        W, first = self.blobs[self.of_h].data.T, self.first["h"]
+        product = self.buffer("product", first.shape)
+
+        def steps(rows):
+            h = first[rows]
+            for t in range(self.T):
+                kept, gates = self.kept[t, rows], pre[t, rows]
+                np.multiply(h, self.cont[t, rows], out=kept)
+                gates += np.matmul(kept, W, out=product[rows])
+                h = np.tanh(gates, out=gates)
+
+        self.over_sequences(steps)
         matmul(self.flat(pre), self.blobs[-2].data.T, out=self.flat(y))
         y += self.blobs[-1].data
         self.o = self.over_time("o", self.H)
         blockwise(np.tanh, y, y)
         np.copyto(self.o, y)
-        return {"h": h}
+        return {"h": pre[-1]}
 
     def run_back(self, dpre, dy, last):
         h, o, W = self.over_time("pre", self.H), self.o, self.blobs[self.of_h].data
@@ -73,11 +77,16 @@ class RNN(Recurrence):
         matmul(self.flat(do), self.blobs[-2].data, out=self.flat(dh))
         back = self.buffer("back", (self.N, self.H))  # what later steps give h
         np.copyto(back, last.get("h", 0))
-        for t in reversed(range(self.T)):
-            back += dh[t]
-            through_tanh(h[t], back, dpre[t])
-            matmul(dpre[t], W, out=back)
-            back *= self.cont[t]
+
+        def steps(rows):
+            dh_t = back[rows]
+            for t in reversed(range(self.T)):
+                dh_t += dh[t, rows]
+                through_tanh(h[t, rows], dh_t, dpre[t, rows])
+                np.matmul(dpre[t, rows], W, out=dh_t)
+                dh_t *= self.cont[t, rows]
+
+        self.over_sequences(steps)
         if self.param_propagate_down[self.of_h]:
             self.add_product(self.of_h, self.flat(dpre), self.flat(self.kept))
         return {"h": back}
