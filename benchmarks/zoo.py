@@ -24,6 +24,7 @@ BLOB = (64, 64, 28, 28)
 SCORES = (64 * 28 * 28, 64)
 ROUND = 0.15  # seconds
 LIMIT = 3.0
+SEQUENCES = ((20, 32, 128), (20, 32))
 
 
 @dataclass
@@ -143,7 +144,7 @@ CASES = [
     Case("Im2col", lambda t, f, x: f.unfold(x, 3, padding=1), {"kernel_size": 3, "pad": 1}),
     Case(
         "InfogainLoss",
-        lambda t, f, x, y, h: -(h[y] * x.log_softmax(1)).sum() / len(x),
+        lambda t, f, x, y, h: -(h[0, 0, y] * x.log_softmax(1)).sum() / len(x),
         {},
         (SCORES, SCORES[:1], (1, 1, SCORES[1], SCORES[1])),
         ("normal", SCORES[1], "unit"),
@@ -170,6 +171,43 @@ CASES = [
         lambda t, f, x, w, b: f.layer_norm(x, BLOB[1:], w, b),
         {},
         params=(BLOB[1:], BLOB[1:]),
+    ),
+    Case(
+        "LSTM",
+        lambda t, f, x, c, w, b, wh: t.lstm(
+            x, (t.zeros(1, 32, 256),) * 2, (w, wh, b, b.detach()), True, 1, 0.0, True, False, False
+        )[0],
+        {"num_output": 256},
+        SEQUENCES,
+        ("normal", 2),
+        ((1024, 128), (1024,), (1024, 256)),
+    ),
+    Case(
+        "GRU",
+        lambda t, f, x, c, w, b, wh, bh: t.gru(
+            x, t.zeros(1, 32, 256), (w, wh, b, bh), True, 1, 0.0, True, False, False
+        )[0],
+        {"num_output": 256},
+        SEQUENCES,
+        ("normal", 2),
+        ((768, 128), (768,), (768, 256), (768,)),
+    ),
+    Case("RNN", None, {"num_output": 256}, SEQUENCES, ("normal", 2)),
+    Case("LSTMUnit", None, {}, ((1, 64, 256), (1, 64, 1024), (1, 64)), ("normal", "normal", 2), tops=2),
+    Case(
+        "Recurrent",
+        None,
+        {
+            "cell": [
+                {"name": "both", "type": "Concat", "bottom": ["x", "h"]},
+                {"name": "sum", "type": "InnerProduct", "num_output": 256},
+                {"name": "h_next", "type": "TanH"},
+            ],
+            "states": {"name": "h", "next": "h_next", "shape": 256},
+            "outputs": "h_next",
+        },
+        SEQUENCES,
+        ("normal", 2),
     ),
     Case("Log", lambda t, f, x: x.log(), kinds=("positive",)),
     Case("LogSoftmax", lambda t, f, x: x.log_softmax(1)),
@@ -363,7 +401,9 @@ def compare(mine, theirs, number, rounds):
     turns = [[side.turn() for side in sides] for _ in range(rounds)]
     times = [1e3 * statistics.median(column) for column in zip(*turns, strict=True)]
     ratio = statistics.median(first / second for first, second in turns) if len(sides) == 2 else None
-    parameters = " ".join(f"{key} {value}" for key, value in case.layer.items() if key != "shape")
+    parameters = " ".join(
+        f"{key} {value}" for key, value in case.layer.items() if key not in ("shape", "cell", "states")
+    )
     return {"type": case.type, "parameters": parameters, "ms": times, "ratio": ratio}
 
 

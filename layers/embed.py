@@ -8,9 +8,12 @@ import numpy as np
 
 from ..net.declare import Declared, param
 from ..net.fillers import Filler
+from ..net.parallel import scratch
 from ..net.registry import register
 from .labels import check_range, read_indices
 from .layer import Example, Layer, labels
+
+BLOCK = 1 << 16  # elements that are added at a time
 
 
 @register
@@ -72,9 +75,13 @@ class Embed(Layer):
             self.blobs[1].diff += np.sum(dy, axis=0, out=self.buffer("db", (self.M,)))
 
     def add_rows(self, dy, dW):
-        """dW[x] += dy. Sorted, the rows of an index follow each other and are summed as one piece."""
-        order = np.argsort(self.index, kind="stable")
-        index = self.index[order]
-        starts = np.flatnonzero(np.concatenate([[True], index[1:] != index[:-1]]))
-        rows = np.take(dy, order, axis=0, out=self.buffer("rows", dy.shape), mode="clip")
-        dW[index[starts]] += np.add.reduceat(rows, starts, axis=0)
+        """dW[x] += dy, element by element: what numpy adds at indices is fast for flat arrays, and slow for rows."""
+        flat, along = dW.reshape(-1), np.arange(self.M)
+        step = max(1, BLOCK // self.M)
+        for start in range(0, self.N, step):
+            rows = dy[start : start + step]
+            where = np.multiply(
+                self.index[start : start + step, None], self.M, out=scratch("where", (len(rows), 1), np.intp)
+            )
+            where = np.add(where, along, out=scratch("places", rows.shape, np.intp))
+            np.add.at(flat, where.reshape(-1), rows.reshape(-1))

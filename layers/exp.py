@@ -53,17 +53,22 @@ class Exp(NeuronLayer):
         factor, summand = self.p.scale * self.p.log_base, self.p.shift * self.p.log_base
 
         def exponential(x, y):
-            np.multiply(x, factor, out=y)
-            y += summand
+            inside = x
+            if factor != 1 or summand:
+                inside = np.multiply(x, factor, out=y)
+                inside += summand
             with np.errstate(over="ignore"):
-                np.exp(y, out=y)
+                np.exp(inside, out=y)
 
         blockwise(exponential, bottom[0].data, top[0].data)
 
     def Backward_cpu(self, top, propagate_down, bottom):
+        factor = self.p.scale * self.p.log_base
+
         def gradient(y, dy, dx):
             np.multiply(dy, y, out=dx)
-            dx *= self.p.scale * self.p.log_base
+            if factor != 1:
+                dx *= factor
 
         if propagate_down[0]:
             blockwise(gradient, top[0].data, top[0].diff, bottom[0].diff)

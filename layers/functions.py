@@ -6,6 +6,7 @@ Each writes into ``out`` and takes its intermediate results from scratch memory;
 from __future__ import annotations
 
 import numpy as np
+from numpy.polynomial.chebyshev import cheb2poly
 
 from ..net.parallel import scratch
 
@@ -64,39 +65,34 @@ ERFC = (
     *(9.64662471779641102e-11, 2.39513260118223087e-12, -6.88654602761604968e-12, 8.94427794451134607e-13),
     *(3.13729433519774811e-13, -1.13917129750616915e-13),
 )
-TERMS = {4: 9, 8: len(ERFC)}  # bytes of a number -> terms that its digits are worth
+# bytes of a number -> the series as a polynomial in 2t - 1, with as many terms as its digits are worth
+POLYNOMIALS = {size: cheb2poly([ERFC[0] / 2, *ERFC[1:terms]]).tolist() for size, terms in ((4, 10), (8, len(ERFC)))}
 
 
 def normal_cdf(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Φ(x) = erfc(-x / √2) / 2, the share of a normal distribution below x; ``out`` may not be x.
 
-    erfc by a Chebyshev series in t = 2 / (2 + z), z = |x| / √2, which holds for every z; Clenshaw's summation.
+    erfc(z) = t exp(p(2t - 1) - z²) with a polynomial p of t = 2 / (2 + z), z = |x| / √2, which holds for every z.
     """
-    t, s, first, second = (scratch(name, x.shape, x.dtype) for name in ("t", "s", "first", "second"))
+    t, s = (scratch(name, x.shape, x.dtype) for name in ("t", "s"))
     z = np.abs(x, out=out)
     z *= 0.5**0.5
     np.add(z, 2, out=t)
     np.divide(2, t, out=t)
-    np.multiply(t, 4, out=s)
-    s -= 2
-    first.fill(0)
-    second.fill(0)
-    for coefficient in reversed(ERFC[1 : TERMS[x.itemsize]]):
-        # (first, second) <- (s first - second + coefficient, first)
-        np.subtract(coefficient, second, out=second)
-        second += np.multiply(s, first, out=scratch("product", x.shape, x.dtype))
-        first, second = second, first
-    s *= 0.5
-    s *= first
-    s -= second
-    s += 0.5 * ERFC[0]
+    u = np.multiply(t, 2, out=scratch("u", x.shape, x.dtype))
+    u -= 1
+    *rest, highest = POLYNOMIALS[x.itemsize]
+    np.multiply(u, highest, out=s)
+    for coefficient in reversed(rest[1:]):
+        s += coefficient
+        s *= u
+    s += rest[0]
     s -= np.square(z, out=z)
     np.exp(s, out=s)
     s *= t
-    s *= 0.5  # Φ(-|x|)
-    below = np.less(x, 0, out=scratch("below", x.shape, bool))
-    np.subtract(1, s, out=out)
-    np.copyto(out, s, where=below)
+    s *= np.copysign(0.5, x, out=out)  # ± Φ(-|x|)
+    # s below zero, 1 - s above: without a choice, which numpy is slow at
+    np.subtract(np.greater_equal(x, 0, out=scratch("above", x.shape, bool)), s, out=out)
     return out
 
 

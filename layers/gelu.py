@@ -31,7 +31,6 @@ class GELU(NeuronLayer):
 
     backward_reads = ("bottom.data",)
     any_layout = True
-    may_run_in_place = False
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)], {"approximate": "tanh"}))
 
     def share(self, x, out):
@@ -48,22 +47,23 @@ class GELU(NeuronLayer):
         return out
 
     def Forward_cpu(self, bottom, top):
-        def gelu(x, y):
-            self.share(x, out=y)
-            y *= x
+        def gelu(x, share, y):
+            self.share(x, out=share)
+            np.multiply(x, share, out=y)
 
-        blockwise(gelu, bottom[0].data, top[0].data)
+        x = bottom[0].data
+        self.kept = self.buffer("share", x.shape, channels_last=bottom[0].channels_last)
+        blockwise(gelu, x, self.kept, top[0].data)
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        def gradient(x, dy, dx):
-            share = self.share(x, out=scratch("share", x.shape, x.dtype))
+        def gradient(x, share, dy, dx):
             slope = self.density(x, share, out=scratch("slope", x.shape, x.dtype))
             slope *= x
             slope += share
             np.multiply(dy, slope, out=dx)
 
         if propagate_down[0]:
-            blockwise(gradient, bottom[0].data, top[0].diff, bottom[0].diff)
+            blockwise(gradient, bottom[0].data, self.kept, top[0].diff, bottom[0].diff)
 
     def density(self, x, share, out):
         """Φ'(x): φ(x), or 2 Φ (1 - Φ) √(2/π) (1 + 3 · 0.044715 x²)."""

@@ -32,15 +32,18 @@ class Mish(NeuronLayer):
         square = np.square(e, out=scratch("square", x.shape, x.dtype))
         above = np.greater_equal(x, 0, out=scratch("above", x.shape, bool))
         e *= 2
-        # above zero 1 stands where e² stands below, and 2e² where 2 does
-        np.copyto(out, square)
-        np.copyto(out, 1, where=above)
-        out += e  # the numerator
-        np.multiply(square, 2, out=square)
-        below = np.logical_not(above, out=above)
-        np.copyto(square, 2, where=below)
-        square += out  # the denominator
-        out /= square
+        # with a = 1 above zero and 0 below, the numerator is 2e + e² + a (1 - e²), the denominator 2 + 2a (e² - 1) more
+        a = np.multiply(above, 1, out=scratch("a", x.shape, x.dtype))
+        np.subtract(1, square, out=out)
+        out *= a
+        a *= square
+        a -= above
+        a += 1  # 1 + a (e² - 1), half of what the denominator has more
+        out += square
+        out += e
+        a *= 2
+        a += out
+        out /= a
         return out
 
     def Forward_cpu(self, bottom, top):

@@ -45,6 +45,10 @@ class ReLU(NeuronLayer):
         s = self.p.negative_slope
 
         def rectify(x, y):
+            if 0 < s <= 1:
+                below = np.multiply(x, s, out=scratch("below", x.shape, x.dtype))
+                np.maximum(x, below, out=y)
+                return
             if s:
                 below = negative_part(x, out=scratch("below", x.shape, x.dtype))
                 below *= s
@@ -59,16 +63,12 @@ class ReLU(NeuronLayer):
 
         def gradient(signed, dy, dx):
             above = np.greater(signed, 0, out=scratch("above", signed.shape, bool))
-            if s:
-                below = np.multiply(
-                    dy,
-                    np.logical_not(above, out=scratch("not above", above.shape, bool)),
-                    out=scratch("below", dx.shape, dx.dtype),
-                )
-                below *= s
-            np.multiply(dy, above, out=dx)
-            if s:
-                dx += below
+            if not s:
+                np.multiply(dy, above, out=dx)
+                return
+            slope = np.multiply(above, 1 - s, out=scratch("slope", dx.shape, dx.dtype))
+            slope += s
+            np.multiply(dy, slope, out=dx)
 
         if propagate_down[0]:
             blockwise(gradient, (bottom if s < 0 else top)[0].data, top[0].diff, bottom[0].diff)
