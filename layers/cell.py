@@ -98,8 +98,10 @@ class Copy:
         plan.decide_backward(self.steps, True, problems)
         self.parameters, uses = build.collect_parameters(self.steps, problems)
         problems.raise_if_any()
-        plan.connect_diffs(self.steps)
+        plan.pass_memory_on(self.steps)
         plan.share_memory_in_place(wired, self.steps)
+        plan.connect_diffs(self.steps)
+        plan.pass_diffs_on(self.steps)
         order = {id(parameter): i for i, parameter in enumerate(self.parameters)}
         self.uses = [(blob, order[id(parameter)]) for blob, parameter in uses]
         self.learns = [

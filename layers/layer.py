@@ -65,6 +65,7 @@ class Layer:
     backward_reads: tuple[str, ...] = ("bottom.data", "top.data")
     any_layout: bool = False  # the formulas hold for channels-last memory too; else Net makes copies
     may_run_in_place: ClassVar[bool] = False  # Forward gives the same top when it overwrites bottom[0].data
+    passes_memory_on: ClassVar[bool] = False  # top[0] has the values of bottom[0], and may lie where they lie
     no_gradient: tuple[int, ...] | str = ()  # bottoms that have none, such as labels; or "all"
     is_loss: ClassVar[bool] = False
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
@@ -185,13 +186,15 @@ class LossLayer(Layer):
 
 
 class ReshapingLayer(Layer):
-    """One bottom, one top with the same values in another shape."""
+    """One bottom, one top with the same values in another shape; in a net also in the same memory, without a copy."""
 
     backward_reads = ()
+    passes_memory_on = True
 
     def Forward_cpu(self, bottom, top):
-        np.copyto(top[0].data, bottom[0].data.reshape(top[0].shape))
+        if not top[0].shares_data_with(bottom[0]):
+            np.copyto(top[0].data, bottom[0].data.reshape(top[0].shape))
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        if propagate_down[0]:
+        if propagate_down[0] and not top[0].shares_diff_with(bottom[0]):
             np.copyto(bottom[0].diff, top[0].diff.reshape(bottom[0].shape))

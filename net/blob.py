@@ -204,6 +204,10 @@ class Blob:
         """Whether both blobs' data lies in the same memory."""
         return self._data is other._data
 
+    def shares_diff_with(self, other: Blob) -> bool:
+        """Whether both blobs' gradients lie in the same memory."""
+        return self._diff is other._diff
+
     def divide(self, slices: Iterable[slice]) -> list[tuple[Memory, Memory]]:
         """Data and diff memory of parts of this flat blob, for other blobs to live in."""
         made = [(Memory(self.data[where]), Memory(self.diff[where])) for where in slices]

@@ -63,8 +63,10 @@ class Net:
         plan.decide_backward(self.steps, self.spec.force_backward, problems)
         self.parameters, uses = build.collect_parameters(self.steps, problems)
         problems.raise_if_any()
-        plan.connect_diffs(self.steps)
+        plan.pass_memory_on(self.steps)
         plan.share_memory_in_place(wired, self.steps)
+        plan.connect_diffs(self.steps)
+        plan.pass_diffs_on(self.steps)
         self._index()
         self._place_parameters(uses, share_with)
         self.loss = 0.0

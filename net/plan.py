@@ -86,8 +86,32 @@ def connect_diffs(steps: list[Step]) -> None:
                 step.sums.append((own, blob, first[0]))
 
 
+def pass_memory_on(steps: list[Step]) -> None:
+    """Let the top of a layer that only names its values anew lie in its bottom's memory.
+
+    A top with a loss weight has it in its diff, and what lies channels last another order: they are copied.
+    """
+    for step in steps:
+        if step.layer.passes_memory_on and not any(step.loss_weights) and not step.copies:
+            step.top[0].share_data(step.bottom[0])
+
+
+def pass_diffs_on(steps: list[Step]) -> None:
+    """The same for gradients, once every consumer has its own.
+
+    The top's consumers have written its gradient before the layer runs backward, and the bottom's diff is the layer's
+    own or first written by it.
+    """
+    for step in steps:
+        passed = step.layer.passes_memory_on and step.top[0].shares_data_with(step.bottom[0])
+        if passed and step.needs_backward and step.propagate_down[0]:
+            step.top[0].share_diff(step.bottom[0])
+
+
 def share_memory_in_place(wired: list[Wired], steps: list[Step]) -> None:
     """Let a top lie in the memory of the bottom it is named like, where every gradient stays right.
+
+    Before ``connect_diffs``, whose views of a blob are views of its memory.
 
     That needs a layer that can overwrite its input and does not read it in backward, a maker that does not
     read what it made, and no other reader.
@@ -107,6 +131,7 @@ def share_memory_in_place(wired: list[Wired], steps: list[Step]) -> None:
                 and step.layer.may_run_in_place
                 and readers[key] == 1
                 and maker.bottom
+                and not maker.layer.passes_memory_on
                 and not any(maker.loss_weights)
             )
             if step.needs_backward:

@@ -727,3 +727,17 @@ def test_the_folder_of_a_spec_file_is_where_its_data_is_looked_for(tmp_path):
     path.write_text("layers:\n  - {name: d, type: Data, top: data, source: set.npz, batch_size: 2}\n")
     assert nettrain.Net(path).spec.folder == Path(tmp_path)
     np.testing.assert_allclose(nettrain.Net(path, dtype="float64").forward()["data"], X)
+
+
+def test_an_in_place_top_is_what_all_its_readers_see():
+    """A ReLU in place, read by two layers that learn, as in a residual block."""
+    layers = [
+        {"name": "x", "type": "Input", "shape": [2, 3]},
+        {"name": "ip", "type": "InnerProduct", "num_output": 3, "weight_filler": 1.0},
+        {"name": "relu", "type": "ReLU", "top": "ip"},
+        {"name": "a", "type": "Power", "bottom": "ip", "scale": 10},
+        {"name": "y", "type": "Eltwise", "bottom": ["a", "ip"]},
+    ]
+    net = nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN")
+    assert net.forward(x=[[1, 1, 1], [-1, -1, -1]])["y"].tolist() == [[33] * 3, [0] * 3]
+    assert net.backward(y=np.ones((2, 3)))["x"].tolist() == [[33] * 3, [0] * 3]

@@ -130,3 +130,54 @@ def test_a_batch_that_no_longer_fits():
     net = net_of((2, 6), type="Reshape", shape=[3, 4])
     with pytest.raises(nettrain.ShapeError, match="2 x 5 has 10 values, 3 x 4 has 12"):
         net.forward(x=np.zeros((2, 5)))
+
+
+GRAPHS = {
+    "alone": [("r", "?", "b", "r"), ("y", "Sigmoid", "r", "y")],
+    "in place behind it": [("r", "?", "b", "r"), ("relu", "ReLU", "r", "r"), ("y", "TanH", "r", "y")],
+    "in place before it": [("relu", "ReLU", "b", "b"), ("r", "?", "b", "r"), ("y", "TanH", "r", "y")],
+    "its bottom read before": [("s", "Sigmoid", "b", "s"), ("r", "?", "b", "r"), ("y", "Eltwise", ["s", "r"], "y")],
+    "its bottom read behind": [("r", "?", "b", "r"), ("s", "Sigmoid", "b", "s"), ("y", "Eltwise", ["s", "r"], "y")],
+    "both read twice": [
+        ("r", "?", "b", "r"),
+        ("relu", "ReLU", "r", "r"),
+        ("p", "Eltwise", ["b", "r"], "p"),
+        ("q", "Eltwise", ["p", "b"], "q"),
+        ("y", "Eltwise", ["q", "r"], "y"),
+    ],
+    "twice in a row": [("r", "?", "b", "r"), ("t", "?", "r", "t"), ("y", "Eltwise", ["t", "r"], "y")],
+    "named like its bottom": [("r", "?", "b", "b"), ("relu", "ReLU", "b", "b"), ("y", "TanH", "b", "y")],
+    "in place before and behind": [
+        ("sig", "Sigmoid", "b", "b"),
+        ("r", "?", "b", "r"),
+        ("relu", "Dropout", "r", "r"),
+        ("y", "Eltwise", ["r", "b"], "y"),
+    ],
+}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_memory_is_passed_on_and_gradients_are_as_if_it_were_copied(graph, phase):
+    """Reshape to the same shape beside Power with nothing to do, which copies."""
+    results = []
+    x, dy = np.random.default_rng(1).standard_normal((2, 3, 4))
+    for passing in ({"type": "Reshape", "shape": [3, 4]}, {"type": "Power"}):
+        layers = [
+            {"name": "x", "type": "Input", "shape": [3, 4]},
+            {"name": "b", "type": "InnerProduct", "num_output": 4, "weight_filler": "gaussian"},
+        ]
+        for name, kind, bottom, top in GRAPHS[graph]:
+            layer = {"name": name, "bottom": bottom, "top": top}
+            layers.append(layer | (passing if kind == "?" else {"type": kind}))
+        net = nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, dtype="float64")
+        for _ in range(2):
+            net.clear_param_diffs()
+            y = net.forward(x=x)["y"].copy()
+            net.backward(y=dy)
+        results.append([y, net.flat.diff.copy(), net.blobs["x"].diff.copy()])
+        if passing["type"] == "Reshape" and graph == "alone":
+            assert net.blobs["r"].shares_data_with(net.blobs["b"])
+            assert net.blobs["r"].shares_diff_with(net.blobs["b"])
+    for mine, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-14)
