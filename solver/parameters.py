@@ -17,7 +17,9 @@ class SolverParameters(Declared):
     """How a net is trained."""
 
     base_lr: float = param(minimum=0, doc="the learning rate to start from")
-    type: Literal["SGD"] = param(default="SGD", doc="the update rule")
+    type: Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "AdamW"] = param(
+        default="SGD", doc="the update rule"
+    )
     lr_policy: Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"] = param(
         default="fixed", doc="how the rate changes with the iteration"
     )
@@ -27,7 +29,16 @@ class SolverParameters(Declared):
     stepvalue: tuple[int, ...] = param(default=(), minimum=0, doc="multistep: iterations at which the rate drops")
     max_iter: int | None = param(default=None, minimum=0, doc="iterations of training; or give max_epoch")
     max_epoch: float | None = param(default=None, minimum=0, doc="passes over the training data, instead of max_iter")
-    momentum: float = param(default=0.0, minimum=0, below=1, doc="share of the last update that is kept")
+    momentum: float | None = param(
+        default=None,
+        minimum=0,
+        below=1,
+        doc="share of the last update that is kept, 0 when left out; AdaDelta: of the means; Adam, AdamW: beta1, 0.9",
+    )
+    momentum2: float = param(default=0.999, minimum=0, below=1, doc="Adam, AdamW: beta2, for the mean of squares")
+    rms_decay: float = param(default=0.99, minimum=0, below=1, doc="RMSProp: share of the mean of squares that is kept")
+    delta: float = param(default=1e-8, minimum=0, doc="added to what is divided by, all rules but SGD and Nesterov")
+    amsgrad: bool = param(default=False, doc="Adam, AdamW: divide by the largest mean of squares so far")
     weight_decay: float = param(default=0.0, minimum=0, doc="strength of the regulariser")
     regularization_type: Literal["L2", "L1"] = param(
         default="L2", doc="L2 adds decay·W to the gradient, L1 decay·sign(W)"
@@ -65,6 +76,11 @@ class SolverParameters(Declared):
         "clip": "clip_gradients",
         "clip_norm": "clip_gradients",
         "schedule": "lr_policy",
+        "beta1": "momentum",
+        "beta2": "momentum2",
+        "rho": "RMSProp's is rms_decay, AdaDelta's is momentum",
+        "eps": "delta",
+        "epsilon": "delta",
         "batch_size": "it belongs to the Data layer",
         "solver_mode": _GONE,
         "device_id": _GONE,
@@ -91,6 +107,12 @@ class SolverParameters(Declared):
             yield "power", f"must be >= 0 for lr_policy poly, got {self.power:g}: the rate would be infinite at the end"
         if any(a > b for a, b in zip(self.stepvalue, self.stepvalue[1:], strict=False)):
             yield "stepvalue", f"must rise, got {list(self.stepvalue)}"
+        if self.type in ("AdaGrad", "RMSProp") and self.momentum:
+            yield "momentum", f"has no place in {self.type}; leave it out"
+        if self.amsgrad and self.type not in ("Adam", "AdamW"):
+            yield "amsgrad", f"is an option of Adam and AdamW, not of {self.type}"
+        if self.type == "AdamW" and self.regularization_type == "L1":
+            yield "regularization_type", "L1 goes through the gradient; AdamW shrinks the weights themselves (L2)"
         if self.clip_gradients == 0:
             yield "clip_gradients", "0 would set every gradient to zero; leave it out for no limit"
 

@@ -186,7 +186,7 @@ class Solver:
         rate = self.rate()
         if scores or (p.display and self.iter % p.display == 0):
             self._report(scores, best)
-        self.updater.apply(rate)
+        self.updater.apply(rate, self.iter + 1)
         self.iter += 1
         self.on_step(self)
         if p.snapshot and self.iter % p.snapshot == 0:

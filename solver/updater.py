@@ -23,7 +23,7 @@ class Updater:
     def __init__(self, p: SolverParameters, net: Net):
         self.p, self.net = p, net
         self.rule = RULES[p.type](p)
-        self.history = [np.zeros_like(net.flat.data) for _ in range(self.rule.histories)]
+        self.history = [np.zeros_like(net.flat.data) for _ in range(self.rule.kept)]
         flat = net.flat
         self.blocks = [
             (flat.data[where], flat.diff[where], [h[where] for h in self.history], lr_mult, decay_mult)
@@ -31,16 +31,20 @@ class Updater:
             if lr_mult != 0
         ]
 
-    def apply(self, rate: float) -> None:
-        """One update at this rate, from the summed gradients of iter_size batches."""
+    def apply(self, rate: float, t: int) -> None:
+        """Update number ``t`` (from 1) at this rate, from the summed gradients of iter_size batches."""
         scale = self._scale(self.net.flat.diff)
 
         def some(task: int) -> None:
             for W, g, history, lr_mult, decay_mult in self.blocks[task::tasks]:
                 if scale != 1:
                     g *= scale
-                self._regularise(W, g, self.p.weight_decay * decay_mult)
-                self.rule.update(W, g, history, rate * lr_mult)
+                decay = self.p.weight_decay * decay_mult
+                if self.rule.decays:
+                    self.rule.decay(W, rate * lr_mult, decay)
+                else:
+                    self._regularise(W, g, decay)
+                self.rule.update(W, g, history, rate * lr_mult, t)
 
         tasks = max(1, min(16, self.net.flat.count // TASK))
         run(some, tasks)

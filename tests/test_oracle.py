@@ -94,7 +94,7 @@ def solver_spec(solver, ip1_param):
     }
 
 
-SOLVERS = [path for path in sorted(ORACLE.glob("solver_*.npz")) if fixture(path)[0]["solver"]["type"] in ("SGD",)]
+SOLVERS = sorted(ORACLE.glob("solver_*.npz"))
 
 
 @pytest.mark.parametrize("path", SOLVERS, ids=lambda path: path.stem)
@@ -116,8 +116,8 @@ def test_solver_equals_caffe(path):
         np.testing.assert_allclose(solver.losses[-1], loss, rtol=1e-5)
         for key in (k for k in data if k.startswith(f"iter{iteration}_")):
             _, name, i = key.split("_")
-            close(solver.net.params[name][int(i)].data, data[key])
+            close(solver.net.params[name][int(i)].data, data[key], 1e-5)
 
 
-def test_every_sgd_fixture_is_compared():
-    assert len(SOLVERS) == 6
+def test_every_solver_fixture_is_compared():
+    assert len(SOLVERS) == 9

@@ -553,7 +553,7 @@ def test_what_is_left_out_is_caffes_default():
     expected = {
         "type": "SGD",
         "lr_policy": "fixed",  # Caffe has none
-        "momentum": 0,
+        "momentum": None,
         "weight_decay": 0,
         "regularization_type": "L2",
         "clip_gradients": -1,

@@ -89,7 +89,7 @@ def _whole(net: Net, updater: Updater | None) -> None:
     net.flat.clear_diff()
     net.forward_backward()
     if updater:
-        updater.apply(0.0)
+        updater.apply(0.0, 1)
 
 
 def _part_by_part(net: Net, updater: Updater | None) -> list[float]:
@@ -106,7 +106,7 @@ def _part_by_part(net: Net, updater: Updater | None) -> list[float]:
         for i in reversed(indices):
             if net.steps[i].needs_backward:
                 backward[i] = _seconds(lambda i=i: net.run_backward(i, i))  # type: ignore[misc]
-    update = _seconds(lambda: updater.apply(0.0)) if updater else 0.0
+    update = _seconds(lambda: updater.apply(0.0, 1)) if updater else 0.0
     return [*forward, *backward, update]
 
 
