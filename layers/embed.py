@@ -57,6 +57,8 @@ class Embed(Layer):
 
     def reshape(self, bottom, top):
         self.N, self.M = math.prod(bottom[0].shape), self.p.num_output
+        self.along, step = np.arange(self.M), max(1, BLOCK // self.M)
+        self.blocks = [slice(start, start + step) for start in range(0, self.N, step)]
         top[0].reshape((*bottom[0].shape, self.M))
 
     def Forward_cpu(self, bottom, top):
@@ -76,12 +78,9 @@ class Embed(Layer):
 
     def add_rows(self, dy, dW):
         """dW[x] += dy, element by element: what numpy adds at indices is fast for flat arrays, and slow for rows."""
-        flat, along = dW.reshape(-1), np.arange(self.M)
-        step = max(1, BLOCK // self.M)
-        for start in range(0, self.N, step):
-            rows = dy[start : start + step]
-            where = np.multiply(
-                self.index[start : start + step, None], self.M, out=scratch("where", (len(rows), 1), np.intp)
-            )
-            where = np.add(where, along, out=scratch("places", rows.shape, np.intp))
-            np.add.at(flat, where.reshape(-1), rows.reshape(-1))
+        flat = dW.ravel()
+        for block in self.blocks:
+            rows = dy[block]
+            first = self.index[block] * self.M
+            where = np.add.outer(first, self.along, out=scratch("where", rows.shape, np.intp))
+            np.add.at(flat, where.ravel(), rows.ravel())

@@ -67,8 +67,7 @@ class Exp(NeuronLayer):
 
         def gradient(y, dy, dx):
             np.multiply(dy, y, out=dx)
-            if factor != 1:
-                dx *= factor
+            dx *= factor
 
         if propagate_down[0]:
             blockwise(gradient, top[0].data, top[0].diff, bottom[0].diff)
