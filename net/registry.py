@@ -116,7 +116,9 @@ def unknown_type(name: str) -> str:
     if near and near.casefold() == name.casefold():
         advice = f"did you mean `{near}`?"
     elif advice:
-        advice = f"in nettrain (as in Caffe) {advice}"
+        meant = known.get(advice.partition("`")[2].partition("`")[0])
+        in_caffe = meant is None or f"Source: Caffe's {meant.__name__}" in (meant.__doc__ or "")
+        advice = f"in nettrain{' (as in Caffe)' if in_caffe else ''} {advice}"
     elif near:
         advice = f"did you mean `{near}`?"
     else:
