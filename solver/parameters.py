@@ -20,12 +20,17 @@ class SolverParameters(Declared):
     type: Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "AdamW"] = param(
         default="SGD", doc="the update rule"
     )
-    lr_policy: Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid"] = param(
+    lr_policy: Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "cosine"] = param(
         default="fixed", doc="how the rate changes with the iteration"
     )
     gamma: float | None = param(default=None, minimum=0, doc="step, exp, inv, multistep, sigmoid: the policy's factor")
     power: float | None = param(default=None, doc="inv, poly: the policy's exponent")
     stepsize: int | None = param(default=None, minimum=1, doc="step, sigmoid: iterations between steps; the middle")
+    min_lr: float = param(default=0.0, minimum=0, doc="cosine: the rate at the end")
+    warmup_iter: int = param(
+        default=0, minimum=0, doc="iterations in which the rate rises to the policy's, of any policy"
+    )
+    warmup_lr: float = param(default=0.0, minimum=0, doc="the rate that warm-up starts from")
     stepvalue: tuple[int, ...] = param(default=(), minimum=0, doc="multistep: iterations at which the rate drops")
     max_iter: int | None = param(default=None, minimum=0, doc="iterations of training; or give max_epoch")
     max_epoch: float | None = param(default=None, minimum=0, doc="passes over the training data, instead of max_iter")
@@ -76,6 +81,10 @@ class SolverParameters(Declared):
         "clip": "clip_gradients",
         "clip_norm": "clip_gradients",
         "schedule": "lr_policy",
+        "warmup": "warmup_iter",
+        "warmup_iters": "warmup_iter",
+        "warmup_steps": "warmup_iter",
+        "eta_min": "min_lr",
         "beta1": "momentum",
         "beta2": "momentum2",
         "rho": "RMSProp's is rms_decay, AdaDelta's is momentum",
@@ -105,6 +114,12 @@ class SolverParameters(Declared):
                 yield key, f"is missing: lr_policy {self.lr_policy} needs it"
         if self.lr_policy == "poly" and self.power is not None and self.power < 0:
             yield "power", f"must be >= 0 for lr_policy poly, got {self.power:g}: the rate would be infinite at the end"
+        if self.lr_policy != "cosine" and self.min_lr:
+            yield "min_lr", f"belongs to lr_policy cosine, not {self.lr_policy}"
+        if self.min_lr > self.base_lr:
+            yield "min_lr", f"must be <= base_lr, got {self.min_lr:g} and {self.base_lr:g}"
+        if self.warmup_lr and not self.warmup_iter:
+            yield "warmup_lr", "needs warmup_iter, the iterations in which the rate rises from it"
         if any(a > b for a, b in zip(self.stepvalue, self.stepvalue[1:], strict=False)):
             yield "stepvalue", f"must rise, got {list(self.stepvalue)}"
         if self.type in ("AdaGrad", "RMSProp") and self.momentum:

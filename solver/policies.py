@@ -1,4 +1,7 @@
-"""Learning-rate policies: the rate as a function of the iteration. Source: Caffe's GetLearningRate."""
+"""Learning-rate policies: the rate as a function of the iteration.
+
+Source: Caffe's GetLearningRate; cosine as Loshchilov and Hutter 2017, warm-up as Goyal et al. 2017 have it.
+"""
 
 from __future__ import annotations
 
@@ -89,3 +92,34 @@ class Sigmoid(_Policy):
 
     def __call__(self, iter):
         return self.base_lr * 0.5 * (1 + math.tanh(0.5 * self.gamma * (iter - self.stepsize)))
+
+
+@policy("cosine")
+class Cosine(_Policy):
+    """min_lr + (base_lr - min_lr) · (1 + cos(π · iter / max_iter)) / 2, min_lr from max_iter on"""
+
+    def __init__(self, p, max_iter):
+        super().__init__(p, max_iter)
+        self.min_lr = p.min_lr
+
+    def __call__(self, iter):
+        share = min(1.0, iter / self.max_iter) if self.max_iter else 1.0
+        return self.min_lr + (self.base_lr - self.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+class WarmUp:
+    """In front of any policy: from warmup_lr in a straight line to what the policy gives at warmup_iter."""
+
+    def __init__(self, p: SolverParameters, then: Policy):
+        self.first, self.count, self.then = p.warmup_lr, p.warmup_iter, then
+
+    def __call__(self, iter):
+        if iter >= self.count:
+            return self.then(iter)
+        return self.first + (self.then(self.count) - self.first) * iter / self.count
+
+
+def rate_policy(p: SolverParameters, max_iter: int) -> Policy:
+    """The policy a solver asks for, with its warm-up."""
+    chosen = POLICIES[p.lr_policy](p, max_iter)
+    return WarmUp(p, chosen) if p.warmup_iter else chosen

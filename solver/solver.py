@@ -21,7 +21,7 @@ from ..net.parallel import session
 from . import divergence
 from .evaluate import Scores, evaluate, has_end, monitored
 from .parameters import SolverParameters, read_parameters
-from .policies import POLICIES
+from .policies import rate_policy
 from .runs import Run
 from .snapshot import read_snapshot, write_snapshot
 from .updater import Updater
@@ -87,7 +87,7 @@ class Solver:
         self.test_nets = [test_net] if self._can_test(test_net) else []
         self.max_iter = self._count_iterations(problems)
         problems.raise_if_any()
-        self.policy = POLICIES[self.p.lr_policy](self.p, self.max_iter)
+        self.policy = rate_policy(self.p, self.max_iter)
         self.updater = Updater(self.p, net)
         self.run = Run(self.spec.name, self.p.snapshot_prefix, out)
         self.on_row = on_row or (lambda row: None)

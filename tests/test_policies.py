@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nettrain import SpecError
 from nettrain.solver.parameters import SolverParameters
-from nettrain.solver.policies import POLICIES
+from nettrain.solver.policies import POLICIES, rate_policy
 
 ITERATIONS = [0, 1, 2, 9, 10, 11, 19, 20, 99, 100, 1000]
 
@@ -31,6 +31,8 @@ FORMULAS = [
     ("poly", {"power": 1}, lambda i: 0.3 * max(0, 1 - i / 100)),
     ("sigmoid", {"gamma": 0.1, "stepsize": 20}, lambda i: 0.3 / (1 + math.exp(-0.1 * (i - 20)))),
     ("sigmoid", {"gamma": 0, "stepsize": 20}, lambda i: 0.15),
+    ("cosine", {}, lambda i: 0.15 * (1 + math.cos(math.pi * min(i, 100) / 100))),
+    ("cosine", {"min_lr": 0.1}, lambda i: 0.1 + 0.1 * (1 + math.cos(math.pi * min(i, 100) / 100))),
 ]
 
 
@@ -122,7 +124,7 @@ def test_what_a_policy_needs_is_checked_before_any_work(name, keys):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"lr_policy": "cosine"}, "lr_policy must be one of fixed, step, exp, inv, multistep, poly, sigmoid"),
+        ({"lr_policy": "linear"}, "lr_policy must be one of fixed, step, exp, inv, multistep, poly, sigmoid, cosine"),
         ({"lr_policy": "stp"}, "did you mean `step`"),
         ({"lr_policy": "exp", "gamma": -0.5}, "gamma must be a number >= 0"),
         ({"lr_policy": "step", "gamma": 0.5, "stepsize": 0}, "stepsize must be a whole number >= 1"),
@@ -178,3 +180,45 @@ def test_max_epoch_is_what_poly_ends_at(tmp_path):
     assert solver.policy(0) == 0.3
     assert solver.policy(28) == pytest.approx(0.3 / 29)
     assert solver.policy(29) == 0
+
+
+@pytest.mark.parametrize(("name", "keys", "formula"), FORMULAS, ids=[f"{n} {k}" for n, k, _ in FORMULAS])
+def test_warm_up_rises_in_a_line_to_any_policy(name, keys, formula):
+    keys = {"base_lr": 0.3, "lr_policy": name, "max_iter": 100, "warmup_iter": 8, "warmup_lr": 0.02} | keys
+    rate = rate_policy(SolverParameters.from_mapping(keys), 100)
+    assert rate(0) == pytest.approx(0.02)
+    assert rate(2) == pytest.approx(0.02 + (formula(8) - 0.02) / 4)
+    for i in (8, 9, 50):
+        assert rate(i) == pytest.approx(formula(i), rel=1e-12, abs=1e-300)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"min_lr": 0.1}, "min_lr belongs to lr_policy cosine, not fixed"),
+        ({"lr_policy": "cosine", "min_lr": 0.5}, "min_lr must be <= base_lr, got 0.5 and 0.3"),
+        ({"warmup_lr": 0.1}, "warmup_lr needs warmup_iter"),
+        ({"warmup_steps": 5}, "did you mean `warmup_iter`?"),
+    ],
+)
+def test_options_of_warm_up_and_cosine_that_do_not_fit(keys, words):
+    with pytest.raises(SpecError) as error:
+        SolverParameters.from_mapping({"base_lr": 0.3, "max_iter": 100} | keys, "solver")
+    assert words in str(error.value)
+
+
+def test_a_solver_warms_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    layers = [
+        {"name": "d", "type": "Data", "top": ["data", "label"], "source": "digits", "batch_size": 8},
+        {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 10},
+        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "label"]},
+    ]
+    keys = {"base_lr": 0.01, "max_iter": 6, "warmup_iter": 4, "lr_policy": "cosine"}
+    solver = nettrain.get_solver({"solver": keys, "layers": layers})
+    before = solver.net.flat.data.copy()
+    solver.step(1)
+    assert (solver.net.flat.data == before).all()  # the first rate is 0
+    solver.step(1)
+    assert not (solver.net.flat.data == before).all()
+    assert solver.rate() == pytest.approx(0.5 * 0.01 * 0.5 * (1 + math.cos(math.pi * 4 / 6)))
