@@ -82,12 +82,13 @@ class Base:
 
 def _stand_in() -> types.ModuleType:
     module = types.ModuleType("caffe", "What a Python layer needs of pycaffe.")
-    module.Layer = Base  # type: ignore[attr-defined]
+    vars(module).update(Layer=Base, TRAIN=0, TEST=1)
     return module
 
 
 def load(module: str, folder: Path) -> types.ModuleType:
     """The user's module: beside the spec, else where Python finds it. ``import caffe`` works in it without Caffe."""
+    sys.path.insert(0, str(folder))  # what it imports may lie beside it
     lent = "caffe" not in sys.modules and importlib.util.find_spec("caffe") is None
     if lent:
         sys.modules["caffe"] = _stand_in()
@@ -109,6 +110,8 @@ def load(module: str, folder: Path) -> types.ModuleType:
     except Exception as error:
         raise NettrainError(f"module {module} does not load: {type(error).__name__}: {error}", key="module") from error
     finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
         if lent:
             del sys.modules["caffe"]
 

@@ -168,6 +168,22 @@ def test_errors_name_module_class_and_method(mine):
         net_of([], layer="A")
 
 
+def test_a_module_may_import_its_neighbours_and_name_the_phases(mine):
+    (mine / "beside").mkdir()
+    (mine / "beside" / "a_neighbour.py").write_text("SIZE = 3\n")
+    (mine / "beside" / "theirs.py").write_text(
+        "import caffe\nimport a_neighbour\n\nTEST = caffe.TEST\n\n\nclass A(caffe.Layer):\n"
+        "    def reshape(self, bottom, top):\n        top[0].reshape(a_neighbour.SIZE + (self.phase == TEST))\n"
+    )
+    (mine / "beside" / "spec.yaml").write_text("layers:\n- {name: a, type: Python, module: theirs, layer: A}\n")
+    before = list(sys.path)
+    sizes = [nettrain.Net("beside/spec.yaml", phase, allow_python=True).blobs["a"].shape for phase in ("TRAIN", "TEST")]
+    assert sizes == [(3,), (4,)]
+    assert sys.path == before
+    for name in ("theirs", "a_neighbour"):
+        sys.modules.pop(name, None)
+
+
 def test_caffe_is_lent_only_while_the_module_loads(mine):
     net_of([(2, 2)], layer="Scaled")
     assert "caffe" not in sys.modules
