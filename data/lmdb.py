@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from .images import decode
 
 # A Datum is one small message of protocol buffers: to read its seven fields here saves a library and a schema.
 CHANNELS, HEIGHT, WIDTH, DATA, LABEL, FLOATS, ENCODED = range(1, 8)
+NUMBER, BYTES, FOUR_BYTES = 0, 2, 5  # how a field may be written
 
 
 def read_datum(record: bytes, where: str) -> tuple[np.ndarray, int]:
@@ -22,41 +24,43 @@ def read_datum(record: bytes, where: str) -> tuple[np.ndarray, int]:
     found: dict[int, Any] = {CHANNELS: 0, HEIGHT: 0, WIDTH: 0, LABEL: 0, DATA: b"", ENCODED: 0}
     floats = b""
     try:
-        for field, value in _fields(record):
-            if field == FLOATS:
+        for field, kind, value in _fields(record):
+            if field == FLOATS and kind in (BYTES, FOUR_BYTES) and len(value) % 4 == 0:
                 floats += value
-            else:
+            elif field in found and kind == (BYTES if field == DATA else NUMBER):
                 found[field] = value
+            elif field in found or field == FLOATS:
+                raise ValueError(kind)
     except (IndexError, ValueError):
         raise NettrainError(f"{where} is no Datum, or damaged ({len(record):,} bytes)", key="source") from None
-    label = found[LABEL] - 2**64 if found[LABEL] >= 2**63 else found[LABEL]  # a negative int32
+    label = (found[LABEL] + 2**31) % 2**32 - 2**31  # an int32; a negative one is written with 64 bits
     if found[ENCODED]:
-        return decode(found[DATA], where), label
+        return decode(found[DATA], where, color=None), label
     shape = (found[CHANNELS], found[HEIGHT], found[WIDTH])
-    values = np.frombuffer(floats, "<f4") if floats else np.frombuffer(found[DATA], np.uint8)
-    if values.size != np.prod(shape, dtype=int) or not values.size:
+    values = np.frombuffer(found[DATA], np.uint8) if found[DATA] else np.frombuffer(floats, "<f4")
+    if values.size != math.prod(shape) or not values.size:
         raise NettrainError(f"{where} says {format_shape(shape)} and holds {values.size:,} values", key="source")
     return values.reshape(shape), label
 
 
-def _fields(record: bytes) -> Iterator[tuple[int, Any]]:
-    """(number, value) of each field: whole numbers, and bytes of strings, packed and single floats."""
+def _fields(record: bytes) -> Iterator[tuple[int, int, Any]]:
+    """(number, kind, value) of each field: whole numbers, and bytes of strings, packed and single floats."""
     at = 0
     while at < len(record):
         tag, at = _varint(record, at)
         field, kind = tag >> 3, tag & 7
-        if kind == 0:
+        if kind == NUMBER:
             value, at = _varint(record, at)
-            yield field, value
+            yield field, kind, value
             continue
-        size = {1: 8, 5: 4}.get(kind)
+        size = {1: 8, FOUR_BYTES: 4}.get(kind)
         if size is None:
-            if kind != 2:
+            if kind != BYTES:
                 raise ValueError(kind)
             size, at = _varint(record, at)
         if at + size > len(record):
             raise ValueError(size)
-        yield field, record[at : at + size]
+        yield field, kind, record[at : at + size]
         at += size
 
 
@@ -89,22 +93,28 @@ class Records:
         if not self.keys:
             raise NettrainError(f"{path} holds no examples", key="source")
         self.example = self.read(0)[0].shape
+        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # numbers, examples and labels of a batch
+
+    def where(self, i: int) -> str:
+        return f"record {self.keys[i].decode(errors='replace')} of {self.path}"
 
     def read(self, i: int) -> tuple[np.ndarray, int]:
         with self.database.begin() as transaction:
             record = transaction.get(self.keys[i])
-        return read_datum(record, f"record {self.keys[i].decode(errors='replace')} of {self.path}")
+        return read_datum(record, self.where(i))
 
-    def values(self, indices: np.ndarray) -> np.ndarray:
-        """The examples with these numbers, all of the first one's shape."""
-        values = [self.read(int(i))[0] for i in indices]
-        for i, array in zip(indices, values, strict=True):
-            if array.shape != self.example:
-                raise NettrainError(
-                    f"record {self.keys[int(i)].decode(errors='replace')} of {self.path} is "
-                    f"{format_shape(array.shape)}, the first one {format_shape(self.example)}"
-                )
-        return np.stack(values)
+    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(examples, labels) with these numbers, all of the first one's shape; read once, though asked for twice."""
+        if self.last is None or not np.array_equal(self.last[0], indices):
+            read = [self.read(int(i)) for i in indices]
+            for i, (array, _) in zip(indices, read, strict=True):
+                if array.shape != self.example:
+                    raise NettrainError(
+                        f"{self.where(int(i))} is {format_shape(array.shape)}, the first one "
+                        f"{format_shape(self.example)}"
+                    )
+            self.last = indices.copy(), np.stack([array for array, _ in read]), np.array([label for _, label in read])
+        return self.last[1:]
 
 
 class _Column:
@@ -118,9 +128,7 @@ class _Column:
         return self.shape[0]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        if self.is_label:
-            return np.array([self.records.read(int(i))[1] for i in indices])
-        return self.records.values(indices)
+        return self.records.batch(indices)[self.is_label]
 
 
 _open: dict[Path, tuple[int, Records]] = {}  # LMDB lets a process open a folder once

@@ -67,7 +67,10 @@ def _places(folder: Path) -> list[Path]:
 
 
 def find_file(source: str, folder: Path, folders: bool = False) -> Path:
-    """Where a file lies; with ``folders`` also a folder that holds an LMDB. Raises NettrainError."""
+    """Where a file lies; with ``folders`` also a folder that holds an LMDB.
+
+    Raises NettrainError, which with ``folders``, for a data set, speaks of the named ones too.
+    """
     try:
         for place in _places(folder):
             path = place / source
@@ -84,7 +87,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
     other = source.removesuffix(".gz") if source.endswith(".gz") else source + ".gz"
     if any((place / other).exists() for place in _places(folder)):
         message += f"; found {'without' if source.endswith('.gz') else 'with'} .gz: {other}"
-    elif not any(mark in source for mark in "/.") and "ubyte" not in source:
+    elif folders and not any(mark in source for mark in "/.") and "ubyte" not in source:
         near = nearest(source, NAMED)
         message = f"there is no data set `{source}`" + (
             f"; did you mean `{near}`?"

@@ -33,7 +33,7 @@ def read_arrays(path: Path, split: str) -> DataSet:
         data = pick(_DATA, part)
         if data is not None:
             labels = pick(_LABEL, part)
-            others = _others(arrays, part, len(data) if data.ndim else 0)
+            others = _others(arrays, part)
             for array in (data, labels, *others.values()):
                 if array is not None and array.dtype.kind not in "fiub":
                     kind = "text" if array.dtype.kind in "SU" else f"{array.dtype} values"
@@ -45,14 +45,31 @@ def read_arrays(path: Path, split: str) -> DataSet:
     raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}", key="source")
 
 
-def _others(arrays: dict[str, np.ndarray], part: str, size: int) -> dict[str, np.ndarray]:
-    """Every array with a row for each example, by its name without the split."""
+def _others(arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    """Every array of numbers with rows, by its name without the split."""
     found = {}
     for name, array in arrays.items():
         bare = name.removeprefix(f"{part}_").removesuffix(f"_{part}") if part else name
-        if (bare != name or not part) and array.ndim and len(array) == size and array.dtype.kind in "fiub":
+        if (bare != name or not part) and array.ndim and array.dtype.kind in "fiub":
             found[bare] = array
     return found
+
+
+def read_mean(path: Path) -> np.ndarray:
+    """The one array of a .npy or .npz, as float32. Raises NettrainError when it is damaged or holds something else."""
+    if path.suffix == ".npz":
+        arrays = read_npz(path, "mean_file")
+        if len(arrays) != 1:
+            raise NettrainError(f"mean_file {path} must hold one array, it has {', '.join(arrays) or 'none'}")
+        (mean,) = arrays.values()
+    else:
+        try:
+            mean = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise NettrainError(f"mean_file {path} is no .npy file, or damaged: {error}") from None
+    if not isinstance(mean, np.ndarray) or mean.dtype.kind not in "fiub":
+        raise NettrainError(f"mean_file {path} must hold numbers")
+    return mean.astype(np.float32)
 
 
 def read_csv(path: Path, label_column: str | None) -> DataSet:

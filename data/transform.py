@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
+from .sources import find_file
+from .tables import read_mean
 
 
 class Transform(Declared):
@@ -15,10 +19,30 @@ class Transform(Declared):
 
     scale: float = param(default=1.0, doc="multiplies every value, after the mean is taken off")
     mean_value: tuple[float, ...] = param(default=(), doc="taken off every value: one number, or one for each channel")
+    mean_file: str = param(default="", doc="a .npy or .npz with an image C x H x W to be taken off, before the crop")
     crop_size: int = param(default=0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
     mirror: bool = param(default=False, doc="flip left and right with probability 1/2, in TRAIN")
 
     aliases = {"mean": "mean_value", "crop": "crop_size", "flip": "mirror"}
+
+    def validate(self) -> Iterable[tuple[str, str]]:
+        if self.mean_file and self.mean_value:
+            yield "mean_file", "and mean_value exclude each other"
+
+    def mean(self, folder: Path, shape: tuple[int, ...] | None = None) -> np.ndarray | None:
+        """The array in mean_file, of an example's ``shape``; None without one. Raises NettrainError."""
+        if not self.mean_file:
+            return None
+        try:
+            mean = read_mean(find_file(self.mean_file, folder))
+        except NettrainError as error:
+            error.key = "transform"
+            raise
+        if shape is not None and mean.shape != shape:
+            raise NettrainError(
+                f"mean_file holds {format_shape(mean.shape)}, the examples are {format_shape(shape)}", key="transform"
+            )
+        return mean
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of a transformed example. Raises NettrainError when the transform does not fit the examples."""
@@ -40,25 +64,40 @@ class Transform(Declared):
             return (shape[0], self.crop_size, self.crop_size)
         return shape
 
-    def apply(self, data: Any, indices: np.ndarray, out: np.ndarray, rng: np.random.Generator | None) -> None:
-        """Write the examples ``data[indices]``, transformed, into ``out``. ``rng`` None: nothing random."""
+    def apply(
+        self,
+        data: Any,
+        indices: np.ndarray,
+        out: np.ndarray,
+        rng: np.random.Generator | None,
+        mean: np.ndarray | None = None,
+    ) -> None:
+        """Write the examples ``data[indices]``, transformed, into ``out``. ``rng`` None: nothing random.
+
+        ``mean`` is what ``mean()`` gave: it is cropped and flipped with each example.
+        """
         if not isinstance(data, np.ndarray):  # what is not in memory is read once
             data, indices = data[indices], np.arange(len(indices))
         if self.crop_size or self.mirror:
-            np.copyto(out, self._windows(data, indices, out, rng))
+            places = self._places(data.shape, len(indices), out.shape, rng)
+            np.copyto(out, data[(indices[:, None, None, None], *places)])
+            if mean is not None:
+                out -= mean[places]
         else:
             np.copyto(out, data[indices])
+            if mean is not None:
+                out -= mean
         if self.mean_value:
-            mean = np.asarray(self.mean_value, out.dtype)
-            out -= mean.reshape(-1, *[1] * (out.ndim - 2)) if mean.size > 1 else mean
+            values = np.asarray(self.mean_value, out.dtype)
+            out -= values.reshape(-1, *[1] * (out.ndim - 2)) if values.size > 1 else values
         if self.scale != 1:
             out *= self.scale
 
-    def _windows(
-        self, data: np.ndarray, indices: np.ndarray, out: np.ndarray, rng: np.random.Generator | None
-    ) -> np.ndarray:
-        """The cropped and flipped pixels, gathered by row and column numbers of each example."""
-        count, (height, width), (rows, columns) = len(indices), data.shape[2:], out.shape[2:]
+    def _places(
+        self, have: tuple[int, ...], count: int, wanted: tuple[int, ...], rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Channel, row and column numbers of the cropped and flipped pixels of each example, to index with."""
+        (height, width), (rows, columns) = have[2:], wanted[2:]
         if rng is not None:
             top = rng.integers(0, height - rows + 1, count)
             left = rng.integers(0, width - columns + 1, count)
@@ -70,5 +109,4 @@ class Transform(Declared):
         if self.mirror and rng is not None:
             flipped = rng.random(count) < 0.5
             w[flipped] = w[flipped, ::-1]
-        channels = np.arange(data.shape[1])
-        return data[indices[:, None, None, None], channels[:, None, None], h[:, None, :, None], w[:, None, None, :]]
+        return np.arange(have[1])[:, None, None], h[:, None, :, None], w[:, None, None, :]

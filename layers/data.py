@@ -82,7 +82,7 @@ class Data(Batches):
     of an epoch; in TEST the order is the file's, and a whole pass ends with a shorter batch.
     Each example becomes (value - mean) * scale, after crop and mirror.
     Errors: a missing, damaged or empty file; more examples in a batch than in the set; a label asked for that the set
-    does not have; a further top the file has no array for.
+    does not have; a further top the file has no array for, or one with another number of rows.
     A folder with an LMDB of Caffe's Datum records is a source too (``pip install "nettrain[lmdb]"``; with encoded
     images "nettrain[images]"): its examples are read batch by batch, others lie in memory.
     Source: Caffe's Data with transform_param, which never shuffles.
@@ -91,7 +91,7 @@ class Data(Batches):
     class Parameters(Declared):
         source: Source = param(doc="digits, mnist, spiral …, or a .npz, .csv or IDX file; or {train: …, test: …}")
         batch_size: BatchSize = param(doc="examples in a batch, or {train: …, test: …}")
-        transform: Transform = param(default=Transform(), doc="scale, mean_value, crop_size, mirror")
+        transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
         shuffle: bool = param(default=True, doc="TRAIN: a new order each epoch")
         generate: Generate = param(default=Generate(), doc="options of generated sets: examples, classes, noise …")
         backend: Literal["LMDB"] | None = param(default=None, doc="LMDB: the source is a folder with Datum records")
@@ -103,6 +103,7 @@ class Data(Batches):
             "mirror": "write it as transform: {mirror: true}",
             "crop_size": "write it as transform: {crop_size: …}",
             "mean_value": "write it as transform: {mean_value: …}",
+            "mean_file": "write it as transform: {mean_file: …}",
             "data_param": "write its fields beside `type`",
             "batch": "batch_size",
         }
@@ -124,6 +125,7 @@ class Data(Batches):
         p, split = self.p, "train" if self.phase == "TRAIN" else "test"
         self.set = load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
+        self.mean = p.transform.mean(self.folder, self.set.data.shape[1:])
         self.further = [self.set.labels]
         if len(top) > 1 and self.set.labels is None:
             raise NettrainError(f"{self.set.origin} has no labels for the second top", key="source")
@@ -133,15 +135,21 @@ class Data(Batches):
                 raise NettrainError(
                     f"{self.set.origin} has no array `{name}` for a further top; it has {has}", key="top"
                 )
-            self.further.append(self.set.others[name])
+            array = self.set.others[name]
+            if len(array) != len(self.set):
+                raise NettrainError(
+                    f"{self.set.origin}: `{name}` has {len(array):,} rows, there are {len(self.set):,} examples",
+                    key="top",
+                )
+            self.further.append(array)
         self.further = self.further[: len(top) - 1]
         for blob, array in zip(top[1:], self.further, strict=True):
-            if isinstance(array, np.ndarray):
+            if isinstance(array, np.ndarray) and array.size:
                 blob.labels = Labels.of(array)
         shapes += [array.shape[1:] for array in self.further]
         self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
 
     def fill(self, indices, top, rng):
-        self.p.transform.apply(self.set.data, indices, top[0].data, rng)
+        self.p.transform.apply(self.set.data, indices, top[0].data, rng, self.mean)
         for blob, array in zip(top[1:], self.further, strict=True):
             np.copyto(blob.data, array[indices])

@@ -29,8 +29,8 @@ class HDF5Data(Batches):
     """Batches of rows from HDF5 files; each top is the dataset of its name.
 
     top[i]: N x (shape of a row), any shape and any type of numbers.
-    ``source`` is a text file that lists .h5 files, one on a line; their rows follow each other. In TRAIN with
-    ``shuffle`` all rows of all files change order each epoch. Rows are read when they are needed.
+    ``source`` is a text file that lists .h5 files, with blanks or line breaks between; their rows follow each other.
+    In TRAIN with ``shuffle`` all rows of all files change order each epoch. Rows are read when they are needed.
     Needs h5py: pip install "nettrain[hdf5]".
     Errors: a list or file that is missing or damaged; a file without a top's dataset; datasets with different numbers
     of rows; rows of another shape than in the first file.

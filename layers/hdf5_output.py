@@ -44,6 +44,8 @@ class HDF5Output(Layer):
         self.library = extra("h5py", "hdf5", "HDF5Output")
         self.started = False
         self.path = Path(self.p.file_name)
+        if self.path.is_dir():
+            raise NettrainError(f"cannot write {self.path}: it is a folder", key="file_name")
         if not self.path.parent.is_dir():
             raise NettrainError(f"cannot write {self.path}: there is no folder {self.path.parent}", key="file_name")
 
@@ -55,16 +57,18 @@ class HDF5Output(Layer):
     def Forward_cpu(self, bottom, top):
         try:
             with self.library.File(self.path, "a" if self.started else "w") as file:
-                for name, blob in zip(("data", "label"), bottom, strict=True):
+                named = dict(zip(("data", "label"), bottom, strict=True))
+                for name, blob in named.items():  # before anything is written: both keep as many rows
+                    if name in file and file[name].shape[1:] != blob.shape[1:]:
+                        raise NettrainError(
+                            f"{self.path}: rows of `{name}` were {format_shape(file[name].shape[1:])}, "
+                            f"now {format_shape(blob.shape[1:])}"
+                        )
+                for name, blob in named.items():
                     if name not in file:
                         file.create_dataset(name, data=blob.data, maxshape=(None, *blob.shape[1:]), chunks=True)
                         continue
                     rows = file[name]
-                    if rows.shape[1:] != blob.shape[1:]:
-                        raise NettrainError(
-                            f"{self.path}: rows of `{name}` were {format_shape(rows.shape[1:])}, "
-                            f"now {format_shape(blob.shape[1:])}"
-                        )
                     rows.resize(len(rows) + len(blob.data), axis=0)
                     rows[len(rows) - len(blob.data) :] = blob.data
         except OSError as error:

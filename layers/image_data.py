@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from ..data.images import decode
+from ..data.images import decode, find_image
 from ..data.sources import find_file
 from ..data.transform import Transform
 from ..net.blob import Labels
@@ -30,8 +31,11 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray]:
         if not line.strip():
             continue
         file, _, label = line.strip().rpartition(" ")
-        if not file or not label.lstrip("-").isdigit():
-            raise NettrainError(f"{path}:{number}: `FILE LABEL` is expected, got `{line.strip()}`", key="source")
+        if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
+            raise NettrainError(
+                f"{path}:{number}: `FILE LABEL` is expected, got `{line.strip()}`; LABEL is a whole number",
+                key="source",
+            )
         files.append(file.strip())
         labels.append(int(label))
     if not files:
@@ -67,7 +71,7 @@ class ImageData(Batches):
         new_width: int = param(default=0, minimum=0, doc="width images are resized to; with new_height")
         is_color: bool = param(default=True, doc="three channels; false: one, grey")
         root_folder: str = param(default="", doc="put before every file's name")
-        rand_skip: int = param(default=0, minimum=0, doc="skip up to so many images at the start")
+        rand_skip: int = param(default=0, minimum=0, doc="TRAIN: skip 0 to rand_skip - 1 images at the start")
         transform: Transform = param(default=Transform(), doc="scale, mean_value, crop_size, mirror")
 
         aliases = {"image_data_param": "write its fields beside type", "transform_param": "transform"}
@@ -92,17 +96,17 @@ class ImageData(Batches):
         self.size = (p.new_height, p.new_width) if p.new_height else None
         first = self.image(0)
         self.example = first.shape
+        self.mean = p.transform.mean(self.folder, self.example)
         top[1].labels = Labels.of(self.labels)
         shapes = [p.transform.output_shape(self.example), ()]
         self.begin(len(self.files), p.batch_size, p.shuffle, shapes, str(self.list))
-        if p.rand_skip and self.phase == "TRAIN":
-            self.order.next(int(self.rng.integers(0, p.rand_skip + 1)))
+        if p.rand_skip > len(self.files):
+            raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
+        if p.rand_skip > 1 and self.phase == "TRAIN":
+            self.order.position = int(self.rng.integers(p.rand_skip))
 
     def image(self, i):
-        root = Path(self.p.root_folder) if self.p.root_folder else self.list.parent
-        path = root / self.files[i]
-        if not path.exists() and not self.p.root_folder and Path(self.files[i]).exists():
-            path = Path(self.files[i])  # as in Caffe, from the current folder
+        path = find_image(self.files[i], self.p.root_folder, self.list, self.folder)
         return decode(path, f"{self.list}: image {self.files[i]}", self.size, self.p.is_color)
 
     def fill(self, indices, top, rng):
@@ -115,5 +119,5 @@ class ImageData(Batches):
                     f"{format_shape(self.example)}; give new_height and new_width to resize them"
                 )
             images[k] = image
-        self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng)
+        self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng, self.mean)
         np.copyto(top[1].data, self.labels[indices])

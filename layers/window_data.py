@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from ..data.images import decode, resize
+from ..data.images import decode, find_image, resize
 from ..data.sources import find_file
 from ..data.transform import Transform
 from ..net.declare import Declared, param
-from ..net.errors import NettrainError
+from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
 from ..net.registry import register
 from .layer import Example, Layer
@@ -92,14 +92,14 @@ class WindowData(Layer):
     top[0]: windows, N x 3 x S x S, S = transform.crop_size, channels blue, green, red.    top[1]: labels, N, 0 for
     background.
     Of a batch the last fg_fraction are drawn from the windows with overlap >= fg_threshold, the others from those with
-    overlap < bg_threshold. A window is enlarged so that context_pad pixels of the result are its surroundings; what
-    lies beyond the image is 0. In TRAIN with transform.mirror half of them are flipped.
-    y = (pixel - transform.mean_value) * scale.
+    overlap < bg_threshold that are not foreground. A window is enlarged so that context_pad pixels of the result are
+    its surroundings; what lies beyond the image is 0. In TRAIN with transform.mirror half of them are flipped.
+    y = (pixel - transform.mean_value) * scale; of transform.mean_file the middle is taken off instead.
     The source has, for each image: `# index`, file, channels, height, width, number of windows, and a line
     `class overlap x1 y1 x2 y2` for each window.
     Needs pillow: pip install "nettrain[images]".
-    Errors: a source with a line that is not what it should be; no foreground or no background; an image that is missing
-    or damaged (Caffe gives zeros); a window outside its image.
+    Errors: a source with a line that is not what it should be; foreground of class 0; no foreground or no background;
+    an image that is missing or damaged (Caffe gives zeros); a window outside its image.
     Source: Caffe's WindowData.
     """
 
@@ -148,15 +148,37 @@ class WindowData(Layer):
         self.list = find_file(p.source, self.folder)
         self.files, windows = read_windows(self.list)
         self.foreground = [w for w in windows if w.overlap >= p.fg_threshold]
-        self.background = [w for w in windows if w.overlap < p.bg_threshold]
-        self.count = int(p.batch_size * p.fg_fraction)  # of the foreground in a batch
+        self.background = [w for w in windows if w.overlap < min(p.bg_threshold, p.fg_threshold)]
+        self.count = int(
+            np.float32(p.batch_size) * np.float32(p.fg_fraction)
+        )  # of the foreground; Caffe reckons in float32
+        for w in self.foreground:
+            if w.label <= 0:
+                raise NettrainError(
+                    f"{self.list}: window {' '.join(map(str, w.corners))} of {self.files[w.image]} has overlap "
+                    f"{w.overlap:g}, so it is foreground; its class must be 1 or more, got {w.label}",
+                    key="source",
+                )
         for kind, found, wanted in (
             ("foreground", self.foreground, self.count),
             ("background", self.background, p.batch_size - self.count),
         ):
             if wanted and not found:
                 raise NettrainError(f"{self.list} has no {kind} windows at these thresholds", key="source")
+        self.mean = p.transform.mean(self.folder)
+        if self.mean is not None:
+            self.mean = self._centre(self.mean)
         self.images: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def _centre(self, mean):
+        """The middle of a mean image, of the windows' size."""
+        side = self.p.transform.crop_size
+        if mean.ndim != 3 or mean.shape[0] != 3 or min(mean.shape[1:]) < side:
+            raise NettrainError(
+                f"mean_file holds {format_shape(mean.shape)}; 3 x {side} x {side} or more is needed", key="transform"
+            )
+        y, x = ((size - side) // 2 for size in mean.shape[1:])
+        return mean[:, y : y + side, x : x + side]
 
     def reshape(self, bottom, top):
         side = self.p.transform.crop_size
@@ -165,8 +187,8 @@ class WindowData(Layer):
 
     def image(self, i):
         if i not in self.images:
-            root = Path(self.p.root_folder) if self.p.root_folder else self.list.parent
-            self.images[i] = decode(root / self.files[i], f"{self.list}: image {self.files[i]}")
+            path = find_image(self.files[i], self.p.root_folder, self.list, self.folder)
+            self.images[i] = decode(path, f"{self.list}: image {self.files[i]}")
             if len(self.images) > CACHED and not self.p.cache_images:
                 self.images.popitem(last=False)
         return self.images[i]
@@ -174,7 +196,7 @@ class WindowData(Layer):
     def Forward_cpu(self, bottom, top):
         p, background = self.p, self.p.batch_size - self.count
         mirror = p.transform.mirror and self.phase == "TRAIN"
-        mean = np.array(p.transform.mean_value or [0.0]).reshape(-1, 1, 1)
+        values = np.array(p.transform.mean_value or [0.0]).reshape(-1, 1, 1)
         top[0].data.fill(0)
         for i in range(p.batch_size):
             windows = self.background if i < background else self.foreground
@@ -182,7 +204,9 @@ class WindowData(Layer):
             flip = mirror and bool(self.rng.integers(2))
             pixels, (y, x) = self.cut(window, flip)
             _, height, width = pixels.shape
-            top[0].data[i, :, y : y + height, x : x + width] = (pixels - mean) * p.scale
+            place = np.s_[:, y : y + height, x : x + width]
+            mean = self.mean[place] if self.mean is not None else values
+            top[0].data[i][place] = (pixels - mean) * p.scale
             top[1].data[i] = 0 if i < background else window.label
 
     def cut(self, window, flip):

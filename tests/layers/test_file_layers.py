@@ -10,6 +10,7 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain import NettrainError
+from nettrain.data import lmdb as records
 from nettrain.data.images import resize
 from nettrain.data.lmdb import read_datum
 from nettrain.net import extras
@@ -150,6 +151,24 @@ def test_hdf5_output_appends_and_starts_anew():
         nettrain.Net({"layers": layers})
 
 
+def test_hdf5_output_writes_both_or_none():
+    layers = [
+        {"name": "in", "type": "Input", "top": ["x", "y"], "shape": [[2, 3], [2]]},
+        {"name": "out", "type": "HDF5Output", "bottom": ["x", "y"], "file_name": "out.h5"},
+    ]
+    net = nettrain.Net({"layers": layers})
+    net.forward(x=np.zeros((0, 3)), y=np.zeros(0))
+    net.forward(x=np.ones((2, 3)), y=np.ones(2))
+    with pytest.raises(NettrainError, match="rows of `label` were scalar, now 5"):
+        net.forward(x=np.ones((2, 3)), y=np.ones((2, 5)))
+    with h5py.File("out.h5") as file:
+        assert (file["data"].shape, file["label"].shape) == ((2, 3), (2,))
+    Path("folder.h5").mkdir()
+    layers[1]["file_name"] = "folder.h5"
+    with pytest.raises(NettrainError, match=r"cannot write folder\.h5: it is a folder"):
+        nettrain.Net({"layers": layers})
+
+
 # Images
 
 
@@ -217,6 +236,9 @@ def test_image_lists_and_images_that_are_wrong():
         "image 0.png 1\nimage 1.png one": "list.txt:2: `FILE LABEL` is expected",
         "": "list.txt lists no images",
         "none.png 1": "there is no file none.png",
+        "image 0.png --3": "got `image 0.png --3`; LABEL is a whole number",
+        "image 0.png ²": "list.txt:1: `FILE LABEL` is expected",
+        "image 0.png 2147483648": "list.txt:1: `FILE LABEL` is expected",
     }
     for text, words in cases.items():
         with open("list.txt", "w") as file:
@@ -227,6 +249,106 @@ def test_image_lists_and_images_that_are_wrong():
     with open("list.txt", "w") as file:
         file.write("image 0.png 1")
     fails("image image 0.png is no image, or damaged", "ImageData", ["data", "label"], source="list.txt")
+
+
+def test_labels_are_any_int32():
+    write_images((2, 2), (2, 2))
+    Path("list.txt").write_text("image 0.png -2147483648\nimage 1.png +5")
+    assert net_of("ImageData", ["d", "label"], source="list.txt", batch_size=2).forward()["label"].tolist() == [
+        -(2.0**31),
+        5,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("root", "name"), [("pics", "a.png"), ("pics/", "a.png"), ("pics", "/a.png"), ("pics/a", ".png")]
+)
+def test_root_folder_is_put_before_the_name_and_looked_for_beside_the_spec(root, name):
+    Path("spec/pics").mkdir(parents=True)
+    Image.new("RGB", (3, 2), (1, 2, 3)).save("spec/pics/a.png")
+    Path("spec/list.txt").write_text(f"{name} 1")
+    layer = f"{{name: d, type: ImageData, top: [data, label], source: list.txt, root_folder: {root}}}"
+    Path("spec/spec.yaml").write_text(f"layers:\n- {layer}\n")
+    assert nettrain.Net("spec/spec.yaml").forward()["data"][0, :, 0, 0].tolist() == [3, 2, 1]
+
+
+def test_rand_skip_begins_among_the_first_images():
+    write_images(*[(2, 2)] * 5)
+    params = {"source": "list.txt", "rand_skip": 3}
+    first = [net_of("ImageData", ["d", "label"], seed=s, **params).forward()["label"][0] for s in range(30)]
+    assert set(first) == {0, 2, 4}  # 0 to rand_skip - 1 are skipped, the labels are even
+    net = net_of("ImageData", ["d", "label"], phase="TEST", **params)
+    assert net.forward()["label"].tolist() == [0]
+    fails("list.txt has 5 images, fewer than rand_skip", "ImageData", ["d", "label"], **params | {"rand_skip": 6})
+
+
+def test_of_16_bits_the_upper_8_are_taken():
+    Image.fromarray(np.array([[0, 255, 256, 65535]], "u2")).save("a.png")
+    Path("list.txt").write_text("a.png 0")
+    for color in (False, True):
+        net = net_of("ImageData", ["data", "label"], source="list.txt", is_color=color)
+        assert net.forward()["data"][0, -1, 0].tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("kind", ["bmp", "gif", "jpg", "png", "tif"])
+def test_no_damage_to_an_image_gives_anything_but_an_error_or_an_image(kind):
+    rng = np.random.default_rng(0)
+    name = f"a.{kind}"
+    Image.fromarray(rng.integers(0, 256, (9, 7, 3), "u1")).save(name)
+    whole = Path(name).read_bytes()
+    Path("list.txt").write_text(f"{name} 0")
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, min(len(whole), 120), 4):
+            damaged[at] = rng.integers(256)
+        Path(name).write_bytes(damaged[: rng.integers(len(whole) // 2, len(whole) + 1)])
+        try:
+            net_of("ImageData", ["data", "label"], source="list.txt").forward()
+        except NettrainError:
+            refused += 1
+    assert refused > 10
+
+
+def test_a_mean_image_is_cropped_and_flipped_with_the_images():
+    arrays = write_images((5, 6))
+    mean = np.random.default_rng(3).random((3, 5, 6)).astype("f4")
+    np.save("mean.npy", mean)
+    np.savez("mean.npz", anything=mean)
+    centred = arrays[0].transpose(2, 0, 1)[::-1] - mean
+    for name in ("mean.npy", "mean.npz"):
+        transform = {"mean_file": name, "crop_size": 3, "scale": 2}
+        made = net_of("ImageData", ["x", "y"], phase="TEST", source="list.txt", transform=transform).forward()["x"]
+        np.testing.assert_allclose(made[0], 2 * centred[:, 1:4, 1:4], rtol=1e-6)
+    transform = {"mean_file": "mean.npy", "crop_size": 4, "mirror": True}
+    net = net_of("ImageData", ["x", "y"], source="list.txt", transform=transform)
+    windows = [centred[:, y : y + 4, x : x + 4] for y in range(2) for x in range(3)]
+    windows += [window[:, :, ::-1] for window in windows]
+    made = [net.forward()["x"][0].copy() for _ in range(100)]
+    seen = [next(i for i, w in enumerate(windows) if np.allclose(one, w)) for one in made]
+    assert len(set(seen)) == 12
+    np.savez("set.npz", data=np.arange(6.0).reshape(3, 2), label=np.arange(3))
+    np.save("row.npy", np.array([1, 10]))
+    made = net_of(
+        "Data", "x", phase="TEST", source="set.npz", batch_size=2, transform={"mean_file": "row.npy"}
+    ).forward()
+    assert made["x"].tolist() == [[-1, -9], [1, -7]]
+
+
+def test_mean_files_that_are_wrong():
+    write_images((5, 6))
+    np.save("mean.npy", np.zeros((3, 4, 4)))
+    np.savez("two.npz", a=np.zeros(1), b=np.zeros(1))
+    Path("bad.npy").write_bytes(b"no array")
+    np.save("words.npy", np.array(["a"]))
+    for name, words in (
+        ("mean.npy", "mean_file holds 3 x 4 x 4, the examples are 3 x 5 x 6"),
+        ("two.npz", "mean_file two.npz must hold one array, it has a, b"),
+        ("bad.npy", "mean_file bad.npy is no .npy file, or damaged"),
+        ("words.npy", "mean_file words.npy must hold numbers"),
+        ("none.npy", "data file not found: none.npy"),
+    ):
+        fails(words, "ImageData", ["x", "y"], source="list.txt", transform={"mean_file": name})
 
 
 # Windows
@@ -254,6 +376,33 @@ def test_windows_are_background_first_and_of_the_right_size():
     # both windows are 6 x 6: cut out as they are
     np.testing.assert_allclose(net.blobs["data"].data[0], (image[:, 4:10, 10:16] - 8.0) / 2)
     np.testing.assert_allclose(net.blobs["data"].data[3], (image[:, 3:9, 2:8] - 8.0) / 2)
+
+
+def test_thresholds_and_fraction_as_caffe_reckons_them():
+    write_windows((3, 0.5, 2, 3, 7, 8), (5, 0.3, 10, 4, 15, 9))
+    # foreground comes first: what reaches fg_threshold is no background, whatever bg_threshold is
+    for bg_threshold in (0.5, 0.95):
+        net = windows_net(bg_threshold=bg_threshold, fg_fraction=0.29, batch_size=100)
+        corner = net.forward()["data"][:, :, 0, 0]
+        labels = net.blobs["label"].data
+        assert [int((labels == k).sum()) for k in (0, 3)] == [71, 29]  # 100 x 0.29 is 29 in float32, less in float64
+        assert len(np.unique(corner[labels == 0], axis=0)) == 1
+    write_windows((0, 0.9, 2, 3, 7, 8))
+    params = {"source": "windows.txt", "batch_size": 1, "fg_fraction": 1, "transform": {"crop_size": 6}}
+    fails("window 2 3 7 8 of a.png has overlap 0.9, so it is foreground", "WindowData", ["x", "y"], **params)
+
+
+def test_the_middle_of_a_mean_image_is_taken_off_windows():
+    image = write_windows((1, 0.9, 2, 3, 7, 8))
+    mean = np.random.default_rng(3).random((3, 8, 10)).astype("f4")
+    np.save("mean.npy", mean)
+    net = windows_net(fg_fraction=1, scale=2, transform={"crop_size": 6, "mean_file": "mean.npy"})
+    expected = 2 * (image[:, 3:9, 2:8] - mean[:, 1:7, 2:8])
+    np.testing.assert_allclose(net.forward()["data"][0], expected, rtol=1e-6)
+    np.save("mean.npy", mean[:, :5])
+    params = {"source": "windows.txt", "batch_size": 1, "fg_fraction": 1}
+    params["transform"] = {"crop_size": 6, "mean_file": "mean.npy"}
+    fails("mean_file holds 3 x 5 x 10; 3 x 6 x 6 or more is needed", "WindowData", ["x", "y"], **params)
 
 
 def test_a_window_gets_its_surroundings_and_zeros_beyond_the_image():
@@ -377,6 +526,43 @@ def test_an_encoded_datum():
     assert label == 7
 
 
+def test_an_encoded_datum_in_grey_stays_grey_and_is_decoded_once(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5), "u1")
+    Image.fromarray(pixels).save("a.png")
+    record = datum(np.zeros((1, 4, 5)), 7, encoded=Path("a.png").read_bytes())
+    write_lmdb([record] * 4)
+    net = net_of("Data", ["data", "label"], source="db", batch_size=3)
+    decoded, real = [], records.decode
+    monkeypatch.setattr(records, "decode", lambda *a, **k: decoded.append(1) or real(*a, **k))
+    batch = net.forward()
+    np.testing.assert_array_equal(batch["data"], [[pixels]] * 3)
+    assert batch["label"].tolist() == [7] * 3
+    assert len(decoded) == 3
+
+
+def test_a_datum_with_both_kinds_of_values_has_the_bytes():
+    record = datum(np.array([[[1, 2]]]), 0) + varint(6 << 3 | 2) + varint(8) + struct.pack("<2f", 0.5, 0.25)
+    assert read_datum(record, "it")[0].tolist() == [[[1, 2]]]
+
+
+@pytest.mark.parametrize("floats", [None, True, "packed"])
+def test_no_damage_to_a_datum_gives_anything_but_an_error_or_values(floats):
+    rng = np.random.default_rng(0)
+    whole = datum(np.arange(6).reshape(1, 2, 3), 300, floats)
+    refused = 0
+    for _ in range(3000):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] = rng.integers(256)
+        try:
+            values, label = read_datum(bytes(damaged), "it")
+        except NettrainError:
+            refused += 1
+        else:
+            assert values.ndim == 3
+            assert -(2**31) <= label < 2**31
+    assert refused > 300
+
+
 def test_lmdbs_that_are_wrong():
     record = datum(np.zeros((1, 2, 3)), 1)
     write_lmdb([record[:-8]], "short")
@@ -430,6 +616,13 @@ def test_further_arrays_of_two_splits():
         net = net_of("Data", ["x", "y", "w"], phase, source="set.npz", batch_size=2, shuffle=False)
         net.forward()
         assert net.blobs["w"].data.tolist() == expected
+
+
+def test_a_further_array_with_other_rows_and_labels_of_no_size():
+    np.savez("set.npz", data=np.zeros((6, 2)), label=np.zeros((6, 0)), mask=np.zeros((5, 2)))
+    assert net_of("Data", ["x", "y"], source="set.npz", batch_size=2).forward()["y"].shape == (2, 0)
+    words = "set.npz: `mask` has 5 rows, there are 6 examples"
+    fails(words, "Data", ["x", "y", "mask"], source="set.npz", batch_size=2)
 
 
 # Without the libraries
