@@ -16,8 +16,9 @@ from ..net.errors import ShapeError, format_shape
 from ..net.fillers import Filler
 from ..net.parallel import run, scratch
 from ..net.registry import register
+from .depthwise import Depthwise
 from .layer import Example, Layer
-from .windows import Calls, KernelParameters, Windows, as_matrices, matrices
+from .windows import Calls, KernelParameters, Windows, sum_up
 
 SMALL = 1 << 17  # elements of W: copying fewer into another order costs less than it saves
 PARTIAL_BYTES = 1 << 18  # sums of dW over parts of the batch: smaller ones may be more, for more threads
@@ -72,7 +73,7 @@ class Convolution(Layer):
     num_tops = (1, None)
     same_number_of_tops = True
     backward_reads = ("bottom.data",)
-    examples = (
+    examples: tuple[Example, ...] = (
         Example([(2, 3, 6, 4)], {"num_output": 4, "kernel_size": 3}),
         Example([(2, 3, 6, 4)], {"num_output": 3, "kernel_size": 3, "stride": 2, "pad": 1, "group": 3}),
         Example(
@@ -85,6 +86,8 @@ class Convolution(Layer):
         Example([(2, 3, 7)], {"num_output": 2, "kernel_size": 3, "stride": 2}),
         Example([(1, 2, 4, 3, 4)], {"num_output": 2, "kernel_size": [2, 1, 3], "pad": [1, 0, 1]}),
         Example([(1, 2, 4, 4), (1, 2, 4, 4)], {"num_output": 2, "kernel_size": 1}, tops=2),
+        Example([(2, 3, 4, 3)], {"num_output": 3, "kernel_size": [3, 2], "pad": [1, 0], "group": 3}),
+        Example([(2, 16, 3, 3)], {"num_output": 16, "kernel_size": 2, "stride": 2, "pad": 1, "group": 16}),
     )
 
     def __init__(self, *arguments, **options):
@@ -128,10 +131,15 @@ class Convolution(Layer):
 
     def lay_out(self, bottom, sizes, kernel, stride, pad, dilation):
         """Make the windows for each bottom; return the output's sizes."""
-        self.windows = [
-            Windows(self.C, self.p.group, sizes, kernel, stride, pad, dilation, blob.channels_last) for blob in bottom
-        ]
+        geometry = (sizes, kernel, stride, pad, dilation)
+        self.windows = [self.windows_over(self.C, *geometry, blob.channels_last) for blob in bottom]
         return self.windows[0].output
+
+    def windows_over(self, channels, sizes, kernel, stride, pad, dilation, channels_last):
+        alone = self.any_layout and Depthwise.serves(self.C, self.M, self.p.group, stride)
+        return (Depthwise if alone else Windows)(
+            channels, self.p.group, sizes, kernel, stride, pad, dilation, channels_last
+        )
 
     def weights(self, array, w):
         """W or dW, M x (kernel axes) x C/group in memory, as G x P x M/G x K."""
@@ -184,7 +192,7 @@ class Convolution(Layer):
         pad = tuple(d * (k - 1) - p for k, d, p in zip(w.kernel, w.dilation, w.pad, strict=True))
         if set(w.stride) != {1} or min(pad) < 0 or 4 * math.prod(w.sizes) > 5 * w.L:
             return None
-        return Windows(self.M, w.G, w.output, w.kernel, w.stride, pad, w.dilation, channels_last)
+        return self.windows_over(self.M, w.output, w.kernel, w.stride, pad, w.dilation, channels_last)
 
     def turned(self, W):
         """W with its kernel axes turned round and input and output channels exchanged, for dx."""
@@ -212,30 +220,16 @@ class Convolution(Layer):
 
     def correlate(self, name, x, W, b, y, w):
         """y = b + W col(x)."""
-        N, G = self.N, self.p.group
+        N = self.N
         if not N:
             return
         chunks = w.chunks(N, self.dtype.itemsize)
         xs, ys = x.reshape(N, w.C, *w.sizes), y.reshape(N, -1, *w.output)
-        Ws = self.weights(W, w).swapaxes(2, 3)
-        bias = None if b is None else b.reshape(G, *[1] * (len(w.output) + 1), -1)
+        Ws = self.weights(W, w)
 
         def make(i, memory):
             examples, rows = chunks[i]
-            windows, calls = w.unfold(xs[examples], rows, memory)
-            out = w.in_rows(ys[examples, :, rows])
-            total = matrices(out) if w.P == 1 else None
-            if total is not None:
-                calls.append((np.matmul, (windows[:, 0], Ws[:, 0], total)))
-                if bias is not None:
-                    calls.append((np.add, (out, bias, out)))
-                return calls
-            product = scratch("product", (*windows.shape[:3], Ws.shape[3]), self.dtype)
-            calls.append((np.matmul, (windows, Ws, product)))
-            calls += [(np.add, (product[:, 0], product[:, p], product[:, 0])) for p in range(1, w.P)]
-            total = product[:, 0].reshape(out.shape)
-            calls.append((np.copyto, (out, total)) if bias is None else (np.add, (total, bias, out)))
-            return calls
+            return w.correlate(xs[examples], rows, Ws, b, ys[examples, :, rows], memory)
 
         self.planned(name, (x, y, W.base, b), make, len(chunks))
 
@@ -263,19 +257,15 @@ class Convolution(Layer):
             for j in range(i * images // parts * bands, (i + 1) * images // parts * bands):
                 begins = j == i * images // parts * bands
                 examples, rows = chunks[j]
-                upstream = w.in_rows(dys[examples, :, rows])
-                D, copy = as_matrices(upstream)
+                D, copy = w.upstream(dys[examples, :, rows])
                 calls += copy
                 if learns_b:
                     R = D.shape[1]
                     ones = memory.setdefault(R, np.ones((1, R), self.dtype))
-                    calls += sum_up(ones, D, db[i], scratch("db", db[i].shape, self.dtype), begins)
+                    total = db[i].reshape(len(D), 1, D.shape[2])
+                    calls += sum_up(ones, D, total, scratch("db", total.shape, self.dtype), begins)
                 if learns_W:
-                    windows, fill = w.unfold(xs[examples], rows, memory)
-                    calls += fill
-                    calls += sum_up(
-                        D[:, None].swapaxes(2, 3), windows, mine, scratch("dW", mine.shape, self.dtype), begins
-                    )
+                    calls += w.weight_gradient(xs[examples], rows, D, mine, begins, memory)
                 if dxs is not None:
                     total = scratch("dx", (len(dxs[examples]), w.C, *w.padded_sizes), self.dtype, channels_last=True)
                     if rows.start == 0:
@@ -306,10 +296,3 @@ class Convolution(Layer):
 
     def multiply_adds(self, bottom, top):
         return len(bottom) * self.N * self.M * self.windows[0].L * self.C // self.p.group * math.prod(self.kernel)
-
-
-def sum_up(a, b, total, room, first):
-    """The calls for total += a b; the first time total = a b."""
-    if first:
-        return [(np.matmul, (a, b, total))]
-    return [(np.matmul, (a, b, room)), (np.add, (total, room, total))]

@@ -9,7 +9,6 @@ from ..net.registry import register
 from .channels import Channels
 from .convolution import Convolution
 from .layer import Example
-from .windows import Windows
 
 
 @register
@@ -47,6 +46,7 @@ class Deconvolution(Convolution):
             },
         ),
         Example([(2, 2, 3)], {"num_output": 2, "kernel_size": 2, "stride": 3}),
+        Example([(2, 16, 2, 2)], {"num_output": 16, "kernel_size": 3, "stride": 2, "pad": 1, "group": 16}),
         Example([(1, 2, 2, 1, 2)], {"num_output": 1, "kernel_size": [2, 1, 2], "stride": [1, 2, 1]}),
         Example([(1, 2, 2, 2), (1, 2, 2, 2)], {"num_output": 2, "kernel_size": 2, "stride": 2}, tops=2),
     )
@@ -56,7 +56,7 @@ class Deconvolution(Convolution):
             raise ShapeError(f"{format_shape(bottom[0].shape)} has no pixels")
         output = tuple(map(self.output_size, sizes, kernel, stride, pad, dilation))
         layout = (output, kernel, stride, pad, dilation, self.any_layout)
-        self.windows = [Windows(self.C, self.p.group, *layout) for _ in bottom]
+        self.windows = [self.windows_over(self.C, *layout) for _ in bottom]
         return output
 
     @staticmethod

@@ -208,6 +208,32 @@ class Windows:
         calls.append((np.copyto, (room, view)))
         return as_strided(room, (self.G, self.P, R, self.K), [x.itemsize * size for size in strides]), calls
 
+    def correlate(self, x, rows: slice, W, b, y, kept: dict) -> Calls:
+        """The calls for y = b + W col(x): x and y with the examples of a chunk, y with its output rows, W as
+        G x P x M/G x K."""
+        windows, calls = self.unfold(x, rows, kept)
+        W = W.swapaxes(2, 3)
+        bias = None if b is None else b.reshape(self.G, *[1] * (len(self.output) + 1), -1)
+        out = self.in_rows(y)
+        if self.P == 1 and (total := matrices(out)) is not None:
+            calls.append((np.matmul, (windows[:, 0], W[:, 0], total)))
+            return calls if bias is None else [*calls, (np.add, (out, bias, out))]
+        product = scratch("product", (*windows.shape[:3], W.shape[3]), x.dtype)
+        calls.append((np.matmul, (windows, W, product)))
+        calls += [(np.add, (product[:, 0], product[:, p], product[:, 0])) for p in range(1, self.P)]
+        total = product[:, 0].reshape(out.shape)
+        calls.append((np.copyto, (out, total)) if bias is None else (np.add, (total, bias, out)))
+        return calls
+
+    def upstream(self, dy: np.ndarray) -> tuple[np.ndarray, Calls]:
+        """dy of some rows as matrices, G x R x M/G, and the calls that bring it there."""
+        return as_matrices(self.in_rows(dy))
+
+    def weight_gradient(self, x, rows: slice, dy, total, begins: bool, kept: dict) -> Calls:
+        """The calls for total += dyᵀ col(x), or total = dyᵀ col(x) where it begins; ``total`` is G x P x M/G x K."""
+        windows, calls = self.unfold(x, rows, kept)
+        return calls + sum_up(dy[:, None].swapaxes(2, 3), windows, total, scratch("dW", total.shape, x.dtype), begins)
+
     def fold(self, dy: np.ndarray, W: np.ndarray, rows: slice, total: np.ndarray) -> Calls:
         """The other way: multiply dy (G x R x M/G) by W (G x P x M/G x K) and add every window of the product to
         where ``unfold`` took it from. ``total`` is the padded input."""
@@ -249,6 +275,13 @@ class Windows:
         """n x M x (output axes) seen as G x (places) x M/G."""
         y = y.reshape(len(y), self.G, -1, *y.shape[2:])
         return y.transpose(1, *((3, 0) if self.P > 1 else (0, 3)), *range(4, y.ndim), 2)
+
+
+def sum_up(a: np.ndarray, b: np.ndarray, total: np.ndarray, room: np.ndarray, begins: bool) -> Calls:
+    """The calls for total += a b; where it begins, total = a b."""
+    if begins:
+        return [(np.matmul, (a, b, total))]
+    return [(np.matmul, (a, b, room)), (np.add, (total, room, total))]
 
 
 def as_matrices(array: np.ndarray) -> tuple[np.ndarray, Calls]:
