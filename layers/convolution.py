@@ -73,7 +73,7 @@ class Convolution(Layer):
     num_tops = (1, None)
     same_number_of_tops = True
     backward_reads = ("bottom.data",)
-    examples: tuple[Example, ...] = (
+    examples: ClassVar[tuple[Example, ...]] = (
         Example([(2, 3, 6, 4)], {"num_output": 4, "kernel_size": 3}),
         Example([(2, 3, 6, 4)], {"num_output": 3, "kernel_size": 3, "stride": 2, "pad": 1, "group": 3}),
         Example(

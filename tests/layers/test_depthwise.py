@@ -64,6 +64,7 @@ def test_equals_one_convolution_for_each_channel(kind, geometry, channels, behin
 
 
 def test_takes_that_path_where_enough_lies_together():
-    assert Depthwise.serves(3, 3, 3, (2, 1)) and Depthwise.serves(16, 16, 16, (2, 2))
+    assert Depthwise.serves(3, 3, 3, (2, 1))
+    assert Depthwise.serves(16, 16, 16, (2, 2))
     assert not Depthwise.serves(3, 3, 3, (1, 2))
     assert not any(Depthwise.serves(*sizes, (1, 1)) for sizes in ((1, 1, 1), (4, 4, 2), (4, 8, 4)))
