@@ -65,8 +65,8 @@ def read_mean(path: Path) -> np.ndarray:
     else:
         try:
             mean = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise NettrainError(f"mean_file {path} is no .npy file, or damaged: {error}") from None
+        except (OSError, ValueError, EOFError):  # what numpy says is about pickles
+            raise NettrainError(f"mean_file {path} is no .npy or .npz file, or damaged") from None
     if not isinstance(mean, np.ndarray) or mean.dtype.kind not in "fiub":
         raise NettrainError(f"mean_file {path} must hold numbers")
     return mean.astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,11 @@ class Transform(Declared):
             return (shape[0], self.crop_size, self.crop_size)
         return shape
 
+    def is_map(self, array: Any, shape: tuple[int, ...]) -> bool:
+        """Whether labels have a value for each pixel of examples of this shape, which crop and mirror then move too."""
+        moves = (self.crop_size or self.mirror) and len(shape) == 3
+        return bool(moves and isinstance(array, np.ndarray) and array.ndim in (3, 4) and array.shape[-2:] == shape[1:])
+
     def apply(
         self,
         data: Any,
@@ -71,18 +76,23 @@ class Transform(Declared):
         out: np.ndarray,
         rng: np.random.Generator | None,
         mean: np.ndarray | None = None,
+        maps: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
         """Write the examples ``data[indices]``, transformed, into ``out``. ``rng`` None: nothing random.
 
-        ``mean`` is what ``mean()`` gave: it is cropped and flipped with each example.
+        ``mean`` is what ``mean()`` gave: it is cropped and flipped with each example. So are the label maps of the
+        examples, in pairs of (maps, where to write).
         """
+        examples = indices
         if not isinstance(data, np.ndarray):  # what is not in memory is read once
             data, indices = data[indices], np.arange(len(indices))
         if self.crop_size or self.mirror:
-            places = self._places(data.shape, len(indices), out.shape, rng)
-            np.copyto(out, data[(indices[:, None, None, None], *places)])
+            rows, columns = self._places(data.shape, len(indices), out.shape, rng)
+            np.copyto(out, _pixels(data, indices, rows, columns))
             if mean is not None:
-                out -= mean[places]
+                out -= _pixels(mean[None], np.zeros_like(indices), rows, columns)
+            for array, place in maps:
+                np.copyto(place, _pixels(array, examples, rows, columns))
         else:
             np.copyto(out, data[indices])
             if mean is not None:
@@ -95,8 +105,8 @@ class Transform(Declared):
 
     def _places(
         self, have: tuple[int, ...], count: int, wanted: tuple[int, ...], rng: np.random.Generator | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Channel, row and column numbers of the cropped and flipped pixels of each example, to index with."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column numbers of the cropped and flipped pixels of each example."""
         (height, width), (rows, columns) = have[2:], wanted[2:]
         if rng is not None:
             top = rng.integers(0, height - rows + 1, count)
@@ -109,4 +119,12 @@ class Transform(Declared):
         if self.mirror and rng is not None:
             flipped = rng.random(count) < 0.5
             w[flipped] = w[flipped, ::-1]
-        return np.arange(have[1])[:, None, None], h[:, None, :, None], w[:, None, None, :]
+        return h, w
+
+
+def _pixels(array: np.ndarray, indices: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Of images N x C x H x W or maps N x H x W those with these numbers, each at rows and columns of its own."""
+    if array.ndim == 3:
+        return array[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+    channels = np.arange(array.shape[1])[:, None, None]
+    return array[indices[:, None, None, None], channels, rows[:, None, :, None], columns[:, None, None, :]]

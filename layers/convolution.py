@@ -60,7 +60,8 @@ class Convolution(Layer):
     Output axes: floor((size + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1.
     blobs[0]: W, M x C/group x (kernel axes).    blobs[1]: b, M.
     Backward: dW += dy col(x)ᵀ, db += Σ dy, dx = col⁻¹(Wᵀ dy), where col(x) has one window of x in each column.
-    Examples are taken in chunks whose columns stay in the cache.
+    Examples are taken in chunks whose columns stay in the cache. Groups of one channel (depthwise: group = C = M) are
+    multiplied and added row by row, without columns.
     Initial values: W xavier (Caffe: zeros), b zero.
     Errors: a kernel larger than the padded input (Caffe would make an output of 1 when it overhangs by less than a
     stride); channels or num_output not divisible by group; bottoms of different shapes.

@@ -80,7 +80,8 @@ class Data(Batches):
     A source with two splits gives its train split in TRAIN and its test split in TEST. In TRAIN the examples are
     shuffled anew each epoch (``shuffle: false``: the file's order, as in Caffe) and a batch may reach over the end
     of an epoch; in TEST the order is the file's, and a whole pass ends with a shorter batch.
-    Each example becomes (value - mean) * scale, after crop and mirror.
+    Each example becomes (value - mean) * scale, after crop and mirror. Label maps, N x H x W or N x C x H x W with the
+    images' H and W, are cropped and flipped with their images, whichever top they are.
     Errors: a missing, damaged or empty file; more examples in a batch than in the set; a label asked for that the set
     does not have; a further top the file has no array for, or one with another number of rows.
     A folder with an LMDB of Caffe's Datum records is a source too (``pip install "nettrain[lmdb]"``; with encoded
@@ -146,10 +147,16 @@ class Data(Batches):
         for blob, array in zip(top[1:], self.further, strict=True):
             if isinstance(array, np.ndarray) and array.size:
                 blob.labels = Labels.of(array)
-        shapes += [array.shape[1:] for array in self.further]
+        example = self.set.data.shape[1:]
+        self.are_maps = [p.transform.is_map(array, example) for array in self.further]
+        for array, is_map in zip(self.further, self.are_maps, strict=True):
+            shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
         self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
 
     def fill(self, indices, top, rng):
-        self.p.transform.apply(self.set.data, indices, top[0].data, rng, self.mean)
-        for blob, array in zip(top[1:], self.further, strict=True):
-            np.copyto(blob.data, array[indices])
+        further = list(zip(self.further, (blob.data for blob in top[1:]), strict=True))
+        maps = [pair for pair, is_map in zip(further, self.are_maps, strict=True) if is_map]
+        self.p.transform.apply(self.set.data, indices, top[0].data, rng, self.mean, maps)
+        for (array, out), is_map in zip(further, self.are_maps, strict=True):
+            if not is_map:
+                np.copyto(out, array[indices])

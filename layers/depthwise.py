@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from functools import partial
 
@@ -100,14 +99,8 @@ class Depthwise(Windows):
         dy, factors = dy.reshape(places), self.factors(W)
         product = scratch("product", places, dy.dtype)
         calls: Calls = []
-        for k in itertools.product(*map(range, self.kernel)):
-            starts = [element * d for element, d in zip(k, self.dilation, strict=True)]
-            starts[0] += rows.start * self.step[0]
-            where = [
-                slice(start, start + step * (size - 1) + 1, step or 1)
-                for start, step, size in zip(starts, self.step, places[1:-1], strict=True)
-            ]
-            into = _channels_last(total[:, :, *where])
+        for k in np.ndindex(*self.kernel):
+            into = _channels_last(self.read_by(k, rows, total))
             calls += [(np.multiply, (dy, factors[k], product)), (np.add, (into, product, into))]
         return calls
 

@@ -72,7 +72,7 @@ class ImageData(Batches):
         is_color: bool = param(default=True, doc="three channels; false: one, grey")
         root_folder: str = param(default="", doc="put before every file's name")
         rand_skip: int = param(default=0, minimum=0, doc="TRAIN: skip 0 to rand_skip - 1 images at the start")
-        transform: Transform = param(default=Transform(), doc="scale, mean_value, crop_size, mirror")
+        transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
 
         aliases = {"image_data_param": "write its fields beside type", "transform_param": "transform"}
 

@@ -149,9 +149,8 @@ class WindowData(Layer):
         self.files, windows = read_windows(self.list)
         self.foreground = [w for w in windows if w.overlap >= p.fg_threshold]
         self.background = [w for w in windows if w.overlap < min(p.bg_threshold, p.fg_threshold)]
-        self.count = int(
-            np.float32(p.batch_size) * np.float32(p.fg_fraction)
-        )  # of the foreground; Caffe reckons in float32
+        # of the foreground in a batch, as Caffe reckons: in float32
+        self.count = int(np.float32(p.batch_size) * np.float32(p.fg_fraction))
         for w in self.foreground:
             if w.label <= 0:
                 raise NettrainError(

@@ -252,20 +252,23 @@ class Windows:
                 calls.append((np.matmul, (dy, W[:, p], product)))
                 calls.append((np.add, (into, product.reshape(into.shape), into)))
         windows = room.reshape(self.G, *self.places(n, deep), *self.inner, self.C // self.G)
-        axes = len(self.output)
-        sizes = (deep if self.P > 1 else count, *self.output[1:])
         for offset in itertools.product(*map(range, self.inner)):
-            starts = [o * d for o, d in zip((0,) * (axes - len(offset)) + offset, self.dilation, strict=True)]
-            starts[0] += rows.start * self.step[0]
-            steps = (1 if self.P > 1 else self.step[0], *self.step[1:])
-            where = [
-                slice(start, start + step * (size - 1) + 1, step or 1)
-                for start, step, size in zip(starts, steps, sizes, strict=True)
-            ]
-            into = self.in_rows(total[:, :, *where])
+            into = self.in_rows(self.read_by(offset, rows, total))
             element: tuple = (..., *offset, slice(None))
             calls.append((np.add, (into, windows[element], into)))
         return calls
+
+    def read_by(self, offset: tuple[int, ...], rows: slice, total: np.ndarray) -> np.ndarray:
+        """What one kernel element reads of the padded input, for the windows of these output rows."""
+        starts = [o * d for o, d in zip((0,) * (len(self.kernel) - len(offset)) + offset, self.dilation, strict=True)]
+        starts[0] += rows.start * self.step[0]
+        steps = (1 if self.P > 1 else self.step[0], *self.step[1:])
+        sizes = (self.buffer_rows(rows.stop - rows.start), *self.output[1:])
+        where = [
+            slice(start, start + step * (size - 1) + 1, step or 1)
+            for start, step, size in zip(starts, steps, sizes, strict=True)
+        ]
+        return total[:, :, *where]
 
     def places(self, examples: int, rows: int) -> tuple[int, ...]:
         """Shape of the places of windows: rows first where products are shifted by rows, else in y's own order."""

@@ -78,7 +78,6 @@ ALIASES = {
     "hdf5": "HDF5 files are read by `HDF5Data`",
     "h5data": "HDF5 files are read by `HDF5Data`",
     "lmdb": "an LMDB is read by `Data` with `backend: LMDB`",
-    "leveldb": "a key-value store is read by `Data` with `backend: LMDB`",
     "pythonlayer": "a layer of your own is `Python`",
     "zeropadding2d": "padding is `Pad`",
     "zeropad2d": "padding is `Pad`",

@@ -34,15 +34,18 @@ def run(layers, shape, x, weights):
 @pytest.mark.parametrize("channels", [3, 17])
 @pytest.mark.parametrize("behind", [False, True], ids=["plain", "channels last"])
 def test_equals_one_convolution_for_each_channel(kind, geometry, channels, behind):
-    rng = np.random.default_rng(5)
-    shape = (3, channels, 9, 26)
+    compare(kind, geometry, (3, channels, 9, 26), behind)
+
+
+def compare(kind, geometry, shape, behind=False):
+    rng, channels, axes = np.random.default_rng(5), shape[1], len(shape) - 2
     x = rng.standard_normal(shape)
     first = {"name": "first", "type": "Convolution", "kernel_size": 1, "num_output": channels, "top": "f"}
     start = [{**first, "bottom": "x"}] if behind else []
     source = "f" if behind else "x"
-    W0 = rng.standard_normal((channels, channels, 1, 1)), np.zeros(channels)
+    W0 = rng.standard_normal((channels, channels, *[1] * axes)), np.zeros(channels)
     kernel = geometry["kernel_size"]
-    kernel = kernel if isinstance(kernel, list) else [kernel] * 2
+    kernel = kernel if isinstance(kernel, list) else [kernel] * axes
     W, b = rng.standard_normal((channels, 1, *kernel)), rng.standard_normal(channels)
     layer = {"name": "y", "type": kind, "bottom": source, **geometry}
     given = {"first": W0} if behind else {}
@@ -61,6 +64,13 @@ def test_equals_one_convolution_for_each_channel(kind, geometry, channels, behin
     for k in (0, 1):
         parts = [many.params[f"c{i}"][k].diff for i in range(channels)]
         same(one.params["y"][k].diff, np.concatenate(parts))
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(16, 17, 40), (17, 16, 7, 9), (1, 16, 80, 70), (3, 16, 4, 5, 6)], ids=str)
+def test_any_number_of_axes_examples_and_bands(kind, stride, shape):
+    compare(kind, {"kernel_size": 3, "stride": stride, "pad": 1}, shape)
 
 
 def test_takes_that_path_where_enough_lies_together():

@@ -344,7 +344,7 @@ def test_mean_files_that_are_wrong():
     for name, words in (
         ("mean.npy", "mean_file holds 3 x 4 x 4, the examples are 3 x 5 x 6"),
         ("two.npz", "mean_file two.npz must hold one array, it has a, b"),
-        ("bad.npy", "mean_file bad.npy is no .npy file, or damaged"),
+        ("bad.npy", "mean_file bad.npy is no .npy or .npz file, or damaged\n"),
         ("words.npy", "mean_file words.npy must hold numbers"),
         ("none.npy", "data file not found: none.npy"),
     ):
@@ -616,6 +616,24 @@ def test_further_arrays_of_two_splits():
         net = net_of("Data", ["x", "y", "w"], phase, source="set.npz", batch_size=2, shuffle=False)
         net.forward()
         assert net.blobs["w"].data.tolist() == expected
+
+
+def test_label_maps_move_with_their_images():
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 9, (5, 1, 6, 7))
+    arrays = {"label": data[:, 0], "deep": np.concatenate([data, data + 10], axis=1), "row": np.ones((5, 6))}
+    np.savez("set.npz", data=data, **arrays)
+    for phase in ("TRAIN", "TEST"):
+        for transform, shape in (({"crop_size": 4, "mirror": True}, (4, 4)), ({"mirror": True}, (6, 7)), ({}, (6, 7))):
+            transform = {**transform, "scale": 2, "mean_value": 1}
+            tops = ["x", "y", "deep", "row"]
+            net = net_of("Data", tops, phase=phase, source="set.npz", batch_size=4, transform=transform)
+            for _ in range(5):
+                made = {name: net.forward() and net.blobs[name].data for name in tops}
+                assert made["y"].shape == (4, *shape)
+                assert made["row"].shape == (4, 6)
+                np.testing.assert_array_equal(made["x"][:, 0], 2 * (made["y"] - 1))
+                np.testing.assert_array_equal(made["deep"], np.stack([made["y"], made["y"] + 10], axis=1))
 
 
 def test_a_further_array_with_other_rows_and_labels_of_no_size():

@@ -1,4 +1,4 @@
-"""Deconvolution, drawn and pyramid pooling, Im2col: the same bits with any number of threads."""
+"""Depthwise convolution, Deconvolution, drawn and pyramid pooling, Im2col: the same bits with any number of threads."""
 
 import nettrain
 import numpy as np
@@ -19,6 +19,7 @@ def results():
         {"name": "x", "type": "Input", "shape": [24, 8, 28, 26]},
         {"name": "drawn", "type": "Pooling", "pool": "STOCHASTIC", "kernel_size": 3, "stride": 1},
         {"name": "each", "type": "Convolution", "num_output": 8, "kernel_size": 1},
+        {"name": "alone", "type": "Convolution", "num_output": 8, "kernel_size": 3, "pad": 1, "group": 8},
         {"name": "up", "type": "Deconvolution", "num_output": 8, "kernel_size": 4, "stride": 2, "pad": 1, "group": 2},
         {"name": "wide", "type": "Deconvolution", "num_output": 4, "kernel_size": 3, "pad": 1},
         {"name": "columns", "type": "Im2col", "kernel_size": 2, "stride": 2},
@@ -29,7 +30,7 @@ def results():
     for _ in range(2):
         net.forward(x=rng.random((24, 8, 28, 26)))
         net.backward(pyramid=rng.standard_normal(net.blobs["pyramid"].shape))
-    blobs = [*net.blobs.values(), *(blob for name in ("each", "up", "wide") for blob in net.params[name])]
+    blobs = [*net.blobs.values(), *(blob for name in ("each", "alone", "up", "wide") for blob in net.params[name])]
     return [(blob.data.copy(), blob.diff.copy()) for blob in blobs]
 
 
