@@ -146,44 +146,83 @@ def main() -> None:
     _hold_blas_to_one_thread()
 
 
+def _comma_separated(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for value in values for name in value.split(",") if name)
+
+
+def _effect_option(name: str, default: str, what: str) -> Any:
+    """What a signal does; Caffe's names with underscores work too."""
+    return click.option(
+        f"--{name}-effect",
+        f"--{name}_effect",
+        f"{name}_effect",
+        type=click.Choice(["stop", "snapshot", "none"]),
+        default=default,
+        show_default=True,
+        help=f"What {what} does.",
+    )
+
+
 @main.command()
-@spec_argument
+@click.argument("spec", type=click.Path(), required=False)
 @set_option
 @python_option
 @click.option(
-    "--weights", multiple=True, type=click.Path(), help="Start from the parameters in this .npz, by layer name."
+    "--weights",
+    multiple=True,
+    metavar="FILE[,FILE…]",
+    callback=_comma_separated,
+    help="Start from the parameters in these .npz, by layer name.",
+)
+@click.option(
+    "--resume",
+    "--snapshot",
+    "resume",
+    metavar="RUN_OR_FILE",
+    help="Go on with a run (its folder), or from one of its snapshots.",
 )
 @click.option("--out", type=click.Path(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
 @level_option
 @stage_option
 @threads_option
+@_effect_option("sigint", "stop", "Ctrl-C")
+@_effect_option("sigterm", "stop", "SIGTERM")
+@_effect_option("sighup", "snapshot", "SIGHUP")
 @debug_option
-def train(spec: str, settings: tuple, weights: tuple, out: str | None, level: int, stages: tuple) -> None:
+def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None, stages: tuple, **options: Any) -> None:
     """Train a net.
 
     \b
     nettrain train configs/mlp.yaml
     nettrain train configs/mlp.yaml --set solver.base_lr=0.02 --set ip1.num_output=128
+    nettrain train configs/mlp.yaml --weights other.npz --set 'solver.freeze=conv*'
+    nettrain train --resume runs/mlp/001
+    nettrain train --resume runs/mlp/001 --set solver.max_iter=2000
 
     The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl, a bar to stderr when
-    that is a terminal. Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted.
+    that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once. Exit codes: 0 done, 1 failed,
+    2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
     """
     from .tools import training
 
-    options = {"level": level, "stages": stages, "allow_python": python_is_allowed()}
-    solver = training.prepare(spec, settings, weights=weights, out=out, say=say, **options)
+    if weights and resume:
+        raise click.UsageError("--weights starts a run and --resume goes on with one; give one of them")
+    effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
+    options |= {"weights": weights, "stages": stages, "allow_python": python_is_allowed()}
+    solver = training.prepare(spec, settings, say, resume, **options)
     click.echo(training.banner(solver))
     started = time.perf_counter()
-    with _bar(solver.max_iter) as bar:
-        training.run(solver, lambda text: bar.write(text, file=sys.stdout), lambda loss: _advance(bar, loss))
+    with _bar(solver.max_iter, solver.iter) as bar:
+        write = lambda text: bar.write(text, file=sys.stdout)  # noqa: E731
+        training.run(solver, write, lambda loss: _advance(bar, loss), effects)
     click.echo(training.ending(solver, spec, time.perf_counter() - started))
 
 
-def _bar(total: int) -> Any:
+def _bar(total: int, done: int) -> Any:
     """A progress bar, on stderr and only on a terminal."""
     from tqdm import tqdm
 
-    return tqdm(total=total, file=sys.stderr, disable=not sys.stderr.isatty(), unit="it", leave=False)
+    return tqdm(total=total, initial=done, file=sys.stderr, disable=not sys.stderr.isatty(), unit="it", leave=False)
 
 
 def _advance(bar: Any, loss: float) -> None:

@@ -30,6 +30,7 @@ class Step:
     top_keys: list[Key]
     propagate_down: list[bool] = field(default_factory=list)
     needs_backward: bool = False
+    frozen: bool = False  # its parameters are not learned in this net
     fixed: list[bool] = field(default_factory=list)  # parameter blobs that the layer keeps itself: never learned
     loss_weights: list[float] = field(default_factory=list)
     aliases: list[tuple[Blob, Blob]] = field(default_factory=list)  # own view of a shared bottom, the blob itself
@@ -186,7 +187,7 @@ def param_spec(step: Step, i: int) -> ParamSpec:
     """What the spec says of a layer's parameter blob i."""
     given = step.spec.common.param
     spec = given[i] if i < len(given) else ParamSpec()
-    return replace(spec, lr_mult=0.0) if step.fixed[i] else spec
+    return replace(spec, lr_mult=0.0) if step.fixed[i] or step.frozen else spec
 
 
 def collect_parameters(steps: list[Step], problems: Problems) -> tuple[list[Parameter], list[tuple[Blob, Parameter]]]:

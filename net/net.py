@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Net:
         settings: overrides such as ``conv1.num_output=32``.
         share_with: another net whose parameters this one uses (same memory).
         allow_python: whether layers of type Python may run the code they name.
+        freeze: layers whose parameters are not learned, by name or glob.
 
     Raises SpecError with every problem of the spec, its shapes and its data files.
     """
@@ -48,6 +50,7 @@ class Net:
         settings: Iterable[str] = (),
         share_with: Net | None = None,
         allow_python: bool = False,
+        freeze: Iterable[str] = (),
     ):
         if phase not in ("TRAIN", "TEST"):
             raise NettrainError(f"the phase must be TRAIN or TEST, got {phase!r}")
@@ -60,6 +63,8 @@ class Net:
         self.steps = build.build_steps(wired, phase, seed, self.dtype, self.spec.folder, problems)
         if problems.found or len(self.steps) < len(wired):  # a broken layer was reported when the spec was loaded
             raise SpecError(problems.found)
+        for step in self.steps:
+            step.frozen = any(fnmatchcase(step.spec.name, pattern) for pattern in freeze)
         plan.decide_backward(self.steps, self.spec.force_backward, problems)
         self.parameters, uses = build.collect_parameters(self.steps, problems)
         problems.raise_if_any()
@@ -292,9 +297,13 @@ class Net:
         """Write the parameters to an ``.npz``."""
         write_npz(Path(path), parameter_files.arrays(self.params))
 
-    def copy_from(self, path: str | Path) -> parameter_files.LoadReport:
-        """Copy parameters from an ``.npz`` by layer name. Raises NettrainError when shapes differ or nothing fits."""
-        return parameter_files.assign(self.params, read_npz(Path(path), "weights file"), str(path))
+    def copy_from(self, path: str | Path, strict: parameter_files.Strict = "shapes") -> parameter_files.LoadReport:
+        """Copy parameters from an ``.npz`` by layer name. Raises NettrainError when nothing fits.
+
+        ``strict`` says what else is an error: with ``shapes`` (as in Caffe) other shapes, with ``all`` also a layer that
+        only the net or only the file has; with ``none`` such layers are left as they are.
+        """
+        return parameter_files.assign(self.params, read_npz(Path(path), "weights file"), str(path), strict)
 
     # Looking
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from .blob import Blob
 from .errors import NettrainError, format_shape
 
+Strict = Literal["none", "shapes", "all"]
 Params = Mapping[str, list[Blob]]  # layer name -> its parameter blobs
 
 
@@ -17,9 +19,18 @@ Params = Mapping[str, list[Blob]]  # layer name -> its parameter blobs
 class LoadReport:
     """What ``assign`` did, by layer name."""
 
+    origin: str = ""
     loaded: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # in the net, not in the file
     ignored: list[str] = field(default_factory=list)  # in the file, not in the net
+    wrong_shape: dict[str, str] = field(default_factory=dict)  # in both, and how they differ
+
+    def rows(self) -> list[list[str]]:
+        """Each layer and what became of it."""
+        rows = [[name, "loaded"] for name in self.loaded]
+        rows += [[name, f"wrong shape, left as initialised: {how}"] for name, how in self.wrong_shape.items()]
+        rows += [[name, "missing in the file, left as initialised"] for name in self.missing]
+        return rows + [[name, "skipped: not in the net"] for name in self.ignored]
 
 
 def arrays(params: Params) -> dict[str, np.ndarray]:
@@ -27,41 +38,49 @@ def arrays(params: Params) -> dict[str, np.ndarray]:
     return {f"param/{name}/{i}": blob.data for name, blobs in params.items() for i, blob in enumerate(blobs)}
 
 
-def assign(params: Params, arrays: Mapping[str, np.ndarray], origin: str) -> LoadReport:
+def assign(params: Params, arrays: Mapping[str, np.ndarray], origin: str, strict: Strict = "shapes") -> LoadReport:
     """Copy arrays into the parameters of the layers they are named after.
 
     Nothing is changed unless all of it fits; see ``fit`` for the errors.
     """
-    report = fit(params, arrays, origin)
+    report = fit(params, arrays, origin, strict)
     for name in report.loaded:
         for blob, array in zip(params[name], _by_layer(arrays)[name], strict=True):
             blob.data[...] = array
     return report
 
 
-def fit(params: Params, arrays: Mapping[str, np.ndarray], origin: str) -> LoadReport:
+def fit(params: Params, arrays: Mapping[str, np.ndarray], origin: str, strict: Strict = "shapes") -> LoadReport:
     """What ``assign`` would do. ``origin`` is what messages call the file.
 
-    Raises NettrainError when shapes differ, or no layer has a name of the file's.
+    Raises NettrainError when no layer has a name of the file's, and for what ``strict`` does not allow: ``shapes``
+    other shapes, ``all`` layers that only the net or only the file has too.
     """
     found = _by_layer(arrays)
     if not found:
         some = ", ".join(list(arrays)[:5]) or "nothing"
         raise NettrainError(f"{origin} holds no parameters of a net (it has {some})")
-    report = LoadReport(ignored=[name for name in found if name not in params])
+    report = LoadReport(origin, ignored=[name for name in found if name not in params])
     for name, blobs in params.items():
         if name not in found:
             report.missing.append(name)
             continue
         if [array.shape for array in found[name]] != [blob.shape for blob in blobs]:
             here, there = (", ".join(format_shape(x.shape) for x in side) for side in (blobs, found[name]))
-            raise NettrainError(
-                f"{origin}: layer `{name}` has blobs of {there} in the file and {here} in the net; "
-                "a layer under another name is left out"
-            )
+            report.wrong_shape[name] = f"blobs of {there} in the file and {here} in the net"
+            continue
         if any(array.dtype.kind not in "fiub" for array in found[name]):
             raise NettrainError(f"{origin}: layer `{name}` holds values that are no numbers in the file")
         report.loaded.append(name)
+    wrong = [f"layer `{name}` has {how}" for name, how in report.wrong_shape.items()] if strict != "none" else []
+    if strict == "all":
+        wrong += [f"layer `{name}` of the net is not in the file" for name in report.missing]
+        wrong += [f"layer `{name}` of the file is not in the net" for name in report.ignored]
+    if wrong:
+        hint = (
+            "a layer under another name is left out" if strict == "shapes" else "allowed unless weights_strict is all"
+        )
+        raise NettrainError(f"{origin}: " + "\n   ".join(wrong) + f"; {hint}")
     if not report.loaded:
         names = f"file: {', '.join(found)}; net: {', '.join(params)}"
         raise NettrainError(f"{origin}: no layer of the file has the name of one in the net ({names})")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -12,23 +13,33 @@ from ..net.net import Net
 Scores = dict[str, Any]  # output -> number, or nested lists for an output with several
 
 
-def evaluate(net: Net, batches: int | None = None) -> Scores:
+TOTAL_LOSS = "total_loss"  # the score that test_compute_loss adds
+
+
+def evaluate(
+    net: Net, batches: int | None = None, compute_loss: bool = False, after_batch: Callable[[], None] = lambda: None
+) -> Scores:
     """Mean of each output: over the whole data set once, weighted by examples, or over a number of batches.
 
     An output with a row for each example, such as probabilities nobody reads, is averaged over all its rows. There
     may be more or fewer than examples, where a layer filters or chooses them; of none the mean is NaN.
+    ``compute_loss`` adds the weighted sum of all losses; ``after_batch`` may end the test by raising.
     """
     totals: dict[str, Any] = dict.fromkeys(net.outputs, np.float64(0))
     weights = dict.fromkeys(net.outputs, 0)
     in_rows = rows_for_examples(net)
-    with np.errstate(all="ignore"):
-        for examples, _ in net.passes() if batches is None else _some(net, batches):
+    seen, loss = 0, 0.0
+    with np.errstate(all="ignore"), closing(net.passes() if batches is None else _some(net, batches)) as passes:
+        for examples, batch_loss in passes:
+            seen, loss = seen + examples, loss + examples * batch_loss
             for name in net.outputs:
                 values = net.blobs[name].data.astype(np.float64)
                 rows = len(values) if name in in_rows else examples
                 weights[name] += rows
                 totals[name] = totals[name] + (values.sum(axis=0) if name in in_rows else examples * values)
-        return {name: (total / weights[name]).tolist() for name, total in totals.items()}
+            after_batch()
+        scores = {name: (total / weights[name]).tolist() for name, total in totals.items()}
+        return scores | ({TOTAL_LOSS: loss / seen} if compute_loss else {})
 
 
 def rows_for_examples(net: Net) -> list[str]:
@@ -49,16 +60,14 @@ def has_end(net: Net) -> bool:
     return any(layer.pass_size for layer in net.layers.values())
 
 
-def _some(net: Net, batches: int) -> Iterable[tuple[int, float]]:
+def _some(net: Net, batches: int) -> Generator[tuple[int, float]]:
     for _ in range(batches):
         yield 1, net.run_forward()
 
 
-def monitored(net: Net) -> tuple[str, bool]:
-    """The output that says how good the net is, and whether higher is better: an accuracy, else a loss."""
-    makers = {key[0]: step for step in net.steps for key in step.top_keys}
-    for name in net.outputs:
-        if makers[name].layer.is_score:
-            return name, True
-    losses = [name for name in net.outputs if any(makers[name].loss_weights)]
-    return (losses or net.outputs)[0], False
+def monitored(net: Net, name: str) -> bool | None:
+    """Whether a higher value of an output is better: true for scores, false for losses, None for what is neither."""
+    maker = next(step for step in net.steps if net.blobs[name] in step.top)
+    if maker.layer.is_score:
+        return True
+    return False if any(maker.loss_weights) else None

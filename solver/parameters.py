@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from ..net.declare import MISSING, Declared, Reader, param
 from ..net.errors import Problems, nearest
@@ -13,6 +13,38 @@ _GONE = "nettrain always runs on the CPU; leave it out"
 _ONE_FILE = "the net stands in the same file, under `layers:`; leave it out"
 
 
+class NetState(Declared):
+    """Caffe's NetState, without the phase: what include and exclude rules of the layers look at. A text is a stage."""
+
+    level: int = param(default=0, doc="the level")
+    stage: tuple[str, ...] = param(default=(), doc="the stages that are set")
+
+    @classmethod
+    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
+        return {"stage": value} if isinstance(value, str) else None
+
+    @classmethod
+    def schema(cls) -> dict:
+        return {"anyOf": [{"type": "string"}, super().schema()]}
+
+
+class Monitored(Declared):
+    """The score that says how good the net is; its name alone stands for ``{metric: NAME}``."""
+
+    metric: str = param(doc="a score of the tests, such as accuracy; with several test nets NET/accuracy")
+    direction: Literal["higher", "lower"] | None = param(
+        default=None, doc="which is better; left out: lower for losses, higher for scores such as Accuracy's"
+    )
+
+    @classmethod
+    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
+        return {"metric": value} if isinstance(value, str) else None
+
+    @classmethod
+    def schema(cls) -> dict:
+        return {"anyOf": [{"type": "string"}, super().schema()]}
+
+
 class SolverParameters(Declared):
     """How a net is trained."""
 
@@ -20,13 +52,18 @@ class SolverParameters(Declared):
     type: Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "AdamW"] = param(
         default="SGD", doc="the update rule"
     )
-    lr_policy: Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "cosine"] = param(
+    lr_policy: Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "cosine", "plateau"] = param(
         default="fixed", doc="how the rate changes with the iteration"
     )
-    gamma: float | None = param(default=None, minimum=0, doc="step, exp, inv, multistep, sigmoid: the policy's factor")
+    gamma: float | None = param(
+        default=None, minimum=0, doc="step, exp, inv, multistep, sigmoid, plateau: the policy's factor"
+    )
     power: float | None = param(default=None, doc="inv, poly: the policy's exponent")
     stepsize: int | None = param(default=None, minimum=1, doc="step, sigmoid: iterations between steps; the middle")
-    min_lr: float = param(default=0.0, minimum=0, doc="cosine: the rate at the end")
+    min_lr: float = param(default=0.0, minimum=0, doc="cosine: the rate at the end; plateau: the lowest rate")
+    plateau_patience: int = param(
+        default=10, minimum=1, doc="plateau: tests in a row without a better score before the rate drops"
+    )
     warmup_iter: int = param(
         default=0, minimum=0, doc="iterations in which the rate rises to the policy's, of any policy"
     )
@@ -53,13 +90,40 @@ class SolverParameters(Declared):
     display: int = param(default=0, minimum=0, doc="iterations between lines of progress; 0: at tests only")
     average_loss: int = param(default=1, minimum=1, doc="the training loss shown is the mean of the last so many")
     test_interval: int = param(default=0, minimum=0, doc="iterations between tests; 0: one test, at the end")
-    test_iter: int | None = param(default=None, minimum=1, doc="batches of a test; left out: the whole test set, once")
+    test_iter: tuple[int, ...] = param(
+        default=(),
+        minimum=1,
+        doc="batches of a test, for all test nets or for each; left out: the whole test set, once",
+    )
+    test_compute_loss: bool = param(
+        default=False, doc="also show total_loss, the weighted sum of the test net's losses"
+    )
+    train_state: NetState = param(default=NetState(), doc="level and stage of the training net")
+    test_state: tuple[NetState, ...] = param(
+        default=(), doc="level and stage of each test net; left out: one test net with neither"
+    )
+    monitor: Monitored | None = param(
+        default=None, doc="the score whose best snapshot is kept; left out: the first accuracy, else the first loss"
+    )
+    min_delta: float = param(default=0.0, minimum=0, doc="by how much a score must be better than the best to count")
+    patience: int = param(
+        default=0, minimum=0, doc="tests in a row without a better score before training ends early; 0: never"
+    )
     test_initialization: bool = param(default=True, doc="also test before the first iteration")
     snapshot: int = param(default=0, minimum=0, doc="iterations between snapshots; 0: at the end only")
     snapshot_prefix: str = param(default="", doc="start of the names of all files written; left out: runs/NAME/NUMBER/")
+    snapshot_keep: int = param(default=0, minimum=0, doc="snapshots kept, the newest and the best one; 0: all")
     snapshot_after_train: bool = param(default=True, doc="write a snapshot at the end")
     weights: tuple[str, ...] = param(
         default=(), doc=".npz files to take parameters from, by layer name, before training"
+    )
+    weights_strict: Literal["none", "shapes", "all"] = param(
+        default="shapes",
+        doc="what of weights is an error: nothing (none), other shapes (shapes), also layers that only the net or only "
+        "the file has (all)",
+    )
+    freeze: tuple[str, ...] = param(
+        default=(), doc="layers that are not learned, by name or glob such as conv*: as lr_mult 0 for their parameters"
     )
     random_seed: int = param(default=1701, doc="seeds weights, data order and dropout; negative: a new seed each run")
     debug_info: bool = param(default=False, doc="print statistics of every blob at each line of progress")
@@ -81,6 +145,13 @@ class SolverParameters(Declared):
         "clip": "clip_gradients",
         "clip_norm": "clip_gradients",
         "schedule": "lr_policy",
+        "early_stopping": "patience",
+        "keep": "snapshot_keep",
+        "max_to_keep": "snapshot_keep",
+        "save_top_k": "snapshot_keep",
+        "factor": "gamma",
+        "strict": "weights_strict",
+        "frozen": "freeze",
         "warmup": "warmup_iter",
         "warmup_iters": "warmup_iter",
         "warmup_steps": "warmup_iter",
@@ -108,14 +179,22 @@ class SolverParameters(Declared):
             "multistep": ("gamma", "stepvalue"),
             "poly": ("power",),
             "sigmoid": ("gamma", "stepsize"),
+            "plateau": ("gamma",),
         }
         for key in needs.get(self.lr_policy, ()):
             if getattr(self, key) in (None, ()):
                 yield key, f"is missing: lr_policy {self.lr_policy} needs it"
         if self.lr_policy == "poly" and self.power is not None and self.power < 0:
             yield "power", f"must be >= 0 for lr_policy poly, got {self.power:g}: the rate would be infinite at the end"
-        if self.lr_policy != "cosine" and self.min_lr:
-            yield "min_lr", f"belongs to lr_policy cosine, not {self.lr_policy}"
+        if self.lr_policy not in ("cosine", "plateau") and self.min_lr:
+            yield "min_lr", f"belongs to lr_policy cosine and plateau, not {self.lr_policy}"
+        if self.lr_policy == "plateau" and not self.test_interval:
+            yield "test_interval", "is missing: lr_policy plateau looks at the tests during training"
+        if self.patience and not self.test_interval:
+            yield "test_interval", "is missing: patience counts tests during training"
+        if len(self.test_iter) > 1 and len(self.test_iter) != max(1, len(self.test_state)):
+            nets = max(1, len(self.test_state))
+            yield "test_iter", f"must be one number, or one for each of {nets} test nets, got {len(self.test_iter)}"
         if self.min_lr > self.base_lr:
             yield "min_lr", f"must be <= base_lr, got {self.min_lr:g} and {self.base_lr:g}"
         if self.warmup_lr and not self.warmup_iter:

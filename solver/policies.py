@@ -1,18 +1,18 @@
 """Learning-rate policies: the rate as a function of the iteration.
 
-Source: Caffe's GetLearningRate; cosine as Loshchilov and Hutter 2017, warm-up as Goyal et al. 2017 have it.
+Source: Caffe's GetLearningRate; cosine as Loshchilov and Hutter 2017, warm-up as Goyal et al. 2017 have it; plateau as
+PyTorch's ReduceLROnPlateau, whose patience is one test shorter.
 """
 
 from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from .parameters import SolverParameters
 
-Policy = Callable[[int], float]
-POLICIES: dict[str, Callable[[SolverParameters, int], Policy]] = {}
+POLICIES: dict[str, type[Policy]] = {}
 
 
 def policy(name: str):
@@ -25,15 +25,30 @@ def policy(name: str):
     return add
 
 
-class _Policy:
+class Policy:
+    """Base of all policies. Called with the iteration it gives the rate; what else it depends on is its state."""
+
     def __init__(self, p: SolverParameters, max_iter: int):
         self.base_lr, self.max_iter = p.base_lr, max_iter
         # those that a policy needs are given: the parameters were validated
         self.gamma, self.power, self.stepsize = p.gamma or 0.0, p.power or 0.0, p.stepsize or 1
 
+    def __call__(self, iter: int) -> float:
+        raise NotImplementedError
+
+    def after_test(self, better: bool) -> None:
+        """Learn whether a test gave the best score so far."""
+
+    def state(self) -> dict[str, int]:
+        """What a snapshot keeps."""
+        return {}
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        """Take back what ``state`` gave."""
+
 
 @policy("fixed")
-class Fixed(_Policy):
+class Fixed(Policy):
     """base_lr"""
 
     def __call__(self, iter):
@@ -41,7 +56,7 @@ class Fixed(_Policy):
 
 
 @policy("step")
-class Step(_Policy):
+class Step(Policy):
     """base_lr · gamma ^ floor(iter / stepsize)"""
 
     def __call__(self, iter):
@@ -49,7 +64,7 @@ class Step(_Policy):
 
 
 @policy("exp")
-class Exp(_Policy):
+class Exp(Policy):
     """base_lr · gamma ^ iter"""
 
     def __call__(self, iter):
@@ -57,7 +72,7 @@ class Exp(_Policy):
 
 
 @policy("inv")
-class Inv(_Policy):
+class Inv(Policy):
     """base_lr · (1 + gamma · iter) ^ -power"""
 
     def __call__(self, iter):
@@ -65,7 +80,7 @@ class Inv(_Policy):
 
 
 @policy("multistep")
-class MultiStep(_Policy):
+class MultiStep(Policy):
     """base_lr · gamma ^ (number of stepvalues reached); at most one step an iteration, as in Caffe"""
 
     def __init__(self, p, max_iter):
@@ -79,7 +94,7 @@ class MultiStep(_Policy):
 
 
 @policy("poly")
-class Poly(_Policy):
+class Poly(Policy):
     """base_lr · (1 - iter / max_iter) ^ power, 0 from max_iter on"""
 
     def __call__(self, iter):
@@ -87,7 +102,7 @@ class Poly(_Policy):
 
 
 @policy("sigmoid")
-class Sigmoid(_Policy):
+class Sigmoid(Policy):
     """base_lr / (1 + exp(-gamma · (iter - stepsize)))"""
 
     def __call__(self, iter):
@@ -95,7 +110,7 @@ class Sigmoid(_Policy):
 
 
 @policy("cosine")
-class Cosine(_Policy):
+class Cosine(Policy):
     """min_lr + (base_lr - min_lr) · (1 + cos(π · iter / max_iter)) / 2, min_lr from max_iter on"""
 
     def __init__(self, p, max_iter):
@@ -107,11 +122,37 @@ class Cosine(_Policy):
         return self.min_lr + (self.base_lr - self.min_lr) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-class WarmUp:
+@policy("plateau")
+class Plateau(Policy):
+    """max(min_lr, base_lr · gamma ^ (number of drops)); it drops after plateau_patience tests in a row without a better
+    score, and then waits for as many again"""
+
+    def __init__(self, p, max_iter):
+        super().__init__(p, max_iter)
+        self.min_lr, self.patience = p.min_lr, p.plateau_patience
+        self.drops = self.waited = 0
+
+    def __call__(self, iter):
+        return max(self.min_lr, self.base_lr * self.gamma**self.drops)
+
+    def after_test(self, better):
+        self.waited = 0 if better else self.waited + 1
+        if self.waited == self.patience:
+            self.drops, self.waited = self.drops + 1, 0
+
+    def state(self):
+        return {"drops": self.drops, "waited": self.waited}
+
+    def set_state(self, state):
+        self.drops, self.waited = state.get("drops", 0), state.get("waited", 0)
+
+
+class WarmUp(Policy):
     """In front of any policy: from warmup_lr in a straight line to what the policy gives at warmup_iter."""
 
     def __init__(self, p: SolverParameters, then: Policy):
         self.first, self.count, self.then = p.warmup_lr, p.warmup_iter, then
+        self.after_test, self.state, self.set_state = then.after_test, then.state, then.set_state  # type: ignore[method-assign]
 
     def __call__(self, iter):
         if iter >= self.count:

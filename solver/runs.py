@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..net.errors import NettrainError
+from ..net.files import remove_unfinished, write_atomically
+from .snapshot import NAME
 
 
 class Run:
@@ -21,7 +23,16 @@ class Run:
         if prefix and self.folder is None:
             is_folder = prefix.endswith(("/", os.sep)) or os.path.isdir(prefix)
             self.folder, self.stem = (Path(prefix), "") if is_folder else (Path(prefix).parent, Path(prefix).name)
+        self.is_given = self.folder is not None  # where files go was asked for
         self._open = False
+
+    @classmethod
+    def of(cls, snapshot: Path) -> Run:
+        """The run that a snapshot file belongs to."""
+        run = cls("", folder=snapshot.parent)
+        match = NAME.fullmatch(snapshot.name)
+        run.stem = (match["stem"] or "") if match else ""
+        return run
 
     def open(self) -> None:
         """Make the folder and see that it can be written. Raises NettrainError before any work is done."""
@@ -55,10 +66,63 @@ class Run:
         assert self.folder is not None
         return self.folder / (f"{self.stem}_{name}" if self.stem else name)
 
+    @property
+    def where(self) -> Path:
+        """What to give to go on with this run: its folder, or the start of its files' names."""
+        assert self.folder is not None
+        return self.folder / self.stem if self.stem else self.folder
+
     def write_metrics(self, row: dict[str, Any]) -> None:
-        """Add a line to metrics.jsonl."""
-        with self.path("metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(row), allow_nan=False) + "\n")
+        """Add a line to metrics.jsonl. Raises NettrainError when the disk refuses."""
+        path = self.path("metrics.jsonl")
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_finite(row), allow_nan=False) + "\n")
+        except OSError as error:
+            raise NettrainError(f"cannot write {path}: {error.strerror or error}", exit_code=1) from None
+
+    def sync_metrics(self) -> None:
+        """Bring the lines to disk: a snapshot that is there after a power failure needs those before it."""
+        try:
+            with self.path("metrics.jsonl").open("rb+") as file:
+                os.fsync(file.fileno())
+        except FileNotFoundError:
+            pass
+
+    def continue_from(self, other: Run, iteration: int) -> int:
+        """Begin with the lines of metrics that another run, or this one, wrote before an iteration.
+
+        Lines of later iterations and what a killed process left are dropped. Returns how many were dropped.
+        """
+        self.open()
+        assert self.folder is not None
+        remove_unfinished(self.folder, f"{self.stem}_" if self.stem else "")
+        source = other.path("metrics.jsonl")
+        lines = source.read_bytes().splitlines(keepends=True) if source.is_file() else []
+        kept = [line for line in lines if _iteration(line, iteration) < iteration]
+        if kept != lines or source != self.path("metrics.jsonl"):
+            text = b"".join(kept)
+            write_atomically(self.path("metrics.jsonl"), lambda file: file.write(text) and None)
+        return len(lines) - len(kept)
+
+    def keep_newest(self, count: int, iteration: int) -> None:
+        """Remove all but so many ``iter_N.npz`` up to this iteration."""
+        assert self.folder is not None
+        old = []
+        for path in self.folder.iterdir():
+            match = NAME.fullmatch(path.name)
+            if match and (match["stem"] or "") == self.stem and match["iter"] and int(match["iter"]) <= iteration:
+                old.append((int(match["iter"]), path))
+        for _, path in sorted(old)[:-count]:
+            path.unlink(missing_ok=True)
+
+
+def _iteration(line: bytes, otherwise: int) -> int:
+    """The iteration of a line of metrics; ``otherwise`` when it is not whole."""
+    try:
+        return int(json.loads(line)["iter"]) if line.endswith(b"\n") else otherwise
+    except (ValueError, TypeError, KeyError):
+        return otherwise
 
 
 def _finite(value: Any) -> Any:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import math
 import secrets
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..net import parameter_files
-from ..net.errors import NettrainError, Place, Problems, SpecError
+from ..net.errors import NettrainError, Place, Problems, SpecError, did_you_mean
 from ..net.net import Net
-from ..net.netspec import NetSpec, load
+from ..net.netspec import NetSpec, Phase, load
 from ..net.parallel import session
 from . import divergence
-from .evaluate import Scores, evaluate, has_end, monitored
-from .parameters import SolverParameters, read_parameters
+from .evaluate import TOTAL_LOSS, Scores, evaluate, has_end, monitored
+from .interrupts import Effect
+from .monitor import Monitor
+from .parameters import NetState, SolverParameters, read_parameters
 from .policies import rate_policy
 from .runs import Run
-from .snapshot import read_snapshot, write_snapshot
+from .snapshot import Snapshot, find_snapshot, list_snapshots, read_snapshot, write_snapshot
 from .updater import Updater
 
 
@@ -40,6 +44,10 @@ class Row:
     best: bool = False
 
 
+class InterruptedTestError(Exception):
+    """A request to stop came during a test."""
+
+
 class Solver:
     """Trains a net as the ``solver:`` part of its spec says.
 
@@ -52,8 +60,11 @@ class Solver:
         allow_python: whether layers of type Python may run the code they name.
         problems: those found before, when the spec was loaded; they are raised with the others.
 
-    ``net`` is the training net, ``test_nets`` the test net (if there is something to test), ``iter`` the number of
-    updates made. Raises SpecError with every problem of the spec, of both nets and of the solver.
+    ``net`` is the training net, ``test_nets`` those to test with (none if there is nothing to test), ``iter`` the
+    number of updates made. ``request`` may be set to ``stop`` or ``snapshot`` at any time, by a signal's handler too;
+    ``ended`` says why training ended before max_iter.
+
+    Raises SpecError with every problem of the spec, of both nets and of the solver.
     """
 
     def __init__(
@@ -75,17 +86,28 @@ class Solver:
         parameters = read_parameters(self.spec, problems)
         self.p: SolverParameters = parameters or SolverParameters(base_lr=0.0, max_iter=0)
         self.seed = self.p.random_seed if self.p.random_seed >= 0 else secrets.randbits(31)
-        state = {"level": level, "stages": tuple(stages)}
-        net = self._build("TRAIN", problems, **state)
-        test_net = self._build("TEST", problems, **state, share_with=net)
+        given = NetState(level=level, stage=tuple(stages))
+        net = self._build("TRAIN", self.p.train_state, given, problems, freeze=self.p.freeze)
+        states = self.p.test_state or (NetState(),)
+        tests = [self._build("TEST", state, given, problems, share_with=net) for state in states]
         if net and net.steps:
-            self._check_trainable(net, test_net, problems)
+            self._check_trainable(net, tests[0], problems)
+            self._check_freeze(net, problems)
         problems.raise_if_any()
         assert net is not None  # else a problem was raised
-        assert test_net is not None
         self.net = net
-        self.test_nets = [test_net] if self._can_test(test_net) else []
+        batches = (
+            self.p.test_iter if len(self.p.test_iter) == len(tests) else (*self.p.test_iter, None)[:1] * len(tests)
+        )
+        names = [f"{name}/" for name in _names(states)] if len(states) > 1 else [""]
+        self.tests = [
+            (name, test, count)
+            for name, test, count in zip(names, tests, batches, strict=True)
+            if test and self._can_test(test)
+        ]
+        self.test_nets = [test for _, test, _ in self.tests]
         self.max_iter = self._count_iterations(problems)
+        self.monitor = self._watch(problems)
         problems.raise_if_any()
         self.policy = rate_policy(self.p, self.max_iter)
         self.updater = Updater(self.p, net)
@@ -93,20 +115,26 @@ class Solver:
         self.on_row = on_row or (lambda row: None)
         self.on_step = on_step or (lambda solver: None)
         self.iter = 0
-        self.best: tuple[float, int] | None = None  # monitored score and its iteration
+        self.request: Effect | None = None
+        self.ended = ""
+        self._tested: tuple[int, Scores, bool] | None = (
+            None  # the last test: iteration, scores, whether it was the best
+        )
         self.losses: deque[float] = deque(maxlen=self.p.average_loss)
         self.last_snapshot: Path | None = None
         self.load_reports = [self._load(path, problems) for path in self.p.weights]
         problems.raise_if_any()
-        self.load_reports += [net.copy_from(path) for path in weights]
+        self.load_reports += [net.copy_from(path, self.p.weights_strict) for path in weights]
         self._clock = (time.perf_counter(), 0)
         self._reported = -1  # iteration of the last row
 
     # Building
 
-    def _build(self, phase: str, problems: Problems, **options: Any) -> Net | None:
+    def _build(self, phase: Phase, state: NetState, given: NetState, problems: Problems, **options: Any) -> Net | None:
+        """``given`` on the command line counts besides what the spec says."""
+        options |= {"level": state.level or given.level, "stages": (*state.stage, *given.stage)}
         try:
-            return Net(self.spec, phase, seed=self.seed, **options)  # type: ignore[arg-type]
+            return Net(self.spec, phase, seed=self.seed, **options)
         except SpecError as error:
             problems.found.extend(error.problems)
             return None
@@ -114,7 +142,7 @@ class Solver:
     def _load(self, path: str, problems: Problems) -> parameter_files.LoadReport:
         """Take parameters from a file the spec names."""
         try:
-            return self.net.copy_from(path)
+            return self.net.copy_from(path, self.p.weights_strict)
         except NettrainError as error:
             problems.add(self._place("weights"), f"solver.weights: {error}")
             return parameter_files.LoadReport()
@@ -138,8 +166,50 @@ class Solver:
                 "no layer of the TEST net reads a data set that ends; give solver.test_iter too",
             )
 
+    def _check_freeze(self, net: Net, problems: Problems) -> None:
+        for pattern in self.p.freeze:
+            if not any(fnmatchcase(name, pattern) for name in net.params):
+                near = did_you_mean(pattern, net.params, f"; they are {', '.join(net.params)}")
+                problems.add(
+                    self._place("freeze"), f"solver.freeze: no layer with parameters is called `{pattern}`{near}"
+                )
+
+    def _watch(self, problems: Problems) -> Monitor | None:
+        """What the spec says is monitored, or else the first score that says how good the net is."""
+        chosen = self.p.monitor
+        if not self.tests:
+            if chosen:
+                problems.add(self._place("monitor"), "solver.monitor needs a test net with data to test with")
+            return None
+        scores = {prefix + name: monitored(net, name) for prefix, net, _ in self.tests for name in net.outputs}
+        if self.p.test_compute_loss:
+            scores |= {prefix + TOTAL_LOSS: False for prefix, *_ in self.tests}
+        if chosen is None:
+            prefix, net, _ = self.tests[0]
+            first = next((name for name in net.outputs if monitored(net, name)), None)
+            first = first or next((name for name in net.outputs if monitored(net, name) is False), net.outputs[0])
+            metric, higher = prefix + first, bool(scores[prefix + first])
+        else:
+            metric = chosen.metric
+            if metric not in scores:
+                near = did_you_mean(metric, scores)
+                names = ", ".join(scores)
+                message = f"solver.monitor: the tests have no score `{metric}`{near}"
+                problems.add(self._place("monitor"), message, f"scores: {names}")
+                return None
+            if chosen.direction is None and scores[metric] is None:
+                message = f"solver.monitor: `{metric}` is neither a loss nor a score: say direction: higher, or lower"
+                problems.add(self._place("monitor"), message)
+            higher = chosen.direction == "higher" if chosen.direction else bool(scores[metric])
+        return Monitor(metric, higher, self.p.min_delta, self.p.patience)
+
+    @property
+    def best(self) -> tuple[float, int] | None:
+        """The best monitored score and its iteration."""
+        return self.monitor.best if self.monitor else None
+
     def _can_test(self, net: Net) -> bool:
-        return bool(net.outputs) and (has_end(net) or self.p.test_iter is not None)
+        return bool(net.outputs) and (has_end(net) or bool(self.p.test_iter))
 
     def _count_iterations(self, problems: Problems) -> int:
         if self.p.max_iter is not None:
@@ -163,25 +233,45 @@ class Solver:
     # Training
 
     def solve(self) -> None:
-        """Train up to max_iter, test at the end, write the last snapshot."""
+        """Train up to max_iter, write the last snapshot, test at the end.
+
+        A request to stop ends it earlier, with a snapshot and without a test.
+        """
         self.run.open()
+        self.ended = ""
         self.step(self.max_iter - self.iter)
-        if self._reported != self.iter:
-            self._report(*(self._test_for_best() if self.test_nets else ({}, False)))
+        if self._heed():
+            return
         if self.p.snapshot_after_train and self._snapshot_path() != self.last_snapshot:
             self.snapshot()
+        if self._reported != self.iter:
+            try:
+                self._report(*(self._test_for_best() if self.tests else ({}, False)))
+            except InterruptedTestError:
+                self._heed()
 
     def step(self, iterations: int) -> None:
-        """Make so many iterations, with the tests, lines of progress and snapshots that fall due."""
+        """Make so many iterations, with the tests, lines of progress and snapshots that fall due.
+
+        Fewer when the monitor's patience ends or a stop is requested.
+        """
         self._clock = (time.perf_counter(), self.iter)
         with session(), np.errstate(all="ignore"):  # the loss is checked in every iteration instead
             for _ in range(iterations):
-                self._iterate()
+                if not self._iterate():
+                    break
 
-    def _iterate(self) -> None:
+    def _iterate(self) -> bool:
+        """One iteration; whether to go on."""
         p = self.p
         due = p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization)
-        scores, best = self._test_for_best() if due and self.test_nets else ({}, False)
+        try:
+            scores, best = self._test_for_best() if due and self.tests else ({}, False)
+        except InterruptedTestError:
+            return False
+        if self.monitor and self.monitor.exhausted:
+            self.ended = self.monitor.why()
+            return False
         self.losses.append(self.gradient())
         rate = self.rate()
         if scores or (p.display and self.iter % p.display == 0):
@@ -191,6 +281,18 @@ class Solver:
         self.on_step(self)
         if p.snapshot and self.iter % p.snapshot == 0:
             self.snapshot()
+        if self.request == "snapshot":
+            self._heed()
+        return self.request is None
+
+    def _heed(self) -> bool:
+        """Do what was requested; whether that was to stop."""
+        request, self.request = self.request, None
+        if request in ("snapshot", "stop") and self._snapshot_path() != self.last_snapshot:
+            self.snapshot()
+        if request == "stop":
+            self.ended = f"stopped at iteration {self.iter}"
+        return request == "stop"
 
     def rate(self) -> float:
         """The learning rate of this iteration; infinite where the policy leaves what a float can hold."""
@@ -203,10 +305,13 @@ class Solver:
         """Forward and backward over iter_size batches; returns the mean loss. Raises NettrainError (exit code 3)
         when it is not finite."""
         self.net.flat.clear_diff()
-        loss = sum(self.net.forward_backward() for _ in range(self.p.iter_size)) / self.p.iter_size
-        if not math.isfinite(loss):
-            raise self._diverged(f"the loss is {'NaN' if loss != loss else 'infinite'}")
-        return loss
+        total = 0.0
+        for _ in range(self.p.iter_size):
+            loss = self.net.forward_backward()
+            if not math.isfinite(loss):
+                raise self._diverged(f"the loss is {'NaN' if loss != loss else 'infinite'}")
+            total += loss
+        return total / self.p.iter_size
 
     def _diverged(self, what: str) -> NettrainError:
         kept = str(self.last_snapshot or "no snapshot was made before; set solver.snapshot")
@@ -221,33 +326,43 @@ class Solver:
     # Testing
 
     def test(self) -> Scores:
-        """Run the test net: the whole test set once, weighted by examples, or test_iter batches."""
-        return evaluate(self.test_nets[0], self.p.test_iter)
+        """Run each test net: the whole test set once, weighted by examples, or test_iter batches.
+
+        With several test nets each score has its net's name before it: NET/OUTPUT.
+        """
+        before = [net.layer_states() for net in self.test_nets]
+        scores: Scores = {}
+        try:
+            for prefix, net, batches in self.tests:
+                found = evaluate(net, batches, self.p.test_compute_loss, self._between_batches)
+                scores |= {prefix + name: score for name, score in found.items()}
+        except InterruptedTestError:
+            for net, states in zip(self.test_nets, before, strict=True):
+                net.set_layer_states(states, self.seed)
+            raise
+        return scores
+
+    def _between_batches(self) -> None:
+        """Leave a test when a stop is requested; the iteration then has not begun."""
+        if self.request == "stop":
+            raise InterruptedTestError
 
     def _test_for_best(self) -> tuple[Scores, bool]:
         """Test, and keep the weights when they are the best so far.
 
-        That comes before the iteration's own batch is drawn, so that the file is a snapshot to go on from.
+        That comes before the iteration's own batch is drawn, so that the file is a snapshot to go on from. What a
+        snapshot says was tested already is not tested again.
         """
-        scores = self.test()
-        best = self._is_best(scores)
-        if best:
-            self.run.open()
-            self._write(self.run.path("best.npz"))
-        return scores, best
-
-    def _is_best(self, scores: Scores) -> bool:
-        """Whether these scores beat all before; remembers them if so."""
-        name, higher = monitored(self.test_nets[0])
-        score = float(np.mean(scores[name]))
-        if not math.isfinite(score):
-            return False
-        if self.best is not None:
-            margin = 1e-6 * abs(self.best[0])  # the same score, averaged from float32 batches, is not a better one
-            if score <= self.best[0] + margin if higher else score >= self.best[0] - margin:
-                return False
-        self.best = (score, self.iter)
-        return True
+        if self._tested is None or self._tested[0] != self.iter:
+            scores = self.test()
+            assert self.monitor is not None
+            best = self.monitor.see(float(np.mean(scores[self.monitor.name])), self.iter)
+            self.policy.after_test(best)
+            self._tested = (self.iter, scores, best)
+            if best:
+                self.run.open()
+                self._write(self.run.path("best.npz"))
+        return self._tested[1:]
 
     # Reporting and files
 
@@ -279,6 +394,8 @@ class Solver:
         path = self._snapshot_path()
         self._write(path)
         self.last_snapshot = path
+        if self.p.snapshot_keep:
+            self.run.keep_newest(self.p.snapshot_keep, self.iter)
         return path
 
     def _write(self, path: Path) -> None:
@@ -287,35 +404,72 @@ class Solver:
         state = {
             "iter": self.iter,
             "seed": self.seed,
-            "best": self.best,
+            "monitor": self.monitor.state() if self.monitor else None,
+            "policy": self.policy.state(),
+            "tested": self._tested,
             "losses": list(self.losses),
             "layers": self.net.layer_states(),
             "test_layers": [net.layer_states() for net in self.test_nets],
             "spec": self.spec.to_python(),
+            "folder": str(self.spec.folder),
         }
         try:
+            self.run.sync_metrics()
             write_snapshot(path, parameter_files.arrays(self.net.params), self.updater.history, state)
         except OSError as error:
             kept = f"; {self.last_snapshot} is intact" if self.last_snapshot else ""
             raise NettrainError(f"cannot write {path}: {error.strerror or error}{kept}", exit_code=1) from None
 
     def restore(self, path: str | Path) -> None:
-        """Go back to a snapshot: parameters, history, iteration, data cursors and random generators."""
-        params, history, state = read_snapshot(Path(path))
-        missing = parameter_files.fit(self.net.params, params, str(path)).missing
+        """Go back to a snapshot: parameters, history, iteration, rate, data cursors and random generators."""
+        self._take(read_snapshot(Path(path)))
+
+    def _take(self, snapshot: Snapshot) -> None:
+        path, state, history = snapshot.path, snapshot.state, snapshot.history
+        missing = parameter_files.fit(self.net.params, snapshot.params, str(path)).missing
         if missing:
             raise NettrainError(f"{path} has no parameters for {', '.join(missing)}")
         if [array.shape for array in history] != [array.shape for array in self.updater.history]:
             raise NettrainError(f"{path} was made by another solver type or net: its history has another size")
-        parameter_files.assign(self.net.params, params, str(path))
+        parameter_files.assign(self.net.params, snapshot.params, str(path))
         for mine, theirs in zip(self.updater.history, history, strict=True):
             mine[...] = theirs
         self.seed = state["seed"]
         for net, states in zip([self.net, *self.test_nets], [state["layers"], *state["test_layers"]], strict=False):
             net.set_layer_states(states, self.seed)
         self.iter, self.losses = state["iter"], deque(state["losses"], maxlen=self.p.average_loss)
-        self.best = tuple(state["best"]) if state["best"] else None
-        self.last_snapshot, self._reported = Path(path), -1
+        self.policy.set_state(state["policy"])
+        if self.monitor and state["monitor"]:
+            self.monitor.set_state(state["monitor"])
+        self._tested = tuple(state["tested"]) if state["tested"] else None
+        self.last_snapshot, self._reported = path, -1
+
+    def resume(self, where: str | Path | Snapshot) -> list[str]:
+        """Go on with a run, as if it had never been interrupted: its folder, or one of its snapshots.
+
+        A run goes on in its own folder, from the newest snapshot that is good. An older snapshot begins another run in
+        a new folder, so that nothing of the first is lost; so does ``out``. Returns sentences a person should read.
+        """
+        found, notes = (where, []) if isinstance(where, Snapshot) else find_snapshot(Path(where))
+        self._take(found)
+        old = Run.of(found.path)
+        newest = not isinstance(where, Snapshot) and not Path(where).is_file()
+        newest = newest or list_snapshots(old.where)[0] == found.path
+        if newest and not self.run.is_given:
+            self.run = old
+        dropped = self.run.continue_from(old, self.iter)
+        if dropped and self.run is old:
+            notes.append(f"{dropped} lines of metrics from iteration {self.iter} on are made anew")
+        best = old.path("best.npz")
+        if self.run is not old and self.best and best.is_file() and not self.run.path("best.npz").exists():
+            shutil.copyfile(best, self.run.path("best.npz"))
+        return notes
+
+
+def _names(states: Iterable[NetState]) -> list[str]:
+    """A short name for each test net: its stages if no other has the same, else its number."""
+    names = ["+".join(state.stage) or f"level{state.level}" for state in states]
+    return [name if names.count(name) == 1 else str(i) for i, name in enumerate(names)]
 
 
 def get_solver(spec: NetSpec | Path | str | Mapping[str, Any], **options: Any) -> Solver:

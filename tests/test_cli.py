@@ -131,7 +131,7 @@ def test_a_terminal_gets_a_bar(tmp_path):
         (["train", "configs/mlp.yaml", "--set", "ip3.num_output=1"], 2, "there is no layer `ip3`"),
         (["train", "configs/mlp.yaml", "--set", "solver.base_lr=x"], 2, "Nothing was trained."),
         (["train", "configs/mlp.yaml", "--weights", "no.npz"], 2, "weights file not found: no.npz"),
-        (["train"], 2, "Missing argument"),
+        (["train"], 2, "give a spec, or a run to go on with: --resume RUN"),
         (["trian"], 2, "No such command"),
         (["test", "configs/mlp.yaml"], 2, "Missing option '--weights'"),
         (["test", "configs/mlp.yaml", "--weights", "no.npz"], 2, "weights file not found"),

@@ -417,7 +417,7 @@ WRONG = {
     "folder": (lambda path: path.mkdir(), "is a folder, not an .npz file"),
     "empty": (lambda path: path.touch(), r"is damaged or not an .npz file \(0 bytes\)"),
     "text": (lambda path: path.write_text("layers:\n"), "is damaged or not an .npz file"),
-    "truncated": (write_truncated, "is damaged or not an .npz file"),
+    "truncated": (write_truncated, "is damaged"),
     "pickle": (write_pickle, "holds Python objects, which are never loaded"),
     "no parameters": (lambda path: np.savez(path, x=X, y=X), r"holds no parameters of a net \(it has x, y\)"),
     "other net": (

@@ -32,12 +32,13 @@ FORMULAS = [
     ("sigmoid", {"gamma": 0.1, "stepsize": 20}, lambda i: 0.3 / (1 + math.exp(-0.1 * (i - 20)))),
     ("sigmoid", {"gamma": 0, "stepsize": 20}, lambda i: 0.15),
     ("cosine", {}, lambda i: 0.15 * (1 + math.cos(math.pi * min(i, 100) / 100))),
+    ("plateau", {"gamma": 0.5}, lambda i: 0.3),  # before any test
     ("cosine", {"min_lr": 0.1}, lambda i: 0.1 + 0.1 * (1 + math.cos(math.pi * min(i, 100) / 100))),
 ]
 
 
 def policy(name, max_iter=100, **keys):
-    keys = {"base_lr": 0.3, "lr_policy": name, "max_iter": max_iter} | keys
+    keys = {"base_lr": 0.3, "lr_policy": name, "max_iter": max_iter, "test_interval": 1} | keys
     return POLICIES[name](SolverParameters.from_mapping(keys), max_iter)
 
 
@@ -195,7 +196,7 @@ def test_warm_up_rises_in_a_line_to_any_policy(name, keys, formula):
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"min_lr": 0.1}, "min_lr belongs to lr_policy cosine, not fixed"),
+        ({"min_lr": 0.1}, "min_lr belongs to lr_policy cosine and plateau, not fixed"),
         ({"lr_policy": "cosine", "min_lr": 0.5}, "min_lr must be <= base_lr, got 0.5 and 0.3"),
         ({"warmup_lr": 0.1}, "warmup_lr needs warmup_iter"),
         ({"warmup_steps": 5}, "did you mean `warmup_iter`?"),
@@ -222,3 +223,28 @@ def test_a_solver_warms_up(tmp_path, monkeypatch):
     solver.step(1)
     assert not (solver.net.flat.data == before).all()
     assert solver.rate() == pytest.approx(0.5 * 0.01 * 0.5 * (1 + math.cos(math.pi * 4 / 6)))
+
+
+# (better or not, test by test) -> the rates after each, for base_lr 0.3, gamma 0.1, min_lr 0.001, plateau_patience 2
+PLATEAUS = [
+    ("1111", [0.3, 0.3, 0.3, 0.3]),
+    ("1000000", [0.3, 0.3, 0.03, 0.03, 0.003, 0.003, 0.001]),
+    ("10100", [0.3, 0.3, 0.3, 0.3, 0.03]),
+    ("00100", [0.3, 0.03, 0.03, 0.03, 0.003]),
+]
+
+
+@pytest.mark.parametrize(("tests", "rates"), PLATEAUS)
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_plateau_drops_after_tests_without_a_better_score(tests, rates, warmup):
+    keys = {"base_lr": 0.3, "lr_policy": "plateau", "gamma": 0.1, "min_lr": 0.001, "plateau_patience": 2}
+    keys |= {"max_iter": 9, "test_interval": 1, "warmup_iter": warmup}
+    one = rate_policy(SolverParameters.from_mapping(keys), 9)
+    seen = []
+    for better in tests:
+        one.after_test(better == "1")
+        seen.append(one(5))
+        again = rate_policy(SolverParameters.from_mapping(keys), 9)
+        again.set_state(one.state())
+        one = again  # goes on as if it had been restored
+    assert seen == pytest.approx(rates)

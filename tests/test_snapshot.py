@@ -329,7 +329,7 @@ def snapshot_with(change):
     path = solver("made").snapshot()
     arrays = archive(path)
     change(arrays)
-    np.savez(path, **arrays)
+    files.write_npz(path, arrays)
     return path
 
 
@@ -357,7 +357,7 @@ def weights_only():
     return Path("made.npz")
 
 
-DAMAGED = r"snapshot .* is damaged or not an \.npz file"
+DAMAGED = r"snapshot .* is damaged(: its checksum is wrong|: it has lost its checksum| or not an \.npz file)"
 WRONG = {
     "missing": (lambda: Path("nothing.npz"), r"snapshot not found: nothing\.npz"),
     "empty": (lambda: cut(solver("made").snapshot(), 0), DAMAGED),

@@ -561,7 +561,7 @@ def test_what_is_left_out_is_caffes_default():
         "display": 0,
         "average_loss": 1,
         "test_interval": 0,
-        "test_iter": None,
+        "test_iter": (),
         "test_initialization": True,
         "snapshot": 0,
         "snapshot_prefix": "",

@@ -2,38 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+import signal
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..net.errors import NettrainError, SpecError
+from ..net.netspec import NetSpec, load
 from ..net.parallel import threads
-from ..solver.evaluate import monitored
+from ..solver.evaluate import TOTAL_LOSS
+from ..solver.interrupts import DEFAULTS, Effect, Interrupts
+from ..solver.snapshot import Snapshot, find_snapshot
 from ..solver.solver import Row, Solver
+from .table import table
 
 
-def prepare(spec: str, settings: Iterable[str], say: Callable[[str], None], **options: Any) -> Solver:
+def prepare(
+    spec: str | None, settings: Iterable[str], say: Callable[[str], None], resume: str | None = None, **options: Any
+) -> Solver:
     """A solver that is ready to run, its folder made; ``say`` gets notes for the user.
 
+    With ``resume``, a run or one of its snapshots, it goes on from there; the spec may then be left out.
     Raises SpecError with every problem found.
     """
+    found, notes = find_snapshot(Path(resume)) if resume else (None, [])
+    if spec is None and found is None:
+        raise NettrainError("nothing to train: give a spec, or a run to go on with: --resume RUN")
     try:
-        solver = Solver(spec, settings=settings, **options)
+        solver = Solver(spec if spec is not None else _spec_of(found, settings, options), settings=settings, **options)
     except SpecError as error:
         raise NettrainError(f"{error} Nothing was trained.") from error
     if solver.spec.note:
         say(solver.spec.note)
     for report in solver.load_reports:
-        say(f"weights: loaded {', '.join(report.loaded)}")
-        if report.missing:
-            say(f"         not in the file, left as initialised: {', '.join(report.missing)}")
-        if report.ignored:
-            say(f"         in the file, not in the net: {', '.join(report.ignored)}")
+        say(table(["layer", f"from {report.origin}"], report.rows()))
+    if found:
+        notes += solver.resume(found if Path(resume).is_file() else resume)  # type: ignore[arg-type]
+        for note in [*notes, *_changes(found.state["spec"], solver.spec.to_python())]:
+            say(note)
+        say(f"resumed from {found.path} at iteration {found.iter}")
     solver.run.open()
     return solver
 
 
-def run(solver: Solver, write: Callable[[str], None], advance: Callable[[float], None]) -> None:
-    """Train; ``write`` gets each line, ``advance`` the loss of each iteration."""
+def _spec_of(found: Snapshot, settings: Iterable[str], options: dict[str, Any]) -> NetSpec:
+    """The spec that a snapshot holds."""
+    spec = load(found.state["spec"], settings, allow_python=options.get("allow_python", False))
+    spec.folder = Path(found.state["folder"])
+    return spec
+
+
+def _changes(before: Any, now: Any, path: str = "") -> list[str]:
+    """What differs between the spec of a snapshot and that of the run that goes on."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = dict.fromkeys([*before, *now])
+        return [line for key in keys for line in _changes(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))]
+    if path == "layers" and before != now:
+        before, now = ({layer["name"]: layer for layer in layers} for layers in (before, now))
+        return _changes(before, now, "layer")
+    return [] if before == now else [f"note: {path} is {json.dumps(now)}, in the snapshot it is {json.dumps(before)}"]
+
+
+def run(
+    solver: Solver,
+    write: Callable[[str], None],
+    advance: Callable[[float], None],
+    effects: Mapping[str, Effect] = DEFAULTS,
+) -> None:
+    """Train; ``write`` gets each line, ``advance`` the loss of each iteration, ``effects`` say what signals do."""
     rows = Rows(solver)
 
     def on_row(row: Row) -> None:
@@ -43,11 +80,17 @@ def run(solver: Solver, write: Callable[[str], None], advance: Callable[[float],
 
     solver.on_row, solver.on_step = on_row, lambda solver: advance(solver.losses[-1])
     write(rows.head())
-    try:
-        solver.solve()
-    except KeyboardInterrupt:
-        kept = f"last snapshot {solver.last_snapshot}" if solver.last_snapshot else "no snapshot was made before"
-        raise NettrainError(f"interrupted at iteration {solver.iter}; {kept}", exit_code=130) from None
+    with Interrupts(solver, effects) as interrupts:
+        try:
+            solver.solve()
+        except KeyboardInterrupt:
+            kept = f"last snapshot {solver.last_snapshot}" if solver.last_snapshot else "no snapshot was made before"
+            code = 128 + (interrupts.stopped_by or signal.SIGINT)
+            raise NettrainError(f"interrupted at iteration {solver.iter}; {kept}", exit_code=code) from None
+    if interrupts.stopped_by and solver.ended:
+        again = f"  go on   nettrain train --resume {solver.run.where}"
+        text = f"interrupted at iteration {solver.iter}; snapshot {solver.last_snapshot}\n{again}"
+        raise NettrainError(text, exit_code=128 + interrupts.stopped_by)
 
 
 def banner(solver: Solver) -> str:
@@ -71,14 +114,19 @@ class Rows:
     """Formats rows as aligned columns: iter, epoch, losses, other test outputs, learning rate, speed."""
 
     def __init__(self, solver: Solver):
-        self.outputs: list[tuple[str, str, bool]] = []  # blob, heading, whether it is shown as a percentage
-        for net in solver.test_nets:
+        self.outputs: list[tuple[str, str, bool]] = []  # score, heading, whether it is shown as a percentage
+        for prefix, net, _ in solver.tests:
             makers = {key[0]: step for step in net.steps for key in step.top_keys}
             for name in net.outputs:
                 if net.blobs[name].count == 1:
                     is_loss = any(makers[name].loss_weights)
                     percent = makers[name].spec.cls.__name__ == "Accuracy"
-                    self.outputs.append((name, f"test {name}" if is_loss else name, percent))
+                    self.outputs.append(
+                        (prefix + name, f"test {name}" if is_loss and not prefix else prefix + name, percent)
+                    )
+            if solver.p.test_compute_loss:
+                self.outputs.append((prefix + TOTAL_LOSS, prefix + TOTAL_LOSS, False))
+        self.percent = {score for score, _, percent in self.outputs if percent}
         self.outputs.sort(key=lambda output: output[2])  # losses before accuracies
         self.has_epochs = solver.epochs(1) is not None
 
@@ -116,20 +164,21 @@ def statistics(solver: Solver) -> str:
     return "\n".join(lines)
 
 
-def ending(solver: Solver, spec: str, seconds: float) -> str:
+def ending(solver: Solver, spec: str | None, seconds: float) -> str:
     """What was reached, where it is, what to type next."""
-    done = f"done: {solver.iter} iterations in {seconds:.1f} s"
+    done = f"{'stopped' if solver.ended else 'done'}: {solver.iter} iterations in {seconds:.1f} s"
     best = solver.run.path("best.npz")
-    if solver.best is not None:
-        name, is_share = monitored(solver.test_nets[0])
-        score, at = solver.best
-        done += f" · best {name} {f'{score:.2%}' if is_share else f'{score:.4g}'} at {at}"
-    files = [("weights", best)] if solver.best is not None else []
+    if solver.monitor and solver.best is not None:
+        name, (score, at) = solver.monitor.name, solver.best
+        done += f" · best {name} {f'{score:.2%}' if name in Rows(solver).percent else f'{score:.4g}'} at {at}"
+    has_best = solver.best is not None and best.is_file()
+    files = [("weights", best)] if has_best else []
     if solver.last_snapshot is not None:
         files.append(("last snapshot", solver.last_snapshot))
     files.append(("metrics", solver.run.path("metrics.jsonl")))
-    lines = [done, "  " + " · ".join(f"{what} {path}" for what, path in files)]
-    weights = best if solver.best is not None else solver.last_snapshot
-    if weights is not None and solver.test_nets:
+    lines = [done, *([f"  early   {solver.ended}"] if solver.ended else [])]
+    lines.append("  " + " · ".join(f"{what} {path}" for what, path in files))
+    weights = best if has_best else solver.last_snapshot
+    if weights is not None and solver.test_nets and spec is not None:
         lines.append(f"  next    nettrain test {spec} --weights {weights}")
     return "\n".join(lines)

@@ -1,0 +1,65 @@
+"""Signals while training: a handler only leaves a note, which the solver reads when an iteration is complete."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+Effect = Literal["stop", "snapshot", "none"]
+DEFAULTS: dict[str, Effect] = {"SIGINT": "stop", "SIGTERM": "stop", "SIGHUP": "snapshot"}
+
+
+class Listener(Protocol):
+    """What has a place for the note: a Solver."""
+
+    request: Effect | None
+
+
+class Interrupts:
+    """While this context lasts, signals ask a solver to stop or to write a snapshot.
+
+    ``effects`` says what SIGINT, SIGTERM and SIGHUP do: ``stop``, ``snapshot`` or ``none``. A second signal that means
+    stop does so at once, as KeyboardInterrupt. ``stopped_by`` is the number of the signal that asked to stop. Signals
+    that the system does not know (SIGHUP on Windows) are left out; on Windows Ctrl-Break is like SIGTERM.
+    """
+
+    def __init__(self, solver: Listener, effects: Mapping[str, Effect] = DEFAULTS):
+        self.solver, self.effects = solver, dict(DEFAULTS) | dict(effects)
+        if hasattr(signal, "SIGBREAK"):
+            self.effects["SIGBREAK"] = self.effects["SIGTERM"]
+        self.stopped_by: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
+            for name in self.effects:
+                if hasattr(signal, name):
+                    number = getattr(signal, name)
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _note(self, number: int, _: Any) -> None:
+        effect = self.effects[signal.Signals(number).name]
+        if effect == "stop":
+            if self.stopped_by is not None:
+                self.stopped_by = number
+                raise KeyboardInterrupt
+            self.stopped_by = number
+            _write("\nstopping after this iteration, with a snapshot; once more stops at once\n")
+        if effect != "none" and self.solver.request != "stop":
+            self.solver.request = effect
+
+
+def _write(text: str) -> None:
+    """To stderr, past Python's buffers: a handler may run while they are being written."""
+    try:
+        os.write(2, text.encode())
+    except OSError:
+        pass

@@ -1,0 +1,59 @@
+"""The score that says how good the net is: the best so far, and when there is no hope of a better one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+ROUNDING = 1e-6  # the same score, averaged from float32 batches, is not a better one
+
+
+class Monitor:
+    """Watches one score of every test.
+
+    Args:
+        name: what the score is called in the tests' results.
+        higher: whether higher is better.
+        min_delta: by how much a score must be better to count.
+        patience: tests in a row without a better score before training ends; 0: never.
+
+    ``best`` is the best score and its iteration, ``waited`` the number of tests since.
+    """
+
+    def __init__(self, name: str, higher: bool, min_delta: float = 0.0, patience: int = 0):
+        self.name, self.higher, self.min_delta, self.patience = name, higher, min_delta, patience
+        self.best: tuple[float, int] | None = None
+        self.waited = 0
+
+    def see(self, score: float, iteration: int) -> bool:
+        """Take the score of a test; whether it is the best so far. NaN and infinity never are."""
+        better = math.isfinite(score)
+        if better and self.best is not None:
+            margin = max(self.min_delta, ROUNDING * abs(self.best[0]))
+            better = (score - self.best[0] if self.higher else self.best[0] - score) > margin
+        if better:
+            self.best, self.waited = (score, iteration), 0
+        else:
+            self.waited += 1
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the patience is at its end."""
+        return 0 < self.patience <= self.waited
+
+    def why(self) -> str:
+        """Why training ended early."""
+        if self.best is None:
+            return f"{self.name} was never a finite number in {self.waited} tests"
+        score, at = self.best
+        by = f" by {self.min_delta:g}" if self.min_delta else ""
+        return f"no better {self.name} than {score:.4g} (iteration {at}){by} in {self.waited} tests (solver.patience)"
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        self.best = tuple(state["best"]) if state["best"] else None
+        self.waited = state["waited"]

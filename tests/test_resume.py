@@ -1,0 +1,503 @@
+"""Going on with a run: whatever ended it, the result is that of a run nothing happened to."""
+
+import errno
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nettrain
+import numpy as np
+import pytest
+import yaml
+from nettrain import NettrainError
+from nettrain.net import files
+from nettrain.solver.snapshot import find_snapshot, list_snapshots, read_snapshot
+
+RULES = {
+    "SGD": {"momentum": 0.9},
+    "Nesterov": {"momentum": 0.9},
+    "AdaGrad": {},
+    "RMSProp": {},
+    "AdaDelta": {"momentum": 0.95, "delta": 1e-6},
+    "Adam": {},
+    "AMSGrad": {"type": "Adam", "amsgrad": True},
+    "AdamW": {"weight_decay": 0.01},
+}
+POLICIES = {
+    "fixed": {},
+    "step": {"gamma": 0.5, "stepsize": 4},
+    "exp": {"gamma": 0.9},
+    "inv": {"gamma": 0.1, "power": 0.75},
+    "multistep": {"gamma": 0.5, "stepvalue": [3, 3, 7]},
+    "poly": {"power": 2},
+    "sigmoid": {"gamma": 0.5, "stepsize": 5},
+    "cosine": {"warmup_iter": 4},
+    "plateau": {"gamma": 0.5, "plateau_patience": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def _data(workdir):
+    rng = np.random.default_rng(0)
+    np.savez(
+        "images.npz",
+        train_data=rng.standard_normal((23, 1, 6, 6)),
+        train_label=rng.integers(0, 3, 23),
+        test_data=rng.standard_normal((7, 1, 6, 6)),
+        test_label=rng.integers(0, 3, 7),
+    )
+
+
+def spec(**solver):
+    """Shuffled data, random crops and flips, dropout, test batches that go on from test to test."""
+    keys = {"base_lr": 0.05, "max_iter": 10, "average_loss": 3, "display": 1, "test_interval": 2, "test_iter": 2}
+    data = {"source": "images.npz", "batch_size": {"train": 5, "test": 3}}
+    layers = [
+        {"name": "d", "type": "Data", "top": ["data", "label"], "transform": {"crop_size": 5, "mirror": True}, **data},
+        {"name": "ip1", "type": "InnerProduct", "bottom": "data", "num_output": 8},
+        {"name": "drop", "type": "Dropout", "top": "ip1"},
+        {"name": "ip2", "type": "InnerProduct", "bottom": "ip1", "num_output": 3},
+        {"name": "accuracy", "type": "Accuracy", "bottom": ["ip2", "label"], "include": "test"},
+        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip2", "label"]},
+    ]
+    return {"name": "run", "solver": keys | solver, "layers": layers}
+
+
+def solver(out=None, **keys):
+    return nettrain.get_solver(spec(**keys), out=out)
+
+
+def rows(folder):
+    """The lines of metrics without their speed."""
+    lines = Path(folder, "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "it_per_s"} for line in lines]
+
+
+def everything(one):
+    """A hash of all that a run is: weights, history, cursors, generators, rate, best score, tests."""
+    path = one.run.path("hash.npz")
+    one._write(path)
+    found = read_snapshot(path)
+    path.unlink()
+    digest = hashlib.sha256(json.dumps(found.state, sort_keys=True).encode())
+    for name, array in sorted(found.params.items()):
+        digest.update(name.encode() + array.tobytes())
+    for array in found.history:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+# n + m = n, resume, m
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("rule", RULES)
+def test_a_resumed_run_is_the_undisturbed_one(rule, policy):
+    keys = {"type": rule, "lr_policy": policy, "snapshot": 3} | RULES[rule] | POLICIES[policy]
+    whole = solver("whole", **keys)
+    whole.solve()
+    first = solver("part", **keys)
+    first.run.open()
+    first.step(8)  # the last snapshot is of iteration 6: two iterations are made again
+    second = solver(**keys)
+    second.resume("part")
+    assert second.iter == 6
+    second.solve()
+    assert everything(second) == everything(whole)
+    assert rows("part") == rows("whole")
+    assert [row["iter"] for row in rows("part")] == list(range(11))
+    for name in ("best.npz", "iter_10.npz"):
+        assert (read_snapshot(Path("part", name)).state) == (read_snapshot(Path("whole", name)).state)
+
+
+@pytest.mark.parametrize("end", [4, 5, 6])
+def test_a_finished_run_may_be_extended_exactly(end):
+    whole = solver("whole")
+    whole.solve()
+    solver("part", max_iter=end).solve()
+    longer = solver()
+    longer.resume("part")
+    longer.solve()
+    state = [{**read_snapshot(Path(name, "iter_10.npz")).state, "spec": None} for name in ("part", "whole")]
+    assert state[0] == state[1]
+    assert rows("part") == rows("whole")
+    np.testing.assert_array_equal(longer.net.flat.data, whole.net.flat.data)
+
+
+def test_resuming_from_the_best_weights_is_exact_too():
+    whole = solver("whole", test_interval=3)
+    whole.solve()
+    at = whole.best[1]
+    Path("part").mkdir()
+    for name in ("best.npz", "metrics.jsonl"):
+        Path("part", name).write_bytes(Path("whole", name).read_bytes())
+    one = solver(test_interval=3)
+    one.resume("part")
+    assert one.iter == at
+    one.solve()
+    assert everything(one) == everything(whole)
+    assert rows("part") == rows("whole")
+
+
+def test_patience_goes_on_counting():
+    keys = {"base_lr": 0.0, "patience": 3, "max_iter": 40, "test_iter": []}  # nothing ever gets better
+    whole = solver("whole", **keys)
+    whole.solve()
+    assert whole.iter == 6
+    assert "no better accuracy" in whole.ended
+    part = solver("part", **keys)
+    part.run.open()
+    part.step(3)
+    part.snapshot()
+    on = solver(**keys)
+    on.resume("part")
+    on.solve()
+    assert (on.iter, on.ended) == (6, whole.ended)
+    assert rows("part") == rows("whole")
+    again = solver(**keys)
+    again.resume("part")
+    again.solve()  # is over, and stays so
+    assert again.iter == 6
+    assert rows("part") == rows("whole")
+
+
+def test_an_older_snapshot_begins_a_run_of_its_own():
+    one = solver("part", snapshot=2)
+    one.solve()
+    before = {path.name: path.read_bytes() for path in Path("part").iterdir()}
+    other = solver(snapshot=2)
+    other.resume("part/iter_4.npz")
+    assert other.run.folder == Path("runs/run/001")
+    other.solve()
+    assert {path.name: path.read_bytes() for path in Path("part").iterdir()} == before
+    assert rows("runs/run/001") == rows("part")
+    assert other.best == one.best
+    assert Path("runs/run/001/best.npz").is_file()
+
+
+def test_the_newest_snapshot_goes_on_in_its_folder_and_out_elsewhere():
+    solver("part", snapshot=2, max_iter=4).solve()
+    one = solver()
+    one.resume("part/iter_4.npz")
+    assert one.run.folder == Path("part")
+    two = solver("elsewhere")
+    two.resume("part")
+    assert two.run.folder == Path("elsewhere")
+    assert [row["iter"] for row in rows("elsewhere")] == [0, 1, 2, 3]
+
+
+def test_a_prefix_names_a_run():
+    for name in ("a", "b"):
+        nettrain.get_solver(spec(snapshot_prefix=f"snaps/{name}", snapshot=5, max_iter=5)).solve()
+    one = nettrain.get_solver(spec(snapshot_prefix="snaps/b"))
+    one.resume("snaps/b")
+    assert one.last_snapshot == Path("snaps/b_iter_5.npz")
+    one.solve()
+    assert Path("snaps/b_metrics.jsonl").read_text().count("\n") == 11
+    assert Path("snaps/a_metrics.jsonl").read_text().count("\n") == 6
+    with pytest.raises(NettrainError, match="several runs .*snaps/a, snaps/b"):
+        one.resume("snaps")
+
+
+# What is damaged
+
+
+def test_a_damaged_newest_snapshot_is_passed_over():
+    one = solver("part", snapshot=2, snapshot_keep=0)
+    one.solve()
+    whole = rows("part")
+    for name in ("iter_10.npz", "iter_8.npz"):
+        Path("part", name).write_bytes(Path("part", name).read_bytes()[:-9])
+    for path in Path("part").iterdir():
+        os.utime(path, (10**9, 10**9 - hash(path.name) % 999))  # a clock that went wrong does not matter
+    on = solver(snapshot=2)
+    notes = on.resume("part")
+    assert on.iter == 6
+    assert [note for note in notes if "passed over" in note] == [
+        f"snapshot part/iter_{i}.npz is damaged: its checksum is wrong ({Path(f'part/iter_{i}.npz').stat().st_size:,} "
+        "bytes); passed over"
+        for i in (10, 8)
+    ]
+    on.solve()
+    assert rows("part") == whole
+    assert everything(on) == everything(one)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: "nowhere", "snapshot not found: nowhere"),
+        (lambda: "empty", "no snapshot in empty"),
+        (lambda: "runs/run", "runs/run holds the runs 001; choose one, such as runs/run/001"),
+        (
+            lambda: "w.npz",
+            "is not a snapshot but weights without a solver's state; to start from weights use --weights",
+        ),
+        (lambda: "images.npz", "is not a snapshot but something else"),
+        (lambda: "metrics.jsonl", "damaged or not an .npz file"),
+        (lambda: "bad", "no good snapshot in bad"),
+    ],
+)
+def test_what_cannot_be_resumed_says_what_it_is(make, message):
+    one = solver()
+    one.run.open()
+    one.snapshot()
+    one.net.save("w.npz")
+    Path("empty").mkdir()
+    Path("bad").mkdir()
+    Path("bad/iter_3.npz").write_text("x")
+    Path("metrics.jsonl").write_text('{"iter": 0}\n')
+    with pytest.raises(NettrainError, match=message):
+        solver().resume(make())
+
+
+def test_a_torn_snapshot_is_always_recognised():
+    one = solver("part")
+    one.step(2)
+    path = one.snapshot()
+    good = path.read_bytes()
+    assert len(good) > 10_000
+    rng = random.Random(0)
+    damaged = [good[:size] for size in [*range(0, len(good), 1000), *range(len(good) - 120, len(good))]]
+    for at in [*range(0, len(good), 97), *range(len(good) - 120, len(good))]:
+        wrong = bytearray(good)
+        wrong[at] ^= 1 << rng.randrange(8)
+        damaged.append(bytes(wrong))
+    damaged += [good + b"x", good + good]
+    for raw in damaged:
+        path.write_bytes(raw)
+        with pytest.raises(NettrainError):
+            read_snapshot(path)
+    path.write_bytes(good)
+    assert read_snapshot(path).iter == 2
+
+
+def test_lines_a_killed_process_left_unfinished_are_made_again():
+    solver("whole").solve()
+    one = solver("part", snapshot=4)
+    one.run.open()
+    one.step(6)
+    with Path("part/metrics.jsonl").open("a") as file:
+        file.write('{"iter": 6, "epo')
+    Path("part/.iter_8.npz.abc.part").write_bytes(b"PK")
+    on = solver()
+    assert on.resume("part") == ["3 lines of metrics from iteration 4 on are made anew"]
+    assert not list(Path("part").glob(".*"))
+    on.solve()
+    assert rows("part") == rows("whole")
+
+
+def test_so_many_snapshots_are_kept():
+    one = solver("part", snapshot=2, snapshot_keep=2)
+    one.solve()
+    assert sorted(path.name for path in Path("part").glob("*.npz")) == ["best.npz", "iter_10.npz", "iter_8.npz"]
+    assert [path.name for path in list_snapshots(Path("part"))][:2] == ["iter_10.npz", "iter_8.npz"]
+
+
+def test_a_snapshot_is_removed_only_when_the_next_is_there(monkeypatch):
+    one = solver("part", snapshot=2, snapshot_keep=1, test_interval=0)
+    one.run.open()
+    one.step(4)
+    monkeypatch.setattr(files.np, "savez", full_disk)
+    with pytest.raises(NettrainError, match="No space left on device; part/iter_4.npz is intact"):
+        one.step(2)
+    assert find_snapshot(Path("part"))[0].iter == 4
+
+
+def full_disk(file, **arrays):
+    file.write(b"PK" + bytes(1000))
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# Processes
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "nettrain", "train", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def write_spec(**keys):
+    Path("run.yaml").write_text(yaml.safe_dump(spec(**keys), sort_keys=False))
+
+
+def wait_for(path, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not Path(path).exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_thirty_kills_change_nothing():
+    keys = {"max_iter": 1500, "snapshot": 2, "snapshot_keep": 3, "test_interval": 50, "display": 10, "type": "Adam"}
+    write_spec(**keys)
+    whole = solver("whole", **keys | {"snapshot": 0})
+    whole.solve()
+    rng = random.Random(1)
+    kills = done = 0
+    while kills < 30 and not done:
+        arguments = ["--resume", "part"] if Path("part/best.npz").exists() else []
+        before = Path("part/metrics.jsonl").stat().st_mtime_ns if Path("part/metrics.jsonl").exists() else 0
+        process = start("run.yaml", "--out", "part", "--threads", 1, *arguments)
+        while process.poll() is None:  # it trains when it writes its first line
+            path = Path("part/metrics.jsonl")
+            if path.exists() and path.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.08))
+        done = process.poll() is not None
+        process.kill()
+        _, err = process.communicate()
+        assert not done or process.returncode == 0, err
+        kills += not done
+        for path in Path("part").glob("*.npz"):
+            read_snapshot(path)  # nothing unreadable has a final name
+    assert kills == 30
+    assert list_snapshots(Path("part"))
+    process = start("run.yaml", "--resume", "part")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    found = [read_snapshot(Path(name, "iter_1500.npz")) for name in ("part", "whole")]
+    for name, array in found[1].params.items():
+        np.testing.assert_array_equal(found[0].params[name], array)
+    assert rows("part") == rows("whole")
+    assert not list(Path("part").glob(".*"))
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_to_stop_leaves_a_snapshot_to_go_on_from(name, code):
+    write_spec(max_iter=10**6, display=1)
+    process = start("run.yaml", "--out", "part")
+    wait_for("part/metrics.jsonl", process)
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code, err
+    assert "stopping after this iteration" in err
+    assert "go on   nettrain train --resume part" in err
+    at = find_snapshot(Path("part"))[0].iter
+    process = start("--resume", "part", "--set", f"solver.max_iter={at + 5}")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert f"done: {at + 5} iterations" in out
+    whole = solver("whole", max_iter=at + 5)
+    whole.solve()
+    assert rows("part") == rows("whole")
+
+
+def test_sighup_writes_a_snapshot_and_goes_on():
+    write_spec(max_iter=10**6, display=1, test_interval=0)
+    process = start("run.yaml", "--out", "part")
+    wait_for("part/metrics.jsonl", process)
+    assert not list(Path("part").glob("iter_*"))
+    process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 30
+    while not list(Path("part").glob("iter_*")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert len(list(Path("part").glob("iter_*"))) == 2
+
+
+def test_effects_may_be_chosen():
+    write_spec(max_iter=10**6, display=1, test_interval=0)
+    process = start("run.yaml", "--out", "part", "--sigint_effect", "none", "--sighup-effect", "stop")
+    wait_for("part/metrics.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 129, err
+
+
+def test_a_stop_in_a_test_undoes_it():
+    whole = solver("whole")
+    whole.solve()
+    one = solver("part")
+    one.run.open()
+    one.step(3)
+    counted = one._between_batches
+    calls = []
+
+    def ask():
+        calls.append(1)
+        if len(calls) == 1:
+            one.request = "stop"
+        counted()
+
+    one._between_batches = ask
+    one.solve()
+    assert (one.iter, one.ended) == (4, "stopped at iteration 4")
+    on = solver()
+    on.resume("part")
+    on.solve()
+    assert everything(on) == everything(whole)
+    assert rows("part") == rows("whole")
+
+
+def test_a_full_disk_leaves_the_snapshots_before():
+    """A limit of the system on the size of files: the snapshot with its momentum no longer fits."""
+    resource = pytest.importorskip("resource")
+    write_spec(max_iter=40, snapshot=10, test_interval=0, display=1)
+    size = solver("size").snapshot().stat().st_size
+    small = solver("part", snapshot=10, test_interval=0)
+    small.run.open()
+    small.step(10)
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size - 500, size - 500))  # noqa: E731
+    process = start("run.yaml", "--resume", "part", preexec_fn=limit)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "cannot write part/iter_20.npz: File too large; part/iter_10.npz is intact" in err
+    assert sorted(path.name for path in Path("part").iterdir()) == ["iter_10.npz", "metrics.jsonl"]
+    assert find_snapshot(Path("part"))[0].iter == 10
+
+
+def test_metrics_that_cannot_be_written_are_said():
+    one = solver("part", snapshot=2, test_interval=0)
+    one.run.open()
+    one.step(3)
+    Path("part/metrics.jsonl").unlink()
+    Path("part/metrics.jsonl").mkdir()
+    with pytest.raises(NettrainError, match=r"cannot write part/metrics.jsonl: Is a directory"):
+        one.step(1)
+    assert find_snapshot(Path("part"))[0].iter == 2
+
+
+def test_the_same_bits_with_one_thread_and_two():
+    write_spec(type="Adam", max_iter=30)
+    for threads in (1, 2):
+        process = start("run.yaml", "--out", f"threads{threads}", "--threads", threads)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    assert rows("threads1") == rows("threads2")
+    found = [read_snapshot(Path(f"threads{threads}/iter_30.npz")) for threads in (1, 2)]
+    for name, array in found[0].params.items():
+        np.testing.assert_array_equal(found[1].params[name], array)
+    for mine, theirs in zip(found[0].history, found[1].history, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_changed_spec_is_said():
+    write_spec(snapshot=5, max_iter=5)
+    assert start("run.yaml", "--out", "part").wait(60) == 0
+    process = start("run.yaml", "--resume", "part", "--set", "solver.base_lr=0.01", "--set", "drop.dropout_ratio=0.3")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "note: solver.base_lr is 0.01, in the snapshot it is 0.05" in err
+    assert "note: layer.drop.dropout_ratio is 0.3, in the snapshot it is null" in err
+    assert "resumed from part/iter_5.npz at iteration 5" in err
+
+
+def test_weights_and_resume_do_not_go_together(nettrain_cli):
+    write_spec()
+    result = nettrain_cli("train", "run.yaml", "--weights", "a.npz", "--resume", "b", exit_code=2)
+    assert "give one of them" in result.stderr
