@@ -300,8 +300,8 @@ class Net:
     def copy_from(self, path: str | Path, strict: parameter_files.Strict = "shapes") -> parameter_files.LoadReport:
         """Copy parameters from an ``.npz`` by layer name. Raises NettrainError when nothing fits.
 
-        ``strict`` says what else is an error: with ``shapes`` (as in Caffe) other shapes, with ``all`` also a layer that
-        only the net or only the file has; with ``none`` such layers are left as they are.
+        ``strict`` says what else is an error: with ``shapes`` (as in Caffe) other shapes, with ``all`` also a layer
+        that only the net or only the file has; with ``none`` such layers are left as they are.
         """
         return parameter_files.assign(self.params, read_npz(Path(path), "weights file"), str(path), strict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -59,7 +60,5 @@ class Interrupts:
 
 def _write(text: str) -> None:
     """To stderr, past Python's buffers: a handler may run while they are being written."""
-    try:
+    with contextlib.suppress(OSError):
         os.write(2, text.encode())
-    except OSError:
-        pass

@@ -23,6 +23,7 @@ from ..net.parallel import session
 from . import divergence
 from .evaluate import TOTAL_LOSS, Scores, evaluate, has_end, monitored
 from .interrupts import Effect
+from .length import count_iterations, epochs
 from .monitor import Monitor
 from .parameters import NetState, SolverParameters, read_parameters
 from .policies import rate_policy
@@ -212,23 +213,17 @@ class Solver:
         return bool(net.outputs) and (has_end(net) or bool(self.p.test_iter))
 
     def _count_iterations(self, problems: Problems) -> int:
-        if self.p.max_iter is not None:
-            return self.p.max_iter
-        per_iteration = self.epochs(1)
-        if per_iteration is None:
+        count = count_iterations(self.p, self.net)
+        if count is None:
             problems.add(
                 self._place("max_epoch"),
                 "solver.max_epoch needs a Data layer whose data set ends; give max_iter instead",
             )
-            return 0
-        return math.ceil((self.p.max_epoch or 0) / per_iteration - 1e-9)
+        return count or 0
 
     def epochs(self, iterations: int) -> float | None:
         """Passes over the training data after so many iterations; None when the data has no end."""
-        for layer in self.net.layers.values():
-            if layer.pass_size:
-                return iterations * self.p.iter_size * layer.batch_size / layer.pass_size
-        return None
+        return epochs(self.p, self.net, iterations)
 
     # Training
 

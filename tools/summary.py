@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ..net.errors import format_shape
+from ..net.errors import Problems, format_shape
 from ..net.net import Net
+from ..solver.length import count_iterations
+from ..solver.parameters import SolverParameters, read_parameters
+from ..solver.policies import rate_policy
+from ..solver.rules import RULES
 from .table import table
 
 
@@ -28,10 +32,32 @@ def summarise(net: Net) -> dict:
                 "bytes": bytes_,
             }
         )
-    history = 3 if training else 1  # weights, gradient and one history
+    p = _solver(net)
+    histories = RULES[p.type](p).kept if p else 0
+    copies = 2 + histories if training else 1  # weights, gradient and what the rule remembers
     totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "bytes")}
-    totals["parameter_bytes"] = history * net.dtype.itemsize * totals["parameters"]
-    return {"name": net.name, "phase": net.phase, "layers": layers, "totals": totals}
+    totals["parameter_bytes"] = copies * net.dtype.itemsize * totals["parameters"]
+    about = {"name": net.name, "phase": net.phase, "histories": histories}
+    return about | {"layers": layers, "totals": totals, "rates": _rates(p, net) if p else []}
+
+
+def _solver(net: Net) -> SolverParameters | None:
+    """How the net is trained; None for a net that is not."""
+    problems = Problems()
+    trained = net.phase == "TRAIN" and "solver" in net.spec.root.value
+    p = read_parameters(net.spec, problems) if trained else None
+    problems.raise_if_any()
+    return p
+
+
+def _rates(p: SolverParameters, net: Net) -> list[dict]:
+    """The learning rate at a few iterations: the quarters of training, and the end of warm-up."""
+    last = count_iterations(p, net)
+    if not last:
+        return []
+    policy = rate_policy(p, last)
+    chosen = {0, last // 4, last // 2, 3 * last // 4, last - 1, min(p.warmup_iter, last - 1)}
+    return [{"iter": i, "lr": policy(i)} for i in sorted(chosen)]
 
 
 def report(summary: dict) -> str:
@@ -53,10 +79,13 @@ def report(summary: dict) -> str:
     )
     head = ["layer", "type", "tops", "parameters", "multiply-adds", "memory"]
     text = table(head, rows, right=(3, 4, 5))
-    kept = "with gradients and one history" if summary["phase"] == "TRAIN" else "weights only"
+    rule = {0: "", 1: " and one history", 2: " and two histories"}.get(summary["histories"], " and three histories")
+    kept = f"with gradients{rule}" if summary["phase"] == "TRAIN" else "weights only"
+    rates = " · ".join(f"{rate['lr']:.4g} at {rate['iter']:,}" for rate in summary["rates"])
     return (
         f"{summary['name']} · {summary['phase']} · one forward pass of one batch\n{text}\n"
         f"parameters take {in_bytes(totals['parameter_bytes'])} more ({kept})"
+        + (f"\nlearning rate {rates}" if rates else "")
     )
 
 
