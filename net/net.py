@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -242,7 +242,7 @@ class Net:
             except ShapeError as error:
                 raise _with_layer(error, step) from None
 
-    def passes(self) -> Iterator[tuple[int, float]]:
+    def passes(self) -> Generator[tuple[int, float], None, None]:
         """Run forward over the data exactly once; yields (examples, loss) of each batch.
 
         Raises NettrainError when no layer reads a data set that has an end.

@@ -60,7 +60,7 @@ def has_end(net: Net) -> bool:
     return any(layer.pass_size for layer in net.layers.values())
 
 
-def _some(net: Net, batches: int) -> Generator[tuple[int, float]]:
+def _some(net: Net, batches: int) -> Generator[tuple[int, float], None, None]:
     for _ in range(batches):
         yield 1, net.run_forward()
 

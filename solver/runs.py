@@ -7,7 +7,7 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..net.errors import NettrainError
 from ..net.files import remove_unfinished, write_atomically
@@ -102,7 +102,7 @@ class Run:
         kept = [line for line in lines if _iteration(line, iteration) < iteration]
         if kept != lines or source != self.path("metrics.jsonl"):
             text = b"".join(kept)
-            write_atomically(self.path("metrics.jsonl"), lambda file: file.write(text) and None)
+            write_atomically(self.path("metrics.jsonl"), lambda file: _write_all(file, text))
         return len(lines) - len(kept)
 
     def keep_newest(self, count: int, iteration: int) -> None:
@@ -115,6 +115,10 @@ class Run:
                 old.append((int(match["iter"]), path))
         for _, path in sorted(old)[:-count]:
             path.unlink(missing_ok=True)
+
+
+def _write_all(file: IO[bytes], text: bytes) -> None:
+    file.write(text)
 
 
 def _iteration(line: bytes, otherwise: int) -> int:

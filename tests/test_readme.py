@@ -6,6 +6,8 @@ from pathlib import Path
 
 import nettrain
 import pytest
+import yaml
+from nettrain.solver.parameters import SolverParameters
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -30,7 +32,12 @@ def test_there_are_commands():
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_command(nettrain_cli, mnist, command):
     (mnist / "my_layers.py").write_text(next(block for block in blocks("python") if "class Square" in block))
-    if command[0] == "train":
+    if "--resume" in command:
+        nettrain_cli("train", "configs/mlp.yaml", "--set", "solver.max_iter=500", "--set", "solver.snapshot=400")
+    elif command[0] == "train":
+        if "a.npz,b.npz" in command:
+            for name in ("a.npz", "b.npz"):
+                nettrain.Net("configs/lenet.yaml").save(name)
         command = [*command, "--set", "solver.max_iter=3"]
         if "configs/lenet.yaml" in command:
             command += ["--set", "mnist.batch_size=8"]
@@ -82,4 +89,12 @@ def test_every_file_the_readme_links_to_is_there():
 
 def test_the_recurrent_cell_is_a_layer_that_runs():
     inputs = "layers:\n- {name: in, type: Input, top: [x, cont], shape: [[5, 2, 8], [5, 2]]}\n"
-    assert nettrain.Net(inputs + blocks("yaml")[1]).forward()["rnn"].shape == (5, 2, 32)
+    assert nettrain.Net(inputs + next(block for block in blocks("yaml") if "Recurrent" in block)).forward()[
+        "rnn"
+    ].shape == (5, 2, 32)
+
+
+def test_the_solver_of_the_readme_is_one():
+    block = next(block for block in blocks("yaml") if "plateau" in block)
+    p = SolverParameters.from_mapping(yaml.safe_load(block)["solver"] | {"base_lr": 0.1})
+    assert (p.lr_policy, p.patience, p.monitor.metric, len(p.test_state)) == ("plateau", 15, "accuracy", 2)

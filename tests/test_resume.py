@@ -217,7 +217,7 @@ def test_a_damaged_newest_snapshot_is_passed_over():
         Path("part", name).write_bytes(Path("part", name).read_bytes()[:-9])
     for path in Path("part").iterdir():
         os.utime(path, (10**9, 10**9 - hash(path.name) % 999))  # a clock that went wrong does not matter
-    on = solver(snapshot=2)
+    on = solver(snapshot=2, snapshot_keep=0)
     notes = on.resume("part")
     assert on.iter == 6
     assert [note for note in notes if "passed over" in note] == [

@@ -27,18 +27,23 @@ def prepare(
     Raises SpecError with every problem found.
     """
     found, notes = find_snapshot(Path(resume)) if resume else (None, [])
-    if spec is None and found is None:
+    source: str | NetSpec
+    if spec is not None:
+        source = spec
+    elif found is not None:
+        source = _spec_of(found, settings, options)
+    else:
         raise NettrainError("nothing to train: give a spec, or a run to go on with: --resume RUN")
     try:
-        solver = Solver(spec if spec is not None else _spec_of(found, settings, options), settings=settings, **options)
+        solver = Solver(source, settings=settings if spec is not None else (), **options)
     except SpecError as error:
         raise NettrainError(f"{error} Nothing was trained.") from error
     if solver.spec.note:
         say(solver.spec.note)
     for report in solver.load_reports:
         say(table(["layer", f"from {report.origin}"], report.rows()))
-    if found:
-        notes += solver.resume(found if Path(resume).is_file() else resume)  # type: ignore[arg-type]
+    if found and resume:
+        notes += solver.resume(found if Path(resume).is_file() else resume)
         for note in [*notes, *_changes(found.state["spec"], solver.spec.to_python())]:
             say(note)
         say(f"resumed from {found.path} at iteration {found.iter}")
