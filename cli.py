@@ -210,24 +210,47 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
     effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
     options |= {"weights": weights, "stages": stages, "allow_python": python_is_allowed()}
     solver = training.prepare(spec, settings, say, resume, **options)
-    click.echo(training.banner(solver))
+    screen = _Screen(solver.max_iter, solver.iter)
+    screen.write(training.banner(solver))
     started = time.perf_counter()
-    with _bar(solver.max_iter, solver.iter) as bar:
-        write = lambda text: bar.write(text, file=sys.stdout)  # noqa: E731
-        training.run(solver, write, lambda loss: _advance(bar, loss), effects)
-    click.echo(training.ending(solver, spec, time.perf_counter() - started))
+    with screen.bar:
+        training.run(solver, screen.write, screen.advance, effects)
+    screen.write(training.ending(solver, spec, time.perf_counter() - started))
 
 
-def _bar(total: int, done: int) -> Any:
-    """A progress bar, on stderr and only on a terminal."""
-    from tqdm import tqdm
+class _Screen:
+    """Where training is shown: lines on stdout, a bar on stderr when that is a terminal.
 
-    return tqdm(total=total, initial=done, file=sys.stderr, disable=not sys.stderr.isatty(), unit="it", leave=False)
+    Nobody needs to look: when the terminal is closed, or the program at the other end of a pipe is gone, training goes
+    on, and its rows are in metrics.jsonl.
+    """
 
+    def __init__(self, total: int, done: int):
+        from tqdm import tqdm
 
-def _advance(bar: Any, loss: float) -> None:
-    bar.set_postfix_str(f"loss={loss:.4f}", refresh=False)
-    bar.update()
+        hidden = not sys.stderr.isatty()
+        self.bar = tqdm(total=total, initial=done, file=sys.stderr, disable=hidden, unit="it", leave=False)
+
+    def write(self, text: str) -> None:
+        try:
+            self.bar.write(text, file=sys.stdout)
+            sys.stdout.flush()
+        except OSError:
+            self._look_away()
+
+    def advance(self, loss: float) -> None:
+        try:
+            self.bar.set_postfix_str(f"loss={loss:.4f}", refresh=False)
+            self.bar.update()
+        except OSError:
+            self._look_away()
+
+    def _look_away(self) -> None:
+        """What is written from now on goes nowhere; and so does what is still in the buffers."""
+        self.bar.disable = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
 
 
 @main.command()

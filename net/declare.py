@@ -84,6 +84,7 @@ class Declared:
 
     _hints: ClassVar[dict[str, Any]] = {}
     aliases: ClassVar[Mapping[str, str]] = {}  # names people know from elsewhere -> ours, or a sentence
+    stands_for: ClassVar[str] = ""  # the key that a plain text in place of the mapping gives
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -104,7 +105,7 @@ class Declared:
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
         """The mapping that a plain value stands for, if this class has a short form."""
-        return None
+        return {cls.stands_for: value} if cls.stands_for and isinstance(value, str) else None
 
     def validate(self) -> Iterable[tuple[str, str]]:
         """Rules between parameters: yields (key to blame, message)."""
@@ -184,7 +185,8 @@ class Declared:
                 properties[name]["default"] = _plain(default)
         required = [name for name, _, _, default in cls.fields() if default is dataclasses.MISSING]
         result: dict = {"type": "object", "properties": properties, "additionalProperties": False}
-        return result | ({"required": required} if required else {})
+        result |= {"required": required} if required else {}
+        return {"anyOf": [{"type": "string"}, result]} if cls.stands_for else result
 
 
 class Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -37,11 +38,12 @@ def _sync_folder(folder: Path) -> None:
     """Bring the new name to disk too, where a folder can be opened (not on Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):  # some file systems cannot; the file itself is on disk
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_unfinished(folder: Path, prefix: str) -> None:
@@ -59,7 +61,7 @@ def _umask() -> int:
 # An .npz is a zip archive, and a zip archive may end with a comment: there stands the SHA-256 of all before it.
 SEAL = b"nettrain sha256 "
 SEAL_SIZE = len(SEAL) + 64
-END = b"PK\5\6"  # begins the last record of an archive: 22 bytes and the comment
+END, END_SIZE = b"PK\5\6", 22  # how the last record of an archive begins, and its bytes before the comment
 CHUNK = 1 << 20
 
 
@@ -87,30 +89,43 @@ def _digest(file: IO[bytes], size: int) -> bytes:
     return digest.hexdigest().encode()
 
 
-def checksum(path: Path) -> bool | None:
-    """Whether a file that ``write_npz`` made is as it was; None when it has no checksum. Raises OSError.
+def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
+    """How many bytes stand before an archive's comment, and the comment; None for no archive.
 
-    An archive that does not end where its last record says has lost something, or was added to.
+    Raises ValueError for an archive that does not end where its last record says: it lost something or was added to.
     """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - SEAL_SIZE - END_SIZE))
+    tail = file.read()
+    at = tail.rfind(END)
+    if at < 0:
+        return None
+    comment = tail[at + END_SIZE :]
+    if len(comment) != int.from_bytes(tail[at + END_SIZE - 2 : at + END_SIZE], "little"):
+        raise ValueError("the archive does not end where it should")
+    return size - len(comment), comment
+
+
+def has_checksum(path: Path) -> bool:
+    """Whether a file ends with a checksum; ``read_npz`` tells whether it is right. Raises OSError, ValueError."""
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - SEAL_SIZE - len(END) - 18))
-        tail = file.read()
-        at = tail.rfind(END)
-        if at < 0:
-            return None
-        comment = tail[at + len(END) + 18 :]
-        if len(comment) != int.from_bytes(tail[at + len(END) + 16 :][:2], "little"):
-            return False
-        return _digest(file, size - SEAL_SIZE) == comment[len(SEAL) :] if comment.startswith(SEAL) else None
+        found = _seal(file)
+    return found is not None and found[1].startswith(SEAL)
+
+
+def _check(file: IO[bytes]) -> None:
+    """Raise ValueError when the file is not what its checksum says; one without a checksum may be anything."""
+    found = _seal(file)
+    if found and found[1].startswith(SEAL) and found[1] != SEAL + _digest(file, found[0]):
+        raise ValueError("the checksum is wrong")
+    file.seek(0)
 
 
 def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
     """Every array of an .npz. Raises NettrainError when it is missing, damaged or holds Python objects."""
     try:
-        if checksum(path) is False:
-            raise NettrainError(f"{what} {path} is damaged: its checksum is wrong ({path.stat().st_size:,} bytes)")
         with path.open("rb") as file:
+            _check(file)
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise NettrainError(f"{what} {path} is a single .npy array, not an .npz archive")

@@ -63,8 +63,9 @@ class Net:
         self.steps = build.build_steps(wired, phase, seed, self.dtype, self.spec.folder, problems)
         if problems.found or len(self.steps) < len(wired):  # a broken layer was reported when the spec was loaded
             raise SpecError(problems.found)
+        frozen = tuple(freeze)
         for step in self.steps:
-            step.frozen = any(fnmatchcase(step.spec.name, pattern) for pattern in freeze)
+            step.frozen = any(fnmatchcase(step.spec.name, pattern) for pattern in frozen)
         plan.decide_backward(self.steps, self.spec.force_backward, problems)
         self.parameters, uses = build.collect_parameters(self.steps, problems)
         problems.raise_if_any()
@@ -267,10 +268,10 @@ class Net:
         """What a snapshot keeps of every layer besides parameters: data cursors, random generators."""
         return {name: layer.state() for name, layer in self.layers.items()}
 
-    def set_layer_states(self, state: Mapping[str, Any], seed: int) -> None:
-        """Take back what ``layer_states`` gave, in a net made with another seed too."""
+    def set_layer_states(self, state: Mapping[str, Any], seed: int | None = None) -> None:
+        """Take back what ``layer_states`` gave, in a net made with another ``seed`` too."""
         for name, layer in self.layers.items():
-            layer.seed = seed
+            layer.seed = layer.seed if seed is None else seed
             if name in state:
                 layer.set_state(state[name])
 

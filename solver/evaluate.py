@@ -4,16 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..net.net import Net
+from .parameters import NetState, SolverParameters
 
 Scores = dict[str, Any]  # output -> number, or nested lists for an output with several
 
 
 TOTAL_LOSS = "total_loss"  # the score that test_compute_loss adds
+
+
+@dataclass
+class TestNet:
+    """A net to test with: what stands before the names of its scores, and its batches; None is the whole set, once."""
+
+    prefix: str
+    net: Net
+    batches: int | None
+
+    @property
+    def can_run(self) -> bool:
+        """Whether it makes something to look at, and a test of it ends."""
+        return bool(self.net.outputs) and (has_end(self.net) or self.batches is not None)
+
+    def scores(self) -> dict[str, bool | None]:
+        """Its scores, and whether higher is better: true for scores, false for losses, None for what is neither."""
+        makers = {key[0]: step for step in self.net.steps for key in step.top_keys}
+        steps = {name: makers[name] for name in self.net.outputs}
+        return {
+            self.prefix + name: True if step.layer.is_score else False if any(step.loss_weights) else None
+            for name, step in steps.items()
+        }
+
+
+def name_test_nets(p: SolverParameters, nets: list[Net]) -> list[TestNet]:
+    """The nets of ``test_state`` with their names (of several nets: the stages, if no two have the same, else the
+    number) and their numbers of batches."""
+    given: list[int | None] = [*p.test_iter]
+    batches = given if len(given) == len(nets) else (given or [None]) * len(nets)
+    names = ["+".join(state.stage) or f"level{state.level}" for state in p.test_state or (NetState(),)]
+    prefixes = [f"{name if names.count(name) == 1 else i}/" if len(nets) > 1 else "" for i, name in enumerate(names)]
+    return [TestNet(*one) for one in zip(prefixes, nets, batches, strict=True)]
+
+
+def evaluate_all(tests: list[TestNet], compute_loss: bool, after_batch: Callable[[], None]) -> Scores:
+    """The scores of all test nets. When ``after_batch`` raises, the nets are as they were before."""
+    before = [test.net.layer_states() for test in tests]
+    scores: Scores = {}
+    try:
+        for test in tests:
+            found = evaluate(test.net, test.batches, compute_loss, after_batch)
+            scores |= {test.prefix + name: score for name, score in found.items()}
+    except Exception:
+        for test, states in zip(tests, before, strict=True):
+            test.net.set_layer_states(states)
+        raise
+    return scores
 
 
 def evaluate(
@@ -63,11 +113,3 @@ def has_end(net: Net) -> bool:
 def _some(net: Net, batches: int) -> Generator[tuple[int, float], None, None]:
     for _ in range(batches):
         yield 1, net.run_forward()
-
-
-def monitored(net: Net, name: str) -> bool | None:
-    """Whether a higher value of an output is better: true for scores, false for losses, None for what is neither."""
-    maker = next(step for step in net.steps if net.blobs[name] in step.top)
-    if maker.layer.is_score:
-        return True
-    return False if any(maker.loss_weights) else None

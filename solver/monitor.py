@@ -6,6 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..net.errors import Place, Problems, did_you_mean
+from .evaluate import TOTAL_LOSS, TestNet
+from .parameters import SolverParameters
+
 ROUNDING = 1e-6  # the same score, averaged from float32 batches, is not a better one
 
 
@@ -57,3 +61,29 @@ class Monitor:
     def set_state(self, state: Mapping[str, Any]) -> None:
         self.best = tuple(state["best"]) if state["best"] else None
         self.waited = state["waited"]
+
+
+def choose_monitor(p: SolverParameters, tests: list[TestNet], place: Place, problems: Problems) -> Monitor | None:
+    """A monitor for the score that the spec names, or else the first accuracy, the first loss, the first output.
+
+    ``place`` is where ``monitor`` is written. None when nothing is tested, or after adding to ``problems``.
+    """
+    scores = {name: higher for test in tests for name, higher in test.scores().items()}
+    if p.test_compute_loss:
+        scores |= {test.prefix + TOTAL_LOSS: False for test in tests}
+    if p.monitor is None:
+        own = tests[0].scores() if tests else {}
+        by_use = sorted(own, key=lambda name: (True, False, None).index(own[name]))
+        return Monitor(by_use[0], bool(own[by_use[0]]), p.min_delta, p.patience) if by_use else None
+    metric, direction = p.monitor.metric, p.monitor.direction
+    if not tests:
+        problems.add(place, "solver.monitor needs a test net with data to test with")
+    elif metric not in scores:
+        near = did_you_mean(metric, scores)
+        problems.add(place, f"solver.monitor: the tests have no score `{metric}`{near}", f"scores: {', '.join(scores)}")
+    elif direction is None and scores[metric] is None:
+        problems.add(place, f"solver.monitor: `{metric}` is neither a loss nor a score; give a direction too")
+    else:
+        higher = bool(scores[metric]) if direction is None else direction == "higher"
+        return Monitor(metric, higher, p.min_delta, p.patience)
+    return None

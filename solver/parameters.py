@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 from ..net.declare import MISSING, Declared, Reader, param
 from ..net.errors import Problems, nearest
-from ..net.netspec import NetSpec
+from ..net.netspec import NetSpec, Phase
 
 _GONE = "nettrain always runs on the CPU; leave it out"
 _ONE_FILE = "the net stands in the same file, under `layers:`; leave it out"
@@ -19,30 +19,18 @@ class NetState(Declared):
     level: int = param(default=0, doc="the level")
     stage: tuple[str, ...] = param(default=(), doc="the stages that are set")
 
-    @classmethod
-    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
-        return {"stage": value} if isinstance(value, str) else None
-
-    @classmethod
-    def schema(cls) -> dict:
-        return {"anyOf": [{"type": "string"}, super().schema()]}
+    stands_for = "stage"
 
 
 class Monitored(Declared):
-    """The score that says how good the net is; its name alone stands for ``{metric: NAME}``."""
+    """The score that says how good the net is. A text is its name."""
 
     metric: str = param(doc="a score of the tests, such as accuracy; with several test nets NET/accuracy")
     direction: Literal["higher", "lower"] | None = param(
         default=None, doc="which is better; left out: lower for losses, higher for scores such as Accuracy's"
     )
 
-    @classmethod
-    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
-        return {"metric": value} if isinstance(value, str) else None
-
-    @classmethod
-    def schema(cls) -> dict:
-        return {"anyOf": [{"type": "string"}, super().schema()]}
+    stands_for = "metric"
 
 
 class SolverParameters(Declared):
@@ -209,6 +197,14 @@ class SolverParameters(Declared):
             yield "regularization_type", "L1 goes through the gradient; AdamW shrinks the weights themselves (L2)"
         if self.clip_gradients == 0:
             yield "clip_gradients", "0 would set every gradient to zero; leave it out for no limit"
+
+
+def parameters_of(spec: NetSpec, phase: Phase) -> SolverParameters | None:
+    """How a net in this phase is trained; None for one that is not. Raises SpecError."""
+    problems = Problems()
+    p = read_parameters(spec, problems) if phase == "TRAIN" and "solver" in spec.root.value else None
+    problems.raise_if_any()
+    return p
 
 
 def read_parameters(spec: NetSpec, problems: Problems) -> SolverParameters | None:

@@ -152,12 +152,20 @@ class WarmUp(Policy):
 
     def __init__(self, p: SolverParameters, then: Policy):
         self.first, self.count, self.then = p.warmup_lr, p.warmup_iter, then
-        self.after_test, self.state, self.set_state = then.after_test, then.state, then.set_state  # type: ignore[method-assign]
 
     def __call__(self, iter):
         if iter >= self.count:
             return self.then(iter)
         return self.first + (self.then(self.count) - self.first) * iter / self.count
+
+    def after_test(self, better):
+        self.then.after_test(better)
+
+    def state(self):
+        return self.then.state()
+
+    def set_state(self, state):
+        self.then.set_state(state)
 
 
 def rate_policy(p: SolverParameters, max_iter: int) -> Policy:

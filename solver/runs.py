@@ -6,12 +6,17 @@ import json
 import math
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from ..net.errors import NettrainError
 from ..net.files import remove_unfinished, write_atomically
-from .snapshot import NAME
+from .snapshot import Snapshot, read_snapshot
+
+NAME = re.compile(r"(?:(?P<stem>.+)_)?(?:iter_(?P<iter>[0-9]+)|best)\.npz")
 
 
 class Run:
@@ -72,6 +77,27 @@ class Run:
         assert self.folder is not None
         return self.folder / self.stem if self.stem else self.folder
 
+    def is_same(self, other: Run) -> bool:
+        """Whether both write the same files."""
+        return self.where.resolve() == other.where.resolve()
+
+    def snapshots(self) -> list[Path]:
+        """The run's snapshot files, the newest first."""
+        found = []
+        for path in self.folder.iterdir() if self.folder and self.folder.is_dir() else ():
+            match = NAME.fullmatch(path.name)
+            if match and (match["stem"] or "") == self.stem:
+                found.append((_iteration_of(path), path.name, path))
+        return [path for *_, path in sorted(found, reverse=True)]
+
+    def check_free(self) -> None:
+        """Raise NettrainError when another run's files are there already: they would be mixed and overwritten."""
+        if newest := self.snapshots()[:1]:
+            raise NettrainError(
+                f"{self.where} holds a run already ({newest[0].name}): go on with it (--resume {self.where}), or "
+                "choose another --out or snapshot_prefix"
+            )
+
     def write_metrics(self, row: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl. Raises NettrainError when the disk refuses."""
         path = self.path("metrics.jsonl")
@@ -107,14 +133,74 @@ class Run:
 
     def keep_newest(self, count: int, iteration: int) -> None:
         """Remove all but so many ``iter_N.npz`` up to this iteration."""
-        assert self.folder is not None
-        old = []
-        for path in self.folder.iterdir():
-            match = NAME.fullmatch(path.name)
-            if match and (match["stem"] or "") == self.stem and match["iter"] and int(match["iter"]) <= iteration:
-                old.append((int(match["iter"]), path))
-        for _, path in sorted(old)[:-count]:
+        numbered = [path for path in self.snapshots() if path != self.path("best.npz")]
+        for path in [path for path in numbered if _iteration_of(path) <= iteration][count:]:
             path.unlink(missing_ok=True)
+
+
+@dataclass
+class Found:
+    """A snapshot to go on from: whether it is the newest good one of its run, and what a person should know."""
+
+    snapshot: Snapshot
+    is_newest: bool
+    notes: list[str]
+
+
+def find_snapshot(where: Path) -> Found:
+    """A snapshot file, or the newest good one of a run: its folder, or its folder and snapshot_prefix.
+
+    The notes name damaged ones that were passed over. Raises NettrainError when there is none.
+    """
+    try:
+        is_file = where.is_file()
+    except OSError as error:  # a name that is too long
+        raise NettrainError(f"snapshot {where} cannot be read: {error.strerror}") from None
+    if is_file:
+        snapshot = read_snapshot(where)
+        return Found(snapshot, Run.of(where).snapshots()[:1] == [where], [])
+    notes: list[str] = []
+    for path in _run_at(where).snapshots():
+        try:
+            return Found(read_snapshot(path), True, notes)
+        except NettrainError as error:
+            notes.append(f"{error}; passed over")
+    raise NettrainError("\n".join([*notes, f"no good snapshot in {where}"]) if notes else _nothing(where))
+
+
+def _run_at(where: Path) -> Run:
+    """The run in a folder, or whose files begin so. Raises NettrainError when a folder holds several."""
+    if not where.is_dir():
+        return Run("", prefix=str(where))
+    stems = {match["stem"] or "" for path in where.iterdir() if (match := NAME.fullmatch(path.name))}
+    if len(stems) > 1:
+        runs = ", ".join(str(where / stem) if stem else f"{where}/iter_…" for stem in sorted(stems))
+        raise NettrainError(f"{where} holds snapshots of several runs ({runs}); give a file, or one of these names")
+    run = Run("", folder=where)
+    run.stem = next(iter(stems), "")
+    return run
+
+
+def _iteration_of(path: Path) -> int:
+    """The iteration of a snapshot, from its name if that tells it; -1 when it cannot be read."""
+    match = NAME.fullmatch(path.name)
+    if match and match["iter"]:
+        return int(match["iter"])
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return int(json.loads(str(archive["state"]))["iter"])
+    except Exception:  # whatever a damaged file can cause: reading it whole will say what is wrong
+        return -1
+
+
+def _nothing(where: Path) -> str:
+    """Why no snapshot was found, and what would be right."""
+    if not where.is_dir():
+        return f"snapshot not found: {where}"
+    runs = sorted(path.name for path in where.iterdir() if path.is_dir() and any(path.glob("*.npz")))
+    if runs:
+        return f"{where} holds the runs {', '.join(runs[-10:])}; choose one, such as {where / runs[-1]}"
+    return f"no snapshot in {where}"
 
 
 def _write_all(file: IO[bytes], text: bytes) -> None:

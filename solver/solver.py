@@ -21,14 +21,14 @@ from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, load
 from ..net.parallel import session
 from . import divergence
-from .evaluate import TOTAL_LOSS, Scores, evaluate, has_end, monitored
+from .evaluate import Scores, evaluate_all, name_test_nets
 from .interrupts import Effect
 from .length import count_iterations, epochs
-from .monitor import Monitor
+from .monitor import choose_monitor
 from .parameters import NetState, SolverParameters, read_parameters
 from .policies import rate_policy
-from .runs import Run
-from .snapshot import Snapshot, find_snapshot, list_snapshots, read_snapshot, write_snapshot
+from .runs import Found, Run, find_snapshot
+from .snapshot import Snapshot, read_snapshot, write_snapshot
 from .updater import Updater
 
 
@@ -91,24 +91,18 @@ class Solver:
         net = self._build("TRAIN", self.p.train_state, given, problems, freeze=self.p.freeze)
         states = self.p.test_state or (NetState(),)
         tests = [self._build("TEST", state, given, problems, share_with=net) for state in states]
+        built = [test for test in tests if test]
+        self.tests = name_test_nets(self.p, built) if len(built) == len(states) else []
         if net and net.steps:
-            self._check_trainable(net, tests[0], problems)
+            self._check_trainable(net, problems)
             self._check_freeze(net, problems)
         problems.raise_if_any()
         assert net is not None  # else a problem was raised
         self.net = net
-        batches = (
-            self.p.test_iter if len(self.p.test_iter) == len(tests) else (*self.p.test_iter, None)[:1] * len(tests)
-        )
-        names = [f"{name}/" for name in _names(states)] if len(states) > 1 else [""]
-        self.tests = [
-            (name, test, count)
-            for name, test, count in zip(names, tests, batches, strict=True)
-            if test and self._can_test(test)
-        ]
-        self.test_nets = [test for _, test, _ in self.tests]
+        self.tests = [test for test in self.tests if test.can_run]
+        self.test_nets = [test.net for test in self.tests]
         self.max_iter = self._count_iterations(problems)
-        self.monitor = self._watch(problems)
+        self.monitor = choose_monitor(self.p, self.tests, self._place("monitor"), problems)
         problems.raise_if_any()
         self.policy = rate_policy(self.p, self.max_iter)
         self.updater = Updater(self.p, net)
@@ -118,9 +112,8 @@ class Solver:
         self.iter = 0
         self.request: Effect | None = None
         self.ended = ""
-        self._tested: tuple[int, Scores, bool] | None = (
-            None  # the last test: iteration, scores, whether it was the best
-        )
+        # The last test: its iteration, its scores, whether they were the best
+        self._tested: tuple[int, Scores, bool] | None = None
         self.losses: deque[float] = deque(maxlen=self.p.average_loss)
         self.last_snapshot: Path | None = None
         self.load_reports = [self._load(path, problems) for path in self.p.weights]
@@ -152,16 +145,17 @@ class Solver:
         """Where a key of the solver is written."""
         return self.spec.solver.at(key) if self.spec.solver else self.spec.root.place
 
-    def _check_trainable(self, net: Net, test_net: Net | None, problems: Problems) -> None:
+    def _check_trainable(self, net: Net, problems: Problems) -> None:
         place = self.spec.root.at("layers")
         if not any(any(step.loss_weights) for step in net.steps):
             problems.add(place, "the TRAIN net has no loss; add a layer such as SoftmaxWithLoss")
         elif not any(step.needs_backward and any(step.layer.param_propagate_down) for step in net.steps):
-            problems.add(
-                place,
-                "the TRAIN net has nothing to learn: no layer has parameters with lr_mult > 0 on the way to a loss",
-            )
-        if test_net and self.p.test_interval and not self._can_test(test_net):
+            learned = "no layer has parameters with lr_mult > 0 on the way to a loss"
+            message = f"the TRAIN net has nothing to learn: {learned}"
+            if self.p.freeze:
+                place, message = self._place("freeze"), f"{message} that is not in solver.freeze"
+            problems.add(place, message)
+        if self.p.test_interval and any(not test.can_run for test in self.tests):
             problems.add(
                 self._place("test_interval"),
                 "no layer of the TEST net reads a data set that ends; give solver.test_iter too",
@@ -175,42 +169,10 @@ class Solver:
                     self._place("freeze"), f"solver.freeze: no layer with parameters is called `{pattern}`{near}"
                 )
 
-    def _watch(self, problems: Problems) -> Monitor | None:
-        """What the spec says is monitored, or else the first score that says how good the net is."""
-        chosen = self.p.monitor
-        if not self.tests:
-            if chosen:
-                problems.add(self._place("monitor"), "solver.monitor needs a test net with data to test with")
-            return None
-        scores = {prefix + name: monitored(net, name) for prefix, net, _ in self.tests for name in net.outputs}
-        if self.p.test_compute_loss:
-            scores |= {prefix + TOTAL_LOSS: False for prefix, *_ in self.tests}
-        if chosen is None:
-            prefix, net, _ = self.tests[0]
-            first = next((name for name in net.outputs if monitored(net, name)), None)
-            first = first or next((name for name in net.outputs if monitored(net, name) is False), net.outputs[0])
-            metric, higher = prefix + first, bool(scores[prefix + first])
-        else:
-            metric = chosen.metric
-            if metric not in scores:
-                near = did_you_mean(metric, scores)
-                names = ", ".join(scores)
-                message = f"solver.monitor: the tests have no score `{metric}`{near}"
-                problems.add(self._place("monitor"), message, f"scores: {names}")
-                return None
-            if chosen.direction is None and scores[metric] is None:
-                message = f"solver.monitor: `{metric}` is neither a loss nor a score: say direction: higher, or lower"
-                problems.add(self._place("monitor"), message)
-            higher = chosen.direction == "higher" if chosen.direction else bool(scores[metric])
-        return Monitor(metric, higher, self.p.min_delta, self.p.patience)
-
     @property
     def best(self) -> tuple[float, int] | None:
         """The best monitored score and its iteration."""
         return self.monitor.best if self.monitor else None
-
-    def _can_test(self, net: Net) -> bool:
-        return bool(net.outputs) and (has_end(net) or bool(self.p.test_iter))
 
     def _count_iterations(self, problems: Problems) -> int:
         count = count_iterations(self.p, self.net)
@@ -325,17 +287,7 @@ class Solver:
 
         With several test nets each score has its net's name before it: NET/OUTPUT.
         """
-        before = [net.layer_states() for net in self.test_nets]
-        scores: Scores = {}
-        try:
-            for prefix, net, batches in self.tests:
-                found = evaluate(net, batches, self.p.test_compute_loss, self._between_batches)
-                scores |= {prefix + name: score for name, score in found.items()}
-        except InterruptedTestError:
-            for net, states in zip(self.test_nets, before, strict=True):
-                net.set_layer_states(states, self.seed)
-            raise
-        return scores
+        return evaluate_all(self.tests, self.p.test_compute_loss, self._between_batches)
 
     def _between_batches(self) -> None:
         """Leave a test when a stop is requested; the iteration then has not begun."""
@@ -439,32 +391,28 @@ class Solver:
         self._tested = tuple(state["tested"]) if state["tested"] else None
         self.last_snapshot, self._reported = path, -1
 
-    def resume(self, where: str | Path | Snapshot) -> list[str]:
+    def resume(self, where: str | Path | Found) -> list[str]:
         """Go on with a run, as if it had never been interrupted: its folder, or one of its snapshots.
 
         A run goes on in its own folder, from the newest snapshot that is good. An older snapshot begins another run in
         a new folder, so that nothing of the first is lost; so does ``out``. Returns sentences a person should read.
         """
-        found, notes = (where, []) if isinstance(where, Snapshot) else find_snapshot(Path(where))
-        self._take(found)
-        old = Run.of(found.path)
-        newest = not isinstance(where, Snapshot) and not Path(where).is_file()
-        newest = newest or list_snapshots(old.where)[0] == found.path
-        if newest and not self.run.is_given:
+        found = where if isinstance(where, Found) else find_snapshot(Path(where))
+        old = Run.of(found.snapshot.path)
+        if found.is_newest if not self.run.is_given else self.run.is_same(old):
             self.run = old
+        elif self.run.is_given:
+            self.run.open()
+            self.run.check_free()
+        self._take(found.snapshot)
         dropped = self.run.continue_from(old, self.iter)
         if dropped and self.run is old:
-            notes.append(f"{dropped} lines of metrics from iteration {self.iter} on are made anew")
+            what = "1 line of metrics is" if dropped == 1 else f"{dropped} lines of metrics are"
+            found.notes.append(f"{what} made anew, from iteration {self.iter} on")
         best = old.path("best.npz")
-        if self.run is not old and self.best and best.is_file() and not self.run.path("best.npz").exists():
+        if self.run is not old and self.best and best.is_file():
             shutil.copyfile(best, self.run.path("best.npz"))
-        return notes
-
-
-def _names(states: Iterable[NetState]) -> list[str]:
-    """A short name for each test net: its stages if no other has the same, else its number."""
-    names = ["+".join(state.stage) or f"level{state.level}" for state in states]
-    return [name if names.count(name) == 1 else str(i) for i, name in enumerate(names)]
+        return found.notes
 
 
 def get_solver(spec: NetSpec | Path | str | Mapping[str, Any], **options: Any) -> Solver:

@@ -6,6 +6,10 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
+from nettrain.solver.monitor import Monitor
+from nettrain.solver.parameters import SolverParameters
+from nettrain.solver.policies import rate_policy
+from nettrain.solver.rules import RULES
 
 ORACLE = Path(__file__).parent / "oracle"
 TORCH = Path(__file__).parent / "oracle_torch"
@@ -95,10 +99,11 @@ def solver_spec(solver, ip1_param):
 
 
 SOLVERS = sorted(ORACLE.glob("solver_*.npz"))
+TORCH_SOLVERS = sorted(TORCH.glob("solver_*.npz"))
 
 
-@pytest.mark.parametrize("path", SOLVERS, ids=lambda path: path.stem)
-def test_solver_equals_caffe(path):
+@pytest.mark.parametrize("path", SOLVERS + TORCH_SOLVERS, ids=lambda path: f"{path.parent.name} {path.stem}")
+def test_solver_equals_caffe_and_pytorch(path):
     spec, data = fixture(path)
     solver = nettrain.get_solver(solver_spec(spec["solver"], spec["ip1_param"]))
     for name, blobs in solver.net.params.items():
@@ -121,3 +126,18 @@ def test_solver_equals_caffe(path):
 
 def test_every_solver_fixture_is_compared():
     assert len(SOLVERS) == 9
+    assert {path.stem.split("_")[2] for path in TORCH_SOLVERS} == set(RULES)
+
+
+def test_plateau_equals_pytorch():
+    """PyTorch's patience is the number of tests that are let pass; ours that after which the rate drops."""
+    with np.load(TORCH / "plateau.npz") as arrays:
+        scores, rates = arrays["scores"], arrays["rates"]
+    keys = {"base_lr": 0.5, "lr_policy": "plateau", "gamma": 0.7, "plateau_patience": 3, "min_lr": 0.01}
+    policy = rate_policy(SolverParameters.from_mapping(keys | {"test_interval": 1}), 60)
+    monitor, seen = Monitor("score", higher=True), []
+    for i, score in enumerate(scores):
+        policy.after_test(monitor.see(score, i))
+        seen.append(policy(i))
+    np.testing.assert_allclose(seen, rates, rtol=1e-12)
+    assert len(set(seen)) > 5

@@ -17,7 +17,8 @@ import pytest
 import yaml
 from nettrain import NettrainError
 from nettrain.net import files
-from nettrain.solver.snapshot import find_snapshot, list_snapshots, read_snapshot
+from nettrain.solver.runs import Run, find_snapshot
+from nettrain.solver.snapshot import read_snapshot
 
 RULES = {
     "SGD": {"momentum": 0.9},
@@ -221,8 +222,8 @@ def test_a_damaged_newest_snapshot_is_passed_over():
     notes = on.resume("part")
     assert on.iter == 6
     assert [note for note in notes if "passed over" in note] == [
-        f"snapshot part/iter_{i}.npz is damaged: its checksum is wrong ({Path(f'part/iter_{i}.npz').stat().st_size:,} "
-        "bytes); passed over"
+        f"snapshot part/iter_{i}.npz is damaged or not an .npz file "
+        f"({Path(f'part/iter_{i}.npz').stat().st_size:,} bytes); passed over"
         for i in (10, 8)
     ]
     on.solve()
@@ -233,6 +234,7 @@ def test_a_damaged_newest_snapshot_is_passed_over():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: "x" * 300, "cannot be read: File name too long"),
         (lambda: "nowhere", "snapshot not found: nowhere"),
         (lambda: "empty", "no snapshot in empty"),
         (lambda: "runs/run", "runs/run holds the runs 001; choose one, such as runs/run/001"),
@@ -288,7 +290,7 @@ def test_lines_a_killed_process_left_unfinished_are_made_again():
         file.write('{"iter": 6, "epo')
     Path("part/.iter_8.npz.abc.part").write_bytes(b"PK")
     on = solver()
-    assert on.resume("part") == ["3 lines of metrics from iteration 4 on are made anew"]
+    assert on.resume("part") == ["3 lines of metrics are made anew, from iteration 4 on"]
     assert not list(Path("part").glob(".*"))
     on.solve()
     assert rows("part") == rows("whole")
@@ -298,7 +300,7 @@ def test_so_many_snapshots_are_kept():
     one = solver("part", snapshot=2, snapshot_keep=2)
     one.solve()
     assert sorted(path.name for path in Path("part").glob("*.npz")) == ["best.npz", "iter_10.npz", "iter_8.npz"]
-    assert [path.name for path in list_snapshots(Path("part"))][:2] == ["iter_10.npz", "iter_8.npz"]
+    assert [path.name for path in Run("", folder="part").snapshots()][:2] == ["iter_10.npz", "iter_8.npz"]
 
 
 def test_a_snapshot_is_removed_only_when_the_next_is_there(monkeypatch):
@@ -308,7 +310,7 @@ def test_a_snapshot_is_removed_only_when_the_next_is_there(monkeypatch):
     monkeypatch.setattr(files.np, "savez", full_disk)
     with pytest.raises(NettrainError, match=r"No space left on device; part/iter_4\.npz is intact"):
         one.step(2)
-    assert find_snapshot(Path("part"))[0].iter == 4
+    assert find_snapshot(Path("part")).snapshot.iter == 4
 
 
 def full_disk(file, **arrays):
@@ -361,7 +363,7 @@ def test_thirty_kills_change_nothing():
         for path in Path("part").glob("*.npz"):
             read_snapshot(path)  # nothing unreadable has a final name
     assert kills == 30
-    assert list_snapshots(Path("part"))
+    assert Run("", folder="part").snapshots()
     process = start("run.yaml", "--resume", "part")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -382,7 +384,7 @@ def test_a_signal_to_stop_leaves_a_snapshot_to_go_on_from(name, code):
     assert process.returncode == code, err
     assert "stopping after this iteration" in err
     assert "go on   nettrain train --resume part" in err
-    at = find_snapshot(Path("part"))[0].iter
+    at = find_snapshot(Path("part")).snapshot.iter
     process = start("--resume", "part", "--set", f"solver.max_iter={at + 5}")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
@@ -460,7 +462,7 @@ def test_a_full_disk_leaves_the_snapshots_before():
     assert process.returncode == 1
     assert "cannot write part/iter_20.npz: File too large; part/iter_10.npz is intact" in err
     assert sorted(path.name for path in Path("part").iterdir()) == ["iter_10.npz", "metrics.jsonl"]
-    assert find_snapshot(Path("part"))[0].iter == 10
+    assert find_snapshot(Path("part")).snapshot.iter == 10
 
 
 def test_metrics_that_cannot_be_written_are_said():
@@ -471,7 +473,7 @@ def test_metrics_that_cannot_be_written_are_said():
     Path("part/metrics.jsonl").mkdir()
     with pytest.raises(NettrainError, match=r"cannot write part/metrics.jsonl: Is a directory"):
         one.step(1)
-    assert find_snapshot(Path("part"))[0].iter == 2
+    assert find_snapshot(Path("part")).snapshot.iter == 2
 
 
 def test_the_same_bits_with_one_thread_and_two():
@@ -495,7 +497,7 @@ def test_a_changed_spec_is_said():
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "note: solver.base_lr is 0.01, in the snapshot it is 0.05" in err
-    assert "note: layer.drop.dropout_ratio is 0.3, in the snapshot it is null" in err
+    assert "note: layer.drop.dropout_ratio is 0.3, in the snapshot it is left out" in err
     assert "resumed from part/iter_5.npz at iteration 5" in err
 
 
@@ -503,3 +505,118 @@ def test_weights_and_resume_do_not_go_together(nettrain_cli):
     write_spec()
     result = nettrain_cli("train", "run.yaml", "--weights", "a.npz", "--resume", "b", exit_code=2)
     assert "give one of them" in result.stderr
+
+
+def test_a_run_is_not_written_over(nettrain_cli):
+    write_spec(max_iter=3)
+    nettrain_cli("train", "run.yaml", "--out", "part")
+    before = {path.name: path.read_bytes() for path in Path("part").iterdir()}
+    result = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=2)
+    assert "part holds a run already (iter_3.npz): go on with it (--resume part), or choose another" in result.stderr
+    nettrain_cli("train", "run.yaml", "--out", "other")
+    assert "holds a run already" in nettrain_cli("train", "--resume", "other", "--out", "part", exit_code=2).stderr
+    assert {path.name: path.read_bytes() for path in Path("part").iterdir()} == before
+
+
+def test_what_was_passed_over_is_said_once(nettrain_cli):
+    write_spec(max_iter=6, snapshot=2)
+    nettrain_cli("train", "run.yaml", "--out", "part")
+    Path("part/iter_6.npz").write_bytes(b"PK")
+    errors = nettrain_cli("train", "--resume", "part").stderr
+    assert errors.count("iter_6.npz is damaged") == 1
+    assert "that is all of max_iter" not in errors
+    assert "that is all of max_iter; to train longer: --set solver.max_iter=12" in (
+        nettrain_cli("train", "--resume", "part").stderr
+    )
+
+
+def test_a_second_signal_stops_at_once():
+    write_spec(max_iter=10**6, display=1)
+    slow = "import time; time.sleep(60)"
+    Path("slow.py").write_text(
+        "class Slow:\n"
+        "    def setup(self, bottom, top): pass\n"
+        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)\n"
+        f"    def forward(self, bottom, top): open('began', 'w').close(); {slow}\n"
+        "    def backward(self, top, propagate_down, bottom): pass\n"
+    )
+    one = spec(max_iter=10, test_interval=0)
+    one["layers"].append({"name": "slow", "type": "Python", "bottom": "ip2", "module": "slow", "layer": "Slow"})
+    Path("run.yaml").write_text(yaml.safe_dump(one, sort_keys=False))
+    process = start("run.yaml", "--out", "part", "--allow-python")
+    wait_for("began", process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130, err
+    assert "interrupted at iteration 0; no snapshot was made before" in err
+
+
+def test_training_goes_on_when_nobody_reads_its_rows():
+    write_spec(max_iter=300, display=1, test_interval=0)
+    process = start("run.yaml", "--out", "part")
+    process.stdout.readline()
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(60) == 0
+    assert len(rows("part")) == 301
+    assert Path("part/iter_300.npz").exists()
+
+
+def test_a_data_file_that_vanishes_is_said_and_nothing_is_lost():
+    image = pytest.importorskip("PIL.Image")
+    Path("images").mkdir()
+    for i in range(6):
+        image.fromarray(np.full((4, 4), 40 * i, np.uint8)).save(f"images/{i}.png")
+    Path("list.txt").write_text("".join(f"images/{i}.png {i % 2}\n" for i in range(6)))
+    layers = [
+        {"name": "d", "type": "ImageData", "top": ["data", "label"], "source": "list.txt", "batch_size": 2},
+        {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 2},
+        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "label"]},
+    ]
+    keys = {"base_lr": 1e-4, "max_iter": 10**6, "snapshot": 50, "snapshot_keep": 2, "display": 1}
+    Path("run.yaml").write_text(yaml.safe_dump({"name": "run", "solver": keys, "layers": layers}))
+    process = start("run.yaml", "--out", "part")
+    wait_for("part/iter_50.npz", process)
+    Path("images").rename("elsewhere")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "ImageData `d`" in err
+    assert "images/" in err
+    at = find_snapshot(Path("part")).snapshot.iter
+    assert f"kept    part/iter_{at}.npz" in err
+    Path("elsewhere").rename("images")
+    process = start("--resume", "part", "--set", f"solver.max_iter={at + 7}")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    whole = nettrain.get_solver("run.yaml", settings=[f"solver.max_iter={at + 7}"], out="whole")
+    whole.solve()
+    assert rows("part") == rows("whole")
+
+
+def test_an_error_while_running_says_what_is_kept(monkeypatch, nettrain_cli):
+    write_spec(snapshot=2, max_iter=9, test_interval=0)
+    from nettrain.layers.data import Data
+
+    fill, calls = Data.fill, []
+
+    def vanishing(self, *arguments):
+        calls.append(1)
+        if len(calls) > 5:
+            raise NettrainError("images.npz is gone")
+        return fill(self, *arguments)
+
+    monkeypatch.setattr(Data, "fill", vanishing)
+    errors = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=1).stderr
+    assert "images.npz is gone" in errors
+    assert "kept    part/iter_4.npz" in errors
+    assert "go on   nettrain train --resume part" in errors
+    monkeypatch.setattr(Data, "fill", fill)
+    nettrain_cli("train", "--resume", "part")
+    whole = solver("whole", snapshot=2, max_iter=9, test_interval=0)
+    whole.solve()
+    assert rows("part") == rows("whole")

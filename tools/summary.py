@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..net.errors import Problems, format_shape
+from ..net.errors import format_shape
 from ..net.net import Net
 from ..solver.length import count_iterations
-from ..solver.parameters import SolverParameters, read_parameters
+from ..solver.parameters import SolverParameters, parameters_of
 from ..solver.policies import rate_policy
 from ..solver.rules import RULES
 from .table import table
@@ -32,22 +32,13 @@ def summarise(net: Net) -> dict:
                 "bytes": bytes_,
             }
         )
-    p = _solver(net)
+    p = parameters_of(net.spec, net.phase)
     histories = RULES[p.type](p).kept if p else 0
     copies = 2 + histories if training else 1  # weights, gradient and what the rule remembers
     totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "bytes")}
     totals["parameter_bytes"] = copies * net.dtype.itemsize * totals["parameters"]
     about = {"name": net.name, "phase": net.phase, "histories": histories}
     return about | {"layers": layers, "totals": totals, "rates": _rates(p, net) if p else []}
-
-
-def _solver(net: Net) -> SolverParameters | None:
-    """How the net is trained; None for a net that is not."""
-    problems = Problems()
-    trained = net.phase == "TRAIN" and "solver" in net.spec.root.value
-    p = read_parameters(net.spec, problems) if trained else None
-    problems.raise_if_any()
-    return p
 
 
 def _rates(p: SolverParameters, net: Net) -> list[dict]:

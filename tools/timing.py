@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..net.build import Step
-from ..net.errors import Problems
 from ..net.graph import Key
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase
 from ..net.parallel import run, session, threads
 from ..net.plan import has_gradient
-from ..solver.parameters import read_parameters
+from ..solver.parameters import parameters_of
 from ..solver.updater import Updater
 from .table import table
 
@@ -34,23 +33,15 @@ def measure(
     weights stay and no loss can diverge); the TEST net runs forward, as in testing. Input blobs are filled once. Layers
     are timed one by one; the whole step is timed by itself, with one clock around it. Raises SpecError.
     """
-    net = Net(spec, phase, level=level, stages=stages)
-    updater = _updater(net)
+    p = parameters_of(spec, phase)
+    net = Net(spec, phase, level=level, stages=stages, freeze=p.freeze if p else ())
+    updater = Updater(p, net) if p else None
     fill_inputs(net)
     with np.errstate(all="ignore"), session():
         _repeat(lambda: _whole(net, updater), WARM_UP)
         parts = np.median([_part_by_part(net, updater) for _ in range(iterations)], axis=0)
         step = median(_repeat(lambda: _whole(net, updater), iterations))
     return _result(net, iterations, parts, step, sgemm_peak())
-
-
-def _updater(net: Net) -> Updater | None:
-    """What a solver would update this net with; None when it is not trained."""
-    problems = Problems()
-    trained = net.phase == "TRAIN" and "solver" in net.spec.root.value
-    p = read_parameters(net.spec, problems) if trained else None
-    problems.raise_if_any()
-    return Updater(p, net) if p else None
 
 
 def fill_inputs(net: Net, seed: int = 0) -> None:

@@ -13,7 +13,8 @@ from ..net.netspec import NetSpec, load
 from ..net.parallel import threads
 from ..solver.evaluate import TOTAL_LOSS
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
-from ..solver.snapshot import Snapshot, find_snapshot
+from ..solver.runs import Found, find_snapshot
+from ..solver.snapshot import Snapshot
 from ..solver.solver import Row, Solver
 from .table import table
 
@@ -26,12 +27,12 @@ def prepare(
     With ``resume``, a run or one of its snapshots, it goes on from there; the spec may then be left out.
     Raises SpecError with every problem found.
     """
-    found, notes = find_snapshot(Path(resume)) if resume else (None, [])
+    found = find_snapshot(Path(resume)) if resume else None
     source: str | NetSpec
     if spec is not None:
         source = spec
     elif found is not None:
-        source = _spec_of(found, settings, options)
+        source = _spec_of(found.snapshot, settings, options)
     else:
         raise NettrainError("nothing to train: give a spec, or a run to go on with: --resume RUN")
     try:
@@ -42,13 +43,21 @@ def prepare(
         say(solver.spec.note)
     for report in solver.load_reports:
         say(table(["layer", f"from {report.origin}"], report.rows()))
-    if found and resume:
-        notes += solver.resume(found if Path(resume).is_file() else resume)
-        for note in [*notes, *_changes(found.state["spec"], solver.spec.to_python())]:
-            say(note)
-        say(f"resumed from {found.path} at iteration {found.iter}")
+    if found:
+        _resume(solver, found, say)
     solver.run.open()
+    if not found:
+        solver.run.check_free()
     return solver
+
+
+def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:
+    """Go on from a snapshot, and say what a person should know of it."""
+    for note in [*solver.resume(found), *_changes(found.snapshot.state["spec"], solver.spec.to_python())]:
+        say(note)
+    say(f"resumed from {found.snapshot.path} at iteration {solver.iter}")
+    if solver.iter >= solver.max_iter:
+        say(f"that is all of max_iter; to train longer: --set solver.max_iter={2 * solver.max_iter}")
 
 
 def _spec_of(found: Snapshot, settings: Iterable[str], options: dict[str, Any]) -> NetSpec:
@@ -66,7 +75,10 @@ def _changes(before: Any, now: Any, path: str = "") -> list[str]:
     if path == "layers" and before != now:
         before, now = ({layer["name"]: layer for layer in layers} for layers in (before, now))
         return _changes(before, now, "layer")
-    return [] if before == now else [f"note: {path} is {json.dumps(now)}, in the snapshot it is {json.dumps(before)}"]
+    if before == now:
+        return []
+    here, there = ("left out" if value is None else json.dumps(value) for value in (now, before))
+    return [f"note: {path} is {here}, in the snapshot it is {there}"]
 
 
 def run(
@@ -92,10 +104,20 @@ def run(
             kept = f"last snapshot {solver.last_snapshot}" if solver.last_snapshot else "no snapshot was made before"
             code = 128 + (interrupts.stopped_by or signal.SIGINT)
             raise NettrainError(f"interrupted at iteration {solver.iter}; {kept}", exit_code=code) from None
+        except NettrainError as error:
+            if error.exit_code == 3:  # diverged: the message says what was kept
+                raise
+            raise NettrainError(f"{error}\n{_kept(solver)}", exit_code=1) from error
     if interrupts.stopped_by and solver.ended:
-        again = f"  go on   nettrain train --resume {solver.run.where}"
-        text = f"interrupted at iteration {solver.iter}; snapshot {solver.last_snapshot}\n{again}"
+        text = f"interrupted at iteration {solver.iter}\n{_kept(solver)}"
         raise NettrainError(text, exit_code=128 + interrupts.stopped_by)
+
+
+def _kept(solver: Solver) -> str:
+    """What is left of a run that ended early, and how to go on with it."""
+    if not solver.last_snapshot:
+        return f"stopped at iteration {solver.iter}; no snapshot was made before (solver.snapshot says how often)"
+    return f"  kept    {solver.last_snapshot}\n  go on   nettrain train --resume {solver.run.where}"
 
 
 def banner(solver: Solver) -> str:
@@ -120,7 +142,8 @@ class Rows:
 
     def __init__(self, solver: Solver):
         self.outputs: list[tuple[str, str, bool]] = []  # score, heading, whether it is shown as a percentage
-        for prefix, net, _ in solver.tests:
+        for test in solver.tests:
+            prefix, net = test.prefix, test.net
             makers = {key[0]: step for step in net.steps for key in step.top_keys}
             for name in net.outputs:
                 if net.blobs[name].count == 1:

@@ -1,7 +1,7 @@
-"""Makes the fixtures in this folder: layers that Caffe does not have, computed by PyTorch in float64.
+"""Makes the fixtures in this folder: layers that Caffe does not have, and update rules, computed by PyTorch in float64.
 
     pip install torch==2.13.0
-    python tests/oracle_torch/make.py [TYPE …]
+    python tests/oracle_torch/make.py [TYPE …] [solver]
 
 Each case is a layer in nettrain's spelling, its bottoms, its parameters and the same formula in PyTorch; autograd gives
 the gradients. The files have the keys that ../oracle/README.md lists. The tests read them without PyTorch.
@@ -290,6 +290,74 @@ def arrays_of(case):
     return arrays
 
 
+# Where the formulas agree: PyTorch's momentum holds no rate, so the rate is fixed; Adam's eps stands elsewhere, so it
+# is next to nothing there.
+SOLVERS = [
+    ({"type": "SGD", "momentum": 0.9, "weight_decay": 0.01}, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.01}),
+    ({"type": "SGD", "momentum": 0.9, "clip_gradients": 0.3}, torch.optim.SGD, {"momentum": 0.9}),
+    (
+        {"type": "Nesterov", "momentum": 0.9, "weight_decay": 0.01},
+        torch.optim.SGD,
+        {"momentum": 0.9, "weight_decay": 0.01, "nesterov": True},
+    ),
+    (
+        {"type": "AdaGrad", "delta": 1e-6, "weight_decay": 0.01},
+        torch.optim.Adagrad,
+        {"eps": 1e-6, "weight_decay": 0.01},
+    ),
+    ({"type": "RMSProp", "rms_decay": 0.9, "delta": 1e-6}, torch.optim.RMSprop, {"alpha": 0.9, "eps": 1e-6}),
+    ({"type": "AdaDelta", "momentum": 0.95, "delta": 1e-5}, torch.optim.Adadelta, {"rho": 0.95, "eps": 1e-5}),
+    ({"type": "Adam", "momentum": 0.8, "momentum2": 0.95, "delta": 1e-14}, torch.optim.Adam, {"betas": (0.8, 0.95)}),
+    ({"type": "Adam", "weight_decay": 0.01, "delta": 1e-14}, torch.optim.Adam, {"weight_decay": 0.01}),
+    ({"type": "Adam", "amsgrad": True, "momentum2": 0.5, "delta": 1e-14}, torch.optim.Adam, {"amsgrad": True}),
+    ({"type": "AdamW", "weight_decay": 0.1, "delta": 1e-3}, torch.optim.AdamW, {"weight_decay": 0.1, "eps": 1e-3}),
+    (
+        {"type": "AdamW", "weight_decay": 0.1, "amsgrad": True, "momentum2": 0.5},
+        torch.optim.AdamW,
+        {"weight_decay": 0.1, "amsgrad": True, "betas": (0.9, 0.5)},
+    ),
+]
+ITERATIONS = 10
+
+
+def solver_arrays(solver, kind, options):
+    """A net of two layers, trained on random data: the keys of ../oracle/README.md."""
+    if kind is torch.optim.Adam:
+        options = {"betas": (0.9, solver.get("momentum2", 0.999)), "eps": 1e-14} | options
+    solver = {"base_lr": 0.05} | solver
+    x, y = randn(ITERATIONS, 8, 6), classes(3, ITERATIONS, 8)
+    start = [0.5 * randn(5, 6), 0.1 * randn(5), 0.5 * randn(3, 5), 0.1 * randn(3)]
+    params = [torch.tensor(values, requires_grad=True) for values in start]
+    names = ["ip1_0", "ip1_1", "ip2_0", "ip2_1"]
+    rule = kind(params, lr=solver["base_lr"], **options)
+    arrays = {"spec": json.dumps({"solver": solver, "ip1_param": []}), "X": x, "Y": y}
+    arrays |= {f"init_{name}": values for name, values in zip(names, start, strict=True)}
+    losses = []
+    for i in range(ITERATIONS):
+        hidden = torch.tanh(torch.tensor(x[i]) @ params[0].T + params[1])
+        loss = functional.cross_entropy(hidden @ params[2].T + params[3], torch.tensor(y[i]))
+        rule.zero_grad()
+        loss.backward()
+        if "clip_gradients" in solver:
+            torch.nn.utils.clip_grad_norm_(params, solver["clip_gradients"])
+        rule.step()
+        losses.append(loss.item())
+        arrays |= {f"iter{i + 1}_{name}": p.detach().numpy().copy() for name, p in zip(names, params, strict=True)}
+    return arrays | {"losses": np.array(losses)}
+
+
+def plateau_arrays():
+    """Scores and the rates that ReduceLROnPlateau gives after each."""
+    scores = np.round(rng.standard_normal(60), 1)
+    rule = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    policy = torch.optim.lr_scheduler.ReduceLROnPlateau(rule, "max", 0.7, patience=2, threshold=0, min_lr=0.01)
+    rates = []
+    for score in scores:
+        policy.step(score)
+        rates.append(rule.param_groups[0]["lr"])
+    return {"scores": scores, "rates": np.array(rates)}
+
+
 def main(wanted):
     counts = {}
     for family in FAMILIES:
@@ -298,6 +366,13 @@ def main(wanted):
             counts[case.type] = counts.get(case.type, 0) + 1
             if not wanted or case.type in wanted:
                 np.savez_compressed(HERE / f"layer_{case.type}_{counts[case.type]}.npz", **arrays_of(case))
+    rng.bit_generator.state = np.random.default_rng(21).bit_generator.state
+    for i, (solver, kind, options) in enumerate(SOLVERS, 1):
+        arrays = solver_arrays(solver, kind, options)
+        if not wanted or "solver" in wanted:
+            np.savez_compressed(HERE / f"solver_{i}_{solver['type']}.npz", **arrays)
+    if not wanted or "solver" in wanted:
+        np.savez_compressed(HERE / "plateau.npz", **plateau_arrays())
     print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
 
 
