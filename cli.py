@@ -214,7 +214,7 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
     screen.write(training.banner(solver))
     started = time.perf_counter()
     with screen.bar:
-        training.run(solver, screen.write, screen.advance, effects)
+        training.run(solver, screen.write, screen.say, screen.advance, effects)
     screen.write(training.ending(solver, spec, time.perf_counter() - started))
 
 
@@ -231,12 +231,15 @@ class _Screen:
         hidden = not sys.stderr.isatty()
         self.bar = tqdm(total=total, initial=done, file=sys.stderr, disable=hidden, unit="it", leave=False)
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, stream: Any = None) -> None:
         try:
-            self.bar.write(text, file=sys.stdout)
-            sys.stdout.flush()
+            self.bar.write(text, file=stream or sys.stdout)
+            (stream or sys.stdout).flush()
         except OSError:
             self._look_away()
+
+    def say(self, text: str) -> None:
+        self.write(text, sys.stderr)
 
     def advance(self, loss: float) -> None:
         try:

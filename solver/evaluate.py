@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,13 @@ def name_test_nets(p: SolverParameters, nets: list[Net]) -> list[TestNet]:
     return [TestNet(*one) for one in zip(prefixes, nets, batches, strict=True)]
 
 
-def evaluate_all(tests: list[TestNet], compute_loss: bool, after_batch: Callable[[], None]) -> Scores:
+def evaluate_all(tests: list[TestNet], compute_loss: bool, after_batch: Callable[[TestNet], None]) -> Scores:
     """The scores of all test nets. When ``after_batch`` raises, the nets are as they were before."""
     before = [test.net.layer_states() for test in tests]
     scores: Scores = {}
     try:
         for test in tests:
-            found = evaluate(test.net, test.batches, compute_loss, after_batch)
+            found = evaluate(test.net, test.batches, compute_loss, partial(after_batch, test))
             scores |= {test.prefix + name: score for name, score in found.items()}
     except Exception:
         for test, states in zip(tests, before, strict=True):

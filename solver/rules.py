@@ -31,6 +31,7 @@ class Rule:
 
     histories: ClassVar[int] = 1
     momentum: ClassVar[float] = 0.0  # where the spec gives none
+    last_update: ClassVar[int | None] = None  # which history is the last update, if one is
     decays: ClassVar[bool] = False  # whether it applies weight_decay itself instead of finding it in g
 
     def __init__(self, p: SolverParameters):
@@ -66,6 +67,8 @@ def root(x: np.ndarray, delta: float) -> np.ndarray:
 class SGD(Rule):
     """Stochastic gradient descent with momentum: v ← μ v + rate g, W ← W - v."""
 
+    last_update = 0
+
     def update(self, W, g, history, rate, t):
         (v,) = history
         axpby(rate, g, self.mu, v)
@@ -75,6 +78,8 @@ class SGD(Rule):
 @rule
 class Nesterov(Rule):
     """SGD that looks ahead: v' = μ v + rate g, W ← W - ((1 + μ) v' - μ v), v ← v'."""
+
+    last_update = 0
 
     def update(self, W, g, history, rate, t):
         (v,) = history

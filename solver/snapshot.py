@@ -2,7 +2,7 @@
 
 ``param/LAYER/i`` the parameters, ``history/i`` the rule's arrays, ``state`` a JSON text with the iteration,
 the state of every layer (data cursors, random generators), of the rate policy and of the monitor, the losses being
-averaged, the last test and the spec.
+averaged, the last test, the warnings that were given and the spec.
 """
 
 from __future__ import annotations

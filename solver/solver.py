@@ -21,7 +21,8 @@ from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, load
 from ..net.parallel import session
 from . import divergence
-from .evaluate import Scores, evaluate_all, name_test_nets
+from .evaluate import Scores, TestNet, evaluate_all, name_test_nets
+from .health import Health
 from .interrupts import Effect
 from .length import count_iterations, epochs
 from .monitor import choose_monitor
@@ -58,6 +59,7 @@ class Solver:
         weights: further ``.npz`` files to start from.
         out: folder for the run's files instead of runs/NAME/NUMBER.
         on_row, on_step: called with each Row, and after each iteration with the solver.
+        on_warning: called with each sign that something is wrong, once.
         allow_python: whether layers of type Python may run the code they name.
         problems: those found before, when the spec was loaded; they are raised with the others.
 
@@ -79,6 +81,7 @@ class Solver:
         stages: Iterable[str] = (),
         on_row: Callable[[Row], None] | None = None,
         on_step: Callable[[Solver], None] | None = None,
+        on_warning: Callable[[str], None] | None = None,
         problems: Problems | None = None,
         allow_python: bool = False,
     ):
@@ -109,6 +112,8 @@ class Solver:
         self.run = Run(self.spec.name, self.p.snapshot_prefix, out)
         self.on_row = on_row or (lambda row: None)
         self.on_step = on_step or (lambda solver: None)
+        self.on_warning = on_warning or (lambda text: None)
+        self.health, self.trail = Health(net, self.tests), divergence.Trail(net)
         self.iter = 0
         self.request: Effect | None = None
         self.ended = ""
@@ -213,6 +218,7 @@ class Solver:
         Fewer when the monitor's patience ends or a stop is requested.
         """
         self._clock = (time.perf_counter(), self.iter)
+        self.trail.look(self.iter)
         with session(), np.errstate(all="ignore"):  # the loss is checked in every iteration instead
             for _ in range(iterations):
                 if not self._iterate():
@@ -231,6 +237,8 @@ class Solver:
             return False
         self.losses.append(self.gradient())
         rate = self.rate()
+        if scores:
+            self._warn(self.health.gradients())
         if scores or (p.display and self.iter % p.display == 0):
             self._report(scores, best)
         self.updater.apply(rate, self.iter + 1)
@@ -272,7 +280,8 @@ class Solver:
 
     def _diverged(self, what: str) -> NettrainError:
         kept = str(self.last_snapshot or "no snapshot was made before; set solver.snapshot")
-        lines = divergence.explain(self.net, self.p.base_lr, str(self._place("base_lr")), kept)
+        place = str(self._place("base_lr"))
+        lines = divergence.explain(self.net, self.iter, self.trail, self.updater, place, kept)
         return NettrainError(divergence.report(self.iter, what, lines), exit_code=3)
 
     @property
@@ -287,10 +296,12 @@ class Solver:
 
         With several test nets each score has its net's name before it: NET/OUTPUT.
         """
+        self.health.begin()
         return evaluate_all(self.tests, self.p.test_compute_loss, self._between_batches)
 
-    def _between_batches(self) -> None:
-        """Leave a test when a stop is requested; the iteration then has not begun."""
+    def _between_batches(self, test: TestNet) -> None:
+        """Look at a batch, and leave the test when a stop is requested; the iteration then has not begun."""
+        self.health.batch(test)
         if self.request == "stop":
             raise InterruptedTestError
 
@@ -306,12 +317,17 @@ class Solver:
             best = self.monitor.see(float(np.mean(scores[self.monitor.name])), self.iter)
             self.policy.after_test(best)
             self._tested = (self.iter, scores, best)
+            self._warn(self.health.finish(scores, self.iter))
             if best:
                 self.run.open()
                 self._write(self.run.path("best.npz"))
         return self._tested[1:]
 
     # Reporting and files
+
+    def _warn(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.on_warning(text)
 
     def _report(self, scores: Scores, best: bool) -> None:
         now = time.perf_counter()
@@ -327,6 +343,7 @@ class Solver:
             best,
         )
         self._reported = self.iter
+        self.trail.look(self.iter)
         self.run.open()
         data = {"iter": row.iter, "epoch": row.epoch, "train_loss": row.loss, "lr": row.lr, "it_per_s": row.rate}
         self.run.write_metrics(data | ({"test": scores} if scores else {}))
@@ -354,6 +371,7 @@ class Solver:
             "monitor": self.monitor.state() if self.monitor else None,
             "policy": self.policy.state(),
             "tested": self._tested,
+            "said": self.health.said,
             "losses": list(self.losses),
             "layers": self.net.layer_states(),
             "test_layers": [net.layer_states() for net in self.test_nets],
@@ -389,6 +407,7 @@ class Solver:
         if self.monitor and state["monitor"]:
             self.monitor.set_state(state["monitor"])
         self._tested = tuple(state["tested"]) if state["tested"] else None
+        self.health.said = list(state["said"])
         self.last_snapshot, self._reported = path, -1
 
     def resume(self, where: str | Path | Found) -> list[str]:

@@ -432,11 +432,11 @@ def test_a_stop_in_a_test_undoes_it():
     counted = one._between_batches
     calls = []
 
-    def ask():
+    def ask(test):
         calls.append(1)
         if len(calls) == 1:
             one.request = "stop"
-        counted()
+        counted(test)
 
     one._between_batches = ask
     one.solve()
@@ -584,7 +584,7 @@ def test_a_data_file_that_vanishes_is_said_and_nothing_is_lost():
     wait_for("part/iter_50.npz", process)
     Path("images").rename("elsewhere")
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "ImageData `d`" in err
     assert "images/" in err
     at = find_snapshot(Path("part")).snapshot.iter
@@ -611,7 +611,7 @@ def test_an_error_while_running_says_what_is_kept(monkeypatch, nettrain_cli):
         return fill(self, *arguments)
 
     monkeypatch.setattr(Data, "fill", vanishing)
-    errors = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=1).stderr
+    errors = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=2).stderr
     assert "images.npz is gone" in errors
     assert "kept    part/iter_4.npz" in errors
     assert "go on   nettrain train --resume part" in errors

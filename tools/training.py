@@ -84,10 +84,11 @@ def _changes(before: Any, now: Any, path: str = "") -> list[str]:
 def run(
     solver: Solver,
     write: Callable[[str], None],
+    say: Callable[[str], None],
     advance: Callable[[float], None],
     effects: Mapping[str, Effect] = DEFAULTS,
 ) -> None:
-    """Train; ``write`` gets each line, ``advance`` the loss of each iteration, ``effects`` say what signals do."""
+    """Train; ``write`` gets each line, ``say`` each warning, ``advance`` the loss of each iteration, ``effects`` say what signals do."""
     rows = Rows(solver)
 
     def on_row(row: Row) -> None:
@@ -95,6 +96,7 @@ def run(
         if solver.p.debug_info:
             write(statistics(solver))
 
+    solver.on_warning = lambda text: say(f"warning: {text}")
     solver.on_row, solver.on_step = on_row, lambda solver: advance(solver.losses[-1])
     write(rows.head())
     with Interrupts(solver, effects) as interrupts:
@@ -107,7 +109,7 @@ def run(
         except NettrainError as error:
             if error.exit_code == 3:  # diverged: the message says what was kept
                 raise
-            raise NettrainError(f"{error}\n{_kept(solver)}", exit_code=1) from error
+            raise NettrainError(f"{error}\n{_kept(solver)}", exit_code=error.exit_code) from error
     if interrupts.stopped_by and solver.ended:
         text = f"interrupted at iteration {solver.iter}\n{_kept(solver)}"
         raise NettrainError(text, exit_code=128 + interrupts.stopped_by)
