@@ -88,7 +88,10 @@ def run(
     advance: Callable[[float], None],
     effects: Mapping[str, Effect] = DEFAULTS,
 ) -> None:
-    """Train; ``write`` gets each line, ``say`` each warning, ``advance`` the loss of each iteration, ``effects`` say what signals do."""
+    """Train; ``write`` gets each line, ``say`` each warning, ``advance`` the loss of each iteration.
+
+    ``effects`` say what signals do. Raises NettrainError when the run ends early, with what is kept of it.
+    """
     rows = Rows(solver)
 
     def on_row(row: Row) -> None:
