@@ -56,9 +56,12 @@ class Monitor:
         return f"no better {self.name} than {score:.4g} (iteration {at}){by} in {self.waited} tests (solver.patience)"
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited}
+        return {"name": self.name, "higher": self.higher, "best": self.best, "waited": self.waited}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state`` gave; a best of another score would say nothing of this one."""
+        if (state["name"], state["higher"]) != (self.name, self.higher):
+            return
         self.best = tuple(state["best"]) if state["best"] else None
         self.waited = state["waited"]
 

@@ -81,12 +81,12 @@ class Run:
         """Whether both write the same files."""
         return self.where.resolve() == other.where.resolve()
 
-    def snapshots(self) -> list[Path]:
+    def snapshots(self, with_best: bool = True) -> list[Path]:
         """The run's snapshot files, the newest first."""
         found = []
         for path in self.folder.iterdir() if self.folder and self.folder.is_dir() else ():
             match = NAME.fullmatch(path.name)
-            if match and (match["stem"] or "") == self.stem:
+            if match and (match["stem"] or "") == self.stem and (match["iter"] or with_best):
                 found.append((_iteration_of(path), path.name, path))
         return [path for *_, path in sorted(found, reverse=True)]
 
@@ -133,8 +133,8 @@ class Run:
 
     def keep_newest(self, count: int, iteration: int) -> None:
         """Remove all but so many ``iter_N.npz`` up to this iteration."""
-        numbered = [path for path in self.snapshots() if path != self.path("best.npz")]
-        for path in [path for path in numbered if _iteration_of(path) <= iteration][count:]:
+        made = [path for path in self.snapshots(with_best=False) if _iteration_of(path) <= iteration]
+        for path in made[count:]:
             path.unlink(missing_ok=True)
 
 

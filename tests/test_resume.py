@@ -477,13 +477,26 @@ def test_metrics_that_cannot_be_written_are_said():
 
 
 def test_the_same_bits_with_one_thread_and_two():
-    write_spec(type="Adam", max_iter=30)
+    """A net large enough that two threads share its products, its convolution and its update."""
+    layers = [
+        {"name": "d", "type": "DummyData", "shape": [64, 8, 24, 24], "data_filler": "gaussian"},
+        {"name": "t", "type": "DummyData", "shape": [64, 600], "data_filler": "gaussian"},
+        {"name": "conv", "type": "Convolution", "bottom": "d", "num_output": 16, "kernel_size": 3, "stride": 2},
+        {"name": "relu", "type": "ReLU"},
+        {"name": "drop", "type": "Dropout"},
+        {"name": "ip", "type": "InnerProduct", "num_output": 600},
+        {"name": "loss", "type": "EuclideanLoss", "bottom": ["ip", "t"]},
+    ]
+    keys = {"type": "Adam", "base_lr": 0.01, "max_iter": 5, "display": 1, "weight_decay": 0.01, "clip_gradients": 1}
+    Path("run.yaml").write_text(yaml.safe_dump({"name": "run", "solver": keys, "layers": layers}))
     for threads in (1, 2):
         process = start("run.yaml", "--out", f"threads{threads}", "--threads", threads)
-        _, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
+        assert f"{threads} thread{'s' if threads > 1 else ''} " in out
     assert rows("threads1") == rows("threads2")
-    found = [read_snapshot(Path(f"threads{threads}/iter_30.npz")) for threads in (1, 2)]
+    found = [read_snapshot(Path(f"threads{threads}/iter_5.npz")) for threads in (1, 2)]
+    assert sum(array.size for array in found[0].params.values()) > 1 << 20
     for name, array in found[0].params.items():
         np.testing.assert_array_equal(found[1].params[name], array)
     for mine, theirs in zip(found[0].history, found[1].history, strict=True):

@@ -180,6 +180,19 @@ def test_patience(higher, min_delta, patience, scores, better, ends):
     assert (seen, end) == (better, ends)
 
 
+def test_the_best_of_another_score_is_forgotten():
+    one = Monitor("accuracy", higher=True, patience=3)
+    one.see(0.9, 4)
+    one.see(0.9, 5)
+    for other, best in (
+        (Monitor("accuracy", higher=True), (0.9, 4)),
+        (Monitor("loss", higher=False), None),
+        (Monitor("accuracy", higher=False), None),
+    ):
+        other.set_state(one.state())
+        assert (other.best, other.waited) == (best, 1 if best else 0)
+
+
 def test_training_that_gets_no_better_ends_and_says_why():
     one = solver(base_lr=0.0, max_iter=100, patience=2, test_interval=3)
     one.solve()
