@@ -257,6 +257,33 @@ def test_summary_of_lenet_has_the_published_numbers(nettrain_cli, mnist):
     assert "431,080" in text
 
 
+@pytest.mark.parametrize(
+    ("settings", "rates", "kept"),
+    [
+        ([], "0.1 at 0 · 0.1 at 250 · 0.05 at 500 · 0.05 at 750 · 0.025 at 999", "one history"),
+        (
+            ["lr_policy=fixed", "type=Adam"],
+            "0.1 at 0 · 0.1 at 250 · 0.1 at 500 · 0.1 at 750 · 0.1 at 999",
+            "two histories",
+        ),
+        (
+            ["lr_policy=poly", "power=1", "max_iter=100", "warmup_iter=10", "type=Adam", "amsgrad=true"],
+            "0 at 0 · 0.09 at 10 · 0.075 at 25 · 0.05 at 50 · 0.025 at 75 · 0.001 at 99",
+            "three histories",
+        ),
+    ],
+)
+def test_summary_shows_the_learning_rate_and_what_the_rule_keeps(nettrain_cli, settings, rates, kept):
+    options = [part for setting in settings for part in ("--set", f"solver.{setting}")]
+    lines = nettrain_cli("summary", "configs/mlp.yaml", *options).stdout.splitlines()
+    assert lines[-1] == f"learning rate {rates}"
+    copies = {"one": 3, "two": 4, "three": 5}[kept.split()[0]]
+    assert lines[-2] == f"parameters take {copies * 4 * 4810 / 1000:.1f} kB more (with gradients and {kept})"
+    data = json.loads(nettrain_cli("summary", "configs/mlp.yaml", *options, "--json").stdout)
+    assert " · ".join(f"{one['lr']:.4g} at {one['iter']}" for one in data["rates"]) == rates
+    assert json.loads(nettrain_cli("summary", "configs/mlp.yaml", "--phase", "TEST", "--json").stdout)["rates"] == []
+
+
 def test_layers_lists_and_explains(nettrain_cli):
     types = json.loads(nettrain_cli("layers", "--json").stdout)
     assert types["Convolution"] == "Cross-correlation of each example with M kernels."

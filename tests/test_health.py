@@ -104,8 +104,7 @@ def test_a_loss_that_stays_at_that_of_guessing():
 
 
 def test_labels_that_begin_at_one():
-    labels = lambda n: 1 + np.arange(n) % 2  # noqa: E731
-    solver, said = make([ip("out", "data")], labels)
+    solver, said = make([ip("out", "data")], labels=lambda count: 1 + np.arange(count) % 2)
     solver.solve()
     assert said == [
         "none of 60 test labels of SoftmaxWithLoss `loss` is 0; the 3 classes are 0 to 2: are yours counted from 1?"

@@ -456,7 +456,10 @@ def test_a_full_disk_leaves_the_snapshots_before():
     small = solver("part", snapshot=10, test_interval=0)
     small.run.open()
     small.step(10)
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size - 500, size - 500))  # noqa: E731
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - 500, size - 500))
+
     process = start("run.yaml", "--resume", "part", preexec_fn=limit)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
