@@ -17,11 +17,12 @@ EXAMPLES = """\
   nettrain train configs/mlp.yaml     train it (data included)
   nettrain check configs/mlp.yaml     everything but training
   nettrain gradcheck                  check every layer's backward pass
+  nettrain explain configs/lecture/add_mul.yaml
 """
 GROUPS = {
     "Train": ["train", "test"],
     "Check": ["check", "gradcheck"],
-    "Look": ["summary", "time", "layers"],
+    "Look": ["summary", "explain", "time", "layers"],
     "Exchange": ["schema", "env"],
 }
 
@@ -358,6 +359,41 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
 
     net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)  # type: ignore[arg-type]
     show(summing.summarise(net), as_json, summing.report)
+
+
+@main.command()
+@click.argument("spec", type=click.Path(), required=False)
+@click.argument("assignments", metavar="[NAME=VALUE]…", nargs=-1)
+@click.option("--expr", metavar="FORMULA", help="Explain this formula of + - * / ** exp log max sigmoid tanh relu …")
+@click.option("--blob", "blobs", multiple=True, help="Only this blob, whole.")
+@click.option("--layer", "layers", multiple=True, help="Only this layer, with what it reads and makes, whole.")
+@click.option("--sample", type=click.IntRange(0), help="Only this example of the batch, counted from 0.")
+@click.option("--html", type=click.Path(), help="Write a page with the graph drawn, to be stepped through.")
+@click.option("--weights", type=click.Path(), help="The .npz with the parameters; else they are as initialised.")
+@set_option
+@python_option
+@phase_option
+@json_option
+@debug_option
+def explain(spec: str | None, assignments: tuple, expr: str | None, settings: tuple, as_json: bool, **options: Any):
+    """Show every value and gradient of one forward and one backward pass.
+
+    \b
+    nettrain explain configs/lecture/add_mul.yaml
+    nettrain explain --expr "(x + y) * z" x=-2 y=5 z=-4
+    nettrain explain configs/mlp.yaml --layer ip2 --sample 3
+    nettrain explain configs/lecture/sigmoid_gates.yaml --html gates.html
+
+    Along each wire a gradient is the gate's local gradient times the one from above (upstream). All in float64.
+    A formula is also compared with numerical gradients; exit code 4 when they differ.
+    """
+    from .tools import explanation
+
+    asked = explanation.Question(spec, assignments, expr, **options)
+    answer = explanation.answer(asked, lambda path: read(path, settings))
+    show(answer.as_json(), as_json, lambda _: answer.report())
+    if not answer.ok:
+        sys.exit(4)
 
 
 @main.command("time")

@@ -19,10 +19,10 @@ class Generate(Declared):
     """How many examples a generator makes, and of what kind."""
 
     examples: int = param(default=300, minimum=1, doc="examples in the train split")
-    test_examples: int = param(default=300, minimum=1, doc="examples in the test split")
-    classes: int = param(default=3, minimum=1, doc="spiral, blobs, randn: number of classes")
+    test_examples: int = param(default=300, minimum=0, doc="examples in the test split; 0: the training ones again")
+    classes: int = param(default=3, minimum=1, doc="spiral, blobs, randn, gratings: number of classes")
     noise: float = param(default=0.2, minimum=0, doc="standard deviation of the noise")
-    shape: tuple[int, ...] = param(default=(10,), minimum=1, doc="randn: shape of an example")
+    shape: tuple[int, ...] = param(default=(10,), minimum=1, doc="randn, gratings: shape of an example")
     outputs: int = param(default=0, minimum=0, doc="randn: numbers in a target; 0 gives class labels instead")
     seed: int = param(default=0, minimum=0, doc="seed of the examples")
 
@@ -72,22 +72,39 @@ def randn(rng: np.random.Generator, count: int, options: Generate) -> Made:
     return data, rng.integers(0, options.classes, count)
 
 
+def gratings(rng: np.random.Generator, count: int, options: Generate) -> Made:
+    """Images C x H x W, each a sum of four waves of random direction, wavelength and colour, and a random label."""
+    if len(options.shape) != 3:
+        raise NettrainError("gratings are images: shape must be [channels, height, width]", key="generate")
+    channels, height, width = options.shape
+    data = np.zeros((count, *options.shape))
+    y, x = np.arange(height)[:, None] / height, np.arange(width) / width
+    for image in data:
+        for cycles, angle, phase in zip(rng.uniform(1, 16, 4), *rng.uniform(0, 2 * np.pi, (2, 4)), strict=True):
+            wave = np.sin(2 * np.pi * cycles * (x * np.cos(angle) + y * np.sin(angle)) + phase)
+            image += rng.standard_normal((channels, 1, 1)) * wave
+        image += rng.standard_normal((channels, 1, 1))
+    return data + rng.normal(0, options.noise, data.shape), rng.integers(0, options.classes, count)
+
+
 GENERATORS: dict[str, Callable[[np.random.Generator, int, Generate], Made]] = {
     "spiral": spiral,
     "moons": moons,
     "xor": xor,
     "blobs": blobs,
     "randn": randn,
+    "gratings": gratings,
 }
 
 
 def generate(name: str, options: Generate, split: str) -> DataSet:
     """The ``train`` or ``test`` split of a generated data set."""
-    count = options.examples if split == "train" else options.test_examples
-    values = count * max(math.prod(options.shape), options.outputs) if name == "randn" else count
+    drawn = split if options.test_examples else "train"
+    count = options.examples if drawn == "train" else options.test_examples
+    values = count * max(math.prod(options.shape), options.outputs) if name in ("randn", "gratings") else count
     if values > MOST_VALUES:
         raise NettrainError(
             f"{name}: {values:,} values of generated data are more than {MOST_VALUES:,}", key="generate"
         )
-    data, labels = GENERATORS[name](stream(options.seed, name, split), count, options)
+    data, labels = GENERATORS[name](stream(options.seed, name, drawn), count, options)
     return DataSet(data, labels, name, split)

@@ -22,6 +22,12 @@ class AbsVal(NeuronLayer):
     any_layout = True
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
 
+    def formula(self, names):
+        return f"|{names[0]}|"
+
+    def in_words(self):
+        return "absolute value: the gradient with the sign of the input"
+
     def Forward_cpu(self, bottom, top):
         blockwise(np.abs, bottom[0].data, top[0].data)
 

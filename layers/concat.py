@@ -58,6 +58,9 @@ class Concat(Layer):
         ends = np.cumsum([blob.shape[self.axis] for blob in bottom])[:-1]
         return np.split(whole, ends, axis=self.axis)
 
+    def in_words(self):
+        return "joined: each input gets its part of the gradient"
+
     def Forward_cpu(self, bottom, top):
         np.concatenate([blob.data for blob in bottom], axis=self.axis, out=top[0].data)
 

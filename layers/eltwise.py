@@ -12,6 +12,7 @@ from ..net.errors import ShapeError
 from ..net.parallel import blockwise, scratch
 from ..net.registry import register
 from .layer import Example, Layer
+from .notation import as_factor, signed
 from .stretching import add_up
 
 
@@ -92,6 +93,23 @@ class Eltwise(Layer):
                 )
             result.append(next(iter(sizes), 1))
         return tuple(result)
+
+    def formula(self, names):
+        if self.p.operation == "MAX":
+            return f"max({', '.join(names)})"
+        if self.p.operation == "PROD":
+            return " * ".join(map(as_factor, names))
+        terms = [signed(c, name) for c, name in zip(self.p.coeff or [1.0] * len(names), names, strict=True)]
+        return " ".join(terms).removeprefix("+ ")
+
+    def in_words(self):
+        if self.p.operation == "MAX":
+            return "max routes: the larger input gets the whole gradient, the others 0"
+        if self.p.operation == "PROD":
+            return "multiply swaps: each input gets the gradient times the other's value"
+        if any(c != 1 for c in self.p.coeff):
+            return "add distributes: each input gets the gradient times its coefficient"
+        return "add distributes: each input gets the gradient as it is"
 
     def Forward_cpu(self, bottom, top):
         y = top[0].data

@@ -25,6 +25,11 @@ class ExponentialParameters(Declared):
             yield "base", f"must be above 0, or -1 for e, got {self.base:g}"
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is e to the x, or the natural logarithm of x."""
+        return (self.scale, self.shift, self.log_base) == (1, 0, 1)
+
+    @property
     def log_base(self) -> float:
         """Natural logarithm of the base."""
         return 1.0 if self.base == -1 else math.log(self.base)
@@ -48,6 +53,13 @@ class Exp(NeuronLayer):
         Example([(2, 3, 2, 2)], {"base": 2, "scale": 0.5, "shift": 1}),
         Example([(3, 2)], {"base": 0.5, "scale": -1}),
     )
+
+    def formula(self, names):
+        return f"exp({names[0]})" if self.p.is_plain else super().formula(names)
+
+    def in_words(self):
+        factor = self.p.scale * self.p.log_base
+        return "exp: the gradient times its own output" + (f" times {factor:g}" if factor != 1 else "")
 
     def Forward_cpu(self, bottom, top):
         factor, summand = self.p.scale * self.p.log_base, self.p.shift * self.p.log_base

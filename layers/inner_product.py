@@ -68,6 +68,9 @@ class InnerProduct(Layer):
         """W as M x K, however it is stored."""
         return array.T if self.p.transpose else array
 
+    def in_words(self):
+        return "a matrix product: the input gets W transposed times the gradient, W the gradient times the input"
+
     def Forward_cpu(self, bottom, top):
         x, y = bottom[0].data.reshape(self.N, self.K), top[0].data.reshape(self.N, self.M)
         W = self.weight(self.blobs[0].data)

@@ -114,6 +114,14 @@ class Layer:
         """Add to the parameters' diffs, overwrite the bottoms' diffs."""
         raise NotImplementedError(f"{type(self).__name__} has no Backward_cpu")
 
+    def formula(self, names: Sequence[str]) -> str:
+        """What it computes, written with the names of its bottoms: for explanations."""
+        return f"{type(self).__name__}({', '.join(names)})"
+
+    def in_words(self) -> str:
+        """In words, what it does to a gradient; when nothing is said, the docstring's Backward is shown."""
+        return ""
+
     def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:
         """Multiplications of the layer's matrix products in one forward pass; 0 for anything else."""
         return 0
@@ -190,6 +198,9 @@ class ReshapingLayer(Layer):
 
     backward_reads = ()
     passes_memory_on = True
+
+    def in_words(self):
+        return "the same numbers in another shape, and so is the gradient"
 
     def Forward_cpu(self, bottom, top):
         if not top[0].shares_data_with(bottom[0]):

@@ -45,6 +45,12 @@ class Log(NeuronLayer):
         Example([(3, 2)], {"base": 0.5}, {0: positive}),
     )
 
+    def formula(self, names):
+        return f"log({names[0]})" if self.p.is_plain else super().formula(names)
+
+    def in_words(self):
+        return "log: the gradient divided by the input" if self.p.is_plain else ""
+
     def inside(self, x, out):
         """shift + scale x"""
         np.multiply(x, self.p.scale, out=out)

@@ -34,6 +34,9 @@ def product(a, b, out):
     if out.ndim == 2:
         blas.matmul(a, b, out)
         return
+    if a.shape[-1] == 1:  # outer products: nothing to add up
+        np.multiply(a, b, out=out)
+        return
     count, work = len(out), out.size * a.shape[-1]
     tasks = max(1, min(count, 16, work // TASK))
 
@@ -96,6 +99,9 @@ class MatMul(Layer):
         top[0].reshape((*self.before, M, N))
         self.K = K
         self.one_sum = len(b) == 2 and not self.p.transpose_a  # dB is then a product of two large matrices
+
+    def in_words(self):
+        return "a matrix product: A gets the gradient times B transposed, B gets A transposed times the gradient"
 
     def multiply_adds(self, bottom, top):
         return top[0].count * self.K

@@ -170,6 +170,13 @@ class Pooling(Layer):
             )
         return places
 
+    def in_words(self):
+        return {
+            "MAX": "max routes: of each window the largest gets the gradient, the others 0",
+            "AVE": "an average distributes equally: each place of a window gets its share of the gradient",
+            "STOCHASTIC": "",
+        }[self.p.pool]
+
     def Forward_cpu(self, bottom, top):
         x, y = bottom[0].data, top[0].data
         self.channels_last = bottom[0].channels_last

@@ -10,6 +10,7 @@ from ..net.registry import register
 from .functions import power
 from .layer import Example, NeuronLayer
 from .log import positive
+from .notation import as_factor
 
 
 @register
@@ -37,6 +38,29 @@ class Power(NeuronLayer):
         Example([(3, 4)], {"power": 0, "shift": 1}),
         Example([(3, 4)], {"power": 2, "scale": 0, "shift": 3}),
     )
+
+    def formula(self, names):
+        p, x = self.p, names[0]
+        if p.scale == -1 and not p.shift:
+            inside = f"-{as_factor(x)}"
+        else:
+            inside = x if p.scale == 1 else f"{p.scale:g} * {as_factor(x)}"
+        if p.shift:
+            inside += f" {'-' if p.shift < 0 else '+'} {abs(p.shift):g}"
+        if p.power == 1:
+            return inside
+        return f"1 / {as_factor(inside)}" if p.power == -1 else f"{as_factor(inside)} ** {p.power:g}"
+
+    def in_words(self):
+        p = self.p
+        if p.power == 1 and p.scale == 1:
+            return "a constant added: the gradient passes unchanged"
+        if p.power == 1:
+            return f"multiplied by {p.scale:g}: so is the gradient"
+        if p.power == -1 and p.scale == 1:
+            return "1/x: the gradient times -1/x²"
+        inner = f" * {p.scale:g}" if p.scale != 1 else ""
+        return f"a power: the gradient times {p.power:g} * base ** {p.power - 1:g}{inner}"
 
     def base(self, x):
         """shift + scale x, in scratch memory."""

@@ -11,6 +11,7 @@ from ..net.declare import Declared, param
 from ..net.parallel import BLOCK, by_example, run, scratch
 from ..net.registry import register
 from .layer import Example, Layer
+from .notation import as_factor
 
 
 @register
@@ -48,6 +49,19 @@ class Reduction(Layer):
         self.rows, self.K = math.prod(shape[:axis]), math.prod(shape[axis:])
         self.factor = self.p.coeff / max(1, self.K) if self.p.operation == "MEAN" else self.p.coeff
         top[0].reshape(shape[:axis])
+
+    def formula(self, names):
+        inside = {"ASUM": f"|{names[0]}|", "SUMSQ": f"{as_factor(names[0])}²"}.get(self.p.operation, names[0])
+        what = "mean" if self.p.operation == "MEAN" else "sum"
+        return f"{f'{self.p.coeff:g} * ' if self.p.coeff != 1 else ''}{what}({inside})"
+
+    def in_words(self):
+        return {
+            "SUM": "a sum distributes: each element gets the gradient",
+            "MEAN": "a mean distributes equally: each element gets its share of the gradient",
+            "SUMSQ": "a sum of squares: each element gets the gradient times twice its value",
+            "ASUM": "a sum of sizes: each element gets the gradient with its own sign",
+        }[self.p.operation]
 
     def Forward_cpu(self, bottom, top):
         x = bottom[0].data.reshape(self.rows, self.K)

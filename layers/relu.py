@@ -11,6 +11,7 @@ from ..net.parallel import blockwise, scratch
 from ..net.registry import register
 from .functions import negative_part, positive_part
 from .layer import Example, NeuronLayer
+from .notation import as_factor
 
 
 @register
@@ -40,6 +41,16 @@ class ReLU(NeuronLayer):
     def setup(self, bottom, top):
         if self.p.negative_slope < 0:
             self.backward_reads = ("bottom.data",)
+
+    def formula(self, names):
+        if not 0 <= self.p.negative_slope <= 1:
+            return super().formula(names)
+        below = f"{self.p.negative_slope:g} * {as_factor(names[0])}" if self.p.negative_slope else "0"
+        return f"max({below}, {names[0]})"
+
+    def in_words(self):
+        s = self.p.negative_slope
+        return f"the gradient passes where the input is above 0; elsewhere {f'times {s:g}' if s else 'nothing does'}"
 
     def Forward_cpu(self, bottom, top):
         s = self.p.negative_slope

@@ -30,6 +30,12 @@ class Sigmoid(NeuronLayer):
     any_layout = True
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
 
+    def formula(self, names):
+        return f"sigmoid({names[0]})"
+
+    def in_words(self):
+        return "sigmoid: the gradient times (1 - y) y, y its output; at most a quarter of it"
+
     def Forward_cpu(self, bottom, top):
         blockwise(sigmoid, bottom[0].data, top[0].data)
 

@@ -65,6 +65,9 @@ class Slice(Layer):
         for blob, start, stop in zip(top, [0, *points], [*points, size], strict=True):
             blob.reshape((*shape[: self.axis], stop - start, *shape[self.axis + 1 :]), bottom[0].channels_last)
 
+    def in_words(self):
+        return "cut: the parts' gradients one after the other"
+
     def Forward_cpu(self, bottom, top):
         for blob, part in zip(top, np.split(bottom[0].data, self.points, axis=self.axis), strict=True):
             np.copyto(blob.data, part)

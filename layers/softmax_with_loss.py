@@ -104,6 +104,9 @@ class SoftmaxWithLoss(CrossEntropy):
         if len(top) > 1:
             top[1].reshape(bottom[0].shape)
 
+    def in_words(self):
+        return "softmax and loss: each score gets its probability, less 1 for the true class, over the normalization"
+
     def weigh(self, bottom, label):
         """With ``spread`` the class weights are part of the targets, not of the positions."""
         given = bottom[2].data.reshape(label.shape) if len(bottom) > 2 else None

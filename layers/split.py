@@ -23,6 +23,9 @@ class Split(Layer):
     any_layout = True
     examples = (Example([(2, 3)], tops=3), Example([(2, 3, 2, 2)], tops=1))
 
+    def in_words(self):
+        return "copies: the gradients of all of them add up"
+
     def Forward_cpu(self, bottom, top):
         for blob in top:
             np.copyto(blob.data, bottom[0].data)

@@ -28,6 +28,12 @@ class TanH(NeuronLayer):
     any_layout = True
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
 
+    def formula(self, names):
+        return f"tanh({names[0]})"
+
+    def in_words(self):
+        return "tanh: the gradient times 1 - y², y its output"
+
     def Forward_cpu(self, bottom, top):
         blockwise(np.tanh, bottom[0].data, top[0].data)
 

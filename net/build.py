@@ -62,8 +62,12 @@ class Step:
         self.shapes = [blob.shape for blob in self.bottom]
 
     def backward(self) -> None:
-        """Run the layer's backward pass and add what it wrote to the diffs it shares with others."""
+        """Run the layer's backward pass and hand its gradients on."""
         self.layer.Backward_cpu(self.top, self.propagate_down, self.bottom)
+        self.hand_on()
+
+    def hand_on(self) -> None:
+        """Add what the backward pass wrote to the diffs this layer shares with others."""
         for own, blob in self.returns:
             np.copyto(blob.diff, own.diff)
         for blob, weight in self.seeds:

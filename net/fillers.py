@@ -24,6 +24,7 @@ class Filler(Declared):
 
     type: Kind = param(default="constant", doc="the distribution")
     value: float = param(default=0.0, doc="constant: the value")
+    values: tuple[float, ...] = param(default=(), doc="constant: a value for each element, row by row")
     min: float = param(default=0.0, doc="uniform: lower end")
     max: float = param(default=1.0, doc="uniform: upper end")
     mean: float = param(default=0.0, doc="gaussian: mean")
@@ -47,6 +48,10 @@ class Filler(Declared):
         return {"anyOf": [{"type": "number"}, super().schema()["properties"]["type"], super().schema()]}
 
     def validate(self) -> Iterable[tuple[str, str]]:
+        if self.values and self.type != "constant":
+            yield "values", f"works with constant only, not with {self.type}"
+        if any(abs(value) > LARGEST for value in self.values):
+            yield "values", f"must be at most {LARGEST:g}, the largest float32"
         for key in ("value", "min", "max", "mean", "std"):
             if abs(getattr(self, key)) > LARGEST:
                 yield key, f"must be at most {LARGEST:g}, the largest float32, got {getattr(self, key):g}"
@@ -57,6 +62,8 @@ class Filler(Declared):
 
     def words_for_people(self) -> str:
         """``xavier``, ``constant 0.25``, ``gaussian std 0.01``."""
+        if self.values:
+            return f"{len(self.values)} values"
         if self.type == "constant":
             return f"constant {self.value:g}"
         return self.type + (f" std {self.std:g}" if self.type == "gaussian" else "")
@@ -69,7 +76,14 @@ class Filler(Declared):
         shape = data.shape
         if self.type in ("positive_unitball", "xavier", "msra", "bilinear") and (not shape or data.size == 0):
             raise ShapeError(f"the {self.type} filler cannot fill a blob of {format_shape(shape)}")
-        if self.type == "constant":
+        if self.values:
+            if len(self.values) != data.size:
+                raise ShapeError(
+                    f"a blob of {format_shape(shape)} = {data.size} elements cannot be filled with "
+                    f"{len(self.values)} values"
+                )
+            data[...] = np.reshape(self.values, shape)
+        elif self.type == "constant":
             data[...] = self.value
         elif self.type == "uniform":
             data[...] = rng.uniform(self.min, self.max, shape)

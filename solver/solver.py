@@ -61,6 +61,7 @@ class Solver:
         on_row, on_step: called with each Row, and after each iteration with the solver.
         on_warning: called with each sign that something is wrong, once.
         allow_python: whether layers of type Python may run the code they name.
+        dtype: ``float32``, or ``float64`` to compare numbers.
         problems: those found before, when the spec was loaded; they are raised with the others.
 
     ``net`` is the training net, ``test_nets`` those to test with (none if there is nothing to test), ``iter`` the
@@ -84,12 +85,14 @@ class Solver:
         on_warning: Callable[[str], None] | None = None,
         problems: Problems | None = None,
         allow_python: bool = False,
+        dtype: str = "float32",
     ):
         problems = problems or Problems()
         self.spec = load(spec, settings, problems, allow_python)
         parameters = read_parameters(self.spec, problems)
         self.p: SolverParameters = parameters or SolverParameters(base_lr=0.0, max_iter=0)
         self.seed = self.p.random_seed if self.p.random_seed >= 0 else secrets.randbits(31)
+        self.dtype = dtype
         given = NetState(level=level, stage=tuple(stages))
         net = self._build("TRAIN", self.p.train_state, given, problems, freeze=self.p.freeze)
         states = self.p.test_state or (NetState(),)
@@ -133,7 +136,7 @@ class Solver:
         """``given`` on the command line counts besides what the spec says."""
         options |= {"level": state.level or given.level, "stages": (*state.stage, *given.stage)}
         try:
-            return Net(self.spec, phase, seed=self.seed, **options)
+            return Net(self.spec, phase, seed=self.seed, dtype=self.dtype, **options)
         except SpecError as error:
             problems.found.extend(error.problems)
             return None

@@ -86,7 +86,7 @@ def check_net(spec: NetSpec, phase: str = "TRAIN", seed: int = 1701) -> Iterator
     net.clear_param_diffs()
     states = {name: layer.state() for name, layer in net.layers.items()}
     net.forward_backward()
-    steps = [step for step in net.steps if step.bottom]
+    steps = [step for step in net.steps if step.bottom or step.layer.blobs]  # data stays the batch it is
 
     def loss() -> float:
         for step in steps:

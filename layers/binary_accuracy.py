@@ -1,0 +1,59 @@
+"""BinaryAccuracy: the share of right yes-or-no answers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..net.declare import Declared, param
+from ..net.errors import ShapeError, format_shape
+from ..net.registry import register
+from .layer import Example, Layer
+
+
+def bits_or_ignored(rng, shape):
+    return rng.choice([-1.0, 0.0, 1.0], shape)
+
+
+def bits(rng, shape):
+    return rng.choice([0.0, 1.0], shape)
+
+
+@register
+class BinaryAccuracy(Layer):
+    """The share of elements whose score is on the right side of the threshold: above it for a target of 1.
+
+    bottom[0]: scores x, any shape.    bottom[1]: targets, as many, 1 (yes) or 0 (no).    top[0]: the share, a scalar.
+    An answer is yes when x > threshold; 0 is right for scores that SigmoidCrossEntropyLoss takes, 0.5 for
+    probabilities. NaN counts as wrong. When every element is ignored the result is 0. No gradient.
+    Errors: another number of targets than scores.
+    Source: the metric of this name in Keras. For classes see Accuracy.
+    """
+
+    class Parameters(Declared):
+        threshold: float = param(default=0.0, doc="scores above it say yes")
+        ignore_label: float | None = param(default=None, doc="elements with this target count for nothing")
+
+    num_bottoms = 2
+    no_gradient = "all"
+    is_score = True
+    examples = (
+        Example([(4, 3), (4, 3)], values={1: bits}),
+        Example([(3, 2, 2), (3, 4)], {"threshold": 0.5, "ignore_label": -1}, {1: bits_or_ignored}),
+    )
+
+    def reshape(self, bottom, top):
+        if bottom[0].count != bottom[1].count:
+            raise ShapeError(
+                f"every score needs a target, got {format_shape(bottom[0].shape)} = {bottom[0].count} and "
+                f"{format_shape(bottom[1].shape)} = {bottom[1].count}"
+            )
+        top[0].reshape(())
+
+    def Forward_cpu(self, bottom, top):
+        x = bottom[0].data
+        target = bottom[1].data.reshape(x.shape)
+        right = np.equal(x > self.p.threshold, target > 0.5)
+        right &= ~np.isnan(x)
+        counted = np.ones_like(right) if self.p.ignore_label is None else target != self.p.ignore_label
+        right &= counted
+        top[0].data[...] = right.sum() / max(1, counted.sum())

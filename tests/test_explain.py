@@ -1,0 +1,291 @@
+"""`nettrain explain`: values and gradients as the net has them, formulas typed by hand, the page."""
+
+import json
+import re
+from itertools import pairwise
+
+import nettrain
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nettrain.net.errors import NettrainError
+from nettrain.net.netspec import load
+from nettrain.tools.explain import explain
+from nettrain.tools.expression import spec_of
+from nettrain.tools.layout import lay_out
+
+
+def test_the_table_of_a_small_graph(nettrain_cli):
+    lines = nettrain_cli("explain", "configs/lecture/add_mul.yaml").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["node", "x", "y", "z", "q", "f", "loss"]
+    assert lines[1].split(None, 6) == [
+        *("x", "-2", "-4", "1", "x", "-4"),
+        "add distributes: each input gets the gradient as it is",
+    ]
+    assert lines[4].split() == ["q", "=", "x", "+", "y", "3", "-4", "-4", "x", "1"]
+    assert lines[-1] == "loss -12"
+
+
+def gradients(net):
+    net.clear_param_diffs()
+    net.forward_backward()
+    return {name: [blob.diff.copy() for blob in blobs] for name, blobs in net.params.items()}
+
+
+@pytest.mark.parametrize("config", ["configs/mlp.yaml", "configs/spiral.yaml", "configs/lecture/activations.yaml"])
+def test_it_is_what_the_net_computes(config):
+    """The same parameters' gradients as an ordinary pass, although every layer ran backward several times."""
+    explanation = explain(load(config))
+    expected = gradients(nettrain.Net(config, "TRAIN", dtype="float64"))
+    assert expected
+    for gate in explanation.gates:
+        if gate.name in expected:
+            for parameter, diff in zip(gate.parameters, expected[gate.name], strict=True):
+                np.testing.assert_allclose(parameter.diff, diff, rtol=1e-12, atol=1e-15)
+
+
+def test_gradients_of_a_value_are_the_sum_over_its_wires():
+    explanation = explain(load("configs/lecture/activations.yaml"))
+    for value in explanation.values.values():
+        if value.diff is not None and value.uses:
+            np.testing.assert_allclose(sum(use.gradient for use in value.uses), value.diff, atol=1e-15)
+    assert len(explanation.values["x"].uses) == 6
+
+
+def test_along_a_wire_the_gradient_is_local_times_upstream():
+    seen = 0
+    for config in ("configs/lecture/sigmoid_gates.yaml", "configs/lecture/activations.yaml", "configs/mlp.yaml"):
+        for value in explain(load(config)).values.values():
+            for use in value.uses:
+                if use.local is not None and use.by_element:
+                    np.testing.assert_allclose(use.local * use.upstream, use.gradient, rtol=1e-12, atol=1e-15)
+                elif use.local is not None:
+                    expected = use.upstream.reshape(-1) @ use.local
+                    np.testing.assert_allclose(expected, use.gradient.reshape(-1), rtol=1e-12, atol=1e-15)
+                seen += use.local is not None
+    assert seen > 20
+
+
+IN_PLACE = """
+layers:
+- {name: x, type: Parameter, shape: [2, 2], filler: {values: [1, -2, 3, -4]}}
+- {name: square, type: Power, bottom: x, power: 2, top: y}
+- {name: less, type: Power, bottom: y, shift: -5, top: y}
+- {name: relu, type: ReLU, bottom: y, top: y}
+- {name: sum, type: Reduction, loss_weight: 1}
+"""
+
+
+def test_versions_of_a_blob_computed_in_place_are_all_kept():
+    values = explain(load(IN_PLACE)).values
+    assert values["y"].data.tolist() == [[1, 4], [9, 16]]
+    assert values["y'"].data.tolist() == [[-4, -1], [4, 11]]
+    assert values["y''"].data.tolist() == [[0, 0], [4, 11]]
+    assert values["y'"].diff.tolist() == [[0, 0], [1, 1]]
+    assert values["x"].diff.tolist() == [[0, 0], [6, -8]]
+
+
+def test_an_output_without_a_loss_starts_from_one():
+    explanation = explain(load(IN_PLACE.replace(", loss_weight: 1", "")))
+    assert explanation.seeded == ["sum"]
+    assert explanation.values["x"].diff.tolist() == [[0, 0], [6, -8]]
+
+
+def test_what_does_not_lead_to_the_loss_has_no_gradient(nettrain_cli):
+    values = explain(load("configs/mlp.yaml"), "TEST").values
+    assert values["label"].diff is None
+    assert values["accuracy"].diff is None
+    assert [use.gate for use in values["ip2"].uses] == ["loss"]
+    assert values["data"].diff is not None
+
+
+def test_sample(nettrain_cli):
+    values = explain(load("configs/mlp.yaml"), sample=3).values
+    whole = explain(load("configs/mlp.yaml")).values
+    assert values["ip1"].data.tolist() == whole["ip1"].data[3].tolist()
+    assert values["ip1"].diff.tolist() == whole["ip1"].diff[3].tolist()
+    assert values["label"].data.shape == ()
+    assert "examples 0 to 63" in nettrain_cli("explain", "configs/mlp.yaml", "--sample", 64, exit_code=2).stderr
+
+
+def test_pick(nettrain_cli):
+    text = nettrain_cli("explain", "configs/mlp.yaml", "--layer", "ip2", "--sample", 0).stdout
+    assert re.findall(r"^(\w+)", text, re.M) == ["relu1", "ip2", "loss"]
+    blob = json.loads(nettrain_cli("explain", "configs/mlp.yaml", "--blob", "relu1", "--json").stdout)
+    assert list(blob["values"]) == ["relu1"]
+    wrong = nettrain_cli("explain", "configs/mlp.yaml", "--layer", "ip3", exit_code=2).stderr
+    assert "the net has no layer `ip3`; did you mean" in wrong
+
+
+def test_weights(nettrain_cli):
+    net = nettrain.Net("configs/mlp.yaml", seed=5)
+    net.save("w.npz")
+    answer = json.loads(nettrain_cli("explain", "configs/mlp.yaml", "--weights", "w.npz", "--json").stdout)
+    ip2 = next(gate for gate in answer["gates"] if gate["name"] == "ip2")
+    assert ip2["parameters"]["W"]["data"] == net.params["ip2"][0].data.astype("f8").tolist()
+
+
+# Formulas
+
+MATHS = {
+    "exp": np.exp,
+    "log": np.log,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+    "abs": abs,
+    "sqrt": np.sqrt,
+    "max": max,
+    "pow": pow,
+}
+
+FORMULAS = [
+    ("(x+y)*z", "x=-2 y=5 z=-4"),
+    ("1/(1+exp(-(w0*x0+w1*x1+w2)))", "w0=2 x0=-1 w1=-3 x1=-2 w2=-3"),
+    ("x*x*x", "x=1.5"),
+    ("x-x", "x=3"),
+    ("2*x - y/3 + 4", "x=1 y=2"),
+    ("x/y/z", "x=3 y=2 z=5"),
+    ("1/x", "x=4"),
+    ("3/(x+1)", "x=4"),
+    ("x**3 + 2**x + x**y", "x=1.3 y=0.7"),
+    ("pow(x, 2.5)", "x=2"),
+    ("max(x, y, 1) * max(0, x)", "x=2 y=3"),
+    ("log(x) + sqrt(y) + abs(z)", "x=2 y=3 z=-1"),
+    ("sigmoid(x) * tanh(y) - relu(z)", "x=2 y=-1 z=0.5"),
+    ("-(-x) - +y", "x=1 y=2"),
+    ("(1+2)*3*x + 2**3 - 7/2", "x=1"),
+    ("exp(3)*x", "x=1"),
+]
+
+
+@pytest.mark.parametrize(("formula", "given"), FORMULAS, ids=[formula for formula, _ in FORMULAS])
+def test_formula(nettrain_cli, formula, given):
+    """The value is Python's own, every gradient agrees with numerical ones."""
+    answer = json.loads(nettrain_cli("explain", "--expr", formula, *given.split(), "--json").stdout)
+    variables = {name: float(value) for name, value in (pair.split("=") for pair in given.split())}
+    assert answer["loss"] == pytest.approx(eval(formula, MATHS | variables), rel=1e-12)
+    assert set(answer["gradcheck"]) == {f"{name}[0]" for name in variables}
+    assert all(check["ok"] for check in answer["gradcheck"].values())
+
+
+def test_vectors(nettrain_cli):
+    answer = json.loads(nettrain_cli("explain", "--expr", "a*x + x", "a=2", "x=1,2,3", "--json").stdout)
+    assert answer["loss"] == 18
+    assert answer["values"]["x"]["gradient"] == [3, 3, 3]
+    assert answer["values"]["a"]["gradient"] == 6
+
+
+def test_a_part_that_occurs_twice_is_one_gate():
+    spec = spec_of("(x+y)*(x+y)", ["x=1", "y=2"])
+    assert [layer.name for layer in spec.layers] == ["x", "y", "x + y", "(x + y) * (x + y)"]
+
+
+@pytest.mark.parametrize(
+    ("formula", "given", "says"),
+    [
+        ("x +", ["x=1"], "is no formula"),
+        ("x y", ["x=1"], "is no formula"),
+        ("", ["x=1"], "is no formula"),
+        ("x + y", ["x=1"], "the variable `y` has no value; add y=1"),
+        ("x", ["x=1", "y=2"], "the formula has no variable `y`"),
+        ("x", ["x"], "write x=2"),
+        ("x", ["x=one"], "write x=2"),
+        ("x", ["x=nan"], "write x=2"),
+        ("sin(x)", ["x=1"], "there is no function `sin`"),
+        ("max(x)", ["x=1"], "`max` takes 2 arguments or more, got 1"),
+        ("exp(x, x)", ["x=1"], "`exp` takes 1 argument, got 2"),
+        ("__import__('os').system('true')", ["x=1"], "nothing a formula here can have"),
+        ("x.real", ["x=1"], "nothing a formula here can have"),
+        ("[x for x in y]", ["x=1"], "nothing a formula here can have"),
+        ("x if x else 2", ["x=1"], "nothing a formula here can have"),
+        ("x / 0", ["x=1"], "divides by 0"),
+        ("2 + 3", [], "has no variable"),
+        ("x % 2", ["x=1"], "nothing a formula here can have"),
+        ("(-8)**0.5 + x", ["x=1"], "no real number"),
+        ("9**9**9**9 + x", ["x=1"], "`9 **"),
+        ("(-2)**x", ["x=1"], "the base must be above 0"),
+        ("x" + "+x*x" * 5000, ["x=1"], "formula"),
+    ],
+)
+def test_bad_formulas(nettrain_cli, formula, given, says):
+    message = nettrain_cli("explain", "--expr", formula, *given, exit_code=2).stderr
+    assert says in message
+    assert len(message) < 60_000
+
+
+def test_values_without_a_formula(nettrain_cli):
+    assert "belong to a formula" in nettrain_cli("explain", "configs/mlp.yaml", "x=1", exit_code=2).stderr
+    assert "explain what?" in nettrain_cli("explain", exit_code=2).stderr
+
+
+LEAVES = st.sampled_from(["x", "y", "2", "0.5"])
+FORMULA = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from(["+", "-", "*"]), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+        st.tuples(st.sampled_from(["tanh", "sigmoid", "relu", "-", "abs"]), inner).map(lambda t: f"{t[0]}({t[1]})"),
+        st.tuples(inner, inner).map(lambda t: f"max({t[0]}, {t[1]})"),
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(FORMULA, st.floats(-3, 3), st.floats(-3, 3))
+def test_any_formula_has_pythons_value(formula, x, y):
+    variables = {name: value for name, value in (("x", x), ("y", y)) if re.search(rf"\b{name}\b", formula)}
+    if not variables:
+        with pytest.raises(NettrainError, match="no variable"):
+            spec_of(formula, [])
+        return
+    spec = spec_of(formula, [f"{name}={value!r}" for name, value in variables.items()])
+    assert explain(spec).loss == pytest.approx(eval(formula, MATHS | variables), rel=1e-9, abs=1e-9)
+
+
+# The page
+
+
+def page(nettrain_cli, *arguments):
+    nettrain_cli("explain", *arguments, "--html", "page.html")
+    with open("page.html", encoding="utf-8") as file:
+        return file.read()
+
+
+def test_the_page_holds_everything(nettrain_cli):
+    text = page(nettrain_cli, "configs/lecture/add_mul.yaml")
+    assert "http" not in text.replace("http-equiv", "")
+    for number in ("-2", "5", "-4", "3", "-12", "1"):
+        assert f">{number}</text>" in text
+    steps = json.loads(re.search(r"const gates = (.*);", text)[1])
+    assert [step["name"] for step in steps] == ["x", "y", "z", "q", "f"]
+    assert steps[3]["uses"] == [["x", "1 × -4", "-4", ""], ["y", "1 × -4", "-4", ""]]
+    assert text.count('class="value"') == 5 + 1  # and one in the legend
+    assert "<!--" not in text
+
+
+def test_the_page_cannot_be_broken_by_names(nettrain_cli, workdir):
+    (workdir / "net.yaml").write_text(
+        "name: '</script><b>'\nlayers:\n- {name: '</script><i>', type: Parameter, shape: [2], filler: 1}\n"
+        "- {name: sum, type: Reduction, loss_weight: 1}\n"
+    )
+    text = page(nettrain_cli, "net.yaml")
+    assert "<i>" not in text
+    assert text.count("</script>") == 1
+
+
+def test_the_page_cannot_be_written(nettrain_cli):
+    message = nettrain_cli("explain", "configs/mlp.yaml", "--html", "nowhere/page.html", exit_code=1).stderr
+    assert "--html nowhere/page.html cannot be written" in message
+
+
+def test_layout():
+    layout = lay_out(["a", "b", "c", "d"], {"b": ["a"], "c": ["b"], "d": ["a", "c"]})
+    assert {node: rank for node, (rank, _) in layout.places.items()} == {"a": 0, "b": 1, "c": 2, "d": 3}
+    assert len(layout.bends["a", "d"]) == 2
+    for rank in range(4):
+        heights = [h for r, h in layout.places.values() if r == rank]
+        heights += [h for bend in layout.bends.values() for r, h in bend if r == rank]
+        heights.sort()
+        assert all(b - a >= 0.999 for a, b in pairwise(heights))

@@ -1,0 +1,380 @@
+"""`nettrain explain`: one forward and one backward pass, with every value and gradient kept to be looked at.
+
+A ``Value`` is a blob, a ``Gate`` is a layer, a ``Use`` is a wire from a value into a gate. The gradient of a value is
+the sum over its uses; along each of them it is the gate's local gradient times the gradient that comes to the gate.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..layers.layer import Layer, NeuronLayer
+from ..net.build import Step
+from ..net.errors import NettrainError, did_you_mean, format_shape
+from ..net.graph import Key
+from ..net.net import Net
+from ..net.netspec import NetSpec, Phase
+from ..net.parallel import session
+
+MOST_ENTRIES = 4096  # of a local gradient written out as a matrix
+MOST_RUNS = 64  # backward passes of one layer for it
+WHOLE = 1000  # elements of a blob up to which --json gives all of them
+
+
+@dataclass
+class Use:
+    """A wire: ``value`` read by ``gate``. ``local`` is d(top)/d(value) where it can be written down.
+
+    Element by element (or for a gate with one number as its result) ``local`` has the value's shape, and the
+    ``gradient`` along the wire is local x upstream; else it is a matrix, results x elements, or None.
+    """
+
+    value: str
+    gate: str
+    gradient: np.ndarray | None
+    upstream: np.ndarray | None
+    local: np.ndarray | None
+    by_element: bool
+
+
+@dataclass
+class Value:
+    """A blob, or a parameter of a layer, with what it was and its gradient (None: it has none)."""
+
+    name: str
+    data: np.ndarray
+    diff: np.ndarray | None
+    made_by: str
+    uses: list[Use] = field(default_factory=list)
+
+
+@dataclass
+class Gate:
+    """A layer: what it computes, from what, and in words what it does to a gradient."""
+
+    name: str
+    type: str
+    formula: str
+    sign: str  # the formula with x for every input, shorter where one knows it: + exp max
+    words: str
+    bottoms: list[str]
+    tops: list[str]
+    parameters: list[Value]
+    loss: float = 0.0  # weighted
+
+
+@dataclass
+class Explanation:
+    """A whole pass: gates in the order they ran, values by name."""
+
+    name: str
+    gates: list[Gate]
+    values: dict[str, Value]
+    loss: float
+    seeded: list[str]  # results whose gradient was set to 1, because the net has no loss
+    sample: int | None = None
+
+
+def explain(spec: NetSpec, phase: Phase = "TRAIN", sample: int | None = None, **net_options: Any) -> Explanation:
+    """Run one batch through the net, forward and backward, in float64.
+
+    ``sample`` cuts one example out of every blob that has the batch on its first axis. A net without a loss starts
+    from a gradient of 1 at each of its outputs. Raises NettrainError when there is no such example.
+    """
+    spec = copy.copy(spec)
+    spec.force_backward = True
+    net = Net(spec, phase, dtype="float64", **net_options)
+    net.clear_param_diffs()
+    watched = _Watched(net)
+    result = watched.run()
+    if sample is not None:
+        _cut(result, sample, _batch_size(net))
+        result.sample = sample
+    return result
+
+
+class _Watched:
+    """A net that is run layer by layer, what each one makes being copied before memory is used again."""
+
+    def __init__(self, net: Net):
+        self.net = net
+        self.names = _names(net)
+        seeded = [] if any(any(step.loss_weights) for step in net.steps) else net.outputs
+        scores = {key[0] for step in net.steps if step.layer.no_gradient == "all" for key in step.top_keys}
+        self.seeded = [name for name in seeded if name not in scores]
+
+    def run(self) -> Explanation:
+        data: dict[str, np.ndarray] = {}
+        losses: dict[str, float] = {}
+        steps = self.net.steps
+        with session():
+            for step in steps:
+                losses[step.spec.name] = step.forward()
+                data |= {name: blob.data.copy() for name, blob in self.tops(step)}
+            self.start_gradients()
+            diffs: dict[str, np.ndarray] = {}
+            uses: list[Use] = []
+            for step in reversed(steps):
+                upstream = {name: blob.diff.copy() for name, blob in self.tops(step)}
+                diffs |= upstream
+                if step.needs_backward:
+                    uses[:0] = self.backward(step, upstream)
+        values = {
+            name: Value(name, data[name], diffs.get(name), step.spec.name)
+            for step in steps
+            for name, _ in self.tops(step)
+        }
+        for use in uses:
+            values[use.value].uses.append(use)
+        _forget_absent_gradients(values, steps, self.seeded)
+        gates = [self.gate(step, losses[step.spec.name]) for step in steps]
+        return Explanation(self.net.name, gates, values, sum(losses.values()), self.seeded)
+
+    def start_gradients(self) -> None:
+        for step in self.net.steps:
+            for key, blob, weight in zip(step.top_keys, step.top, step.loss_weights, strict=True):
+                blob.diff.fill(1.0 if key[0] in self.seeded else weight)
+
+    def tops(self, step: Step) -> list[tuple[str, Any]]:
+        return [(self.names[key], blob) for key, blob in zip(step.top_keys, step.top, strict=True)]
+
+    def backward(self, step: Step, upstream: dict[str, np.ndarray]) -> list[Use]:
+        """Run a layer's backward pass; returns what went along each wire into it."""
+        locals_ = _local_gradients(step)
+        for name, blob in self.tops(step):
+            blob.diff[...] = upstream[name]
+        step.layer.Backward_cpu(step.top, step.propagate_down, step.bottom)
+        uses = []
+        for key, blob, flag, (local, by_element) in zip(
+            step.bottom_keys, step.bottom, step.propagate_down, locals_, strict=True
+        ):
+            gradient = blob.diff.copy() if flag else None
+            first = next(iter(upstream.values()), None)
+            uses.append(Use(self.names[key], step.spec.name, gradient, first, local, by_element))
+        step.hand_on()
+        return uses
+
+    def gate(self, step: Step, loss: float) -> Gate:
+        layer = step.layer
+        names = [self.names[key] for key in step.bottom_keys]
+        labels = ["W", "b"] if len(layer.blobs) <= 2 else [f"blob {i}" for i in range(len(layer.blobs))]
+        parameters = [
+            Value(label, blob.data.copy(), blob.diff.copy(), step.spec.name)
+            for label, blob in zip(labels, layer.blobs, strict=False)
+        ]
+        tops = [name for name, _ in self.tops(step)]
+        words = layer.in_words() or backward_words(type(layer))
+        formula, sign = layer.formula(names), _sign(layer, len(names))
+        return Gate(step.spec.name, type(layer).__name__, formula, sign, words, names, tops, parameters, loss)
+
+
+def _sign(layer: Layer, count: int) -> str:
+    """What stands in the node of a drawn graph: ``+`` for x + x, ``exp`` for exp(x), ``1 / x`` as it is."""
+    formula = layer.formula(["x"] * count)
+    between = re.fullmatch(r"x( [+*-] x)+", formula)
+    if between:
+        return between[1].split()[0]
+    return re.sub(r"\((x(, x)*)?\)$", "", formula) if formula[:1].isalpha() and formula[0] != "x" else formula
+
+
+def _names(net: Net) -> dict[tuple[str, int], str]:
+    """A name for every version of every blob: ``ip1``, and ``ip1'`` after a layer that works in place."""
+    return {key: _name(key) for step in net.steps for key in step.top_keys}
+
+
+def _name(key: Key) -> str:
+    return key[0] + "'" * key[1]
+
+
+def _forget_absent_gradients(values: dict[str, Value], steps: list[Step], seeded: list[str]) -> None:
+    """A value has a gradient when it leads to the loss, along wires that carry one."""
+    leads = set(seeded)
+    for step in reversed(steps):
+        tops = [_name(key) for key in step.top_keys]
+        leads |= {name for name, weight in zip(tops, step.loss_weights, strict=True) if weight}
+        if leads.intersection(tops):
+            flags = zip(step.bottom_keys, step.propagate_down, strict=True)
+            leads |= {_name(key) for key, flag in flags if flag}
+    for name, value in values.items():
+        if name not in leads:
+            value.diff = None
+    for step in steps:
+        if not leads.intersection(_name(key) for key in step.top_keys):
+            for key in step.bottom_keys:
+                value = values[_name(key)]
+                value.uses = [use for use in value.uses if use.gate != step.spec.name]
+    for value in values.values():
+        value.uses = [use for use in value.uses if use.gradient is not None]
+
+
+def _local_gradients(step: Step) -> list[tuple[np.ndarray | None, bool]]:
+    """For each bottom d(top[0])/d(bottom), by running the backward pass on unit gradients; and whether by element."""
+    nothing: list[tuple[np.ndarray | None, bool]] = [(None, False)] * len(step.bottom)
+    counts = [blob.count for blob in step.bottom]
+    if len(step.top) != 1 or not any(step.propagate_down) or not all(counts):
+        return nothing
+    top = step.top[0]
+    learns, step.layer.param_propagate_down = step.layer.param_propagate_down, [False] * len(step.layer.blobs)
+    try:
+        if isinstance(step.layer, NeuronLayer) and top.count > 1:
+            return [(_backward_from(step, np.ones(top.shape))[0], True)]
+        if top.count > MOST_RUNS or top.count * max(counts) > MOST_ENTRIES:
+            return nothing
+        rows = [_backward_from(step, unit.reshape(top.shape)) for unit in np.eye(top.count)]
+    finally:
+        step.layer.param_propagate_down = learns
+    result: list[tuple[np.ndarray | None, bool]] = []
+    for i, blob in enumerate(step.bottom):
+        if not step.propagate_down[i]:
+            result.append((None, False))
+            continue
+        matrix = np.array([row[i].reshape(-1) for row in rows])
+        if len(matrix) == 1:
+            result.append((matrix[0].reshape(blob.shape), True))
+        elif matrix.shape[0] == matrix.shape[1] and not (matrix - np.diag(matrix.diagonal())).any():
+            result.append((matrix.diagonal().reshape(blob.shape), True))
+        else:
+            result.append((matrix, False))
+    return result
+
+
+def _backward_from(step: Step, upstream: np.ndarray) -> list[np.ndarray]:
+    """What the layer gives its bottoms for this gradient of its top."""
+    step.top[0].diff[...] = upstream
+    step.layer.Backward_cpu(step.top, step.propagate_down, step.bottom)
+    return [
+        blob.diff.copy() if flag else np.zeros(0) for blob, flag in zip(step.bottom, step.propagate_down, strict=True)
+    ]
+
+
+def backward_words(cls: type[Layer]) -> str:
+    """The formula after ``Backward:`` in a layer's docstring, on one line."""
+    lines = iter((cls.__doc__ or "").splitlines())
+    for line in lines:
+        if line.strip().startswith("Backward:"):
+            found = [line.strip().removeprefix("Backward:").strip()]
+            for more in lines:
+                words = more.strip()
+                if not words or words[0].isupper() or words.startswith(("top[", "bottom[", "blobs[")):
+                    break
+                found.append(words)
+            return " ".join(found)
+    return ""
+
+
+def _batch_size(net: Net) -> int:
+    """N, the first axis of the first blob that is data."""
+    for step in net.steps:
+        if not step.bottom and step.top and step.top[0].shape and not step.layer.blobs:
+            return step.top[0].shape[0]
+    return 0
+
+
+def _cut(explanation: Explanation, sample: int, N: int) -> None:
+    """Leave one example of every array that has N on its first axis."""
+    if not 0 <= sample < N:
+        raise NettrainError(f"--sample {sample}: the batch has examples 0 to {N - 1}" if N else "--sample: no batch")
+
+    def one(array: np.ndarray | None) -> np.ndarray | None:
+        return array[sample] if array is not None and array.shape[:1] == (N,) else array
+
+    for value in explanation.values.values():
+        value.data, value.diff = one(value.data), one(value.diff)  # type: ignore[assignment]
+        for use in value.uses:
+            use.gradient, use.upstream = one(use.gradient), one(use.upstream)
+            use.local = one(use.local) if use.by_element else None
+
+
+def pick(explanation: Explanation, blobs: Iterable[str], layers: Iterable[str]) -> Explanation:
+    """The same with these blobs, and these layers with all that they read and make, only. Raises NettrainError."""
+    blobs, layers = list(blobs), list(layers)
+    if not blobs and not layers:
+        return explanation
+    gates = {gate.name: gate for gate in explanation.gates}
+    for names, known, what in ((blobs, explanation.values, "blob"), (layers, gates, "layer")):
+        for name in names:
+            if name not in known:
+                raise NettrainError(f"the net has no {what} `{name}`{did_you_mean(name, known)}")
+    wanted = {*blobs, *(name for layer in layers for name in (*gates[layer].bottoms, *gates[layer].tops))}
+    kept = [gate for gate in explanation.gates if gate.name in layers or wanted & {*gate.tops}]
+    values = {name: value for name, value in explanation.values.items() if name in wanted}
+    return Explanation(explanation.name, kept, values, explanation.loss, explanation.seeded, explanation.sample)
+
+
+def as_json(explanation: Explanation) -> dict:
+    """Everything as plain data; blobs of more than WHOLE elements as statistics."""
+    return {
+        "name": explanation.name,
+        "loss": explanation.loss,
+        "sample": explanation.sample,
+        "values": {name: _value_as_json(value) for name, value in explanation.values.items()},
+        "gates": [
+            {
+                "name": gate.name,
+                "type": gate.type,
+                "formula": gate.formula,
+                "words": gate.words,
+                "bottoms": gate.bottoms,
+                "tops": gate.tops,
+                "loss": gate.loss,
+                "parameters": {p.name: _value_as_json(p) for p in gate.parameters},
+            }
+            for gate in explanation.gates
+        ],
+    }
+
+
+def _value_as_json(value: Value) -> dict:
+    return {
+        "shape": list(value.data.shape),
+        "data": _array_as_json(value.data),
+        "gradient": _array_as_json(value.diff),
+        "made_by": value.made_by,
+        "uses": [
+            {
+                "gate": use.gate,
+                "local": _array_as_json(use.local),
+                "upstream": _array_as_json(use.upstream),
+                "gradient": _array_as_json(use.gradient),
+            }
+            for use in value.uses
+        ],
+    }
+
+
+def _array_as_json(array: np.ndarray | None) -> Any:
+    if array is None:
+        return None
+    if array.size > WHOLE:
+        return statistics(array)
+    plain = array.tolist()
+    return plain if np.isfinite(array).all() else _without_nan(plain)
+
+
+def _without_nan(plain: Any) -> Any:
+    """JSON has no NaN and no infinity: they become their names."""
+    if isinstance(plain, list):
+        return [_without_nan(item) for item in plain]
+    return plain if math.isfinite(plain) else str(plain)
+
+
+def statistics(array: np.ndarray) -> dict:
+    """Shape, mean, extremes, share of zeros and the first few values of a large array."""
+    return {
+        "shape": list(array.shape),
+        "mean": float(array.mean()),
+        "min": float(array.min()),
+        "max": float(array.max()),
+        "zeros": float((array == 0).mean()),
+        "first": array.reshape(-1)[:6].tolist(),
+    }
+
+
+__all__ = ["Explanation", "Gate", "Use", "Value", "as_json", "explain", "format_shape", "pick", "statistics"]

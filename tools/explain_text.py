@@ -1,0 +1,144 @@
+"""An explanation as text: a table of a small graph, a paragraph for each layer of a large net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..net.errors import format_shape
+from .explain import Explanation, Gate, Use, Value
+from .table import table
+
+SMALL = 16  # elements of a blob that is shown whole
+MOST_ROWS = 100  # values that are shown as one table
+
+
+def report(explanation: Explanation, whole: bool = False) -> str:
+    """The explanation in words. ``whole``: every element of every blob (up to 1,000)."""
+    small = all(value.data.size <= SMALL for value in explanation.values.values())
+    small &= not any(gate.parameters and gate.bottoms for gate in explanation.gates)
+    if small and len(explanation.values) <= MOST_ROWS:
+        text = _as_table(explanation)
+    else:
+        text = "\n".join(_paragraph(gate, explanation, whole) for gate in explanation.gates)
+    return "\n".join(filter(None, [text, _ending(explanation)]))
+
+
+def _ending(explanation: Explanation) -> str:
+    if explanation.seeded:
+        return f"the gradient starts as 1 at {', '.join(explanation.seeded)}"
+    losses = [gate for gate in explanation.gates if gate.loss]
+    total = number(explanation.loss)
+    if len(losses) < 2:
+        return f"loss {total}"
+    return f"loss {total} = " + " + ".join(f"{number(gate.loss)} ({gate.name})" for gate in losses)
+
+
+def _as_table(explanation: Explanation) -> str:
+    words = {gate.name: gate.words for gate in explanation.gates}
+    order = {gate.name: i for i, gate in enumerate(explanation.gates)}
+    said: set[str] = set()
+    rows = []
+    for gate in explanation.gates:
+        for name in gate.tops:
+            if name not in explanation.values:
+                continue
+            value = explanation.values[name]
+            uses = sorted(value.uses, key=lambda use: order.get(use.gate, 0))
+            cells = [_label(name, gate), numbers(value.data), numbers(value.diff)]
+            if len(uses) != 1:
+                rows.append([*cells, "a branch: the gradients add up" if uses else ""])
+            for use in uses:
+                text = words.get(use.gate, "") if use.gate not in said else ""
+                said.add(use.gate)
+                line = [_product(use), text]
+                if len(uses) == 1:
+                    rows.append([*cells, *line])
+                else:
+                    rows.append([f"  into {use.gate}", "", numbers(use.gradient), *line])
+    rows = [[*row, *[""] * (5 - len(row))] for row in rows]
+    return table(["node", "forward", "gradient", "local x upstream", "what the gate does"], rows, right=(1, 2))
+
+
+def _label(name: str, gate: Gate) -> str:
+    """``q = x + y``; only the name for a variable, and where the name is the formula."""
+    if not gate.bottoms or " " in name or "(" in name:  # the name is the formula
+        return name
+    return f"{name} = {gate.formula}"
+
+
+def _product(use: Use) -> str:
+    """``-4 x 1``, where the local gradient can be written down."""
+    if use.local is None or use.upstream is None:
+        return ""
+    if use.by_element and use.upstream.size in (1, use.local.size):
+        return f"{numbers(use.local)} x {numbers(use.upstream)}"
+    return f"J ({format_shape(use.local.shape)}) x {numbers(use.upstream)}"
+
+
+def _paragraph(gate: Gate, explanation: Explanation, whole: bool) -> str:
+    """A layer: what it makes, its parameters, and what came back along its wires."""
+    head = f"{', '.join(gate.tops) or gate.name} = {gate.formula}" if gate.bottoms else ", ".join(gate.tops)
+    if gate.type not in head:
+        head += f"   ({gate.type})"
+    lines = [head]
+    rows = []
+    for name in gate.tops:
+        if name in explanation.values:
+            rows += _rows(name, explanation.values[name], whole)
+    for parameter in gate.parameters:
+        rows += _rows(parameter.name, parameter, whole)
+    uses = [use for name in gate.bottoms for use in _uses(explanation, name) if use.gate == gate.name]
+    for use in uses:
+        rows.append([f"into {use.value}", "", array_words(use.gradient, whole)])
+        if use.by_element and use.local is not None:
+            rows.append(["", "local", array_words(use.local, whole)])
+    lines += [f"  {line}" for line in table(["", "", ""], rows).splitlines()[1:]]
+    if gate.bottoms and gate.words:
+        lines.append(f"  {gate.words}")
+    return "\n".join(lines) + "\n"
+
+
+def _uses(explanation: Explanation, name: str) -> Sequence[Use]:
+    return explanation.values[name].uses if name in explanation.values else ()
+
+
+def _rows(name: str, value: Value, whole: bool) -> list[list[str]]:
+    rows = [[name, format_shape(value.data.shape), array_words(value.data, whole)]]
+    if value.diff is not None:
+        rows.append(["", "gradient", array_words(value.diff, whole)])
+    if len(value.uses) > 1:
+        rows.append(["", "", f"read by {', '.join(use.gate for use in value.uses)}: their gradients add up"])
+    return rows
+
+
+def number(x: float) -> str:
+    """Four digits, without an exponent where one can do without: ``-0.1966``."""
+    return f"{x + 0.0:.4g}" if x else "0"
+
+
+def numbers(array: np.ndarray | None) -> str:
+    """A small array: a number, or numbers in brackets. Nothing for no gradient."""
+    if array is None:
+        return "-"
+    if array.size == 1:
+        return number(float(array.reshape(())))
+    if array.ndim == 1:
+        return f"[{' '.join(number(float(x)) for x in array)}]"
+    return f"[{' '.join(numbers(row) for row in array)}]"
+
+
+def array_words(array: np.ndarray | None, whole: bool = False) -> str:
+    """A small array as it is; of a large one mean, extremes and the first few values."""
+    if array is None:
+        return "-"
+    if array.size <= SMALL:
+        return numbers(array)
+    if whole:
+        return np.array2string(array, max_line_width=110, threshold=1000, formatter={"float_kind": number})  # type: ignore[arg-type]
+    some = " ".join(number(float(x)) for x in array.reshape(-1)[:5])
+    zeros = float((array == 0).mean())
+    share = f", {zeros:.0%} zero" if zeros else ""
+    ends = f"{number(float(array.min()))} … {number(float(array.max()))}"
+    return f"mean {number(float(array.mean()))}, {ends}{share}: {some} …"
