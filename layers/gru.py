@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..net.blas import step_product
 from ..net.registry import register
 from .layer import Example
 from .recurrence import Recurrence
@@ -47,10 +48,11 @@ class GRU(Recurrence):
 
         def steps(rows):
             h, product = self.first["h"][rows], products[rows]
+            of_h = step_product(W, product)
             for t in range(self.T):
                 kept, gates = self.kept[t, rows], pre[t, rows]  # gates become r, z, n
                 np.multiply(h, self.cont[t, rows], out=kept)
-                np.matmul(kept, W, out=product)
+                of_h(kept)
                 product += self.blobs[-1].data
                 np.copyto(self.of_kept[t, rows], product[:, 2 * H :])
                 shares = gates[:, : 2 * H]
@@ -78,6 +80,7 @@ class GRU(Recurrence):
 
         def steps(rows):
             dh, part = all_dh[rows], parts[rows]
+            through_h = step_product(W, dh)
             for t in reversed(range(self.T)):
                 r, z, n = (gates[t, rows, i * H : (i + 1) * H] for i in range(3))
                 dr, dz, dn = (dpre[t, rows, i * H : (i + 1) * H] for i in range(3))
@@ -91,11 +94,11 @@ class GRU(Recurrence):
                 np.multiply(dn, self.of_kept[t, rows], out=dr)
                 dr *= r
                 dr *= np.subtract(1, r, out=part)
-                of_h = dproduct[t, rows]
-                np.copyto(of_h, dpre[t, rows])
-                of_h[:, 2 * H :] *= r
+                of_product = dproduct[t, rows]
+                np.copyto(of_product, dpre[t, rows])
+                of_product[:, 2 * H :] *= r
                 through = np.multiply(dh, z, out=part)
-                np.matmul(of_h, W, out=dh)
+                through_h(of_product)
                 dh += through
                 dh *= self.cont[t, rows]
 

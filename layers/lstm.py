@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..net.blas import step_product
 from ..net.parallel import by_example, scratch
 from ..net.registry import register
 from .layer import Example
@@ -50,42 +51,44 @@ class LSTM(Recurrence):
         np.multiply(self.blobs[self.of_h].data, 0.5, out=W)
         W[3 * H :] *= 2
         self.c, self.tanh_c = self.over_time("c", H), self.over_time("tanh c", H)
-        self.shares = self.over_time("i, f, o", 3 * H)  # σ of the first three parts; pre becomes their tanh
         product, new = self.buffer("product", (self.N, 4 * H)), self.buffer("new", (self.N, H))
 
         def steps(rows):
             h, c, part = self.first["h"][rows], self.first["c"][rows], new[rows]
+            of_h = step_product(W.T, product[rows])
             for t in range(self.T):
-                cont, kept = self.cont[t, rows], self.kept[t, rows]
-                gates, shares, tanh_c = pre[t, rows], self.shares[t, rows], self.tanh_c[t, rows]
+                cont, kept, gates, tanh_c = self.cont[t, rows], self.kept[t, rows], pre[t, rows], self.tanh_c[t, rows]
                 np.multiply(h, cont, out=kept)
-                gates += np.matmul(kept, W.T, out=product[rows])
-                np.tanh(gates, out=gates)
-                np.multiply(gates[:, : 3 * H], 0.5, out=shares)
+                gates += of_h(kept)
+                np.tanh(gates, out=gates)  # gates become i, f, o, g
+                shares = gates[:, : 3 * H]
+                shares *= 0.5
                 shares += 0.5
-                np.multiply(shares[:, H : 2 * H], cont, out=part)
+                np.multiply(gates[:, H : 2 * H], cont, out=part)
                 c = np.multiply(part, c, out=self.c[t, rows])
-                c += np.multiply(shares[:, :H], gates[:, 3 * H :], out=part)
+                c += np.multiply(gates[:, :H], gates[:, 3 * H :], out=part)
                 np.tanh(c, out=tanh_c)
-                h = np.multiply(shares[:, 2 * H :], tanh_c, out=y[t, rows])
+                h = np.multiply(gates[:, 2 * H : 3 * H], tanh_c, out=y[t, rows])
 
         self.over_sequences(steps)
         return {"h": y[-1], "c": self.c[-1]}
 
-    def slopes(self, gates, shares, tanh_c, before, cont, slopes, through):
+    def slopes(self, gates, tanh_c, before, cont, slopes, through):
         """How the pre-activations of i, f, g follow c and that of o follows h; and how c follows h."""
         H = self.H
+        i, _, o, g = (gates[..., k * H : (k + 1) * H] for k in range(4))
+        shares, by_g = slopes[..., : 3 * H], slopes[..., 3 * H :]
         np.multiply(gates, gates, out=slopes)
-        np.subtract(1, slopes, out=slopes)
-        slopes[..., : 3 * H] *= 0.25  # σ' = (1 - tanh²) / 4
-        slopes[..., :H] *= gates[..., 3 * H :]
+        np.subtract(gates[..., : 3 * H], shares, out=shares)  # σ' = σ - σ²
+        np.subtract(1, by_g, out=by_g)  # tanh' = 1 - tanh²
+        by_g *= i
+        slopes[..., :H] *= g
         kept = np.multiply(before, cont, out=scratch("kept c", before.shape, before.dtype))
         slopes[..., H : 2 * H] *= kept
         slopes[..., 2 * H : 3 * H] *= tanh_c
-        slopes[..., 3 * H :] *= shares[..., :H]
         np.multiply(tanh_c, tanh_c, out=through)
         np.subtract(1, through, out=through)
-        through *= shares[..., 2 * H :]
+        through *= o
 
     def run_back(self, dpre, dy, last):
         H, N = self.H, self.N
@@ -94,7 +97,7 @@ class LSTM(Recurrence):
         np.copyto(before[1:], self.c[:-1])
         through = self.over_time("through", H)
         gates = self.over_time("pre", 4 * H)
-        by_example(self.slopes, gates, self.shares, self.tanh_c, before, self.cont, dpre, through)
+        by_example(self.slopes, gates, self.tanh_c, before, self.cont, dpre, through)
         W = self.blobs[self.of_h].data
         all_dh, all_dc = self.buffer("dh", (N, H)), self.buffer("dc", (N, H))
         np.copyto(all_dh, last.get("h", 0))
@@ -103,6 +106,7 @@ class LSTM(Recurrence):
 
         def steps(rows):
             dh, dc, part = all_dh[rows], all_dc[rows], parts[rows]
+            through_h = step_product(W, dh)
             for t in reversed(range(self.T)):
                 cont, slopes = self.cont[t, rows], dpre[t, rows]
                 dh += dy[t, rows]
@@ -111,9 +115,9 @@ class LSTM(Recurrence):
                 first_two = slopes[:, : 2 * H].reshape(len(slopes), 2, H)
                 first_two *= dc[:, None]
                 slopes[:, 3 * H :] *= dc
-                dc *= self.shares[t, rows, H : 2 * H]
+                dc *= gates[t, rows, H : 2 * H]
                 dc *= cont
-                np.matmul(slopes, W, out=dh)
+                through_h(slopes)
                 dh *= cont
 
         self.over_sequences(steps)

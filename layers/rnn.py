@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..net.blas import matmul
+from ..net.blas import matmul, step_product
 from ..net.parallel import blockwise
 from ..net.registry import register
 from .layer import Example
@@ -45,11 +45,11 @@ class RNN(Recurrence):
         product = self.buffer("product", first.shape)
 
         def steps(rows):
-            h = first[rows]
+            h, of_h = first[rows], step_product(W, product[rows])
             for t in range(self.T):
                 kept, gates = self.kept[t, rows], pre[t, rows]
                 np.multiply(h, self.cont[t, rows], out=kept)
-                gates += np.matmul(kept, W, out=product[rows])
+                gates += of_h(kept)
                 h = np.tanh(gates, out=gates)
 
         self.over_sequences(steps)
@@ -80,10 +80,11 @@ class RNN(Recurrence):
 
         def steps(rows):
             dh_t = back[rows]
+            through_h = step_product(W, dh_t)
             for t in reversed(range(self.T)):
                 dh_t += dh[t, rows]
                 through_tanh(h[t, rows], dh_t, dpre[t, rows])
-                np.matmul(dpre[t, rows], W, out=dh_t)
+                through_h(dpre[t, rows])
                 dh_t *= self.cont[t, rows]
 
         self.over_sequences(steps)

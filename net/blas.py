@@ -8,6 +8,7 @@ Without OpenBLAS numpy does the same on nettrain's own threads.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -20,6 +21,10 @@ from .parallel import scratch
 # pieces of a product, and the multiply-adds from which on they are worth it: each piece packs what all share
 PIECES = ((8, 1 << 28), (4, 1 << 25), (2, 1 << 22))
 ALIGNED = 8  # rows or columns that BLAS computes together
+# Kernels that compute a product of so few multiply-adds without packing its matrices first, which takes longer than
+# the product when there are few rows. If b is transposed, the output may have so few values only.
+UNPACKED, UNPACKED_VALUES = 10**6, 1200
+UNPACKING_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
 LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112
 
@@ -49,6 +54,24 @@ def _piece(a, b, out, add):
         out += np.matmul(a, b, out=scratch("product to add", out.shape, out.dtype))
     else:
         np.matmul(a, b, out=out)
+
+
+def step_product(b: np.ndarray, out: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of a that computes out = a b and returns out, within one thread: for a few rows, step after step."""
+    (rows, columns), k = out.shape, len(b)
+    transposed = b.strides[0] == b.itemsize and b.strides[1] != b.itemsize
+    width = min(UNPACKED // max(1, rows * k), UNPACKED_VALUES // max(1, rows) if transposed else columns)
+    pieces = next((p for p in range(1, columns + 1) if columns % p == 0 and columns // p <= width), columns)
+    if columns // pieces < 2 * ALIGNED or openblas.kernels() not in UNPACKING_KERNELS:
+        pieces = 1
+    b_pieces = b.reshape(k, pieces, columns // pieces).transpose(1, 0, 2)
+    out_pieces = out.reshape(rows, pieces, columns // pieces).transpose(1, 0, 2)
+
+    def multiply(a: np.ndarray) -> np.ndarray:
+        np.matmul(a, b_pieces, out=out_pieces)
+        return out
+
+    return multiply
 
 
 @lru_cache(maxsize=4096)

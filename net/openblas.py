@@ -40,6 +40,13 @@ def function(name: str, result: Any = None) -> Callable | None:
     return None
 
 
+@cache
+def kernels() -> str | None:
+    """Which processors the kernels in use were written for, as OpenBLAS calls them."""
+    name = function("get_corename", ctypes.c_char_p)
+    return name().decode() if name else None
+
+
 def rest_early() -> None:
     """Let OpenBLAS's threads sleep 2^16 clock ticks after their work, not 2^26: they look for more so often that
     nettrain's threads get little of the processor meanwhile.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import importlib.util
 import os
@@ -52,5 +51,4 @@ def blas() -> dict:
     """Name, version and kernels of the BLAS numpy uses (the kernels are known for OpenBLAS only)."""
     config = np.show_config(mode="dicts")
     about = config["Build Dependencies"]["blas"] if config else {}
-    core = openblas.function("get_corename", ctypes.c_char_p)
-    return {"name": about.get("name"), "version": about.get("version"), "kernel": core().decode() if core else None}
+    return {"name": about.get("name"), "version": about.get("version"), "kernel": openblas.kernels()}
