@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..net.parallel import by_example, scratch
 from .labels import read_labels
 from .layer import LossLayer
 
@@ -49,19 +50,26 @@ class CrossEntropy(LossLayer):
             chosen += np.arange(self.inner)
         x = bottom[0].data.reshape(p.shape)
         one, score = self.buffer("one", chosen.shape), self.buffer("score", chosen.shape)
-        np.subtract(x, np.max(x, axis=1, keepdims=True, out=one), out=p)
         self.weight, valid = self.weigh(bottom, label)
         if self.spread:
             self.t = self.targets(bottom, label)
             self.mass = np.sum(self.t, axis=1, keepdims=True, out=self.buffer("mass", chosen.shape))
-            product = np.multiply(p, self.t, out=self.buffer("product", p.shape))
-            np.sum(product, axis=1, keepdims=True, out=score)
         else:
-            np.take(p, chosen, out=score, mode="clip")
-        np.exp(p, out=p)
-        total = np.sum(p, axis=1, keepdims=True, out=one)
-        p /= total
-        losses = np.log(total, out=one)
+            np.take(x, chosen, out=score, mode="clip")
+
+        def softmax(x, p, one, score, *t):
+            np.max(x, axis=1, keepdims=True, out=one)
+            np.subtract(x, one, out=p)
+            if t:
+                product = np.multiply(p, *t, out=scratch("product", p.shape, p.dtype))
+                np.sum(product, axis=1, keepdims=True, out=score)
+            else:
+                score -= one
+            np.exp(p, out=p)
+            p /= np.sum(p, axis=1, keepdims=True, out=one)
+
+        by_example(softmax, x, p, one, score, *([self.t] if self.spread else []))
+        losses = np.log(one, out=one)
         if self.spread:
             losses *= self.mass
         losses -= score
@@ -79,13 +87,23 @@ class CrossEntropy(LossLayer):
             return
         p = self.buffer("p", (self.outer, self.C, self.inner))
         dx = bottom[0].diff.reshape(p.shape)
-        if self.spread:
-            np.multiply(p, self.mass, out=dx)
-            dx -= self.t
-        else:
-            np.copyto(dx, p)
-            dx.ravel()[self.places()] -= 1
-        dx *= float(top[0].diff) / self.D
+        factor = float(top[0].diff) / self.D
+
+        def gradient(p, dx, *of_targets):
+            if of_targets:
+                mass, t = of_targets
+                np.multiply(p, mass, out=dx)
+                dx -= t
+                dx *= factor
+            else:
+                np.multiply(p, factor, out=dx)
+
+        by_example(gradient, p, dx, *([self.mass, self.t] if self.spread else []))
+        if not self.spread:
+            at_labels = np.take(p, self.places(), out=self.buffer("score", self.places().shape), mode="clip")
+            at_labels -= 1
+            at_labels *= factor
+            np.put(dx, self.places(), at_labels, mode="clip")
         if self.weight is not None:
             dx *= self.weight
         if self.ignored is not None:

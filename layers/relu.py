@@ -77,7 +77,9 @@ class ReLU(NeuronLayer):
             if not s:
                 np.multiply(dy, above, out=dx)
                 return
-            slope = np.multiply(above, 1 - s, out=scratch("slope", dx.shape, dx.dtype))
+            slope = scratch("slope", dx.shape, dx.dtype)
+            np.copyto(slope, above)
+            slope *= 1 - s
             slope += s
             np.multiply(dy, slope, out=dx)
 
