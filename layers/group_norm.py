@@ -9,10 +9,8 @@ import numpy as np
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
-from .affine import Affine
-from .channels import Channels
 from .layer import Example
-from .row_norm import RowNorm
+from .row_norm import Cut, RowNorm
 
 
 @register
@@ -38,6 +36,7 @@ class GroupNorm(RowNorm):
     examples = (
         Example([(2, 4, 2, 3)], {"num_groups": 2}),
         Example([(3, 4)], {"num_groups": 1}),
+        Example([(2, 4, 5, 7)], {"num_groups": 2}),
         Example([(2, 3, 5)], {"num_groups": 3, "affine": False, "eps": 0.1}),
     )
 
@@ -49,16 +48,12 @@ class GroupNorm(RowNorm):
         if self.C % self.p.num_groups:
             raise ShapeError(f"{self.C} channels are not divisible by {self.p.num_groups}", key="num_groups")
         if self.p.affine:
-            self.affine = Affine(self, (self.C,))
-            self.backward_reads = ()
+            self.learn((self.C,))
 
-    def rows(self, shape):
+    def cut(self, shape):
         if len(shape) < 2 or shape[1] != self.C:
             raise ShapeError(f"normalizes {self.C} channels, got {format_shape(shape)}")
-        places = math.prod(shape[2:])
-        if self.affine:
-            self.affine.reshape(Channels(shape[0], self.C, places))
-        return shape[0] * self.p.num_groups, self.C // self.p.num_groups * places
+        return Cut(shape[0], self.p.num_groups, self.C // self.p.num_groups, math.prod(shape[2:]))
 
     def divisor(self, variance):
         return np.sqrt(variance + self.p.eps), np.ones_like(variance)

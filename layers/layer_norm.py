@@ -9,10 +9,8 @@ import numpy as np
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
-from .affine import Affine
-from .channels import Channels
 from .layer import Example
-from .row_norm import RowNorm
+from .row_norm import Cut, RowNorm
 
 
 @register
@@ -48,17 +46,13 @@ class LayerNorm(RowNorm):
         if not math.prod(self.shape):
             raise ShapeError(f"{format_shape(bottom[0].shape)} has no values from axis {axis} on", key="axis")
         if self.p.affine:
-            self.affine = Affine(self, self.shape)
-            self.backward_reads = ()
+            self.learn(self.shape)
 
-    def rows(self, shape):
+    def cut(self, shape):
         count = len(shape) - len(self.shape)
         if shape[count:] != self.shape:
             raise ShapeError(f"normalizes {format_shape(self.shape)}, the last axes; got {format_shape(shape)}")
-        R, M = math.prod(shape[:count]), math.prod(self.shape)
-        if self.affine:
-            self.affine.reshape(Channels(R, M, 1))
-        return R, M
+        return Cut(math.prod(shape[:count]), 1, math.prod(self.shape), 1)
 
     def divisor(self, variance):
         return np.sqrt(variance + self.p.eps), np.ones_like(variance)

@@ -10,7 +10,7 @@ from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
 from .layer import Example
-from .row_norm import RowNorm
+from .row_norm import Cut, RowNorm
 
 
 @register
@@ -42,12 +42,12 @@ class MVN(RowNorm):
     def setup(self, bottom, top):
         self.divides = self.p.normalize_variance
 
-    def rows(self, shape):
+    def cut(self, shape):
         if len(shape) < 2:
             raise ShapeError(f"needs N x C x …, got {format_shape(shape)}")
         if self.p.across_channels:
-            return shape[0], math.prod(shape[1:])
-        return shape[0] * shape[1], math.prod(shape[2:])
+            return Cut(shape[0], 1, math.prod(shape[1:]), 1)
+        return Cut(shape[0] * shape[1], 1, math.prod(shape[2:]), 1)
 
     def divisor(self, variance):
         sigma = np.sqrt(variance)

@@ -143,16 +143,20 @@ def blockwise(work: Callable[..., object], *arrays: np.ndarray) -> None:
 
 def by_example(work: Callable[..., object], *arrays: np.ndarray) -> None:
     """Call ``work`` with the same examples of several arrays, few enough at a time for the cache, on all threads."""
-    count = len(arrays[0])
-    step = max(1, BLOCK * count // max(1, arrays[0].size))
-    blocks = -(-count // step)
-    tasks = max(1, min(blocks, 16, arrays[0].size // TASK))
+    blocks = blocks_of_examples(len(arrays[0]), arrays[0].size)
+    tasks = max(1, min(len(blocks), 16, arrays[0].size // TASK))
 
     def some(task: int) -> None:
-        for i in range(task * blocks // tasks, (task + 1) * blocks // tasks):
-            work(*(array[i * step : (i + 1) * step] for array in arrays))
+        for block in blocks[task * len(blocks) // tasks : (task + 1) * len(blocks) // tasks]:
+            work(*(array[block] for array in arrays))
 
     run(some, tasks)
+
+
+def blocks_of_examples(count: int, size: int) -> list[slice]:
+    """Which examples of an array of that size to take at a time."""
+    step = max(1, BLOCK * count // max(1, size))
+    return [slice(start, start + step) for start in range(0, count, step)]
 
 
 class _Arena(threading.local):

@@ -165,3 +165,40 @@ def test_another_number_of_channels_is_refused(type_name, params, shape):
     net = net_of(type_name, (2, 4), **params)
     with pytest.raises(ShapeError, match=type_name):
         net.forward(x0=np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("type_name", "params", "shape", "rows"),
+    [
+        ("GroupNorm", {"num_groups": 4}, (70, 8, 30, 31), 280),  # columns, several blocks
+        ("GroupNorm", {"num_groups": 2}, (700, 32, 4, 5), 1400),  # rows, each channel's values repeated
+        ("LayerNorm", {}, (70, 8, 30, 31), 70),
+        ("LayerNorm", {}, (3, 300_000), 3),  # a block smaller than an example
+        ("MVN", {"across_channels": True}, (70, 8, 30, 31), 70),
+    ],
+)
+def test_large_blobs_far_from_zero_against_float64(type_name, params, shape, rows):
+    rng = np.random.default_rng(3)
+    x, dy = (100 + rng.standard_normal(shape)).astype("f"), rng.standard_normal(shape).astype("f")
+    net = net_of(type_name, shape, dtype="float32", **params)
+    w, b = np.ones(1), np.zeros(1)
+    if blobs := net.params.get("y"):
+        w, b = (rng.uniform(0.5, 2, blobs[0].shape).astype("f") for _ in range(2))
+        blobs[0].data[...], blobs[1].data[...] = w, b
+    spread = (len(w),) + (1,) * (len(shape) - 1 - w.ndim) if type_name == "GroupNorm" else w.shape
+    w, b = w.reshape(spread).astype(float), b.reshape(spread).astype(float)
+    flat = x.astype(float).reshape(rows, -1)
+    centered = flat - flat.mean(axis=1, keepdims=True)
+    s = np.sqrt((centered**2).mean(axis=1, keepdims=True) + (1e-9 if type_name == "MVN" else 1e-5))
+    hat = (centered / s).reshape(shape)
+    net.forward(x0=x)
+    np.testing.assert_allclose(net.blobs["y"].data, w * hat + b, atol=2e-4)
+    net.backward(y=dy)
+    a = (w * dy).reshape(rows, -1)
+    h = hat.reshape(rows, -1)
+    dx = (a - a.mean(axis=1, keepdims=True) - h * (a * h).mean(axis=1, keepdims=True)) / s
+    np.testing.assert_allclose(net._input_blobs["x0"].diff, dx.reshape(shape), atol=2e-4)
+    if blobs:
+        axes = (0, 2, 3) if type_name == "GroupNorm" else 0
+        for blob, total in zip(blobs, ((dy * hat).sum(axis=axes), dy.astype(float).sum(axis=axes)), strict=True):
+            np.testing.assert_allclose(blob.diff, total, rtol=1e-4, atol=2e-4 * np.sqrt(dy.size / blob.count))
