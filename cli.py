@@ -22,7 +22,7 @@ EXAMPLES = """\
 GROUPS = {
     "Train": ["train", "test"],
     "Check": ["check", "gradcheck"],
-    "Look": ["summary", "explain", "time", "layers"],
+    "Look": ["summary", "explain", "plot", "worksheet", "time", "layers"],
     "Exchange": ["schema", "env"],
 }
 
@@ -394,6 +394,46 @@ def explain(spec: str | None, assignments: tuple, expr: str | None, settings: tu
     show(answer.as_json(), as_json, lambda _: answer.report())
     if not answer.ok:
         sys.exit(4)
+
+
+@main.command()
+@click.argument("runs", metavar="[RUN]…", nargs=-1, type=click.Path())
+@click.option("--activations", is_flag=True, help="Draw activation functions and their derivatives instead.")
+@click.option("--metric", "metrics", multiple=True, help='Only this one, such as "test accuracy"; default all.')
+@click.option("--out", type=click.Path(), help="The file: .svg, .png or .pdf; default curves.svg or activations.svg.")
+@debug_option
+def plot(runs: tuple, activations: bool, metrics: tuple, out: str | None) -> None:
+    """Draw the curves of runs, or the activation functions.
+
+    \b
+    nettrain plot runs/mlp/001                            losses and scores over the iterations
+    nettrain plot runs/mlp/001 runs/mlp/002 --out two.png
+    nettrain plot --activations
+
+    Needs matplotlib: pip install "nettrain[plot]".
+    """
+    from .tools import plot as plotting
+
+    click.echo(plotting.plot(runs, metrics, activations, out))
+
+
+@main.command()
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed, another graph.")
+@click.option("--gates", type=click.IntRange(1, 12), default=4, show_default=True, help="Operations in the graph.")
+@click.option("--html", type=click.Path(), help="Write a page to print: the graph with blanks, then the answers.")
+@json_option
+@debug_option
+def worksheet(seed: int, gates: int, html: str | None, as_json: bool) -> None:
+    """Make an exercise: a small graph with blanks for values and gradients, and its answer key.
+
+    \b
+    nettrain worksheet --seed 7
+    nettrain worksheet --seed 7 --gates 6 --html sheet.html
+    """
+    from .tools import worksheet as making
+
+    sheet = making.make(seed, gates, html)
+    show(sheet.as_json(), as_json, lambda _: sheet.report())
 
 
 @main.command("time")

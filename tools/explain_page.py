@@ -18,12 +18,13 @@ MARGIN = 50
 GAP = 60  # between columns, where wires bend
 PORT = 14  # between wires that enter or leave a gate
 LETTER = 7.9  # width of a letter
+BLANK = "____"
 
 
 def page(explanation: Explanation, title: str) -> str:
     """The HTML of the page; it needs no other file and no network."""
     template = resources.files(__package__).joinpath("explain_page.html").read_text(encoding="utf-8")
-    drawing = _Drawing(explanation)
+    drawing = Drawing(explanation)
     parts = {"TITLE": html.escape(title), "GRAPH": drawing.svg(), "STEPS": _script_safe(json.dumps(drawing.steps()))}
     for name, text in parts.items():
         template = template.replace(f"<!--{name}-->", text)
@@ -35,15 +36,16 @@ def _script_safe(text: str) -> str:
     return text.replace("<", "\\u003c")
 
 
-class _Drawing:
+class Drawing:
     """The graph of gates. A gate has a number; what shows its result or gradient carries it as data-gate.
 
     A column holds the gates of one rank and to their right the flat pieces of wire that carry the labels; wires bend
-    between columns.
+    between columns. With ``blanks`` there is a line to write on for every value and gradient that is to be found, with
+    ``formulas`` a gate's whole formula below it.
     """
 
-    def __init__(self, explanation: Explanation):
-        self.explanation = explanation
+    def __init__(self, explanation: Explanation, blanks: bool = False, formulas: bool = False):
+        self.explanation, self.blanks, self.formulas = explanation, blanks, formulas
         self.gates = {gate.name: gate for gate in explanation.gates}
         self.number = {name: i for i, name in enumerate(self.gates)}
         self.makers = {top: gate.name for gate in explanation.gates for top in gate.tops}
@@ -68,7 +70,15 @@ class _Drawing:
 
     def texts(self, gate: Gate) -> list[str]:
         values = [self.explanation.values[name] for name in gate.tops if name in self.explanation.values]
-        return [short(array) for value in values for array in (value.data, value.diff)]
+        return [text for value in values for text in self.both(value)]
+
+    def both(self, value: Value) -> tuple[str, str]:
+        """The labels of a value: itself and its gradient, or blanks where that is asked for."""
+        gate = self.gates[value.made_by]
+        return (
+            BLANK if self.blanks and gate.bottoms else short(value.data),
+            BLANK if self.blanks and value.uses else short(value.diff),
+        )
 
     def half(self, gate: Gate) -> float:
         """Half the width of a node."""
@@ -140,17 +150,21 @@ class _Drawing:
         use = uses[min(gate.bottoms[:index].count(name), len(uses) - 1)]
         y += -5 if y <= self.y(self.layout.places[gate.name][1]) else 15
         place = f'x="{x - 6:.0f}" y="{y:.0f}" text-anchor="end"'
-        return f'<text class="gradient" data-back="{self.number[gate.name]}" {place}>{short(use.gradient)}</text>'
+        text = BLANK if self.blanks else short(use.gradient)
+        return f'<text class="gradient" data-back="{self.number[gate.name]}" {place}>{text}</text>'
 
     def labels(self, gate: Gate, name: str, x: float, y: float) -> str:
         """The value above the wire and the gradient below it."""
         value = self.explanation.values.get(name)
         if value is None:
             return ""
-        k = self.number[gate.name]
-        text = f'<text class="value" data-forward="{k}" x="{x:.0f}" y="{y - 6:.0f}">{short(value.data)}</text>'
+        k, (above, below) = self.number[gate.name], self.both(value)
+        text = f'<text class="value" data-forward="{k}" x="{x:.0f}" y="{y - 6:.0f}">{above}</text>'
         if value.diff is not None:
-            text += f'<text class="gradient" data-arrives="{k}" x="{x:.0f}" y="{y + 15:.0f}">{short(value.diff)}</text>'
+            last = min(
+                (self.number[use.gate] for use in value.uses if use.gate in self.number), default=len(self.gates)
+            )
+            text += f'<text class="gradient" data-back="{last}" x="{x:.0f}" y="{y + 15:.0f}">{below}</text>'
         return text
 
     def node(self, gate: Gate) -> str:
@@ -161,7 +175,7 @@ class _Drawing:
             body = f'<rect x="{x - half:.0f}" y="{y - 20:.0f}" width="{2 * half:.0f}" height="40" rx="20"/>'
             body += f'<text text-anchor="middle" x="{x:.0f}" y="{y + 5:.0f}">{text}</text>'
             if " " not in gate.name and "(" not in gate.name:
-                name = html.escape(gate.name)
+                name = html.escape(f"{gate.name} = {gate.formula}" if self.formulas else gate.name)
                 body += f'<text class="name" text-anchor="middle" x="{x:.0f}" y="{y + 33:.0f}">{name}</text>'
         else:
             body = f'<text class="leaf" text-anchor="end" x="{x + half - 6:.0f}" y="{y + 5:.0f}">{text}</text>'

@@ -1,0 +1,181 @@
+"""`nettrain plot`: curves of runs, and the activation functions with their derivatives, as SVG, PNG or PDF."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..net.errors import NettrainError, did_you_mean
+from ..net.extras import extra
+from ..net.net import Net
+
+FORMATS = ("svg", "png", "pdf")
+VALUE, GRADIENT = "#0a7d2c", "#c21d1d"  # as on explain's page
+LOG_FROM = 30  # largest / smallest loss from which on the axis is logarithmic
+Series = tuple[list[int], list[float]]
+
+# What the lecture shows. Maxout needs its two lines, x and -x/2 + 1/2 here.
+ACTIVATIONS: dict[str, list[dict[str, Any]]] = {
+    "sigmoid  1 / (1 + exp(-x))": [{"type": "Sigmoid"}],
+    "tanh(x)": [{"type": "TanH"}],
+    "ReLU  max(0, x)": [{"type": "ReLU"}],
+    "leaky ReLU  max(0.1 x, x)": [{"type": "ReLU", "negative_slope": 0.1}],
+    "Maxout  max(x, (1 - x) / 2)": [
+        {
+            "type": "InnerProduct",
+            "num_output": 2,
+            "weight_filler": {"values": [1, -0.5]},
+            "bias_filler": {"values": [0, 0.5]},
+        },
+        {"type": "Maxout", "num_pieces": 2},
+    ],
+    "ELU  x, or exp(x) - 1 below 0": [{"type": "ELU"}],
+}
+
+
+@dataclass
+class Run:
+    """The metrics of a run: its name, and for each metric the iterations and values; ``test loss`` and so on."""
+
+    name: str
+    metrics: dict[str, Series] = field(default_factory=dict)
+
+
+def read_run(where: str) -> Run:
+    """A run's metrics, from its folder or its metrics.jsonl. A last line that was cut off is passed over.
+
+    Raises NettrainError when there are none.
+    """
+    path = Path(where)
+    path = path / "metrics.jsonl" if path.is_dir() else path
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "a run is a folder such as runs/mlp/001" if not path.exists() else "it cannot be read"
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise NettrainError(f"no metrics in {where}: {path} ({reason}); {hint}") from None
+    run = Run(str(Path(where).parent if path == Path(where) else where))
+    for line in lines:
+        for name, at, value in _numbers(line):
+            iterations, values = run.metrics.setdefault(name, ([], []))
+            iterations.append(at)
+            values.append(value)
+    if not run.metrics:
+        raise NettrainError(f"no metrics in {where}: {path} has no line with numbers")
+    return run
+
+
+def _numbers(line: str) -> list[tuple[str, int, float]]:
+    """(metric, iteration, value) of a line; nothing when it is no whole line of metrics."""
+    try:
+        row = json.loads(line)
+        at, tests = int(row["iter"]), dict(row.get("test") or {})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
+    found = {"train loss": row.get("train_loss")} | {f"test {name}": value for name, value in tests.items()}
+    return [(name, at, float(value)) for name, value in found.items() if isinstance(value, (int, float))]
+
+
+def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
+    """Draw the runs' metrics over the iterations: losses in one picture, each other metric in one of its own.
+
+    Raises NettrainError for a metric that no run has, or a file that cannot be written.
+    """
+    known = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    for name in metrics:
+        if name not in known:
+            raise NettrainError(
+                f"no run has the metric `{name}`{did_you_mean(name, known)}; there are: {', '.join(known)}"
+            )
+    shown = list(metrics) or known
+    losses = [name for name in shown if name.endswith("loss")]
+    panels = ([losses] if losses else []) + [[name] for name in shown if name not in losses]
+    figure, axes = _figure(len(panels), 1)
+    for axis, names in zip(axes, panels, strict=True):
+        for k, run in enumerate(runs):
+            for style, name in zip(itertools.cycle(("-", ":", "--", "-.")), names, strict=False):
+                if name in run.metrics:
+                    label = " · ".join([run.name] * (len(runs) > 1) + [name])
+                    axis.plot(*run.metrics[name], style, color=f"C{k}" if len(runs) > 1 else None, label=label)
+        values = [v for run in runs for name in names for v in run.metrics.get(name, ([], []))[1] if v > 0]
+        if names is losses and values and max(values) > LOG_FROM * min(values):
+            axis.set_yscale("log")
+        axis.set_ylabel(names[0] if len(names) == 1 else "loss")
+        axis.legend()
+    axes[-1].set_xlabel("iteration")
+    _save(figure, file)
+
+
+def activation_curves() -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(x, f(x), f'(x)) of each of the lecture's activation functions, by a forward and a backward pass of its layer."""
+    x = np.linspace(-4, 4, 401)
+    x[200] = 0
+    result = {}
+    for name, layers in ACTIVATIONS.items():
+        given = [{"name": f"layer{i}", **layer} for i, layer in enumerate(layers)]
+        source = {"name": "x", "type": "Input", "shape": [len(x), 1]}
+        net = Net({"force_backward": True, "layers": [source, *given]}, dtype="float64")
+        last = given[-1]["name"]
+        y = net.forward(x=x[:, None])[last][:, 0].copy()
+        net.backward(**{last: np.ones((len(x), 1))})
+        result[name] = x, y, net.blobs["x"].diff[:, 0].copy()
+    return result
+
+
+def activations(file: str) -> None:
+    """Draw them: the function in green, its derivative in red."""
+    figure, axes = _figure(2, 3)
+    for axis, (name, (x, y, slope)) in zip(axes, activation_curves().items(), strict=True):
+        axis.plot(x, y, color=VALUE, label="value")
+        axis.plot(x, slope, color=GRADIENT, linestyle="--", label="derivative")
+        axis.set_title(name, fontsize=10)
+        axis.set_ylim(-1.5, 3)
+        axis.axhline(0, color="#999", linewidth=0.5)
+        axis.axvline(0, color="#999", linewidth=0.5)
+    axes[0].legend()
+    _save(figure, file)
+
+
+def _figure(rows: int, columns: int) -> tuple[Any, list[Any]]:
+    """A figure with so many pictures, drawn without a screen."""
+    extra("matplotlib", "plot", "plot")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10 if columns > 1 else 8, 3.2 * rows), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def _save(figure: Any, file: str) -> None:
+    """Write the figure; the same figure gives the same file."""
+    kind = Path(file).suffix.lower().lstrip(".")
+    if kind not in FORMATS:
+        raise NettrainError(f"--out {file}: the name must end in {', '.join(f'.{name}' for name in FORMATS)}")
+    from matplotlib import rc_context
+
+    when = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    try:
+        with rc_context({"svg.hashsalt": "nettrain", "svg.fonttype": "none"}):
+            figure.savefig(file, dpi=120, metadata=when)
+    except OSError as error:
+        raise NettrainError(f"--out {file} cannot be written: {error.strerror}", exit_code=1) from None
+
+
+def plot(runs: Sequence[str], metrics: Sequence[str], show_activations: bool, file: str | None) -> str:
+    """Draw what the command asks for; returns what it says of it. Raises NettrainError when there is nothing."""
+    if show_activations and (runs or metrics):
+        raise NettrainError("--activations draws functions, not runs; give one or the other")
+    if show_activations:
+        file = file or "activations.svg"
+        activations(file)
+    elif runs:
+        file = file or "curves.svg"
+        curves([read_run(run) for run in runs], metrics, file)
+    else:
+        raise NettrainError("plot what? a run, such as runs/mlp/001, or --activations")
+    return f"curves {file}"
