@@ -19,6 +19,7 @@ _PUBLIC = {
     "Layer": "layers.layer",
     "Example": "layers.layer",
     "Declared": "net.declare",
+    "Filler": "net.fillers",
     "param": "net.declare",
     "register": "net.registry",
     "Solver": "solver.solver",

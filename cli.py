@@ -260,7 +260,9 @@ class _Screen:
 @main.command()
 @spec_argument
 @click.option("--weights", required=True, type=click.Path(), help="The .npz with the parameters.")
-@click.option("--iterations", type=click.IntRange(1), help="Batches to run; default the whole test set once.")
+@click.option(
+    "--iterations", type=click.IntRange(1), help="Batches to run; default the whole test set once, or test_iter."
+)
 @set_option
 @python_option
 @level_option

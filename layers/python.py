@@ -16,6 +16,7 @@ from ..net.declare import Declared, param
 from ..net.errors import NettrainError
 from ..net.fillers import Filler
 from ..net.registry import register
+from ..net.user_code import neighbours_of, run_file
 from .layer import Example, Layer
 
 
@@ -88,21 +89,13 @@ def _stand_in() -> types.ModuleType:
 
 def load(module: str, folder: Path) -> types.ModuleType:
     """The user's module: beside the spec, else where Python finds it. ``import caffe`` works in it without Caffe."""
-    sys.path.insert(0, str(folder))  # what it imports may lie beside it
     lent = "caffe" not in sys.modules and importlib.util.find_spec("caffe") is None
     if lent:
         sys.modules["caffe"] = _stand_in()
+    path = folder / (module.replace(".", "/") + ".py")
     try:
-        path = folder / (module.replace(".", "/") + ".py")
-        if not path.is_file():
-            return importlib.import_module(module)
-        spec = importlib.util.spec_from_file_location(module, path)
-        assert spec is not None
-        assert spec.loader is not None
-        made = importlib.util.module_from_spec(spec)
-        sys.modules[module] = made
-        spec.loader.exec_module(made)
-        return made
+        with neighbours_of(folder):
+            return run_file(path, module) if path.is_file() else importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise NettrainError(f"module {module} needs {error.name}, which is not there", key="module") from error
@@ -110,8 +103,6 @@ def load(module: str, folder: Path) -> types.ModuleType:
     except Exception as error:
         raise NettrainError(f"module {module} does not load: {type(error).__name__}: {error}", key="module") from error
     finally:
-        if str(folder) in sys.path:
-            sys.path.remove(str(folder))
         if lent:
             del sys.modules["caffe"]
 
@@ -146,7 +137,7 @@ class Python(Layer):
     The module is looked for beside the spec first. It may ``import caffe`` without Caffe.
     A loss needs ``loss_weight: 1``, as in Caffe.
     Errors: a module or class that is not there; exceptions of its own name layer and method.
-    Source: Caffe's Python. For a layer type of your own, with declared parameters and gradcheck, see docs.
+    Source: Caffe's Python. docs/write-a-layer.md makes a layer type of your own, with parameters and gradcheck.
     """
 
     class Parameters(Declared):

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from . import registry
 from .declare import MISSING, Declared, Reader, param
-from .errors import Place, Problem, Problems, SpecError, did_you_mean, nearest
+from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, nearest
 from .node import Node
 from .spec import find, override, read_file, read_text
+from .user_code import ALLOW, run_layer_file
 
 Phase = Literal["TRAIN", "TEST"]
 
@@ -170,6 +171,9 @@ class Top(Declared):
 
     name: str = param(default="net", doc="the net's name; runs are filed under it")
     force_backward: bool = param(default=False, doc="compute every gradient, those of inputs included")
+    layer_files: tuple[str, ...] = param(
+        default=(), doc="Python files beside the spec that register layer types; run only with --allow-python"
+    )
 
 
 def load(
@@ -177,10 +181,12 @@ def load(
     settings: Iterable[str] = (),
     problems: Problems | None = None,
     allow_python: bool = False,
+    folder: Path | None = None,
 ) -> NetSpec:
     """Read and check a spec: a path, YAML text (anything with a line break) or a mapping.
 
-    ``allow_python`` lets it have layers that run code of the user's.
+    ``allow_python`` lets it have layers that run code of the user's. ``folder`` is where files are looked for that the
+    spec names; default the one it lies in.
     ``settings`` are ``KEY=VALUE`` overrides. With ``problems`` the caller collects the errors of single layers
     and goes on; without it they are raised. Raises SpecError.
     """
@@ -188,22 +194,20 @@ def load(
     if isinstance(source, NetSpec):
         return _again(source, settings) if settings else source
     collected = Problems() if problems is None else problems
-    folder, note = Path(), ""
+    beside, note = Path(), ""
     if isinstance(source, Mapping):
         root, file = Node.plain(dict(source), Place("spec")), "spec"
     elif isinstance(source, str) and "\n" in source:
         root, file = read_text(source, "spec", collected), "spec"
     else:
         path, note = find(source)
-        root, file, folder = read_file(path, str(source), collected), str(source), path.parent
+        root, file, beside = read_file(path, str(source), collected), str(source), path.parent
     if not isinstance(root.value, dict):
         message = f"a spec is a mapping with `layers:` and usually `solver:`, got {root.words()}"
         raise SpecError([Problem(root.place, message)])
     override(root, settings, collected)
-    spec = _read(root, file, collected)
-    spec.folder, spec.note, spec.allow_python = folder, note, allow_python
-    if not allow_python:
-        _refuse_code(spec, collected)
+    spec = _read(root, file, collected, folder or beside, allow_python)
+    spec.note = note
     if problems is None:
         collected.raise_if_any()
     return spec
@@ -216,8 +220,7 @@ def _refuse_code(spec: NetSpec, problems: Problems) -> None:
             spec.layers[i] = _broken(layer.node)
             problems.add(
                 layer.node.at("type"),
-                f"{layer.title()} runs code from a file; if you trust it, allow it with --allow-python "
-                "(allow_python=True in Python)",
+                f"{layer.title()} runs code from a file; {ALLOW}",
             )
 
 
@@ -225,22 +228,20 @@ def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
     """A loaded spec with further overrides."""
     root, problems = copy.deepcopy(spec.root), Problems()
     override(root, settings, problems)
-    changed = _read(root, spec.file, problems)
-    changed.folder, changed.allow_python = spec.folder, spec.allow_python
-    if not spec.allow_python:
-        _refuse_code(changed, problems)
+    changed = _read(root, spec.file, problems, spec.folder, spec.allow_python)
     problems.raise_if_any()
     return changed
 
 
-def _read(root: Node, file: str, problems: Problems) -> NetSpec:
+def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python: bool) -> NetSpec:
     reader = Reader(problems)
-    known = ["name", "solver", "layers", "force_backward"]
+    known = ["name", "solver", "layers", "force_backward", "layer_files"]
     aliases = {"layer": "layers", "net": "layers", "optimizer": "solver"}
     reader.unknown_keys(root, known, "a spec", aliases)
     top = Top.from_known(reader, root, "spec", known)
     if top is MISSING:
         top = Top()
+    ran = [_run_layer_file(path, root.value["layer_files"], problems, folder, allow_python) for path in top.layer_files]
     solver = root.value.get("solver")
     if solver is not None and not isinstance(solver.value, dict):
         problems.add(solver.place, f"solver must be a mapping such as {{base_lr: 0.01}}, got {solver.words()}")
@@ -254,8 +255,34 @@ def _read(root: Node, file: str, problems: Problems) -> NetSpec:
         node = root.value["layers"]
         problems.add(node.place, f"layers must be a list with at least one layer, got {node.words()}")
     else:
-        layers = [read_layer(node, reader) for node in root.value["layers"].value]
-    return NetSpec(top.name, layers, solver, top.force_backward, root, file)
+        # while a file is missing, a type that is unknown may be one of its types
+        layers = [
+            _broken(n) if not all(ran) and _unknown(n) else read_layer(n, reader) for n in root.value["layers"].value
+        ]
+    spec = NetSpec(top.name, layers, solver, top.force_backward, root, file, folder, allow_python=allow_python)
+    if not allow_python:
+        _refuse_code(spec, problems)
+    return spec
+
+
+def _unknown(layer: Node) -> bool:
+    kind = layer.value.get("type") if isinstance(layer.value, dict) else None
+    return kind is not None and isinstance(kind.value, str) and registry.layer_type(kind.value) is None
+
+
+def _run_layer_file(path: str, node: Node, problems: Problems, folder: Path, allow_python: bool) -> bool:
+    """Let a file of the user's register its layer types, or report why not."""
+    places = node.value if isinstance(node.value, list) else [node]
+    place = next((item.place for item in places if item.value == path), node.place)
+    if not allow_python:
+        problems.add(place, f"layer_files runs the code in {path}; {ALLOW}")
+        return False
+    try:
+        run_layer_file(folder / path)
+    except NettrainError as error:
+        problems.add(place, str(error))
+        return False
+    return True
 
 
 def _broken(node: Node) -> LayerSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from typing import Any
 
 from .errors import nearest
@@ -112,7 +113,7 @@ def register(cls: LayerType) -> LayerType:
     which it is tested, gradient-checked and documented.
     """
     name = cls.__name__
-    if name in _TYPES and _TYPES[name].__module__ != cls.__module__:
+    if name in _TYPES and _file(_TYPES[name]) != _file(cls):
         raise TypeError(f"{name}: {_TYPES[name].__module__} has registered a layer type of this name already")
     if not cls.__dict__.get("__doc__"):
         raise TypeError(f"{name} needs a docstring: formula, shapes, backward formula")
@@ -123,6 +124,11 @@ def register(cls: LayerType) -> LayerType:
         raise TypeError(f"{name}.backward_reads may hold 'bottom.data' and 'top.data', not {unknown}")
     _TYPES[name] = cls
     return cls
+
+
+def _file(cls: LayerType) -> str:
+    """Where a class comes from. A file that is loaded again, under another name too, registers its types anew."""
+    return getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
 
 
 def types() -> dict[str, LayerType]:

@@ -379,7 +379,7 @@ class Solver:
             "layers": self.net.layer_states(),
             "test_layers": [net.layer_states() for net in self.test_nets],
             "spec": self.spec.to_python(),
-            "folder": str(self.spec.folder),
+            "folder": str(self.spec.folder.resolve()),
         }
         try:
             self.run.sync_metrics()

@@ -8,6 +8,17 @@ import pytest
 from click.testing import CliRunner
 
 
+@pytest.fixture(autouse=True)
+def zoo():
+    """A test's own layer types are gone after it."""
+    from nettrain.net import registry
+
+    before = registry.types()
+    yield
+    registry._TYPES.clear()
+    registry._TYPES.update(before)
+
+
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
     """An empty current folder."""

@@ -37,7 +37,11 @@ def test_the_wheel_has_every_module_and_config_and_nothing_else(wheel):
     folders = ("net/", "layers/", "data/", "solver/", "tools/", "interop/")
     expected = {n for n in tracked() if n.endswith(".py") and (n.startswith(folders) or "/" not in n)}
     expected |= {n for n in tracked() if n.startswith("configs/") and n.endswith(".yaml")}
-    expected |= {"py.typed", "data/digits.npz"}
+    expected |= {
+        "py.typed",
+        "data/digits.npz",
+        *(n for n in tracked() if n.startswith("tools/") and n.endswith(".html")),
+    }
     assert shipped == expected
 
 

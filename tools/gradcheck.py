@@ -5,8 +5,6 @@ For a layer the function differentiated is f = Σ top · g with random g; for a 
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from ..net import registry
 from ..net.errors import NettrainError, format_shape
 from ..net.net import Net
 from ..net.netspec import NetSpec
+from ..net.user_code import run_layer_file
 from .contract import check_layer
 from .numeric import Check, compare
 from .table import table
@@ -56,17 +55,7 @@ def check_file(path: str, class_name: str) -> Iterator[Check]:
 
 def load_class(path: str, class_name: str) -> type[Layer]:
     """A layer class from a Python file. Raises NettrainError when it is not there or is no layer."""
-    if not Path(path).is_file():
-        raise NettrainError(f"{path}: no such file")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if spec is None or spec.loader is None:
-        raise NettrainError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise NettrainError(f"{path} does not load: {type(error).__name__}: {error}") from error
+    module = run_layer_file(Path(path))
     cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, Layer)):
         found = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Layer) and v is not Layer]

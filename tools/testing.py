@@ -9,6 +9,7 @@ from ..net.errors import NettrainError
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..solver.evaluate import evaluate, has_end
+from ..solver.parameters import parameters_of
 from .table import table
 
 
@@ -17,12 +18,18 @@ def measure(
 ) -> dict:
     """Mean of each output of the TEST net with these weights, and what of the file was used.
 
-    Raises NettrainError when the file does not fit, or the data has no end and ``iterations`` is not given.
+    Data without an end is tested for ``iterations`` batches, or else for the solver's test_iter. Raises NettrainError
+    when the file does not fit, or nothing says how long a test is.
     """
     net = Net(spec, "TEST", level=level, stages=stages)
     loaded = net.copy_from(weights)
     if iterations is None and not has_end(net):
-        raise NettrainError("no layer of the TEST net reads a data set that ends; give --iterations")
+        p = parameters_of(spec, "TRAIN")
+        if p is None or not p.test_iter:
+            raise NettrainError(
+                "no layer of the TEST net reads a data set that ends; give --iterations, or solver.test_iter"
+            )
+        iterations = p.test_iter[0]
     scores = evaluate(net, iterations)
     sets = {name: len(layer.set) for name, layer in net.layers.items() if hasattr(layer, "set")}
     files = {"loaded": loaded.loaded, "missing": loaded.missing, "ignored": loaded.ignored}

@@ -62,9 +62,10 @@ def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:
 
 def _spec_of(found: Snapshot, settings: Iterable[str], options: dict[str, Any]) -> NetSpec:
     """The spec that a snapshot holds."""
-    spec = load(found.state["spec"], settings, allow_python=options.get("allow_python", False))
-    spec.folder = Path(found.state["folder"])
-    return spec
+    allowed, folder = options.get("allow_python", False), Path(found.state["folder"])
+    if not folder.is_dir():  # the run was moved
+        folder = Path()
+    return load(found.state["spec"], settings, allow_python=allowed, folder=folder)
 
 
 def _changes(before: Any, now: Any, path: str = "") -> list[str]:

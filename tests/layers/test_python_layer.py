@@ -1,5 +1,6 @@
 """Layers in Python code of the user's: pycaffe's protocol, and never without being allowed."""
 
+import json
 import sys
 
 import nettrain
@@ -196,3 +197,83 @@ def test_a_cell_holds_no_python(mine):
     spec = {"layers": [{"name": "x", "type": "Input", "shape": [2, 2, 1]}, layer]}
     with pytest.raises(SpecError, match="it runs code, and stands outside the cell"):
         nettrain.Net(spec, allow_python=True)
+
+
+TWICE = '''
+import numpy as np
+from nettrain import Example, Layer, register
+
+@register
+class {name}(Layer):
+    """y = {factor} x. Backward: dx = {factor} dy."""
+
+    examples = [Example([(2, 3)])]
+
+    def Forward_cpu(self, bottom, top):
+        np.multiply(bottom[0].data, {factor}, out=top[0].data)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        np.multiply(top[0].diff, {factor}, out=bottom[0].diff)
+'''
+GATED = {
+    "layer_files": ["twice.py"],
+    "layers": [
+        {"name": "x", "type": "Parameter", "shape": [2], "filler": 3},
+        {"name": "y", "type": "TwiceForTest", "loss_weight": 1},
+    ],
+}
+
+
+def write_twice(folder, name="TwiceForTest", factor=2):
+    (folder / "twice.py").write_text(TWICE.format(name=name, factor=factor))
+
+
+def test_layer_files_give_types_of_their_own(workdir):
+    write_twice(workdir)
+    net = nettrain.Net(GATED, allow_python=True)
+    net.forward()
+    assert net.blobs["y"].data.tolist() == [6, 6]
+    write_twice(workdir, factor=5)  # changed and loaded again, as in a notebook
+    net = nettrain.Net(GATED, allow_python=True)
+    net.forward()
+    assert net.blobs["y"].data.tolist() == [15, 15]
+
+
+def test_layer_files_lie_beside_the_spec(workdir, monkeypatch):
+    (workdir / "specs").mkdir()
+    write_twice(workdir / "specs", factor=7)
+    (workdir / "specs" / "net.yaml").write_text(json.dumps(GATED))
+    net = nettrain.Net("specs/net.yaml", allow_python=True)
+    net.forward()
+    assert net.blobs["y"].data.tolist() == [21, 21]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "twice.py: no such file"),
+        ("raise ValueError(3)", "twice.py does not load: ValueError: 3"),
+        (TWICE.format(name="ReLU", factor=2), "relu has registered a layer type of this name already"),
+        ("import nothing_of_the_kind", "ModuleNotFoundError"),
+    ],
+)
+def test_layer_files_that_do_not_load(workdir, text, says):
+    if text:
+        (workdir / "twice.py").write_text(text)
+    with pytest.raises(NettrainError) as error:
+        nettrain.Net(GATED | {"layers": [{"name": "y", "type": "NoSuchType"}]}, allow_python=True)
+    assert says in str(error.value)
+    assert "unknown layer type" not in str(error.value)  # it may be one of that file's
+    assert nettrain.layer_type_list().count("ReLU") == 1
+
+
+def test_a_run_with_layer_files_goes_on_from_any_folder(nettrain_cli, workdir, monkeypatch):
+    write_twice(workdir)
+    spec = GATED | {"name": "twice", "solver": {"base_lr": 0.1, "max_iter": 3}}
+    (workdir / "net.yaml").write_text(json.dumps(spec))
+    nettrain_cli("train", "net.yaml", "--allow-python")
+    (workdir / "elsewhere").mkdir()
+    monkeypatch.chdir(workdir / "elsewhere")
+    more = ("train", "--resume", workdir / "runs/twice/001", "--set", "solver.max_iter=5")
+    assert "allow it with --allow-python" in nettrain_cli(*more, exit_code=2).stderr
+    assert "done: 5 iterations" in nettrain_cli(*more, "--allow-python").stdout
