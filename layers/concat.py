@@ -22,11 +22,13 @@ class Concat(Layer):
     """
 
     class Parameters(Declared):
-        axis: int = param(default=1, doc="axis along which blobs are joined; negative counts from the end")
+        axis: int | None = param(
+            default=None, doc="axis along which blobs are joined, 1 when left out; negative counts from the end"
+        )
         concat_dim: int | None = param(default=None, minimum=0, doc="Caffe's old name for axis")
 
         def validate(self) -> Iterable[tuple[str, str]]:
-            if self.concat_dim is not None and self.axis != 1:
+            if self.concat_dim is not None and self.axis is not None:
                 yield "concat_dim", "cannot stand beside `axis`; write axis"
 
     num_bottoms = (1, None)
@@ -41,7 +43,7 @@ class Concat(Layer):
     def reshape(self, bottom, top):
         first = bottom[0].shape
         self.axis = bottom[0].canonical_axis(
-            self.p.axis if self.p.concat_dim is None else self.p.concat_dim, ("concat_dim", "axis")
+            next(axis for axis in (self.p.concat_dim, self.p.axis, 1) if axis is not None), ("concat_dim", "axis")
         )
         for blob in bottom[1:]:
             equal = f"every axis but axis {self.axis}, along which blobs are joined, must be equal"

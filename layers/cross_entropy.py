@@ -61,8 +61,12 @@ class CrossEntropy(LossLayer):
             np.max(x, axis=1, keepdims=True, out=one)
             np.subtract(x, one, out=p)
             if t:
-                product = np.multiply(p, *t, out=scratch("product", p.shape, p.dtype))
+                with np.errstate(invalid="ignore"):
+                    product = np.multiply(p, *t, out=scratch("product", p.shape, p.dtype))
                 np.sum(product, axis=1, keepdims=True, out=score)
+                if not np.isfinite(score).all():  # -infinity counts for nothing where t is 0
+                    np.copyto(product, 0, where=np.equal(*t, 0))
+                    np.sum(product, axis=1, keepdims=True, out=score)
             else:
                 score -= one
             np.exp(p, out=p)

@@ -50,9 +50,16 @@ def negative_part(x: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 def softplus(x: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|); ``out`` may not be x.
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)); ``out`` may not be x."""
+    softplus_of_minus_abs(x, out)
+    out += positive_part(x, out=scratch("e", x.shape, x.dtype))
+    return out
 
-    log(1 + e) is log(u) - ((u - 1) - e) / u, u = 1 + e as rounded: exact where e is tiny, and much faster than log1p.
+
+def softplus_of_minus_abs(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """log(1 + e), e = exp(-|x|); ``out`` may not be x.
+
+    It is log(u) - ((u - 1) - e) / u, u = 1 + e as rounded: exact where e is tiny, and much faster than log1p.
     """
     e = exp_of_minus_abs(x, scratch("e", x.shape, x.dtype))
     u = np.add(e, 1, out=scratch("u", x.shape, x.dtype))
@@ -60,7 +67,6 @@ def softplus(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     np.subtract(e, out, out=out)
     out /= u
     out += np.log(u, out=u)
-    out += positive_part(x, out=e)
     return out
 
 

@@ -69,10 +69,11 @@ def read_labels(blob: Blob, out: np.ndarray, classes: int, ignore_label: int | N
     if ignored is not None:
         bad &= ~ignored
     if bad.any():
-        where = np.unravel_index(int(np.argmax(bad)), out.shape)
-        number = f"{values[where]:g}"
+        first = int(np.argmax(bad))
+        where = [int(i) for i in np.unravel_index(first, blob.shape)] or [0]
+        place = where if any(size > 1 for size in blob.shape[1:]) else f"example {where[0]}"
         raise NettrainError(
-            f"label {number} at example {where[0]} of the batch is none of the {classes} classes (0..{classes - 1})"
+            f"label {values.flat[first]:g} at {place} of the batch is none of the {classes} classes (0..{classes - 1})"
         )
     if ignored is not None:
         out[ignored] = 0

@@ -92,14 +92,14 @@ class LRN(Layer):
 
     def window_sums(self, values):
         """Replace each value by the sum over its window."""
-        reach = self.p.local_size // 2
         for axis in self.axes:
             size = values.shape[axis]
+            reach = max(0, min(self.p.local_size // 2, size - 1))  # beyond it there are only zeros
             wide = list(values.shape)
             wide[axis] += 2 * reach
             padded = self.scratch("padded", tuple(wide))
             padded.fill(0)
-            along = [(slice(None),) * axis + (slice(i, i + size),) for i in range(self.p.local_size)]
+            along = [(slice(None),) * axis + (slice(i, i + size),) for i in range(2 * reach + 1)]
             np.copyto(padded[along[reach]], values)
             for i, where in enumerate(along):
                 if i != reach:

@@ -53,4 +53,4 @@ class MVN(RowNorm):
         sigma = np.sqrt(variance)
         s = sigma + self.p.eps
         # a row of one value has no spread: y is 0 there whatever it is divided by
-        return np.where(s > 0, s, 1), np.divide(s, sigma, out=np.ones_like(s), where=sigma > 0)
+        return np.where(s == 0, 1, s), np.divide(s, sigma, out=np.ones_like(s), where=sigma > 0)

@@ -190,7 +190,7 @@ class Pooling(Layer):
                 by_example(self.expect, x, y, self.total)
                 return
         elements = self.kernel[0] * self.kernel[1]
-        kind = np.uint8 if elements < 255 else np.int32
+        kind = np.uint8 if elements < 255 else np.int32 if elements < 2**31 else np.int64
         self.winner = self.buffer("winner", y.shape, kind, self.channels_last)
         if self.p.pool == "STOCHASTIC":
             self.window_origins(x)
@@ -201,7 +201,7 @@ class Pooling(Layer):
             return
         by_example(self.largest, x, y, self.winner)
         if len(top) == 2:
-            i, j = np.divmod(self.winner.astype(np.int32) - 1, self.kernel[1])
+            i, j = np.divmod(self.winner.astype(np.int64) - 1, self.kernel[1])
             i += (np.arange(self.output[0]) * self.stride[0] - self.pad[0])[:, None]
             j += np.arange(self.output[1]) * self.stride[1] - self.pad[1]
             top[1].data[...] = np.where(self.winner == 0, -1, i * x.shape[3] + j)
@@ -377,8 +377,7 @@ class Pooling(Layer):
         np.copyto(number, winner)
         np.take(self.offsets, number, out=place, mode="clip")
         place += self.origins
-        if n > 1:
-            place += np.arange(0, images.size, images.size // n)[:, None]
+        place += np.arange(n)[:, None] * (images.size // max(1, n))
         return place, winner
 
     def route(self, dx, dy, winner):

@@ -72,6 +72,8 @@ class Power(NeuronLayer):
         def raise_it(x, y):
             with np.errstate(all="ignore"):
                 power(self.base(x), self.p.power, out=y)
+                if not self.p.scale:  # a constant, for infinite x too
+                    y.fill(np.float64(self.p.shift) ** self.p.power)
 
         blockwise(raise_it, bottom[0].data, top[0].data)
 

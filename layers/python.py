@@ -191,8 +191,7 @@ class Python(Layer):
         self.call("reshape", bottom, top)
 
     def Forward_cpu(self, bottom, top):
-        if not bottom:
-            self.call("reshape", bottom, top)  # a layer of data may change its batch
+        self.call("reshape", bottom, top)  # as in Caffe: the tops' shapes may follow the values
         self.call("forward", bottom, top)
 
     def Backward_cpu(self, top, propagate_down, bottom):

@@ -269,7 +269,10 @@ class Recurrent(Layer):
         if cont:
             self.cont = self.buffer("cont", cont[0].shape)
             np.copyto(self.cont, cont[0].data)
-        state = {state.name: blob.data[0] for state, blob in zip(self.given, given, strict=True)} | self.carried
+        # carried states may come from a snapshot with another number of sequences
+        wanted = {state.name: (self.N, *state.shape) for state in p.states}
+        state = {name: values for name, values in self.carried.items() if values.shape == wanted[name]}
+        state |= {state.name: blob.data[0] for state, blob in zip(self.given, given, strict=True)}
         self.starts_at_first = [one for one in p.states if one.name not in state]
         for t, copy in enumerate(self.copies[: self.T]):
             copy.use(self.blobs)

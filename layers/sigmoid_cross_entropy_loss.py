@@ -7,7 +7,7 @@ import numpy as np
 from ..net.errors import ShapeError, format_shape
 from ..net.parallel import blockwise, scratch
 from ..net.registry import register
-from .functions import sigmoid, softplus
+from .functions import positive_part, sigmoid, softplus_of_minus_abs
 from .layer import Example, LossLayer
 from .loss_parameters import OldLossParameters
 
@@ -60,18 +60,29 @@ class SigmoidCrossEntropyLoss(LossLayer):
         whole = np.trunc(t, out=scratch("whole", t.shape, t.dtype))
         return np.not_equal(whole, self.p.ignore_label, out=out)
 
+    def leave_out(self, t, values):
+        """0 where a target does not count, also for what is no number."""
+        counts = self.counts(t, out=scratch("counts", t.shape, bool))
+        values *= counts
+        if not np.isfinite(values.sum()):
+            np.copyto(values, 0, where=~counts)
+
     def Forward_cpu(self, bottom, top):
         ignore = self.p.ignore_label is not None
 
         def losses(x, t, loss):
-            softplus(x, out=loss)  # x + log(1 + exp(-x)), so without t the loss is softplus(x) - x t
-            loss -= np.multiply(x, t, out=scratch("x t", x.shape, x.dtype))
+            softplus_of_minus_abs(x, out=loss)
+            # max(x, 0) - x t by itself: it is 0 where a score is sure and right, and the loss then keeps its digits
+            rest = positive_part(x, out=scratch("rest", x.shape, x.dtype))
+            rest -= np.multiply(x, t, out=scratch("x t", x.shape, x.dtype))
+            loss += rest
             if ignore:
-                loss *= self.counts(t, out=scratch("counts", t.shape, bool))
+                self.leave_out(t, loss)
 
         x = bottom[0].data
         t, loss = bottom[1].data.reshape(x.shape), self.buffer("loss", x.shape)
-        blockwise(losses, x, t, loss)
+        with np.errstate(over="ignore", invalid="ignore"):  # of scores that are ignored, or make the loss infinite
+            blockwise(losses, x, t, loss)
         valid = x.size
         if ignore:
             valid = int(np.count_nonzero(self.counts(t, out=self.buffer("counts", x.shape, bool))))
@@ -86,8 +97,9 @@ class SigmoidCrossEntropyLoss(LossLayer):
             dx -= t
             dx *= scale
             if self.p.ignore_label is not None:
-                dx *= self.counts(t, out=scratch("counts", t.shape, bool))
+                self.leave_out(t, dx)
 
         if propagate_down[0]:
             x = bottom[0].data
-            blockwise(gradient, x, bottom[1].data.reshape(x.shape), bottom[0].diff)
+            with np.errstate(invalid="ignore"):
+                blockwise(gradient, x, bottom[1].data.reshape(x.shape), bottom[0].diff)

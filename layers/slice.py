@@ -23,12 +23,14 @@ class Slice(Layer):
     """
 
     class Parameters(Declared):
-        axis: int = param(default=1, doc="axis along which the blob is cut; negative counts from the end")
+        axis: int | None = param(
+            default=None, doc="axis along which the blob is cut, 1 when left out; negative counts from the end"
+        )
         slice_point: tuple[int, ...] = param(default=(), minimum=1, doc="where to cut, one number fewer than tops")
         slice_dim: int | None = param(default=None, minimum=0, doc="Caffe's old name for axis")
 
         def validate(self) -> Iterable[tuple[str, str]]:
-            if self.slice_dim is not None and self.axis != 1:
+            if self.slice_dim is not None and self.axis is not None:
                 yield "slice_dim", "cannot stand beside `axis`; write axis"
             if any(a >= b for a, b in zip(self.slice_point, self.slice_point[1:], strict=False)):
                 yield "slice_point", f"must rise, got {list(self.slice_point)}"
@@ -45,7 +47,7 @@ class Slice(Layer):
     def reshape(self, bottom, top):
         shape, count, points = bottom[0].shape, len(top), list(self.p.slice_point)
         self.axis = bottom[0].canonical_axis(
-            self.p.axis if self.p.slice_dim is None else self.p.slice_dim, ("slice_dim", "axis")
+            next(axis for axis in (self.p.slice_dim, self.p.axis, 1) if axis is not None), ("slice_dim", "axis")
         )
         size = shape[self.axis]
         if not points:

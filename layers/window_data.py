@@ -220,16 +220,17 @@ class WindowData(Layer):
             )
         spans, sizes, begins = [(y1, y2), (x1, x2)], [side, side], [0, 0]
         if pad or self.p.crop_mode == "square":
-            halves = [(last - first + 1) / 2 for first, last in spans]
+            # in single precision, as Caffe: half a pixel is then rounded the same way
+            halves = [np.float32(last - first + 1) / np.float32(2) for first, last in spans]
             centres = [first + half for (first, _), half in zip(spans, halves, strict=True)]
             if self.p.crop_mode == "square":
                 halves = [max(halves)] * 2
-            enlarged = side / (side - 2 * pad)
+            enlarged = np.float32(side) / np.float32(side - 2 * pad)
             for axis in (0, 1):
                 first = _rounded(centres[axis] - halves[axis] * enlarged)
                 last = _rounded(centres[axis] + halves[axis] * enlarged)
                 before, after = max(0, -first), max(0, last - limits[axis] + 1)
-                per_pixel = side / (last - first + 1)
+                per_pixel = np.float32(side) / np.float32(last - first + 1)
                 spans[axis] = (first + before, last - after)
                 sizes[axis] = _rounded((last - after - first - before + 1) * per_pixel)
                 missing = after if flip and axis == 1 else before

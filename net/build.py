@@ -58,6 +58,7 @@ class Step:
             own.reshape(blob.shape)
 
     def reshape(self) -> None:
+        self.shapes = None  # an error may leave the layer half way
         self.layer.reshape(self.bottom, self.top)
         self.shapes = [blob.shape for blob in self.bottom]
 

@@ -63,7 +63,7 @@ def compare(
     if not entries:
         return
     # Differences of numbers as large as f are uncertain by eps |f| / h: scales below 1/THRESHOLD of that say nothing.
-    rounding = 4 * np.finfo(np.float64).eps * largest / STEP
+    rounding = 8 * np.finfo(np.float64).eps * largest / STEP
     floor = max(rounding / THRESHOLD, 1e-3 * max(abs(slope[2]) for slope in slopes), 1e-12)
     wrong = []
     for i, (right, left, numeric) in zip(entries, slopes, strict=True):
