@@ -41,7 +41,8 @@ class BatchReindex(Layer):
         bad = ~((given >= 0) & (given < count) & (given == np.floor(given)))  # a NaN is bad too
         if bad.any():
             k = int(np.argmax(bad))
-            raise NettrainError(f"number {given[k]:g} at position {k} is none of the {count} examples (0..{count - 1})")
+            known = f"is none of the {count} examples (0..{count - 1})" if count else "is one of no examples"
+            raise NettrainError(f"number {given[k]:g} at position {k} {known}")
         self.numbers = given.astype(np.intp)
         take_rows(bottom[0].data, self.numbers, top[0].data)
 

@@ -53,7 +53,7 @@ class BinaryAccuracy(Layer):
         x = bottom[0].data
         target = bottom[1].data.reshape(x.shape)
         right = np.equal(x > self.p.threshold, target > 0.5)
-        right &= ~np.isnan(x)
+        right &= ~(np.isnan(x) | np.isnan(target))
         counted = np.ones_like(right) if self.p.ignore_label is None else target != self.p.ignore_label
         right &= counted
         top[0].data[...] = right.sum() / max(1, counted.sum())

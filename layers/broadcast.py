@@ -50,6 +50,10 @@ class Broadcast(Layer):
                 raise ShapeError(
                     f"b has {format_shape(self.shape)} values, got a second bottom of {format_shape(bottom[1].shape)}"
                 )
+            if len(bottom[1].shape) != len(self.shape):
+                raise ShapeError(
+                    f"{self.letter} must keep its {len(self.shape)} axes, got {format_shape(bottom[1].shape)}"
+                )
             self.shape = bottom[1].shape
         axis = bottom[0].canonical_axis(self.p.axis) if self.shape else 0
         end = axis + len(self.shape)

@@ -47,6 +47,8 @@ class Cell:
             yield "type", "a cell reads its sequences, static inputs and states by name, without Input"
         if layer.cls.runs_code:
             yield "type", "it runs code, and stands outside the cell"
+        if layer.cls.shapes_follow_values:
+            yield "type", "the shapes of what it makes follow from values; it stands outside the cell"
         if layer.cls.is_loss or any(layer.common.loss_weight):
             yield "type", "a loss stands outside the cell, on the whole sequences"
         if any(param.lr_mult is not None or param.decay_mult is not None for param in layer.common.param):
@@ -108,12 +110,13 @@ class Copy:
             (step.layer.param_propagate_down, i) for step in self.steps for i in range(len(step.layer.blobs))
         ]
         self.fixed = [flag for step in self.steps for flag in step.fixed]
-        made = {key[0]: blob for step in self.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
-        self.inputs = {name: made[name] for name in inputs}
+        # the first version of a name: the cell may compute in place on its inputs
+        made = {key: blob for step in self.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
+        self.inputs = {name: made[name, 0] for name in inputs}
         self.taps = {name: next(s.layer for s in self.steps if s.spec.name == f"tap of {name}") for name in taps}
         # blobs whose gradient some layer computes; of others, such as indices, it is zero
         self.has_gradient = {
-            key[0] for s in self.steps for key, flag in zip(s.bottom_keys, s.propagate_down, strict=True) if flag
+            key for s in self.steps for key, flag in zip(s.bottom_keys, s.propagate_down, strict=True) if flag
         }
         self.read = {key[0] for step in self.steps for key in step.bottom_keys}
         for step in self.steps:
@@ -136,6 +139,7 @@ class Copy:
         """Let the cell's parameters lie where these blobs lie."""
         for own, i in self.uses:
             if own is not blobs[i] and not own.shares_data_with(blobs[i]):
+                own.reshape(own.shape, blobs[i].channels_last)
                 own.share_data(blobs[i])
                 own.share_diff(blobs[i])
 
@@ -147,13 +151,16 @@ class Copy:
     def gradient(self, name: str) -> np.ndarray:
         """The gradient of an input; zero where no layer computes it."""
         blob = self.inputs[name]
-        if name not in self.has_gradient:
+        if (name, 0) not in self.has_gradient:
             blob.diff.fill(0)
         return blob.diff
 
     def forward(self) -> None:
         for step in self.steps:
-            step.forward()
+            try:
+                step.forward()
+            except NettrainError as error:
+                raise type(error)(f"in its cell, {step.spec.title()}: {error}", key=error.key) from None
 
     def backward(self) -> None:
         for step in reversed(self.steps):

@@ -66,6 +66,8 @@ class Channels:
         )
         parts = scratch("parts of sums", (count, *shape), np.float64)
         flat = parts.reshape(count, self.blocks, self.width) if self.in_a_row and self.size else parts
+        if not self.size:
+            parts.fill(0)
 
         def add_up(block: int, pieces: list[np.ndarray]) -> None:
             for k, formula in enumerate(terms):

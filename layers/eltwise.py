@@ -63,12 +63,14 @@ class Eltwise(Layer):
             )
         if self.p.operation != "PROD":
             self.backward_reads = ()
+        if self.p.broadcast:  # once, since who reads the top is prepared for the order its memory has
+            shape = self.stretched([blob.shape for blob in bottom])
+            self.channels_last = any(blob.channels_last for blob in bottom if blob.shape == shape)
 
     def reshape(self, bottom, top):
         first = bottom[0].shape
         if self.p.broadcast:
-            shape = self.stretched([blob.shape for blob in bottom])
-            top[0].reshape(shape, any(blob.channels_last for blob in bottom if blob.shape == shape))
+            top[0].reshape(self.stretched([blob.shape for blob in bottom]), self.channels_last)
             return
         for blob in bottom[1:]:
             if blob.shape != first:

@@ -50,7 +50,9 @@ class ELU(NeuronLayer):
     def Backward_cpu(self, top, propagate_down, bottom):
         def gradient(signed, y, dy, dx):
             above = np.greater(signed, 0, out=scratch("above", y.shape, bool))
-            slope = np.add(y, self.p.alpha, out=scratch("slope", y.shape, y.dtype))
+            # y is no larger than |α| below zero; held to it, an infinite one above is no NaN times False
+            slope = np.minimum(y, abs(self.p.alpha), out=scratch("slope", y.shape, y.dtype))
+            slope += self.p.alpha
             slope *= np.logical_not(above, out=scratch("not above", y.shape, bool))
             slope += above
             np.multiply(dy, slope, out=dx)

@@ -39,6 +39,8 @@ class HingeLoss(LossLayer):
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
         self.N, self.K = bottom[0].shape[0], math.prod(bottom[0].shape[1:])
+        if self.N and not self.K:
+            raise ShapeError(f"{format_shape(bottom[0].shape)} has no classes")
         if bottom[1].count != self.N:
             raise ShapeError(f"{self.N} examples need {self.N} labels, got {format_shape(bottom[1].shape)}")
         check_range(bottom[1], self.K)

@@ -53,7 +53,10 @@ class InfogainLoss(CrossEntropy):
         if len(bottom) == 2:
             if not self.p.source:
                 raise NettrainError("needs H, as a third bottom or as `source`, an .npy file", key="bottom")
-            self.H = self.read_source().astype(self.dtype)
+            H = self.read_source()
+            if H.dtype.kind not in "fiub":
+                raise NettrainError(f"{self.p.source} must hold numbers, it holds {H.dtype}", key="source")
+            self.H = H.astype(self.dtype)
         elif self.p.source:
             raise NettrainError("has H as its third bottom already; leave `source` out", key="source")
 

@@ -70,12 +70,10 @@ class KernelParameters(Declared):
 
     def geometry(self, axes: int) -> tuple[tuple[int, ...], ...]:
         """Kernel, stride, pad and dilation for each of ``axes`` spatial axes. Raises ShapeError."""
-        return (
-            self.sizes("kernel_size", axes),
-            self.sizes("stride", axes),
-            self.sizes("pad", axes, 0),
-            self.sizes("dilation", axes),
-        )
+        kernel, dilation = self.sizes("kernel_size", axes), self.sizes("dilation", axes)
+        # between the elements of a kernel of one there is no step, and numpy cannot count every one that was given
+        dilation = tuple(1 if k == 1 else d for k, d in zip(kernel, dilation, strict=True))
+        return kernel, self.sizes("stride", axes), self.sizes("pad", axes, 0), dilation
 
 
 def padded_words(size: int, pad: int) -> str:

@@ -75,7 +75,7 @@ class Memory:
         if channels_last and len(shape) > 2:
             return channels_first(self.view((shape[0], *shape[2:], shape[1]), dtype))
         count = math.prod(shape)
-        if self.array is None or self.array.size < count:
+        if self.array is None or self.array.size < count or self.array.dtype != dtype:
             self.array = np.zeros(count, dtype)
         return self.array[:count].reshape(shape)
 

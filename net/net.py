@@ -350,4 +350,9 @@ def _with_layer(error: NettrainError, step: build.Step | None) -> NettrainError:
     """The same error, naming the layer it came from and where that is written."""
     if step is None:
         return error
-    return type(error)(f"{step.spec.place}: {step.spec.title()}: {error}", exit_code=error.exit_code)
+    lines = [f"{step.spec.place}: {step.spec.title()}: {error}"]
+    if isinstance(error, ShapeError):
+        blobs = zip(step.bottom_keys, step.bottom, strict=True)
+        lines.append("   " + " · ".join(f"{key[0]} {format_shape(blob.shape)}" for key, blob in blobs))
+    lines += [f"   {error.hint}"] * bool(error.hint)
+    return type(error)("\n".join(lines), exit_code=error.exit_code)

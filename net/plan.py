@@ -99,12 +99,18 @@ def pass_memory_on(steps: list[Step]) -> None:
 def pass_diffs_on(steps: list[Step]) -> None:
     """The same for gradients, once every consumer has its own.
 
-    The top's consumers have written its gradient before the layer runs backward, and the bottom's diff is the layer's
-    own or first written by it.
+    A consumer has written the top's gradient before the layer runs backward, and the bottom's diff is the layer's own
+    or first written by it. Where nobody writes the top's gradient it is zero, and stays apart: nobody would clear it.
     """
+    written = {
+        key
+        for step in steps
+        for key, flag in zip(step.bottom_keys, step.propagate_down, strict=True)
+        if step.needs_backward and flag
+    }
     for step in steps:
         passed = step.layer.passes_memory_on and step.top[0].shares_data_with(step.bottom[0])
-        if passed and step.needs_backward and step.propagate_down[0]:
+        if passed and step.needs_backward and step.propagate_down[0] and step.top_keys[0] in written:
             step.top[0].share_diff(step.bottom[0])
 
 
