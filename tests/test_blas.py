@@ -158,3 +158,37 @@ print(time.process_time() - before, os.environ.get("OPENBLAS_THREAD_TIMEOUT"))""
     def test_a_function_that_is_not_there(self):
         assert openblas.function("no_such") is None
         assert openblas.function("get_num_threads", ctypes.c_int)() >= 1
+
+
+@pytest.mark.parametrize("kernels", ["SkylakeX", "Haswell", None])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "k", "columns"), [(16, 256, 1024), (16, 1024, 256), (5, 7, 30), (1, 300, 4001), (0, 8, 64), (33, 2000, 96)]
+)
+def test_products_of_a_step_whatever_the_kernels(monkeypatch, kernels, dtype, transposed, rows, k, columns):
+    monkeypatch.setattr(openblas, "kernels", lambda: kernels)
+    rng = np.random.default_rng(0)
+    b = (
+        rng.standard_normal((columns, k)).astype(dtype).T
+        if transposed
+        else rng.standard_normal((k, columns)).astype(dtype)
+    )
+    out = np.full((rows, columns), np.nan, dtype)
+    multiply = blas.step_product(b, out)
+    for _ in range(2):
+        a = rng.standard_normal((rows, k)).astype(dtype)
+        assert multiply(a) is out
+        exact = a.astype("float64") @ b.astype("float64")
+        np.testing.assert_allclose(out, exact, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-5 * np.sqrt(k))
+
+
+def test_products_of_a_step_are_cut_where_that_saves_packing(monkeypatch):
+    """Pieces of at most a million multiply-adds, and of 1,200 values when the weights are transposed."""
+    seen = []
+    monkeypatch.setattr(np, "matmul", lambda a, b, out: seen.append((b.shape, out.shape)))
+    monkeypatch.setattr(openblas, "kernels", lambda: "SkylakeX")
+    weights = np.zeros((1024, 256), "f")
+    blas.step_product(weights.T, np.zeros((16, 1024), "f"))(np.zeros((16, 256), "f"))
+    blas.step_product(weights, np.zeros((16, 256), "f"))(np.zeros((16, 1024), "f"))
+    assert seen == [((16, 256, 64), (16, 16, 64)), ((8, 1024, 32), (8, 16, 32))]
