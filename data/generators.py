@@ -13,6 +13,7 @@ from ..net.fillers import stream
 from .dataset import DataSet
 
 MOST_VALUES = 10**8
+SHAPES = {"randn": (10,), "gratings": (3, 32, 32)}  # of an example, when none is given
 
 
 class Generate(Declared):
@@ -22,7 +23,9 @@ class Generate(Declared):
     test_examples: int = param(default=300, minimum=0, doc="examples in the test split; 0: the training ones again")
     classes: int = param(default=3, minimum=1, doc="spiral, blobs, randn, gratings: number of classes")
     noise: float = param(default=0.2, minimum=0, doc="standard deviation of the noise")
-    shape: tuple[int, ...] = param(default=(10,), minimum=1, doc="randn, gratings: shape of an example")
+    shape: tuple[int, ...] = param(
+        default=(), minimum=1, doc="shape of an example; left out: 10 of randn, 3 x 32 x 32 of gratings"
+    )
     outputs: int = param(default=0, minimum=0, doc="randn: numbers in a target; 0 gives class labels instead")
     seed: int = param(default=0, minimum=0, doc="seed of the examples")
 
@@ -66,7 +69,7 @@ def blobs(rng: np.random.Generator, count: int, options: Generate) -> Made:
 
 def randn(rng: np.random.Generator, count: int, options: Generate) -> Made:
     """Normally distributed inputs; random labels, or normally distributed targets when ``outputs`` is set."""
-    data = rng.standard_normal((count, *options.shape))
+    data = rng.standard_normal((count, *shape_of("randn", options)))
     if options.outputs:
         return data, rng.standard_normal((count, options.outputs))
     return data, rng.integers(0, options.classes, count)
@@ -74,17 +77,24 @@ def randn(rng: np.random.Generator, count: int, options: Generate) -> Made:
 
 def gratings(rng: np.random.Generator, count: int, options: Generate) -> Made:
     """Images C x H x W, each a sum of four waves of random direction, wavelength and colour, and a random label."""
-    if len(options.shape) != 3:
+    shape = shape_of("gratings", options)
+    if len(shape) != 3:
         raise NettrainError("gratings are images: shape must be [channels, height, width]", key="generate")
-    channels, height, width = options.shape
-    data = np.zeros((count, *options.shape))
+    channels, height, width = shape
+    data = rng.normal(0, options.noise, (count, *shape))
+    data += rng.standard_normal((count, channels, 1, 1))
     y, x = np.arange(height)[:, None] / height, np.arange(width) / width
-    for image in data:
-        for cycles, angle, phase in zip(rng.uniform(1, 16, 4), *rng.uniform(0, 2 * np.pi, (2, 4)), strict=True):
-            wave = np.sin(2 * np.pi * cycles * (x * np.cos(angle) + y * np.sin(angle)) + phase)
-            image += rng.standard_normal((channels, 1, 1)) * wave
-        image += rng.standard_normal((channels, 1, 1))
-    return data + rng.normal(0, options.noise, data.shape), rng.integers(0, options.classes, count)
+    for _ in range(4):
+        cycles = rng.uniform(1, 16, (count, 1, 1))
+        angle, phase = rng.uniform(0, 2 * np.pi, (2, count, 1, 1))
+        wave = np.sin(2 * np.pi * cycles * (x * np.cos(angle) + y * np.sin(angle)) + phase)
+        data += rng.standard_normal((count, channels, 1, 1)) * wave[:, None]
+    return data, rng.integers(0, options.classes, count)
+
+
+def shape_of(name: str, options: Generate) -> tuple[int, ...]:
+    """The shape of an example of a generator that makes any."""
+    return options.shape or SHAPES.get(name, ())
 
 
 GENERATORS: dict[str, Callable[[np.random.Generator, int, Generate], Made]] = {
@@ -101,7 +111,7 @@ def generate(name: str, options: Generate, split: str) -> DataSet:
     """The ``train`` or ``test`` split of a generated data set."""
     drawn = split if options.test_examples else "train"
     count = options.examples if drawn == "train" else options.test_examples
-    values = count * max(math.prod(options.shape), options.outputs) if name in ("randn", "gratings") else count
+    values = count * max(math.prod(shape_of(name, options)), options.outputs) if name in SHAPES else count
     if values > MOST_VALUES:
         raise NettrainError(
             f"{name}: {values:,} values of generated data are more than {MOST_VALUES:,}", key="generate"

@@ -1,6 +1,8 @@
 """Shared by the tests: a folder to work in, small stand-ins for data sets that do not ship, the command line."""
 
 import gzip
+import re
+import shlex
 import struct
 
 import numpy as np
@@ -63,5 +65,42 @@ def nettrain_cli(workdir):
         assert result.exit_code == exit_code, result.output
         assert "Traceback" not in result.output
         return result
+
+    return run
+
+
+BLOCK = re.compile(r"(?:<!-- ([^>]*) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def follow(nettrain_cli, workdir):
+    """Does what a page of the docs says, in order; gives the commands' outputs.
+
+    A block behind ``<!-- file NAME -->`` is written, one behind ``<!-- add to NAME -->`` appended. Commands must end as
+    ``<!-- exit code N -->`` says, else with 0, and print what the text block after them shows, times aside.
+    """
+
+    def without_times(text):
+        return re.sub(r" in \d+\.\d s$", " in … s", text, flags=re.MULTILINE)
+
+    def run(page, leave_out=()):
+        outputs, shown = {}, None
+        for note, kind, text in BLOCK.findall(page):
+            if note.startswith("file "):
+                (workdir / note.removeprefix("file ")).write_text(text)
+            elif note.startswith("add to "):
+                with (workdir / note.removeprefix("add to ")).open("a") as file:
+                    file.write(text)
+            elif kind == "sh":
+                code = int(note.removeprefix("exit code ")) if note.startswith("exit code") else 0
+                for line in text.strip().splitlines():
+                    program, *arguments = shlex.split(line, comments=True)
+                    assert program == "nettrain"
+                    if arguments[0] not in leave_out:
+                        shown = outputs[line] = nettrain_cli(*arguments, exit_code=code).output
+            elif kind == "text" and shown is not None:
+                assert without_times(text.strip()) in without_times(shown)
+                shown = None
+        return outputs
 
     return run

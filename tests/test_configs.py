@@ -22,7 +22,9 @@ SMALL = options("mnist.batch_size={train: 8, test: 50}")  # LeNet, quickly
 A_FEW = {  # what makes a config quick, and how long it then trains
     "logreg": options("solver.max_epoch=0.1"),
     "lenet": (*SMALL, *options("solver.max_iter=4")),
-    "alexnet": options("solver.max_iter=4", "images.generate.examples=4", "images.batch_size=4"),
+    "alexnet": options(
+        "solver.max_iter=4", "solver.base_lr=0.002", "images.generate.examples=4", "images.batch_size=4"
+    ),
     "ntm_copy": (*sequences(3), *options("solver.max_iter=60", "solver.base_lr=0.01")),
     "lstm_copy": (*sequences(3), *options("solver.max_iter=60", "solver.base_lr=0.01")),
 }

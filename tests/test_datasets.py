@@ -158,7 +158,7 @@ def test_generated_sets(name):
     options = {"examples": 41, "test_examples": 23, "classes": 2, "seed": 5}
     train, test = (everything(name, phase, generate=options) for phase in ("TRAIN", "TEST"))
     assert [len(a) for a in (*train, *test)] == [41, 41, 23, 23]
-    assert train[0].shape[1:] == ((10,) if name == "randn" else (2,))
+    assert train[0].shape[1:] == {"randn": (10,), "gratings": (3, 32, 32)}.get(name, (2,))
     assert set(train[1]) == set(test[1]) == {0, 1}
     both = {tuple(x.ravel()) for x in train[0]} & {tuple(x.ravel()) for x in test[0]}
     assert both <= {(0, 0)}  # each arm of a spiral begins in the middle; no other example is in both splits
@@ -180,7 +180,22 @@ def test_generated_sets_have_300_examples_by_default(name):
     assert [net(name, phase).layers["d"].pass_size for phase in ("TRAIN", "TEST")] == [300, 300]
 
 
-@pytest.mark.parametrize("key", ["examples", "test_examples", "classes", "shape"])
+def test_no_test_examples_means_the_training_ones_again():
+    train, test = (
+        everything("gratings", phase, generate={"examples": 4, "test_examples": 0}) for phase in ("TRAIN", "TEST")
+    )
+    for ours, theirs in zip(train, test, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_gratings_are_images_of_any_size():
+    data, label = everything("gratings", generate={"shape": [1, 5, 70], "test_examples": 3, "classes": 1000})
+    assert data.shape == (3, 1, 5, 70)
+    assert len(set(label)) > 1
+    assert "shape must be [channels, height, width]" in problem("gratings", generate={"shape": [5, 5]})
+
+
+@pytest.mark.parametrize("key", ["examples", "classes", "shape"])
 def test_generated_sets_are_not_empty(key):
     assert f"generate.{key} must be a whole number >= 1, got 0" in problem("randn", generate={key: 0})
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import nettrain
 import numpy as np
@@ -168,33 +169,29 @@ def test_alexnet_is_the_published_net():
     }
 
 
-def ntm_answers(net, length, batch=3):
-    """Right bits of one test batch, for sequences of this length."""
-    net.layers["test"].start_pass()
-    net.forward()
-    logits, wanted = net.blobs["bit"].data, net.blobs["wanted"].data
-    asked = wanted != -1
-    return float(((logits > 0) == wanted)[asked].mean())
-
-
 SMALL_NTM = [
     *("task.max_length=4", "test.min_length=4", "test.max_length=4", "task.bits=3", "test.bits=3", "bit.num_output=3"),
-    *("solver.base_lr=0.005", "solver.max_iter=1200", "solver.test_interval=1200"),
+    *("solver.base_lr=0.01", "solver.max_iter=1000", "solver.test_interval=1000"),
 ]
 
 
 def test_a_small_turing_machine_learns_to_copy(workdir):
+    """Sequences of up to 4 vectors of 3 bits. Guessing is right for half of the bits."""
     solver = nettrain.get_solver("configs/ntm_copy.yaml", settings=SMALL_NTM, out="out")
     solver.solve()
-    assert solver.tests[0].net.blobs["right"].data >= 0.98
+    assert solver.tests[0].net.blobs["right"].data >= 0.95
 
 
-def test_readme_of_the_lecture_names_every_config(nettrain_cli):
-    from pathlib import Path
+FOLDER = Path(nettrain.__file__).parent / "configs" / "lecture"
 
-    folder = Path(nettrain.__file__).parent / "configs" / "lecture"
-    text = (folder / "README.md").read_text()
-    for config in folder.glob("*.yaml"):
+
+def test_the_readme_of_the_lecture(follow):
+    """Every config is in it, every command runs and prints what it shows; training is tested with the configs."""
+    text = (FOLDER / "README.md").read_text()
+    for config in FOLDER.glob("*.yaml"):
         assert f"configs/lecture/{config.name}" in text, config.name
     for name in re.findall(r"configs/[\w/]+\.yaml", text):
-        assert (folder.parent.parent / name).exists(), name
+        assert (FOLDER.parent.parent / name).exists(), name
+    for name in re.findall(r"\]\(([^)]+)\)", text):
+        assert (FOLDER / name).exists(), name
+    assert len(follow(text, leave_out=["train"])) >= 15

@@ -32,6 +32,8 @@ def test_there_are_commands():
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_command(nettrain_cli, mnist, command):
     (mnist / "my_layers.py").write_text(next(block for block in blocks("python") if "class Square" in block))
+    if command[0] == "plot":
+        nettrain_cli("train", "configs/mlp.yaml", "--set", "solver.max_iter=20")
     if "--resume" in command:
         nettrain_cli("train", "configs/mlp.yaml", "--set", "solver.max_iter=500", "--set", "solver.snapshot=400")
     elif command[0] == "train":
@@ -42,6 +44,12 @@ def test_command(nettrain_cli, mnist, command):
         if "configs/lenet.yaml" in command:
             command += ["--set", "mnist.batch_size=8"]
     nettrain_cli(*command)
+
+
+def test_the_explanation_in_the_readme_is_what_is_printed(nettrain_cli):
+    shown = next(block for block in blocks("text") if block.startswith("node"))
+    command = next(command for command in COMMANDS if "--expr" in command)
+    assert nettrain_cli(*command).stdout == shown
 
 
 def test_the_spec_of_the_readme_trains(nettrain_cli, workdir):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,17 @@ def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
         axis.set_ylabel(names[0] if len(names) == 1 else "loss")
         axis.legend()
     axes[-1].set_xlabel("iteration")
+    _save(figure, file)
+
+
+def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, file: str) -> None:
+    """Draw named series of (x, y) in one picture. Raises NettrainError for a file that cannot be written."""
+    figure, (axis,) = _figure(1, 1)
+    for name, (places, values) in series.items():
+        axis.plot(places, values, "o-", label=name)
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.legend()
     _save(figure, file)
 
 
