@@ -46,9 +46,12 @@ class Bias(Broadcast):
         x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
         self.channels.each(lambda x, y, b: np.add(x, b, out=y), [x, top[0].data], [self.values(bottom)])
 
+    def passes_gradient_on(self, i):
+        return i == 0
+
     def Backward_cpu(self, top, propagate_down, bottom):
         dy = top[0].diff
-        if propagate_down[0]:
+        if propagate_down[0] and not bottom[0].shares_diff_with(top[0]):
             np.copyto(bottom[0].diff, dy)
         if len(bottom) == 2:
             if propagate_down[1]:

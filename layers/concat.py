@@ -9,6 +9,7 @@ import numpy as np
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError
 from ..net.registry import register
+from .cutting import cut, join
 from .layer import Example, Layer
 
 
@@ -55,18 +56,13 @@ class Concat(Layer):
         total = sum(blob.shape[self.axis] for blob in bottom)
         top[0].reshape((*first[: self.axis], total, *first[self.axis + 1 :]), bottom[0].channels_last)
 
-    def parts(self, whole, bottom):
-        """The part of ``whole`` that belongs to each bottom."""
-        ends = np.cumsum([blob.shape[self.axis] for blob in bottom])[:-1]
-        return np.split(whole, ends, axis=self.axis)
-
     def in_words(self):
         return "joined: each input gets its part of the gradient"
 
     def Forward_cpu(self, bottom, top):
-        np.concatenate([blob.data for blob in bottom], axis=self.axis, out=top[0].data)
+        join([blob.data for blob in bottom], top[0].data, self.axis)
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        for propagate, blob, part in zip(propagate_down, bottom, self.parts(top[0].diff, bottom), strict=True):
-            if propagate:
-                np.copyto(blob.diff, part)
+        ends = np.cumsum([blob.shape[self.axis] for blob in bottom])[:-1]
+        parts = [blob.diff if flag else None for blob, flag in zip(bottom, propagate_down, strict=True)]
+        cut(top[0].diff, parts, ends, self.axis)

@@ -153,9 +153,13 @@ class Eltwise(Layer):
             np.copyto(chosen, i, where=larger)
             np.maximum(y, x, out=y)
 
+    def passes_gradient_on(self, i):
+        return self.p.operation == "SUM" and not self.p.coeff and not self.p.broadcast
+
     def Backward_cpu(self, top, propagate_down, bottom):
         for i in np.flatnonzero(propagate_down):
-            self.gradient(int(i), top[0], bottom)
+            if not bottom[i].shares_diff_with(top[0]):
+                self.gradient(int(i), top[0], bottom)
 
     def gradient(self, i, top, bottom):
         def of_sum(dx, dy):

@@ -114,6 +114,13 @@ class Layer:
         """Add to the parameters' diffs, overwrite the bottoms' diffs."""
         raise NotImplementedError(f"{type(self).__name__} has no Backward_cpu")
 
+    def passes_gradient_on(self, i: int) -> bool:
+        """Whether the gradient of bottom i is that of top[0] as it is, and may lie where that lies.
+
+        ``Backward_cpu`` then has nothing to do where ``bottom[i].shares_diff_with(top[0])``.
+        """
+        return False
+
     def formula(self, names: Sequence[str]) -> str:
         """What it computes, written with the names of its bottoms: for explanations."""
         return f"{type(self).__name__}({', '.join(names)})"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
+from .cutting import cut, join
 from .layer import Example, Layer
 
 
@@ -71,9 +70,8 @@ class Slice(Layer):
         return "cut: the parts' gradients one after the other"
 
     def Forward_cpu(self, bottom, top):
-        for blob, part in zip(top, np.split(bottom[0].data, self.points, axis=self.axis), strict=True):
-            np.copyto(blob.data, part)
+        cut(bottom[0].data, [blob.data for blob in top], self.points, self.axis)
 
     def Backward_cpu(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            np.concatenate([blob.diff for blob in top], axis=self.axis, out=bottom[0].diff)
+            join([blob.diff for blob in top], bottom[0].diff, self.axis)

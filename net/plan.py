@@ -97,7 +97,8 @@ def pass_memory_on(steps: list[Step]) -> None:
 
 
 def pass_diffs_on(steps: list[Step]) -> None:
-    """The same for gradients, once every consumer has its own.
+    """The same for gradients, once every consumer has its own. Two ways: a bottom whose gradient is the top's as it is
+    lies in the memory of the top's; and the top of a layer that names its values anew in that of its bottom's.
 
     A consumer has written the top's gradient before the layer runs backward, and the bottom's diff is the layer's own
     or first written by it. Where nobody writes the top's gradient it is zero, and stays apart: nobody would clear it.
@@ -108,6 +109,18 @@ def pass_diffs_on(steps: list[Step]) -> None:
         for key, flag in zip(step.bottom_keys, step.propagate_down, strict=True)
         if step.needs_backward and flag
     }
+    makers = {key: (maker, t) for maker in steps for t, key in enumerate(maker.top_keys)}
+    readers = [key for step in steps for key in step.bottom_keys]
+    for step in reversed(steps):  # the top's gradient may lie in that of a layer further up
+        for i, key in enumerate(step.bottom_keys):
+            maker, t = makers[key]
+            if not (step.layer.passes_gradient_on(i) and step.needs_backward and step.propagate_down[i]):
+                continue
+            # nobody else may write into it: no other reader, no loss weight, no user of the net
+            alone = readers.count(key) == 1 and not maker.loss_weights[t] and bool(maker.bottom)
+            as_it_is = step.bottom[i] is maker.top[t] and step.bottom[i].channels_last == step.top[0].channels_last
+            if alone and as_it_is and step.top_keys[0] in written:
+                step.bottom[i].share_diff(step.top[0])
     for step in steps:
         passed = step.layer.passes_memory_on and step.top[0].shares_data_with(step.bottom[0])
         if passed and step.needs_backward and step.propagate_down[0] and step.top_keys[0] in written:

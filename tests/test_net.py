@@ -741,3 +741,52 @@ def test_an_in_place_top_is_what_all_its_readers_see():
     net = nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN")
     assert net.forward(x=[[1, 1, 1], [-1, -1, -1]])["y"].tolist() == [[33] * 3, [0] * 3]
     assert net.backward(y=np.ones((2, 3)))["x"].tolist() == [[33] * 3, [0] * 3]
+
+
+def sum_net(**sum_keys):
+    layers = [
+        {"name": "x", "type": "Input", "shape": [2, 3]},
+        {"name": "a", "type": "InnerProduct", "bottom": "x", "num_output": 3},
+        {"name": "b", "type": "TanH", "bottom": "a"},  # a is read twice: here and by the sum
+        {"name": "c", "type": "InnerProduct", "bottom": "x", "num_output": 3},
+        {"name": "d", "type": "Bias", "bottom": "c"},
+        {"name": "sum", "type": "Eltwise", "bottom": ["a", "b", "d"], **sum_keys},
+        {"name": "again", "type": "Eltwise", "bottom": ["sum", "x"], **({"coeff": [1, 1]} if sum_keys else {})},
+        {"name": "y", "type": "InnerProduct", "num_output": 2},
+        {"name": "loss", "type": "Reduction", "operation": "SUMSQ"},
+    ]
+    layers[-1]["loss_weight"] = 1
+    return nettrain.Net({"layers": layers, "force_backward": True}, dtype="float64", seed=4)
+
+
+def test_a_sum_hands_its_gradient_on_without_copies_where_nobody_else_writes():
+    passed, copied = sum_net(), sum_net(coeff=[1, 1, 1])
+    x = np.random.default_rng(0).standard_normal((2, 3))
+    for net in (passed, copied):
+        net.forward(x=x)
+        net.clear_param_diffs()
+        net.backward()
+    np.testing.assert_allclose(passed.flat.diff, copied.flat.diff, rtol=1e-12)
+    np.testing.assert_allclose(passed.blobs["x"].diff, copied.blobs["x"].diff, rtol=1e-12)
+    blobs = passed.blobs
+    assert blobs["b"].shares_diff_with(blobs["sum"])
+    assert blobs["d"].shares_diff_with(blobs["sum"])
+    assert blobs["c"].shares_diff_with(blobs["d"])
+    assert blobs["sum"].shares_diff_with(blobs["again"])
+    assert not blobs["a"].shares_diff_with(blobs["sum"])  # gets a second gradient added
+    assert not blobs["x"].shares_diff_with(blobs["again"])  # the user's
+    assert not any(copied.blobs[name].shares_diff_with(copied.blobs["sum"]) for name in "bd")
+
+
+def test_a_bottom_with_a_loss_weight_keeps_a_gradient_of_its_own():
+    layers = [
+        {"name": "x", "type": "Parameter", "shape": [2], "filler": 3},
+        {"name": "a", "type": "Power", "scale": 2, "loss_weight": 5},
+        {"name": "b", "type": "Power", "bottom": "x", "scale": 3},
+        {"name": "sum", "type": "Eltwise", "bottom": ["a", "b"], "loss_weight": 1},
+    ]
+    net = nettrain.Net({"layers": layers}, dtype="float64")
+    for _ in range(2):
+        net.clear_param_diffs()
+        net.forward_backward()
+        assert net.params["x"][0].diff.tolist() == [2 * (5 + 1) + 3] * 2
