@@ -63,6 +63,6 @@ class Concat(Layer):
         join([blob.data for blob in bottom], top[0].data, self.axis)
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        ends = np.cumsum([blob.shape[self.axis] for blob in bottom])[:-1]
+        ends = np.cumsum([blob.shape[self.axis] for blob in bottom])[:-1].tolist()
         parts = [blob.diff if flag else None for blob, flag in zip(bottom, propagate_down, strict=True)]
         cut(top[0].diff, parts, ends, self.axis)

@@ -57,15 +57,15 @@ class CrossEntropy(LossLayer):
         else:
             np.take(x, chosen, out=score, mode="clip")
 
-        def softmax(x, p, one, score, *t):
+        def softmax(x, p, one, score, t=None):
             np.max(x, axis=1, keepdims=True, out=one)
             np.subtract(x, one, out=p)
-            if t:
+            if t is not None:
                 with np.errstate(invalid="ignore"):
-                    product = np.multiply(p, *t, out=scratch("product", p.shape, p.dtype))
+                    product = np.multiply(p, t, out=scratch("product", p.shape, p.dtype))
                 np.sum(product, axis=1, keepdims=True, out=score)
                 if not np.isfinite(score).all():  # -infinity counts for nothing where t is 0
-                    np.copyto(product, 0, where=np.equal(*t, 0))
+                    np.copyto(product, 0, where=np.equal(t, 0))
                     np.sum(product, axis=1, keepdims=True, out=score)
             else:
                 score -= one
@@ -93,9 +93,8 @@ class CrossEntropy(LossLayer):
         dx = bottom[0].diff.reshape(p.shape)
         factor = float(top[0].diff) / self.D
 
-        def gradient(p, dx, *of_targets):
-            if of_targets:
-                mass, t = of_targets
+        def gradient(p, dx, mass=None, t=None):
+            if t is not None:
                 np.multiply(p, mass, out=dx)
                 dx -= t
                 dx *= factor

@@ -124,9 +124,9 @@ class Recurrence(Layer):
             if self.p.expose_hidden:
                 np.copyto(self.first[name], bottom[len(bottom) - len(self.states) + i].data[0])
             else:
-                carried = self.carried.get(name)  # perhaps from a snapshot with another number of sequences
-                fits = carried is not None and carried.shape == (self.N, self.H)
-                np.copyto(self.first[name], carried if fits else 0)
+                carried = self.carried.get(name, np.zeros(()))
+                # one from a snapshot may be of another number of sequences
+                np.copyto(self.first[name], carried if carried.shape == (self.N, self.H) else 0)
         self.kept = self.over_time("kept", self.H)  # cont_t h_{t-1}
         last = self.run(pre, top[0].data)
         for name, blob in zip(self.states, top[1:], strict=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,18 +67,18 @@ class RowNorm(Layer):
         return array.reshape(len(array), self.G, *self.parts)
 
     def learned(self):
-        """w and b, groups x parts x 1."""
-        both = []
+        """w and b, groups x parts x 1; None where nothing is learned."""
+        both: list[Any] = []
         for i, blob in enumerate(self.blobs):
             values = scratch(f"learned {i}", (self.G, self.parts[0], 1), self.dtype)
             np.copyto(values.reshape(blob.count, values.size // blob.count), blob.data.reshape(blob.count, 1))
             both.append(values)
-        return both
+        return both or [None, None]
 
     def Forward_cpu(self, bottom, top):
         if not bottom[0].count:
             return
-        w, b = self.learned() if self.learns else (None, None)
+        w, b = self.learned()
 
         def normalize(x, y, mean, inverse, f):
             np.add.reduce(x, axis=2, keepdims=True, out=mean)
@@ -109,7 +109,7 @@ class RowNorm(Layer):
         x, dy, dx = self.rows((bottom if self.learns else top)[0].data, top[0].diff, bottom[0].diff)
         each_row = self.row_values()
         blocks = blocks_of_examples(self.N, x.size)
-        w = self.learned()[0] if self.learns else None
+        w, _ = self.learned()
         if self.learns:  # the gradients of b and w from each example or, in rows, each block of examples
             count = self.N if self.in_columns else len(blocks)
             sums = self.buffer("sums", (count, 2, self.G, self.parts[0]))

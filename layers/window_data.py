@@ -241,6 +241,6 @@ class WindowData(Layer):
         return (pixels[:, :, ::-1] if flip else pixels), begins
 
 
-def _rounded(value: float) -> int:
+def _rounded(value: float | np.floating) -> int:
     """To the nearest whole number, halves away from zero."""
-    return int(np.floor(abs(value) + 0.5) * np.sign(value))
+    return int(np.floor(abs(float(value)) + 0.5) * np.sign(value))

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..layers.layer import Layer, NeuronLayer
 from ..net.build import Step
-from ..net.errors import NettrainError, did_you_mean, format_shape
+from ..net.errors import NettrainError, did_you_mean
 from ..net.graph import Key
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase
@@ -375,6 +375,3 @@ def statistics(array: np.ndarray) -> dict:
         "zeros": float((array == 0).mean()),
         "first": array.reshape(-1)[:6].tolist(),
     }
-
-
-__all__ = ["Explanation", "Gate", "Use", "Value", "as_json", "explain", "format_shape", "pick", "statistics"]

@@ -134,7 +134,8 @@ def activation_curves() -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         net = Net({"force_backward": True, "layers": [source, *given]}, dtype="float64")
         last = given[-1]["name"]
         y = net.forward(x=x[:, None])[last][:, 0].copy()
-        net.backward(**{last: np.ones((len(x), 1))})
+        start: dict[str, Any] = {last: np.ones((len(x), 1))}
+        net.backward(**start)
         result[name] = x, y, net.blobs["x"].diff[:, 0].copy()
     return result
 

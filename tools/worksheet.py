@@ -121,7 +121,8 @@ def _layers(rng: np.random.Generator, gates: int) -> list[dict[str, Any]]:
     """Variables and gates. ``fresh`` are those that nothing reads yet: the last gate must be the only one left."""
     variables = list(VARIABLES[: min(gates + 1, 2 + (gates + 1) // 3)])
     layers = [{"name": v, "type": "Parameter", "shape": [], "filler": _whole(rng)} for v in variables]
-    fresh, read = list(variables), []
+    fresh: list[str] = list(variables)
+    read: list[str] = []
     joins = [True] * (len(variables) - 1) + [False] * (gates - len(variables) + 1)
     rng.shuffle(joins)
     for name, join in zip([*GATES[: gates - 1], "f"], joins, strict=True):
