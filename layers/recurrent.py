@@ -35,7 +35,7 @@ class CellState(Declared):
     @property
     def has_blob(self) -> bool:
         """Whether the initial value is kept with the parameters."""
-        return self.learned or self.initial.type != "constant"
+        return self.learned or self.initial.type != "constant" or bool(self.initial.values)
 
 
 def _cell(*reads: str) -> list[dict]:

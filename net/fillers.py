@@ -24,7 +24,9 @@ class Filler(Declared):
 
     type: Kind = param(default="constant", doc="the distribution")
     value: float = param(default=0.0, doc="constant: the value")
-    values: tuple[float, ...] = param(default=(), doc="constant: a value for each element, row by row")
+    values: tuple[float, ...] = param(
+        default=(), doc="constant: a value for each element, or the first ones of each row"
+    )
     min: float = param(default=0.0, doc="uniform: lower end")
     max: float = param(default=1.0, doc="uniform: upper end")
     mean: float = param(default=0.0, doc="gaussian: mean")
@@ -76,13 +78,16 @@ class Filler(Declared):
         shape = data.shape
         if self.type in ("positive_unitball", "xavier", "msra", "bilinear") and (not shape or data.size == 0):
             raise ShapeError(f"the {self.type} filler cannot fill a blob of {format_shape(shape)}")
-        if self.values:
-            if len(self.values) != data.size:
+        if self.values and len(self.values) == data.size:
+            data[...] = np.reshape(self.values, shape)
+        elif self.values:
+            if not shape or len(self.values) > shape[-1]:
                 raise ShapeError(
                     f"a blob of {format_shape(shape)} = {data.size} elements cannot be filled with "
-                    f"{len(self.values)} values"
+                    f"{len(self.values)} values; give all of them, or at most as many as its last axis has"
                 )
-            data[...] = np.reshape(self.values, shape)
+            data[...] = self.value
+            data[..., : len(self.values)] = self.values
         elif self.type == "constant":
             data[...] = self.value
         elif self.type == "uniform":

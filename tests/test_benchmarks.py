@@ -67,3 +67,18 @@ def test_the_script_measures_nettrain_alone(tmp_path):
     side = row["nettrain"]
     np.testing.assert_allclose(side["gflops"], row["gflop_per_step"] / (side["ms"] / 1e3))
     np.testing.assert_allclose(side["share_of_peak"], side["gflops"] / row["peak_gflops"])
+
+
+def test_copying_sequences_of_other_lengths(workdir):
+    """An untrained net has half of the bits wrong, at every length."""
+    spec = Path(nettrain.__file__).parent / "configs" / "lstm_copy.yaml"
+    nettrain.Net(spec, phase="TEST").save("weights.npz")
+    options = [f"{spec}=weights.npz", "--lengths", "2,9", "--out", "lengths.svg"]
+    command = [sys.executable, str(BENCHMARKS / "copy_lengths.py"), *options]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[0].split() == ["wrong", "bits", "2", "9"]
+    for share in lines[1].split()[1:]:
+        assert 35 < float(share.rstrip("%")) < 65
+    svg = (workdir / "lengths.svg").read_text()
+    assert "length of the sequence" in svg
+    assert "share of wrong bits" in svg

@@ -262,3 +262,16 @@ def test_streams_are_told_apart_by_seed_and_every_name():
     keys = [(1, "a"), (2, "a"), (1, "b"), (1, "a", "b"), (1, "ab"), (1, "b", "a"), (1,), (1, "a", ""), (1, "ä")]
     assert len({stream(*key).random() for key in keys}) == len(keys)
     assert stream(1, "a", "b").random() == stream(1, "a", "b").random()
+
+
+def test_values_are_those_of_each_element_or_begin_each_row():
+    np.testing.assert_array_equal(filled((2, 2), type="constant", values=[1, 2, 3, 4]), [[1, 2], [3, 4]])
+    np.testing.assert_array_equal(filled((2, 3), type="constant", values=[5], value=-1), [[5, -1, -1]] * 2)
+    np.testing.assert_array_equal(filled((3,), type="constant", values=[5, 6]), [5, 6, 0])
+    np.testing.assert_array_equal(filled((), type="constant", values=[7]), 7)
+
+
+@pytest.mark.parametrize(("shape", "values"), [((2, 3), [1, 2, 3, 4]), ((2, 2), [1, 2, 3]), ((), [1, 2])])
+def test_values_that_fit_neither(shape, values):
+    with pytest.raises(ShapeError, match="cannot be filled with"):
+        filled(shape, type="constant", values=values)

@@ -247,3 +247,18 @@ def test_the_solver_trains_it_to_remember():
     assert solver.losses[-1] > 0.6
     solver.step(199)
     assert solver.losses[-1] < 0.05
+
+
+def test_a_state_may_begin_with_given_values():
+    layer = {
+        "type": "Recurrent",
+        "cont": False,
+        "states": [{"name": "h", "next": "sum", "shape": [2, 2], "initial": {"values": [5], "value": 1}}],
+        "outputs": "sum",
+        "cell": [{"name": "sum", "type": "Eltwise", "bottom": ["x", "h"]}],
+    }
+    layers = [{"name": "x", "type": "Input", "shape": [2, 1, 2, 2]}, {"name": "y", "bottom": "x"} | layer]
+    net = nettrain.Net({"layers": layers}, dtype="float64")
+    y = net.forward(x=np.ones((2, 1, 2, 2)))["y"]
+    assert y[:, 0].tolist() == [[[6, 2], [6, 2]], [[7, 3], [7, 3]]]
+    assert not net.parameters or all(parameter.lr_mult == 0 for parameter in net.parameters)
