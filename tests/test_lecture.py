@@ -180,9 +180,8 @@ def test_a_small_turing_machine_learns_to_copy(workdir):
     solver = nettrain.get_solver("configs/ntm_copy.yaml", settings=SMALL_NTM, out="out")
     solver.solve()
     assert solver.tests[0].net.blobs["right"].data >= 0.99
-    longer = nettrain.Net(
-        "configs/ntm_copy.yaml", "TEST", settings=[*SMALL_NTM, *(f"test.{k}_length=6" for k in ("min", "max"))]
-    )
+    six = [*SMALL_NTM, "test.min_length=6", "test.max_length=6"]
+    longer = nettrain.Net("configs/ntm_copy.yaml", "TEST", settings=six)
     longer.share_with(solver.net)
     assert longer.forward()["right"] >= 0.9
 
