@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -54,6 +55,11 @@ class App(click.Group):
         except KeyboardInterrupt:
             say("interrupted")
             ctx.exit(130)
+        except OSError as error:
+            if ctx.meta.get("debug") or error.errno != errno.ENOSPC:
+                raise
+            say(f"the output cannot be written: {error.strerror}")
+            ctx.exit(1)
 
 
 def say(text: str) -> None:
@@ -63,7 +69,7 @@ def say(text: str) -> None:
 
 def show(data: Any, as_json: bool, report: Any) -> None:
     """A result, on stdout: one JSON object, or as ``report`` words it."""
-    click.echo(json.dumps(data, indent=1) if as_json else report(data))
+    click.echo(json.dumps(data, indent=1, allow_nan=False) if as_json else report(data))
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -375,24 +381,27 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
 @set_option
 @python_option
 @phase_option
+@level_option
+@stage_option
 @json_option
 @debug_option
-def explain(spec: str | None, assignments: tuple, expr: str | None, settings: tuple, as_json: bool, **options: Any):
+def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: bool, **options: Any) -> None:
     """Show every value and gradient of one forward and one backward pass.
 
     \b
     nettrain explain configs/lecture/add_mul.yaml
-    nettrain explain --expr "(x + y) * z" x=-2 y=5 z=-4
+    nettrain explain --expr "(x + y) * z" x=-2 y=5 z=-4          x=1,2,3 is a vector
     nettrain explain configs/mlp.yaml --layer ip2 --sample 3
     nettrain explain configs/lecture/sigmoid_gates.yaml --html gates.html
 
     Along each wire a gradient is the gate's local gradient times the one from above (upstream). All in float64.
-    A formula is also compared with numerical gradients; exit code 4 when they differ.
+    A formula may have + - * / **, exp, log, sqrt, abs, max, pow, sigmoid, tanh, relu. It is compared with numerical
+    gradients too; exit code 4 when they differ.
     """
     from .tools import explanation
 
     asked = explanation.Question(spec, assignments, expr, **options)
-    answer = explanation.answer(asked, lambda path: read(path, settings))
+    answer = explanation.answer(asked, lambda path: read(path, asked.settings))
     show(answer.as_json(), as_json, lambda _: answer.report())
     if not answer.ok:
         sys.exit(4)

@@ -39,6 +39,7 @@ class CopyTask(Layer):
     num_tops = (2, 3)
     no_gradient = "all"
     shapes_follow_values = True
+    batch_axis = 1
     examples = (
         Example(params={"batch_size": 2, "bits": 3, "min_length": 4, "max_length": 4}, tops=2),
         Example(params={"batch_size": 1, "min_length": 2, "max_length": 2}, tops=3),

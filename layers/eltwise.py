@@ -68,7 +68,7 @@ class Eltwise(Layer):
             self.channels_last = any(blob.channels_last for blob in bottom if blob.shape == shape)
 
     def reshape(self, bottom, top):
-        first = bottom[0].shape
+        self.inputs, first = len(bottom), bottom[0].shape
         if self.p.broadcast:
             top[0].reshape(self.stretched([blob.shape for blob in bottom]), self.channels_last)
             return
@@ -106,9 +106,11 @@ class Eltwise(Layer):
 
     def in_words(self):
         if self.p.operation == "MAX":
-            return "max routes: the larger input gets the whole gradient, the others 0"
+            which = "larger" if self.inputs == 2 else "largest"
+            return f"max routes: the {which} input gets the whole gradient, the others 0"
         if self.p.operation == "PROD":
-            return "multiply swaps: each input gets the gradient times the other's value"
+            others = "other's value" if self.inputs == 2 else "product of the others"
+            return f"multiply swaps: each input gets the gradient times the {others}"
         if any(c != 1 for c in self.p.coeff):
             return "add distributes: each input gets the gradient times its coefficient"
         return "add distributes: each input gets the gradient as it is"

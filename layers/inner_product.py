@@ -69,7 +69,8 @@ class InnerProduct(Layer):
         return array.T if self.p.transpose else array
 
     def in_words(self):
-        return "a matrix product: the input gets W transposed times the gradient, W the gradient times the input"
+        turned = "W" if self.p.transpose else "W transposed"
+        return f"a matrix product: the input gets {turned} times the gradient, W the gradient times the input"
 
     def Forward_cpu(self, bottom, top):
         x, y = bottom[0].data.reshape(self.N, self.K), top[0].data.reshape(self.N, self.M)

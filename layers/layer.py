@@ -72,6 +72,7 @@ class Layer:
     is_input: ClassVar[bool] = False  # the user fills the tops
     runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
     shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones
+    batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 behind an axis of time
     pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
 
     def __init__(

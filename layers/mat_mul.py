@@ -101,6 +101,8 @@ class MatMul(Layer):
         self.one_sum = len(b) == 2 and not self.p.transpose_a  # dB is then a product of two large matrices
 
     def in_words(self):
+        if self.p.transpose_a or self.p.transpose_b:
+            return "a matrix product: each input gets the gradient times the other, in the shape of the input"
         return "a matrix product: A gets the gradient times B transposed, B gets A transposed times the gradient"
 
     def multiply_adds(self, bottom, top):

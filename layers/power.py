@@ -53,14 +53,18 @@ class Power(NeuronLayer):
 
     def in_words(self):
         p = self.p
+        if not (p.power and p.scale):
+            return "a constant: no gradient"
         if p.power == 1 and p.scale == 1:
-            return "a constant added: the gradient passes unchanged"
+            return "a constant added: the gradient passes unchanged" if p.shift else "the gradient passes unchanged"
         if p.power == 1:
             return f"multiplied by {p.scale:g}: so is the gradient"
-        if p.power == -1 and p.scale == 1:
+        plain = p.scale == 1 and not p.shift
+        if p.power == -1 and plain:
             return "1/x: the gradient times -1/x²"
         inner = f" * {p.scale:g}" if p.scale != 1 else ""
-        return f"a power: the gradient times {p.power:g} * base ** {p.power - 1:g}{inner}"
+        base = "x" if plain else "base"
+        return f"a power: the gradient times {p.power:g} * {base} ** {p.power - 1:g}{inner}"
 
     def base(self, x):
         """shift + scale x, in scratch memory."""

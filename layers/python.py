@@ -100,7 +100,7 @@ def load(module: str, folder: Path) -> types.ModuleType:
         if error.name != module.partition(".")[0]:
             raise NettrainError(f"module {module} needs {error.name}, which is not there", key="module") from error
         raise NettrainError(f"there is no {path} and no module {module}", key="module") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NettrainError(f"module {module} does not load: {type(error).__name__}: {error}", key="module") from error
     finally:
         if lent:

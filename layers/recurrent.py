@@ -102,6 +102,7 @@ class Recurrent(Layer):
 
     num_bottoms = (1, None)
     num_tops = (1, None)
+    batch_axis = 1
     backward_reads = ()
     examples = (
         Example([(3, 2, 3), (3, 2)], {"cell": _cell("x", "h"), "states": [_state()], "outputs": "h_next"}, {1: begins}),

@@ -56,11 +56,13 @@ class Reduction(Layer):
         return f"{f'{self.p.coeff:g} * ' if self.p.coeff != 1 else ''}{what}({inside})"
 
     def in_words(self):
+        c = self.p.coeff
+        scaled = "" if c == 1 else f", times {c:g}"
         return {
-            "SUM": "a sum distributes: each element gets the gradient",
-            "MEAN": "a mean distributes equally: each element gets its share of the gradient",
-            "SUMSQ": "a sum of squares: each element gets the gradient times twice its value",
-            "ASUM": "a sum of sizes: each element gets the gradient with its own sign",
+            "SUM": f"a sum distributes: each element gets the gradient{scaled}",
+            "MEAN": f"a mean distributes equally: each element gets its share of the gradient{scaled}",
+            "SUMSQ": f"a sum of squares: each element gets the gradient times {2 * c:g} times its value",
+            "ASUM": f"a sum of sizes: each element gets the gradient with its own sign{scaled}",
         }[self.p.operation]
 
     def Forward_cpu(self, bottom, top):

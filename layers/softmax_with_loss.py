@@ -105,7 +105,13 @@ class SoftmaxWithLoss(CrossEntropy):
             top[1].reshape(bottom[0].shape)
 
     def in_words(self):
-        return "softmax and loss: each score gets its probability, less 1 for the true class, over the normalization"
+        if self.dense:
+            return "softmax and loss: each score gets its probability less the one wanted, over the normalization"
+        more = [("class_weight", "its class's weight"), ("label_smoothing", "label smoothing")]
+        given = [words for key, words in more if getattr(self.p, key)]
+        given += ["nothing at ignored labels"] * (self.p.ignore_label is not None)
+        text = "softmax and loss: each score gets its probability, less 1 for the true class, over the normalization"
+        return f"{text} (with {' and '.join(given)})" if given else text
 
     def weigh(self, bottom, label):
         """With ``spread`` the class weights are part of the targets, not of the positions."""

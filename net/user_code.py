@@ -51,5 +51,5 @@ def run_layer_file(path: Path) -> ModuleType:
         raise NettrainError(f"{path}: no such file")
     try:
         return run_file(path, f"nettrain_layers_{path.stem}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NettrainError(f"{path} does not load: {type(error).__name__}: {error}") from error

@@ -166,7 +166,7 @@ def test_formula(nettrain_cli, formula, given):
     answer = json.loads(nettrain_cli("explain", "--expr", formula, *given.split(), "--json").stdout)
     variables = {name: float(value) for name, value in (pair.split("=") for pair in given.split())}
     assert answer["loss"] == pytest.approx(eval(formula, MATHS | variables), rel=1e-12)
-    assert set(answer["gradcheck"]) == {f"{name}[0]" for name in variables}
+    assert set(answer["gradcheck"]) == set(variables)
     assert all(check["ok"] for check in answer["gradcheck"].values())
 
 
@@ -175,6 +175,152 @@ def test_vectors(nettrain_cli):
     assert answer["loss"] == 18
     assert answer["values"]["x"]["gradient"] == [3, 3, 3]
     assert answer["values"]["a"]["gradient"] == 6
+
+
+@pytest.mark.parametrize(
+    ("formula", "given", "value"),
+    [
+        ("x ** (a + b) + (a + b*log(x))", {"x": 2, "a": 1, "b": 3}, 16 + 1 + 3 * np.log(2)),
+        ("max(x, 1234567.1) + max(x, 1234568.9)", {"x": 0}, 1234567.1 + 1234568.9),
+        ("x ** y ** z", {"x": 2, "y": 3, "z": 2}, 512),
+    ],
+)
+def test_parts_that_would_have_one_name_are_two(formula, given, value):
+    found = explain(spec_of(formula, [f"{name}={number}" for name, number in given.items()]))
+    assert found.loss == pytest.approx(value, rel=1e-12)
+
+
+def test_max_with_zero_leaves_no_number_lying_about():
+    assert list(explain(spec_of("max(0, x)", ["x=-1"])).values) == ["x", "max(0, x)"]
+
+
+@pytest.mark.parametrize(
+    ("formula", "x", "says"),
+    [
+        ("log(x)", -1, "no gradcheck: `log(x)` is nan here"),
+        ("exp(x)", 1000, "no gradcheck: `exp(x)` is inf here"),
+        ("1/x", 0, "no gradcheck: `1 / x` is inf here"),
+        ("x ** 2.5", -3, "no gradcheck: `x ** 2.5` is nan here"),
+    ],
+)
+def test_where_a_formula_has_no_value(nettrain_cli, formula, x, says):
+    result = nettrain_cli("explain", "--expr", formula, f"x={x}")
+    assert says in result.stdout
+    assert result.stderr == ""
+    data = json.loads(nettrain_cli("explain", "--expr", formula, f"x={x}", "--json").stdout, parse_constant=pytest.fail)
+    assert data["loss"] in ("nan", "inf")
+
+
+def test_statistics_of_what_is_no_number_are_json(nettrain_cli, workdir):
+    (workdir / "inf.yaml").write_text(
+        "layers:\n- {name: x, type: Parameter, shape: [2000]}\n- {name: y, type: Log, loss_weight: 1}\n"
+    )
+    text = nettrain_cli("explain", "inf.yaml", "--json").stdout
+    assert json.loads(text, parse_constant=pytest.fail)["values"]["y"]["data"]["mean"] == "-inf"
+
+
+SEQUENCES = """
+layers:
+- {name: x, type: DummyData, shape: [5, 3, 2], data_filler: gaussian}
+- {name: cont, type: DummyData, shape: [5, 3], data_filler: 1}
+- {name: rnn, type: RNN, bottom: [x, cont], num_output: 4}
+- {name: loss, type: Reduction, operation: SUMSQ, loss_weight: 1}
+"""
+PARAMETER = """
+layers:
+- {name: W, type: Parameter, shape: [3, 4], filler: gaussian}
+- {name: b, type: DummyData, shape: [7], data_filler: 1}
+- {name: x, type: DummyData, shape: [3, 4], data_filler: gaussian}
+- {name: s, type: MatMul, bottom: [x, W], transpose_b: true}
+- {name: loss, type: Reduction, loss_weight: 1}
+- {name: more, type: Reduction, bottom: b, loss_weight: 1}
+"""
+
+
+def test_a_sample_is_cut_where_the_examples_are():
+    """T x N along N; not a parameter whose first axis happens to be N."""
+    whole, one = explain(load(SEQUENCES)), explain(load(SEQUENCES), sample=2)
+    assert (one.examples, one.sample) == (3, 2)
+    for name in ("x", "rnn"):
+        np.testing.assert_array_equal(one.values[name].data, whole.values[name].data[:, 2])
+        np.testing.assert_array_equal(one.values[name].diff, whole.values[name].diff[:, 2])
+    with pytest.raises(NettrainError, match="examples 0 to 2"):
+        explain(load(SEQUENCES), sample=3)
+    whole, one = explain(load(PARAMETER)), explain(load(PARAMETER.replace("[7]", "[3]")), sample=1)
+    np.testing.assert_array_equal(one.values["W"].data, whole.values["W"].data)
+    np.testing.assert_array_equal(one.values["x"].data, whole.values["x"].data[1])
+    np.testing.assert_array_equal(one.values["s"].diff, whole.values["s"].diff[1])
+
+
+def test_one_example_says_what_is_of_the_whole_batch(nettrain_cli):
+    text = nettrain_cli("explain", "configs/mlp.yaml", "--sample", "3", "--layer", "ip2").stdout
+    assert "example 3 of 64, but the loss and the gradients of parameters are those of the whole batch" in text
+
+
+def test_a_layer_that_does_not_look_at_its_flags(nettrain_cli, workdir):
+    (workdir / "mine.py").write_text(
+        "import numpy as np\nfrom nettrain import Example, Filler, Layer, register\n\n@register\nclass Times(Layer):\n"
+        '    """y = w x."""\n    examples = [Example([(2,)])]\n'
+        "    def setup(self, bottom, top):\n        self.add_blob((), Filler(value=2))\n"
+        "    def Forward_cpu(self, bottom, top):\n        top[0].data[...] = self.blobs[0].data * bottom[0].data\n"
+        "    def Backward_cpu(self, top, propagate_down, bottom):\n"
+        "        self.blobs[0].diff += (bottom[0].data * top[0].diff).sum()\n"
+        "        bottom[0].diff[...] = self.blobs[0].data * top[0].diff\n"
+    )
+    spec = {
+        "layer_files": "mine.py",
+        "layers": [
+            {"name": "x", "type": "Parameter", "shape": [2], "filler": {"values": [1, 2]}},
+            {"name": "y", "type": "Times"},
+            {"name": "loss", "type": "Reduction", "loss_weight": 1},
+        ],
+    }
+    (gate,) = (gate for gate in explain(load(spec, allow_python=True)).gates if gate.name == "y")
+    assert gate.parameters[0].diff == 3
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        ({"type": "Reduction", "operation": "SUMSQ", "coeff": 0.5}, "times 1 times its value"),
+        ({"type": "Reduction", "coeff": 2}, "each element gets the gradient, times 2"),
+        ({"type": "Power", "power": -1, "shift": 5}, "times -1 * base ** -2"),
+        ({"type": "Power", "power": 0}, "a constant: no gradient"),
+        ({"type": "Power"}, "the gradient passes unchanged"),
+        ({"type": "InnerProduct", "num_output": 2, "transpose": True}, "the input gets W times the gradient"),
+        ({"type": "Eltwise", "operation": "PROD", "bottom": ["x", "x", "x"]}, "times the product of the others"),
+        ({"type": "Eltwise", "operation": "MAX", "bottom": ["x", "x", "x"]}, "the largest input"),
+        ({"type": "MatMul", "bottom": ["x", "x"], "transpose_b": True}, "the other, in the shape of the input"),
+    ],
+)
+def test_what_a_gate_does_is_true_for_its_parameters(layer, words):
+    layers = [{"name": "x", "type": "Parameter", "shape": [2, 2], "filler": 3}, {"name": "y", "bottom": "x"} | layer]
+    assert words in explain(load({"layers": layers})).gates[-1].words
+
+
+def test_a_net_without_anything_to_start_from(nettrain_cli, workdir):
+    (workdir / "best.yaml").write_text(
+        "layers:\n- {name: x, type: Parameter, shape: [3], filler: 3}\n- {name: y, type: ArgMax, axis: 0}\n"
+    )
+    assert "no loss and no output that has a gradient: nothing goes back" in nettrain_cli("explain", "best.yaml").stdout
+
+
+def test_names_of_the_other_kind(nettrain_cli):
+    message = nettrain_cli("explain", "configs/mlp.yaml", "--layer", "data", exit_code=2).stderr
+    assert "that is a blob, which layer `digits` makes: --blob data" in message
+    message = nettrain_cli("explain", "configs/mlp.yaml", "--blob", "digits", exit_code=2).stderr
+    assert "that is a layer, which makes `data`, `label`: --layer digits" in message
+
+
+def test_a_value_that_is_a_loss_and_read_by_others(nettrain_cli, workdir):
+    (workdir / "both.yaml").write_text(
+        "layers:\n- {name: x, type: Parameter, shape: [], filler: 3}\n"
+        "- {name: s, type: Power, scale: 2, loss_weight: 1}\n- {name: f, type: Power, power: 2, loss_weight: 1}\n"
+    )
+    lines = nettrain_cli("explain", "both.yaml").stdout.splitlines()
+    assert "13  a branch: the gradients add up" in lines[2]
+    assert lines[3].split() == ["into", "the", "loss", "1"]
+    assert lines[4].split()[:3] == ["into", "f", "12"]
 
 
 def test_a_part_that_occurs_twice_is_one_gate():
@@ -192,7 +338,21 @@ def test_a_part_that_occurs_twice_is_one_gate():
         ("x", ["x=1", "y=2"], "the formula has no variable `y`"),
         ("x", ["x"], "write x=2"),
         ("x", ["x=one"], "write x=2"),
-        ("x", ["x=nan"], "write x=2"),
+        ("x", ["x=nan"], "a value must be a number between"),
+        ("x", ["x=1e308"], "a value must be a number between"),
+        ("x * y", ["x=1", "y=2", "x=3"], "the variable `x` is given twice"),
+        ("x + y + z", ["x=1"], "the variables `y`, `z` have no value; add y=1 z=1"),
+        ("x ^ 2", ["x=1"], "a power is written **"),
+        ("2x", ["x=1"], "a product has a sign: 2 * x"),
+        ("lambda + x", ["x=1"], "`lambda` is a word of Python's, choose another name"),
+        ("min(x, 2)", ["x=1"], "min(x, y) is -max(-x, -y)"),
+        ("x * 1e400", ["x=1"], "is too large"),
+        ("9**999 * x", ["x=1"], "`9 ** 999` is too large"),
+        ("x * y", ["x=1,2,3", "y=2,3"], "the formula cannot be computed: Eltwise `x * y`: counted from the last, axes"),
+        ("-" * 900 + "x", ["x=1"], "nested too deeply"),
+        ("+".join(["x"] * 400), ["x=1"], "nested too deeply"),
+        ("x*y", ["configs/mlp.yaml", "x=1"], "a spec or a formula, not both"),
+        ("x", ["x=1", "--set", "solver.base_lr=1"], "--set changes the keys of a spec"),
         ("sin(x)", ["x=1"], "there is no function `sin`"),
         ("max(x)", ["x=1"], "`max` takes 2 arguments or more, got 1"),
         ("exp(x, x)", ["x=1"], "`exp` takes 1 argument, got 2"),
@@ -212,7 +372,8 @@ def test_a_part_that_occurs_twice_is_one_gate():
 def test_bad_formulas(nettrain_cli, formula, given, says):
     message = nettrain_cli("explain", "--expr", formula, *given, exit_code=2).stderr
     assert says in message
-    assert len(message) < 60_000
+    assert len(message) < 1000
+    assert "spec.layers" not in message
 
 
 def test_values_without_a_formula(nettrain_cli):

@@ -176,7 +176,7 @@ SMALL_NTM = [
 
 
 def test_a_small_turing_machine_learns_to_copy(workdir):
-    """Sequences of up to 4 vectors of 3 bits, then also of 6, longer than any it saw. Guessing gives half of the bits."""
+    """Sequences of up to 4 vectors of 3 bits, then of 6, longer than any it saw. Guessing gives half of the bits."""
     solver = nettrain.get_solver("configs/ntm_copy.yaml", settings=SMALL_NTM, out="out")
     solver.solve()
     assert solver.tests[0].net.blobs["right"].data >= 0.99

@@ -70,7 +70,10 @@ def test_lines_that_are_not_whole_are_passed_over(workdir):
         (["nowhere"], "no metrics in nowhere: nowhere (No such file or directory); a run is a folder"),
         (["empty"], "has no line with numbers"),
         (["binary"], "not text"),
-        (["good", "--metric", "tets loss"], "no run has the metric `tets loss`; did you mean `test loss`?"),
+        (
+            ["good", "--metric", "tets loss"],
+            "no run has the metric `tets loss`; did you mean `test loss`; there are: test loss",
+        ),
         (["good", "--out", "curves.gif"], "must end in .svg, .png, .pdf"),
         (["good", "--out", "curves"], "must end in .svg, .png, .pdf"),
         (["good", "--activations"], "--activations draws functions, not runs"),

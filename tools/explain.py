@@ -10,7 +10,7 @@ import copy
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,18 @@ class Use:
 
 @dataclass
 class Value:
-    """A blob, or a parameter of a layer, with what it was and its gradient (None: it has none)."""
+    """A blob, or a parameter of a layer, with what it was and its gradient (None: it has none).
+
+    ``loss_weight`` is what it counts in the loss itself; ``batch_axis`` where the examples are, None if it has none.
+    """
 
     name: str
     data: np.ndarray
     diff: np.ndarray | None
     made_by: str
     uses: list[Use] = field(default_factory=list)
+    loss_weight: float = 0.0
+    batch_axis: int | None = None
 
 
 @dataclass
@@ -80,23 +85,25 @@ class Explanation:
     loss: float
     seeded: list[str]  # results whose gradient was set to 1, because the net has no loss
     sample: int | None = None
+    examples: int = 0  # in the batch
+    has_loss: bool = True
 
 
 def explain(spec: NetSpec, phase: Phase = "TRAIN", sample: int | None = None, **net_options: Any) -> Explanation:
     """Run one batch through the net, forward and backward, in float64.
 
-    ``sample`` cuts one example out of every blob that has the batch on its first axis. A net without a loss starts
-    from a gradient of 1 at each of its outputs. Raises NettrainError when there is no such example.
+    ``sample`` cuts one example out of every blob that holds the batch. A net without a loss starts from a gradient of 1
+    at each of its outputs. Raises NettrainError when there is no such example.
     """
     spec = copy.copy(spec)
     spec.force_backward = True
     net = Net(spec, phase, dtype="float64", **net_options)
     net.clear_param_diffs()
     watched = _Watched(net)
-    result = watched.run()
+    with np.errstate(all="ignore"):  # values that are no numbers are shown
+        result = watched.run()
     if sample is not None:
-        _cut(result, sample, _batch_size(net))
-        result.sample = sample
+        _cut(result, sample)
     return result
 
 
@@ -126,16 +133,20 @@ class _Watched:
                 diffs |= upstream
                 if step.needs_backward:
                     uses[:0] = self.backward(step, upstream)
+        axes = _batch_axes(steps)
         values = {
-            name: Value(name, data[name], diffs.get(name), step.spec.name)
+            name: Value(name, data[name], diffs.get(name), step.spec.name, [], weight, axes.get(key))
             for step in steps
-            for name, _ in self.tops(step)
+            for (name, _), key, weight in zip(self.tops(step), step.top_keys, step.loss_weights, strict=True)
         }
         for use in uses:
             values[use.value].uses.append(use)
         _forget_absent_gradients(values, steps, self.seeded)
         gates = [self.gate(step, losses[step.spec.name]) for step in steps]
-        return Explanation(self.net.name, gates, values, sum(losses.values()), self.seeded)
+        counts = [value.data.shape[value.batch_axis] for value in values.values() if value.batch_axis is not None]
+        total, examples = sum(losses.values()), counts[0] if counts else 0
+        has_loss = any(any(step.loss_weights) for step in steps)
+        return Explanation(self.net.name, gates, values, total, self.seeded, None, examples, has_loss)
 
     def start_gradients(self) -> None:
         for step in self.net.steps:
@@ -181,7 +192,11 @@ def _sign(layer: Layer, count: int) -> str:
     between = re.fullmatch(r"x( [+*-] x)+", formula)
     if between:
         return between[1].split()[0]
-    return re.sub(r"\((x(, x)*)?\)$", "", formula) if formula[:1].isalpha() and formula[0] != "x" else formula
+    if formula[:1].isalpha() and formula[0] != "x":
+        formula = re.sub(r"\((x(, x)*)?\)$", "", formula)
+    # one input: what is done to it, which may have another name than x
+    formula = re.sub(r"^-x$", "* -1", re.sub(r"^x (?=[+*-])", "", formula))
+    return re.sub(r"\bx\b", "·", re.sub(r"^(-?[\d.e+-]+) \* x$", r"* \1", formula))
 
 
 def _names(net: Net) -> dict[tuple[str, int], str]:
@@ -222,6 +237,7 @@ def _local_gradients(step: Step) -> list[tuple[np.ndarray | None, bool]]:
         return nothing
     top = step.top[0]
     learns, step.layer.param_propagate_down = step.layer.param_propagate_down, [False] * len(step.layer.blobs)
+    kept = [blob.diff.copy() for blob in step.layer.blobs]  # a layer of a user's may not look at the flags
     try:
         if isinstance(step.layer, NeuronLayer) and top.count > 1:
             return [(_backward_from(step, np.ones(top.shape))[0], True)]
@@ -230,6 +246,8 @@ def _local_gradients(step: Step) -> list[tuple[np.ndarray | None, bool]]:
         rows = [_backward_from(step, unit.reshape(top.shape)) for unit in np.eye(top.count)]
     finally:
         step.layer.param_propagate_down = learns
+        for blob, diff in zip(step.layer.blobs, kept, strict=True):
+            blob.diff[...] = diff
     result: list[tuple[np.ndarray | None, bool]] = []
     for i, blob in enumerate(step.bottom):
         if not step.propagate_down[i]:
@@ -254,42 +272,66 @@ def _backward_from(step: Step, upstream: np.ndarray) -> list[np.ndarray]:
     ]
 
 
+SECTION = re.compile(r"[A-Z][\w ,]*:|(bottom|top|blobs)\[")
+
+
 def backward_words(cls: type[Layer]) -> str:
-    """The formula after ``Backward:`` in a layer's docstring, on one line."""
+    """The sentence after ``Backward:`` in a layer's docstring, on one line."""
     lines = iter((cls.__doc__ or "").splitlines())
     for line in lines:
         if line.strip().startswith("Backward:"):
             found = [line.strip().removeprefix("Backward:").strip()]
             for more in lines:
-                words = more.strip()
-                if not words or words[0].isupper() or words.startswith(("top[", "bottom[", "blobs[")):
+                if found[-1].endswith(".") or not more.strip() or SECTION.match(more.strip()):
                     break
-                found.append(words)
+                found.append(more.strip())
             return " ".join(found)
     return ""
 
 
-def _batch_size(net: Net) -> int:
-    """N, the first axis of the first blob that is data."""
-    for step in net.steps:
-        if not step.bottom and step.top and step.top[0].shape and not step.layer.blobs:
-            return step.top[0].shape[0]
-    return 0
+def _batch_axes(steps: list[Step]) -> dict[Key, int]:
+    """Where each blob has the examples of the batch: what data layers make, and what keeps that axis and its size."""
+    axes: dict[Key, int] = {}
+    sizes: dict[Key, int] = {}
+    readers = {key: step.layer for step in reversed(steps) for key in step.bottom_keys[:1]}
+    for step in steps:
+        known = [key for key in step.bottom_keys if key in axes]
+        if (step.bottom and not known) or (not step.bottom and step.layer.blobs):
+            continue  # made of parameters alone
+        for key, blob in zip(step.top_keys, step.top, strict=True):
+            if known:
+                axis, size = axes[known[0]], sizes[known[0]]
+            else:
+                axis = max(layer.batch_axis for layer in (step.layer, readers.get(key, step.layer)))
+                size = blob.shape[axis] if len(blob.shape) > axis else -1
+            if len(blob.shape) > axis and blob.shape[axis] == size:
+                axes[key], sizes[key] = axis, size
+    return axes
 
 
-def _cut(explanation: Explanation, sample: int, N: int) -> None:
-    """Leave one example of every array that has N on its first axis."""
+def _cut(explanation: Explanation, sample: int) -> None:
+    """Leave one example of every array that holds the batch."""
+    N = explanation.examples
     if not 0 <= sample < N:
         raise NettrainError(f"--sample {sample}: the batch has examples 0 to {N - 1}" if N else "--sample: no batch")
+    explanation.sample = sample
+    tops = {gate.name: gate.tops for gate in explanation.gates}
+    whole = {name: value.data.shape for name, value in explanation.values.items()}
+    axes = {name: value.batch_axis for name, value in explanation.values.items()}
 
-    def one(array: np.ndarray | None) -> np.ndarray | None:
-        return array[sample] if array is not None and array.shape[:1] == (N,) else array
+    def one(array: np.ndarray | None, of: str | None) -> np.ndarray | None:
+        """The example of an array that has the shape of this value."""
+        axis = axes.get(of or "")
+        if array is None or axis is None or array.shape != whole[of or ""] or array.shape[axis] != N:
+            return array
+        return np.take(array, sample, axis=axis)
 
-    for value in explanation.values.values():
-        value.data, value.diff = one(value.data), one(value.diff)  # type: ignore[assignment]
+    for name, value in explanation.values.items():
+        value.data, value.diff = one(value.data, name), one(value.diff, name)  # type: ignore[assignment]
         for use in value.uses:
-            use.gradient, use.upstream = one(use.gradient), one(use.upstream)
-            use.local = one(use.local) if use.by_element else None
+            use.gradient = one(use.gradient, name)
+            use.upstream = one(use.upstream, next(iter(tops[use.gate]), None))
+            use.local = one(use.local, name) if use.by_element else None
 
 
 def pick(explanation: Explanation, blobs: Iterable[str], layers: Iterable[str]) -> Explanation:
@@ -301,19 +343,34 @@ def pick(explanation: Explanation, blobs: Iterable[str], layers: Iterable[str]) 
     for names, known, what in ((blobs, explanation.values, "blob"), (layers, gates, "layer")):
         for name in names:
             if name not in known:
-                raise NettrainError(f"the net has no {what} `{name}`{did_you_mean(name, known)}")
+                raise NettrainError(f"the net has no {what} `{name}`{_where(name, what, explanation, known)}")
     wanted = {*blobs, *(name for layer in layers for name in (*gates[layer].bottoms, *gates[layer].tops))}
     kept = [gate for gate in explanation.gates if gate.name in layers or wanted & {*gate.tops}]
     values = {name: value for name, value in explanation.values.items() if name in wanted}
-    return Explanation(explanation.name, kept, values, explanation.loss, explanation.seeded, explanation.sample)
+    return replace(explanation, gates=kept, values=values)
+
+
+def _where(name: str, what: str, explanation: Explanation, known: Iterable[str]) -> str:
+    """Advice for a name of the other kind, or one that is misspelt."""
+    if what == "layer" and name in explanation.values:
+        return f"; that is a blob, which layer `{explanation.values[name].made_by}` makes: --blob {name}"
+    makes = [top for gate in explanation.gates if gate.name == name for top in gate.tops]
+    if makes:
+        return f"; that is a layer, which makes {', '.join(f'`{top}`' for top in makes)}: --layer {name}"
+    return did_you_mean(name, known)
 
 
 def as_json(explanation: Explanation) -> dict:
-    """Everything as plain data; blobs of more than WHOLE elements as statistics."""
+    """Everything as plain data; blobs of more than WHOLE elements as statistics. NaN and infinities are texts."""
+    return _without_nan(_as_data(explanation))
+
+
+def _as_data(explanation: Explanation) -> dict:
     return {
         "name": explanation.name,
         "loss": explanation.loss,
         "sample": explanation.sample,
+        "starts_at": explanation.seeded,
         "values": {name: _value_as_json(value) for name, value in explanation.values.items()},
         "gates": [
             {
@@ -354,15 +411,16 @@ def _array_as_json(array: np.ndarray | None) -> Any:
         return None
     if array.size > WHOLE:
         return statistics(array)
-    plain = array.tolist()
-    return plain if np.isfinite(array).all() else _without_nan(plain)
+    return array.tolist()
 
 
 def _without_nan(plain: Any) -> Any:
     """JSON has no NaN and no infinity: they become their names."""
+    if isinstance(plain, dict):
+        return {key: _without_nan(item) for key, item in plain.items()}
     if isinstance(plain, list):
         return [_without_nan(item) for item in plain]
-    return plain if math.isfinite(plain) else str(plain)
+    return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def statistics(array: np.ndarray) -> dict:

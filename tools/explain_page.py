@@ -10,7 +10,7 @@ import numpy as np
 
 from ..net.errors import format_shape
 from .explain import Explanation, Gate, Use, Value
-from .explain_text import array_words, number, numbers
+from .explain_text import array_words, ending, number, numbers
 from .layout import lay_out
 
 ROW = 78  # pixels between neighbours
@@ -25,7 +25,12 @@ def page(explanation: Explanation, title: str) -> str:
     """The HTML of the page; it needs no other file and no network."""
     template = resources.files(__package__).joinpath("explain_page.html").read_text(encoding="utf-8")
     drawing = Drawing(explanation)
-    parts = {"TITLE": html.escape(title), "GRAPH": drawing.svg(), "STEPS": _script_safe(json.dumps(drawing.steps()))}
+    parts = {
+        "TITLE": html.escape(title),
+        "ENDING": html.escape(ending(explanation)),
+        "GRAPH": drawing.svg(),
+        "STEPS": _script_safe(json.dumps(drawing.steps())),
+    }
     for name, text in parts.items():
         template = template.replace(f"<!--{name}-->", text)
     return template
@@ -176,7 +181,7 @@ class Drawing:
             body += f'<text text-anchor="middle" x="{x:.0f}" y="{y + 5:.0f}">{text}</text>'
             if " " not in gate.name and "(" not in gate.name:
                 name = html.escape(f"{gate.name} = {gate.formula}" if self.formulas else gate.name)
-                body += f'<text class="name" text-anchor="middle" x="{x:.0f}" y="{y + 33:.0f}">{name}</text>'
+                body += f'<text class="name" text-anchor="middle" x="{x:.0f}" y="{y + 38:.0f}">{name}</text>'
         else:
             body = f'<text class="leaf" text-anchor="end" x="{x + half - 6:.0f}" y="{y + 5:.0f}">{text}</text>'
         title = html.escape(gate.formula)

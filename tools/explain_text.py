@@ -22,17 +22,25 @@ def report(explanation: Explanation, whole: bool = False) -> str:
         text = _as_table(explanation)
     else:
         text = "\n".join(_paragraph(gate, explanation, whole) for gate in explanation.gates)
-    return "\n".join(filter(None, [text, _ending(explanation)]))
+    return "\n".join(filter(None, [text, ending(explanation)]))
 
 
-def _ending(explanation: Explanation) -> str:
-    if explanation.seeded:
-        return f"the gradient starts as 1 at {', '.join(explanation.seeded)}"
+def ending(explanation: Explanation) -> str:
+    """The loss, or where the gradient starts; and what of it one example has."""
     losses = [gate for gate in explanation.gates if gate.loss]
     total = number(explanation.loss)
-    if len(losses) < 2:
-        return f"loss {total}"
-    return f"loss {total} = " + " + ".join(f"{number(gate.loss)} ({gate.name})" for gate in losses)
+    if explanation.seeded:
+        text = f"the gradient starts as 1 at {', '.join(explanation.seeded)}"
+    elif not explanation.has_loss:
+        text = "no loss and no output that has a gradient: nothing goes back"
+    elif len(losses) < 2:
+        text = f"loss {total}"
+    else:
+        text = f"loss {total} = " + " + ".join(f"{number(gate.loss)} ({gate.name})" for gate in losses)
+    if explanation.sample is not None:
+        one = f"example {explanation.sample} of {explanation.examples}"
+        text += f"; above, {one}, but the loss and the gradients of parameters are those of the whole batch"
+    return text
 
 
 def _as_table(explanation: Explanation) -> str:
@@ -47,13 +55,16 @@ def _as_table(explanation: Explanation) -> str:
             value = explanation.values[name]
             uses = sorted(value.uses, key=lambda use: order.get(use.gate, 0))
             cells = [_label(name, gate), numbers(value.data), numbers(value.diff)]
-            if len(uses) != 1:
-                rows.append([*cells, "a branch: the gradients add up" if uses else ""])
+            branches = len(uses) > 1 or bool(uses and value.loss_weight)
+            if len(uses) != 1 or branches:
+                rows.append([*cells, "a branch: the gradients add up" if branches else ""])
+            if branches and value.loss_weight:
+                rows.append(["  into the loss", "", number(value.loss_weight)])
             for use in uses:
                 text = words.get(use.gate, "") if use.gate not in said else ""
                 said.add(use.gate)
                 line = [_product(use), text]
-                if len(uses) == 1:
+                if not branches:
                     rows.append([*cells, *line])
                 else:
                     rows.append([f"  into {use.gate}", "", numbers(use.gradient), *line])
@@ -63,7 +74,7 @@ def _as_table(explanation: Explanation) -> str:
 
 def _label(name: str, gate: Gate) -> str:
     """``q = x + y``; only the name for a variable, and where the name is the formula."""
-    if not gate.bottoms or " " in name or "(" in name:  # the name is the formula
+    if not gate.bottoms or name == gate.formula:
         return name
     return f"{name} = {gate.formula}"
 
@@ -87,7 +98,7 @@ def _paragraph(gate: Gate, explanation: Explanation, whole: bool) -> str:
     for name in gate.tops:
         if name in explanation.values:
             rows += _rows(name, explanation.values[name], whole)
-    for parameter in gate.parameters:
+    for parameter in gate.parameters if gate.bottoms else ():
         rows += _rows(parameter.name, parameter, whole)
     uses = [use for name in gate.bottoms for use in _uses(explanation, name) if use.gate == gate.name]
     for use in uses:
@@ -114,8 +125,10 @@ def _rows(name: str, value: Value, whole: bool) -> list[list[str]]:
 
 
 def number(x: float) -> str:
-    """Four digits, without an exponent where one can do without: ``-0.1966``."""
-    return f"{x + 0.0:.4g}" if x else "0"
+    """Four digits, and a whole number of up to nine as it is: ``-0.1966``, ``56088``."""
+    if x == round(x, 0) and abs(x) < 1e9:
+        return str(int(x))
+    return f"{x:.4g}"
 
 
 def numbers(array: np.ndarray | None) -> str:
@@ -140,5 +153,8 @@ def array_words(array: np.ndarray | None, whole: bool = False) -> str:
     some = " ".join(number(float(x)) for x in array.reshape(-1)[:5])
     zeros = float((array == 0).mean())
     share = f", {zeros:.0%} zero" if zeros else ""
+    mean = float(array.mean())
+    if abs(mean) < 1e-14 * float(np.abs(array).max()):  # of rounding
+        mean = 0.0
     ends = f"{number(float(array.min()))} … {number(float(array.max()))}"
-    return f"mean {number(float(array.mean()))}, {ends}{share}: {some} …"
+    return f"mean {number(mean)}, {ends}{share}: {some} …"

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import ast
 import itertools
-import math
+import keyword
+import re
 import string
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..net.errors import NettrainError, did_you_mean
+from ..layers.notation import as_factor
+from ..net.errors import NettrainError, SpecError, did_you_mean
+from ..net.fillers import LARGEST
 from ..net.netspec import NetSpec, load
 
 FUNCTIONS = {
@@ -30,6 +34,7 @@ FUNCTIONS = {
 }
 MOST_NODES = 500
 LONGEST_NAME = 24
+LONGEST_QUOTE = 60
 
 
 def spec_of(expression: str, assignments: Sequence[str]) -> NetSpec:
@@ -40,19 +45,42 @@ def spec_of(expression: str, assignments: Sequence[str]) -> NetSpec:
     values = _values(assignments)
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise NettrainError(f"`{expression}` is no formula: {getattr(error, 'msg', None) or error}") from None
-    if sum(1 for _ in ast.walk(tree)) > 10 * MOST_NODES:
-        raise NettrainError(f"the formula has more than {MOST_NODES} parts")
-    graph = _Graph(values)
-    top = graph.add(tree)
+        graph = _Graph(values)
+        top = graph.whole(tree)
+    except (SyntaxError, ValueError) as error:
+        why = getattr(error, "msg", None) or error
+        raise NettrainError(f"`{_cut(expression)}` is no formula: {why}{_advice(expression)}") from None
+    except (RecursionError, MemoryError):
+        raise NettrainError(f"the formula is nested too deeply: `{_cut(expression)}`") from None
     unused = [name for name in values if name not in graph.used]
     if unused:
         raise NettrainError(f"the formula has no variable {', '.join(f'`{name}`' for name in unused)}")
     if isinstance(top, float) or not graph.used:
-        raise NettrainError(f"`{expression}` has no variable, so no gradient; give some of its numbers names")
+        raise NettrainError(f"`{_cut(expression)}` has no variable, so no gradient; give some of its numbers names")
     next(layer for layer in graph.layers if layer["name"] == top)["loss_weight"] = 1
-    return load({"name": "expression", "layers": _readable(graph.layers, values)})
+    try:
+        return load({"name": "expression", "layers": _readable(graph.layers, values)})
+    except SpecError as error:
+        raise NettrainError(in_words(error)) from None
+
+
+def in_words(error: SpecError) -> str:
+    """What is wrong with a formula whose net cannot be made, without the places of a spec nobody wrote."""
+    lines = [line for problem in error.problems for line in (problem.message, *problem.details)]
+    return "the formula cannot be computed: " + "\n   ".join(lines)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
+
+
+def _advice(expression: str) -> str:
+    """What a person may have meant who wrote what is no formula."""
+    words = [word for word in re.findall(r"[A-Za-z_]\w*", expression) if keyword.iskeyword(word)]
+    if words:
+        return f"; `{words[0]}` is a word of Python's, choose another name"
+    product = re.search(r"(\d)\s*([A-Za-z_(])", expression)
+    return f"; a product has a sign: {product[1]} * {product[2]}…" if product else ""
 
 
 def _readable(layers: list[dict[str, Any]], values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -79,12 +107,18 @@ def _values(assignments: Sequence[str]) -> dict[str, list[float]]:
     values: dict[str, list[float]] = {}
     for text in assignments:
         name, equals, numbers = text.partition("=")
+        name = unicodedata.normalize("NFKC", name.strip())  # as Python reads names in formulas
         try:
-            values[name.strip()] = [float(number) for number in numbers.split(",")]
+            value = [float(number) for number in numbers.split(",")]
         except ValueError:
-            equals = ""
-        if not equals or not name.strip().isidentifier() or not all(map(math.isfinite, values[name.strip()])):
-            raise NettrainError(f"`{text}` gives no variable its value; write x=2, or x=1,2,3 for a vector")
+            equals, value = "", []
+        if not equals or not name.isidentifier():
+            raise NettrainError(f"`{_cut(text)}` gives no variable its value; write x=2, or x=1,2,3 for a vector")
+        if not all(abs(number) <= LARGEST for number in value):
+            raise NettrainError(f"`{_cut(text)}`: a value must be a number between -{LARGEST:g} and {LARGEST:g}")
+        if name in values:
+            raise NettrainError(f"the variable `{name}` is given twice")
+        values[name] = value
     return values
 
 
@@ -94,13 +128,22 @@ class _Graph:
     def __init__(self, values: Mapping[str, list[float]]):
         self.values = values
         self.layers: list[dict[str, Any]] = []
-        self.names: set[str] = set()
+        self.made: dict[str, str] = {}  # what a layer computes -> its name
         self.used: set[str] = set()
+
+    def whole(self, tree: ast.expr) -> str | float:
+        """The part that the whole formula is."""
+        self.nodes = list(itertools.islice(ast.walk(tree), 10 * MOST_NODES + 1))
+        if len(self.nodes) > 10 * MOST_NODES:
+            raise NettrainError(f"the formula has more than {MOST_NODES} parts")
+        return self.add(tree)
 
     def add(self, node: ast.expr) -> str | float:
         """The part that a node stands for, with the layers it needs."""
         match node:
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                if not abs(value) <= LARGEST:
+                    raise NettrainError(f"the number {_cut(ast.unparse(node))} is too large")
                 return float(value)
             case ast.Name(id=name):
                 return self.variable(name)
@@ -118,23 +161,34 @@ class _Graph:
                 return self.power(self.add(left), self.add(right), node)
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
                 return self.function(name, [self.add(argument) for argument in arguments], node)
+        power = "; a power is written **" if isinstance(getattr(node, "op", None), ast.BitXor) else ""
         raise NettrainError(
-            f"`{_text(node)}` is nothing a formula here can have; it may have names, numbers, + - * / **, "
-            f"and {', '.join(FUNCTIONS)}"
+            f"`{_cut(_text(node))}` is nothing a formula here can have; it may have names, numbers, + - * / **, "
+            f"and {', '.join(FUNCTIONS)}{power}"
         )
 
     def layer(self, name: str, kind: str, bottoms: Sequence[str], **parameters: Any) -> str:
-        if name not in self.names:
+        """The name of a layer that computes this: of one that is there already, or of a new one."""
+        what = repr((kind, list(bottoms), parameters, name if not bottoms else ""))
+        if what not in self.made:
             if len(self.layers) >= MOST_NODES:
                 raise NettrainError(f"the formula has more than {MOST_NODES} parts")
-            self.names.add(name)
+            taken = set(self.made.values())
+            name = next(one for one in itertools.accumulate(itertools.repeat("'"), initial=name) if one not in taken)
+            self.made[what] = name
             self.layers.append({"name": name, "type": kind, "bottom": list(bottoms), **parameters})
-        return name
+        return self.made[what]
 
     def variable(self, name: str) -> str:
         if name not in self.values:
+            called = {id(node.func) for node in self.nodes if isinstance(node, ast.Call)}
+            found = [node for node in self.nodes if isinstance(node, ast.Name) and id(node) not in called]
+            names = [node.id for node in sorted(found, key=lambda node: (node.lineno, node.col_offset))]
+            missing = [one for one in dict.fromkeys(names) if one not in self.values]
             near = did_you_mean(name, self.values)
-            raise NettrainError(f"the variable `{name}` has no value; add {name}=1{near}")
+            listed = ", ".join(f"`{one}`" for one in missing)
+            start = f"the variable {listed} has" if len(missing) == 1 else f"the variables {listed} have"
+            raise NettrainError(f"{start} no value; add {' '.join(f'{one}=1' for one in missing)}{near}")
         self.used.add(name)
         value = self.values[name]
         shape = [] if len(value) == 1 else [len(value)]
@@ -184,8 +238,10 @@ class _Graph:
             case float(), float():
                 try:
                     result = base**exponent
-                except (OverflowError, ZeroDivisionError) as error:
-                    raise NettrainError(f"`{_text(node)}`: {error}") from None
+                except OverflowError:
+                    raise NettrainError(f"`{_text(node)}` is too large") from None
+                except ZeroDivisionError:
+                    raise NettrainError(f"`{_text(node)}` divides by 0") from None
                 if isinstance(result, complex):
                     raise NettrainError(f"`{_text(node)}` is no real number")
                 return result
@@ -196,12 +252,13 @@ class _Graph:
                     raise NettrainError(f"`{_text(node)}`: the base must be above 0 for an exponent that varies")
                 return self.layer(_text(node), "Exp", [exponent], base=base)
         logarithm = self.layer(f"log({base})", "Log", [str(base)])  # a ** b = exp(b log a), for a above 0
-        raised = self.combined(f"{exponent} * log({base})", "PROD", [exponent, logarithm])
+        raised = self.combined(f"{as_factor(str(exponent))} * log({base})", "PROD", [exponent, logarithm])
         return self.layer(_text(node), "Exp", [raised])
 
     def function(self, name: str, parts: list[str | float], node: ast.expr) -> str | float:
         if name not in FUNCTIONS:
-            raise NettrainError(f"there is no function `{name}`; there are {', '.join(FUNCTIONS)}")
+            smallest = "; min(x, y) is -max(-x, -y)" if name == "min" else ""
+            raise NettrainError(f"there is no function `{name}`; there are {', '.join(FUNCTIONS)}{smallest}")
         least, most = {"max": (2, None), "pow": (2, 2)}.get(name, (1, 1))
         if len(parts) < least or (most is not None and len(parts) > most):
             wanted = f"{least} argument{'s' if least > 1 else ''}" + (" or more" if most is None else "")
@@ -210,10 +267,10 @@ class _Graph:
             return self.power(parts[0], parts[1], node)
         if name == "max" and all(isinstance(part, float) for part in parts):
             return max(part for part in parts if isinstance(part, float))
+        if name == "max" and 0.0 in parts and len(parts) == 2:  # max(0, x) is the ReLU of the lecture
+            return self.layer(_text(node), "ReLU", [str(part) for part in parts if part != 0.0])
         blobs = [self.constant(part) for part in parts]
         if name == "max":
-            if 0.0 in parts and len(parts) == 2:  # max(0, x) is the ReLU of the lecture
-                return self.layer(_text(node), "ReLU", [blob for blob, p in zip(blobs, parts, strict=True) if p != 0.0])
             return self.combined(_text(node), "MAX", blobs)
         more = {"power": 0.5} if name == "sqrt" else {}
         return self.layer(_text(node), FUNCTIONS[name], blobs, **more)
@@ -222,7 +279,8 @@ class _Graph:
         """A number as a blob, for gates that take blobs only."""
         if isinstance(part, str):
             return part
-        return self.layer(f"{part:g}", "DummyData", [], shape=[[]], data_filler=part)
+        name = f"{part:g}" if float(f"{part:g}") == part else repr(part)
+        return self.layer(name, "DummyData", [], shape=[[]], data_filler=part)
 
 
 def _text(node: ast.expr) -> str:

@@ -91,7 +91,7 @@ def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
     for name in metrics:
         if name not in known:
             raise NettrainError(
-                f"no run has the metric `{name}`{did_you_mean(name, known)}; there are: {', '.join(known)}"
+                f"no run has the metric `{name}`{did_you_mean(name, known).rstrip('?')}; there are: {', '.join(known)}"
             )
     shown = list(metrics) or known
     losses = [name for name in shown if name.endswith("loss")]
@@ -101,12 +101,12 @@ def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
         for k, run in enumerate(runs):
             for style, name in zip(itertools.cycle(("-", ":", "--", "-.")), names, strict=False):
                 if name in run.metrics:
-                    label = " · ".join([run.name] * (len(runs) > 1) + [name])
+                    label = " · ".join([run.name] * (len(runs) > 1) + [name]).replace("$", r"\$")  # no formulas
                     axis.plot(*run.metrics[name], style, color=f"C{k}" if len(runs) > 1 else None, label=label)
         values = [v for run in runs for name in names for v in run.metrics.get(name, ([], []))[1] if v > 0]
         if names is losses and values and max(values) > LOG_FROM * min(values):
             axis.set_yscale("log")
-        axis.set_ylabel(names[0] if len(names) == 1 else "loss")
+        axis.set_ylabel(names[0].replace("$", r"\$") if len(names) == 1 else "loss")
         axis.legend()
     axes[-1].set_xlabel("iteration")
     _save(figure, file)
@@ -190,4 +190,4 @@ def plot(runs: Sequence[str], metrics: Sequence[str], show_activations: bool, fi
         curves([read_run(run) for run in runs], metrics, file)
     else:
         raise NettrainError("plot what? a run, such as runs/mlp/001, or --activations")
-    return f"curves {file}"
+    return f"drawn: {file}"

@@ -51,11 +51,11 @@ class Worksheet:
         return {gate.name: self.value(gate.name) for gate in self.explanation.gates if not gate.bottoms}
 
     def value(self, name: str) -> float:
-        return float(self.explanation.values[name].data)
+        return float(self.explanation.values[name].data) + 0.0  # no -0
 
     def gradient(self, name: str) -> float:
         diff = self.explanation.values[name].diff
-        return 0.0 if diff is None else float(diff)
+        return 0.0 if diff is None else float(diff) + 0.0
 
     def as_json(self) -> dict:
         answers = {name: {"value": self.value(name), "gradient": self.gradient(name)} for name in self.names}
@@ -150,7 +150,7 @@ def _take(rng: np.random.Generator, names: list[str]) -> str:
 
 
 def _can_be_done(sheet: Worksheet) -> bool:
-    """Small numbers, no two equal inputs of a maximum, and a gradient at all but one of the variables."""
+    """Small numbers, no two equal inputs of a maximum, no sums of nothing, and a gradient at nearly every variable."""
     numbers = [abs(of(name)) for name in sheet.names for of in (sheet.value, sheet.gradient)]
     ties = any(
         len({sheet.value(name) for name in gate.bottoms} | ({0.0} if gate.type == "ReLU" else set())) < 2
@@ -158,4 +158,7 @@ def _can_be_done(sheet: Worksheet) -> bool:
         if gate.formula.startswith("max(")
     )
     silent = sum(sheet.gradient(name) == 0 for name in sheet.given)
-    return max(numbers) <= LARGEST and not ties and silent <= 1
+    nothing = any(
+        gate.bottoms and gate.type != "ReLU" and not sheet.value(gate.name) for gate in sheet.explanation.gates
+    )
+    return max(numbers) <= LARGEST and not ties and not nothing and silent <= 1
