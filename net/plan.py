@@ -101,7 +101,8 @@ def pass_diffs_on(steps: list[Step]) -> None:
     lies in the memory of the top's; and the top of a layer that names its values anew in that of its bottom's.
 
     A consumer has written the top's gradient before the layer runs backward, and the bottom's diff is the layer's own
-    or first written by it. Where nobody writes the top's gradient it is zero, and stays apart: nobody would clear it.
+    or first written by it. Where nobody writes the gradient of a top that names values anew, the two stay apart: others
+    may add theirs to the bottom's, and nobody would clear that.
     """
     written = {
         key
@@ -111,15 +112,15 @@ def pass_diffs_on(steps: list[Step]) -> None:
     }
     makers = {key: (maker, t) for maker in steps for t, key in enumerate(maker.top_keys)}
     readers = [key for step in steps for key in step.bottom_keys]
+    # blobs whose gradient only their one reader writes into: nothing is added, of others or for a loss weight
+    alone = {key for key, (maker, t) in makers.items() if readers.count(key) == 1 and not maker.loss_weights[t]}
     for step in reversed(steps):  # the top's gradient may lie in that of a layer further up
         for i, key in enumerate(step.bottom_keys):
             maker, t = makers[key]
             if not (step.layer.passes_gradient_on(i) and step.needs_backward and step.propagate_down[i]):
                 continue
-            # nobody else may write into it: no other reader, no loss weight, no user of the net
-            alone = readers.count(key) == 1 and not maker.loss_weights[t] and bool(maker.bottom)
             as_it_is = step.bottom[i] is maker.top[t] and step.bottom[i].channels_last == step.top[0].channels_last
-            if alone and as_it_is and step.top_keys[0] in written:
+            if key in alone and as_it_is and maker.bottom:  # gradients of inputs are the user's
                 step.bottom[i].share_diff(step.top[0])
     for step in steps:
         passed = step.layer.passes_memory_on and step.top[0].shares_data_with(step.bottom[0])

@@ -169,6 +169,19 @@ def test_an_output_nobody_reads_leaves_no_gradient_behind():
         assert (net.blobs["x"].diff == 1).all()
 
 
+def test_an_output_nobody_reads_below_a_loss_weight():
+    layers = [
+        {"name": "x", "type": "Parameter", "shape": [2, 2], "filler": 1},
+        {"name": "a", "type": "Power", "scale": 3, "loss_weight": 2},
+        {"name": "f", "type": "Flatten"},
+    ]
+    net = nettrain.Net({"layers": layers, "force_backward": True}, dtype="float64")
+    for _ in range(3):
+        net.clear_param_diffs()
+        net.forward_backward()
+        assert (net.params["x"][0].diff == 6).all()
+
+
 def recurrent(cell, *shapes, more=(), **params):
     layer = {
         "type": "Recurrent",
