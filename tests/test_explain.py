@@ -450,3 +450,12 @@ def test_layout():
         heights += [h for bend in layout.bends.values() for r, h in bend if r == rank]
         heights.sort()
         assert all(b - a >= 0.999 for a, b in pairwise(heights))
+
+
+def test_whole_arrays_stand_below_each_other(nettrain_cli):
+    asked = ("--set", "task.max_length=1", "--sample", "0", "--blob", "x")
+    lines = nettrain_cli("explain", "configs/ntm_copy.yaml", *asked).stdout.splitlines()
+    lines = lines[lines.index("x, wanted   (CopyTask)") + 1 :]
+    for first, *others in (lines[0:3], lines[3:6]):
+        assert {first.index("[[") + 1} == {line.index("[") for line in others}
+    assert lines[5].endswith("]]")

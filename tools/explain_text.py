@@ -105,10 +105,17 @@ def _paragraph(gate: Gate, explanation: Explanation, whole: bool) -> str:
         rows.append([f"into {use.value}", "", array_words(use.gradient, whole)])
         if use.by_element and use.local is not None:
             rows.append(["", "local", array_words(use.local, whole)])
-    lines += [f"  {line}" for line in table(["", "", ""], rows).splitlines()[1:]]
+    single = [cells for row in rows for cells in _one_line_each(row)]
+    lines += [f"  {line}" for line in table(["", "", ""], single).splitlines()[1:]]
     if gate.bottoms and gate.words:
         lines.append(f"  {gate.words}")
     return "\n".join(lines) + "\n"
+
+
+def _one_line_each(row: list[str]) -> list[list[str]]:
+    """The row, and one more for each further line of its last cell."""
+    first, *more = row[-1].splitlines() or [""]
+    return [[*row[:-1], first], *([*[""] * (len(row) - 1), line] for line in more)]
 
 
 def _uses(explanation: Explanation, name: str) -> Sequence[Use]:
