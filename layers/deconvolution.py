@@ -19,8 +19,8 @@ class Deconvolution(Convolution):
     bottom[i]: x, N x C x (spatial axes), all of one shape.    top[i]: y, N x M x (output axes), for each bottom.
     Output axes: stride (size - 1) + dilation (kernel - 1) + 1 - 2 pad.
     blobs[0]: W, C x M/group x (kernel axes).    blobs[1]: b, M.
-    Backward, where col(y) has one window of y in each column, as a Convolution from y to x would read it:
-    dx = W col(dy), dW += x col(dy)ᵀ, db += Σ dy. Forward is that convolution's gradient: y = b + col⁻¹(Wᵀ x).
+    Backward: dx = W col(dy), dW += x col(dy)ᵀ, db += Σ dy, col(y) having a window of y in each column, as a Convolution
+    from y to x would read it. Forward is that convolution's gradient: y = b + col⁻¹(Wᵀ x).
     Initial values: W xavier (Caffe: zeros) with fan_in and fan_out exchanged, b zero. For upsampling by a factor f:
     kernel_size 2f - f % 2, stride f, pad ceil((f - 1) / 2), num_output = group = C, weight_filler bilinear,
     bias_term false and lr_mult 0.

@@ -10,7 +10,8 @@ from .layer import Example, Layer
 class Silence(Layer):
     """Reads blobs so that they are not outputs of the net.
 
-    bottom[i]: anything.    No tops.    Backward: dx_i = 0.
+    bottom[i]: anything.    No tops.
+    Backward: dx_i = 0.
     Source: Caffe's Silence.
     """
 

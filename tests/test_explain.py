@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nettrain.net import registry
 from nettrain.net.errors import NettrainError
 from nettrain.net.netspec import load
-from nettrain.tools.explain import explain
+from nettrain.tools import explain_page, explain_text
+from nettrain.tools.explain import as_json, explain
 from nettrain.tools.expression import spec_of
 from nettrain.tools.layout import lay_out
 
@@ -459,3 +461,29 @@ def test_whole_arrays_stand_below_each_other(nettrain_cli):
     for first, *others in (lines[0:3], lines[3:6]):
         assert {first.index("[[") + 1} == {line.index("[") for line in others}
     assert lines[5].endswith("]]")
+
+
+@pytest.mark.parametrize("name", nettrain.layer_type_list())
+def test_every_example_of_every_layer_can_be_explained(name, workdir):
+    """As text, short and whole, as a page and as JSON; and what it does to a gradient is said in words."""
+    cls = registry.types()[name]
+    for example in cls.examples:
+        if name in ("HDF5Data", "MemoryData"):
+            continue  # their tops have names of their own, or no data yet
+        if example.files:
+            example.files(workdir)
+        rng, layers = np.random.default_rng(0), []
+        for i, shape in enumerate(example.bottoms):
+            values = example.values[i](rng, shape) if i in example.values else rng.standard_normal(shape)
+            filler = {"values": np.ravel(values).tolist()} if np.size(values) else 0
+            layers.append({"name": f"b{i}", "type": "Parameter", "shape": list(shape), "filler": filler})
+        least = cls.num_tops if isinstance(cls.num_tops, int) else cls.num_tops[0]
+        tops = [f"t{i}" for i in range(least if example.tops is None else example.tops)]
+        layer = {"name": "it", "type": name, "bottom": [one["name"] for one in layers], "top": tops}
+        explained = explain(load({"layers": [*layers, layer | dict(example.params)]}, allow_python=True))
+        assert explain_text.report(explained)
+        assert explain_text.report(explained, whole=True)
+        assert "<svg" in explain_page.page(explained, name)
+        json.dumps(as_json(explained), allow_nan=False)
+        if cls.no_gradient != "all" and not cls.runs_code:
+            assert explained.gates[-1].words

@@ -272,7 +272,7 @@ def _backward_from(step: Step, upstream: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-SECTION = re.compile(r"[A-Z][\w ,]*:|(bottom|top|blobs)\[")
+SECTION = re.compile(r"(Errors|Initial values|Source):|(bottom|top|blobs)\[")  # of a layer's docstring
 
 
 def backward_words(cls: type[Layer]) -> str:
