@@ -192,3 +192,14 @@ def test_products_of_a_step_are_cut_where_that_saves_packing(monkeypatch):
     blas.step_product(weights.T, np.zeros((16, 1024), "f"))(np.zeros((16, 256), "f"))
     blas.step_product(weights, np.zeros((16, 256), "f"))(np.zeros((16, 1024), "f"))
     assert seen == [((16, 256, 64), (16, 16, 64)), ((8, 1024, 32), (8, 16, 32))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_piece_of_a_batch_is_as_small_as_what_makes_openblas_crash(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(500):
+        m, n, k = (int(size) for size in 2 ** rng.uniform(0, 14, 3))
+        cuts = blas._cuts(m, n, k)
+        if len(cuts) > 1:
+            for rows, columns in cuts:
+                assert len(range(m)[rows]) * len(range(n)[columns]) * k > blas.UNPACKED
