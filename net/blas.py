@@ -22,7 +22,7 @@ from .parallel import scratch
 PIECES = ((8, 1 << 28), (4, 1 << 25), (2, 1 << 22))
 ALIGNED = 8  # rows or columns that BLAS computes together
 # Kernels that compute a product of so few multiply-adds without packing its matrices first, which takes longer than
-# the product when there are few rows. If b is transposed, the output may have so few values only. The batches of OpenBLAS
+# the product when there are few rows. If b is transposed, the output may have so few values only. Batches of OpenBLAS
 # 0.3.31 crash on such a product (seen with 64 x 784 x 16): each of the PIECES above is larger.
 UNPACKED, UNPACKED_VALUES = 10**6, 1200
 UNPACKING_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
