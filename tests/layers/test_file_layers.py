@@ -354,11 +354,11 @@ def test_mean_files_that_are_wrong():
 # Windows
 
 
-def write_windows(*windows):
-    array = np.random.default_rng(1).integers(0, 256, (20, 30, 3), "u1")
+def write_windows(*windows, size=(20, 30)):
+    array = np.random.default_rng(1).integers(0, 256, (*size, 3), "u1")
     Image.fromarray(array).save("a.png")
     with open("windows.txt", "w") as file:
-        file.write(f"# 0\na.png\n3\n20\n30\n{len(windows)}\n")
+        file.write(f"# 0\na.png\n3\n{size[0]}\n{size[1]}\n{len(windows)}\n")
         file.writelines(" ".join(map(str, window)) + "\n" for window in windows)
     return array.transpose(2, 0, 1)[::-1]
 
@@ -423,6 +423,17 @@ def test_square_windows_take_the_longer_side():
     net = windows_net(fg_fraction=1, crop_mode="square")
     net.forward()
     np.testing.assert_array_equal(net.blobs["data"].data[0], resize(image[:, 3:10, 10:17], (6, 6)))
+
+
+def test_half_pixels_are_rounded_as_in_single_precision():
+    """19.5 - 13 · 28/26 is 5.4999990 in Caffe's floats and 5.5 in doubles: row 5, and 20 of the 30 rows, not row 6."""
+    image = write_windows((1, 0.9, 3, 14, 28, 24), size=(25, 36))
+    net = windows_net(fg_fraction=1, context_pad=1, crop_mode="square", transform={"crop_size": 28})
+    net.forward()
+    made = net.blobs["data"].data[0]
+    assert made[:, 18].any()
+    assert not made[:, 19:].any()
+    np.testing.assert_array_equal(made[:, :19], resize(image[:, 5:25, 2:31], (19, 28)))
 
 
 def test_windows_are_flipped_in_train_only_and_drawn_by_the_seed():
