@@ -252,7 +252,33 @@ def recurrent():
     yield Case("GRU", gru, [x[:1, :1], whole[:1, :1], h0[:, :1]], exposed, weights, constant=(1,))
 
 
-FAMILIES = (activations, normalisation, losses, shapes, vision, recurrent)
+def addressing():
+    """What a Turing machine finds its rows by."""
+
+    yield Case(
+        "CosineSimilarity",
+        lambda m, k: functional.cosine_similarity(m[:, None], k[:, :, None], dim=-1, eps=0),
+        [randn(3, 4, 5), randn(3, 2, 5)],
+        {"eps": 1e-30},
+    )
+    yield Case(
+        "CosineSimilarity",
+        lambda m, k: (
+            (m @ k[:, :, None])[..., 0] / ((m**2).sum(-1) + 0.3).sqrt() / ((k**2).sum(-1) + 0.3).sqrt()[:, None]
+        ),
+        [randn(2, 3, 4), randn(2, 4)],
+        {"eps": 0.3},
+    )
+    for shifts in (1, 3, 7):
+        half = shifts // 2
+        yield Case(
+            "CircularConvolution",
+            lambda w, s, half=half: sum(s[..., j + half, None] * torch.roll(w, j, -1) for j in range(-half, half + 1)),
+            [randn(2, 3, 7), randn(2, 3, shifts)],
+        )
+
+
+FAMILIES = (activations, normalisation, losses, shapes, vision, recurrent, addressing)
 
 
 def arrays_of(case):
