@@ -1,9 +1,11 @@
 """`nettrain explain`: values and gradients as the net has them, formulas typed by hand, the page."""
 
+import errno
 import json
 import re
 from itertools import pairwise
 
+import click
 import nettrain
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from nettrain.net import registry
 from nettrain.net.errors import NettrainError
 from nettrain.net.netspec import load
 from nettrain.tools import explain_page, explain_text
-from nettrain.tools.explain import as_json, explain
+from nettrain.tools.explain import explain
+from nettrain.tools.explain_json import as_json
 from nettrain.tools.expression import spec_of
 from nettrain.tools.layout import lay_out
 
@@ -487,3 +490,21 @@ def test_every_example_of_every_layer_can_be_explained(name, workdir):
         json.dumps(as_json(explained), allow_nan=False)
         if cls.no_gradient != "all" and not cls.runs_code:
             assert explained.gates[-1].words
+
+
+def test_one_of_several_losses_is_shown_with_the_others(nettrain_cli):
+    text = nettrain_cli("explain", "configs/lecture/svm.yaml", "--blob", "loss").stdout
+    assert re.search(r"loss 8\.9\d+ = 8\.9\d+ \(loss\) \+ 0\.00\d+ \(regularisation\)", text)
+
+
+def test_an_output_that_cannot_be_written(nettrain_cli, monkeypatch):
+    real = click.echo
+
+    def full(message=None, err=False, **options):
+        if not err:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(message, err=err, **options)
+
+    monkeypatch.setattr(click, "echo", full)
+    result = nettrain_cli("explain", "--expr", "x * y", "x=1", "y=2", exit_code=1)
+    assert result.stderr == "the output cannot be written: No space left on device\n"

@@ -98,3 +98,11 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(NettrainError, match=r'pip install "nettrain\[plot\]"'):
         plot.plot([], [], True, None)
+
+
+def test_names_are_no_formulas_and_runs_in_a_folder_are_named(nettrain_cli, workdir):
+    (workdir / "runs" / "001").mkdir(parents=True)
+    (workdir / "runs" / "001" / "metrics.jsonl").write_text('{"iter": 0, "train_loss": 1, "test": {"a$_{$": 1}}\n')
+    nettrain_cli("plot", "runs/001")
+    assert "a$_{$" in (workdir / "curves.svg").read_text()
+    assert "there are runs/001" in nettrain_cli("plot", "runs", exit_code=2).stderr

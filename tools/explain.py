@@ -7,7 +7,6 @@ the sum over its uses; along each of them it is the gate's local gradient times 
 from __future__ import annotations
 
 import copy
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,6 @@ from ..net.parallel import session
 
 MOST_ENTRIES = 4096  # of a local gradient written out as a matrix
 MOST_RUNS = 64  # backward passes of one layer for it
-WHOLE = 1000  # elements of a blob up to which --json gives all of them
 
 
 @dataclass
@@ -82,11 +80,15 @@ class Explanation:
     name: str
     gates: list[Gate]
     values: dict[str, Value]
-    loss: float
+    losses: dict[str, float]  # what each layer adds to the loss
     seeded: list[str]  # results whose gradient was set to 1, because the net has no loss
     sample: int | None = None
     examples: int = 0  # in the batch
     has_loss: bool = True
+
+    @property
+    def loss(self) -> float:
+        return sum(self.losses.values())
 
 
 def explain(spec: NetSpec, phase: Phase = "TRAIN", sample: int | None = None, **net_options: Any) -> Explanation:
@@ -144,9 +146,9 @@ class _Watched:
         _forget_absent_gradients(values, steps, self.seeded)
         gates = [self.gate(step, losses[step.spec.name]) for step in steps]
         counts = [value.data.shape[value.batch_axis] for value in values.values() if value.batch_axis is not None]
-        total, examples = sum(losses.values()), counts[0] if counts else 0
         has_loss = any(any(step.loss_weights) for step in steps)
-        return Explanation(self.net.name, gates, values, total, self.seeded, None, examples, has_loss)
+        added = {name: loss for name, loss in losses.items() if loss}
+        return Explanation(self.net.name, gates, values, added, self.seeded, None, max(counts[:1], default=0), has_loss)
 
     def start_gradients(self) -> None:
         for step in self.net.steps:
@@ -358,78 +360,3 @@ def _where(name: str, what: str, explanation: Explanation, known: Iterable[str])
     if makes:
         return f"; that is a layer, which makes {', '.join(f'`{top}`' for top in makes)}: --layer {name}"
     return did_you_mean(name, known)
-
-
-def as_json(explanation: Explanation) -> dict:
-    """Everything as plain data; blobs of more than WHOLE elements as statistics. NaN and infinities are texts."""
-    return _without_nan(_as_data(explanation))
-
-
-def _as_data(explanation: Explanation) -> dict:
-    return {
-        "name": explanation.name,
-        "loss": explanation.loss,
-        "sample": explanation.sample,
-        "starts_at": explanation.seeded,
-        "values": {name: _value_as_json(value) for name, value in explanation.values.items()},
-        "gates": [
-            {
-                "name": gate.name,
-                "type": gate.type,
-                "formula": gate.formula,
-                "words": gate.words,
-                "bottoms": gate.bottoms,
-                "tops": gate.tops,
-                "loss": gate.loss,
-                "parameters": {p.name: _value_as_json(p) for p in gate.parameters},
-            }
-            for gate in explanation.gates
-        ],
-    }
-
-
-def _value_as_json(value: Value) -> dict:
-    return {
-        "shape": list(value.data.shape),
-        "data": _array_as_json(value.data),
-        "gradient": _array_as_json(value.diff),
-        "made_by": value.made_by,
-        "uses": [
-            {
-                "gate": use.gate,
-                "local": _array_as_json(use.local),
-                "upstream": _array_as_json(use.upstream),
-                "gradient": _array_as_json(use.gradient),
-            }
-            for use in value.uses
-        ],
-    }
-
-
-def _array_as_json(array: np.ndarray | None) -> Any:
-    if array is None:
-        return None
-    if array.size > WHOLE:
-        return statistics(array)
-    return array.tolist()
-
-
-def _without_nan(plain: Any) -> Any:
-    """JSON has no NaN and no infinity: they become their names."""
-    if isinstance(plain, dict):
-        return {key: _without_nan(item) for key, item in plain.items()}
-    if isinstance(plain, list):
-        return [_without_nan(item) for item in plain]
-    return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain
-
-
-def statistics(array: np.ndarray) -> dict:
-    """Shape, mean, extremes, share of zeros and the first few values of a large array."""
-    return {
-        "shape": list(array.shape),
-        "mean": float(array.mean()),
-        "min": float(array.min()),
-        "max": float(array.max()),
-        "zeros": float((array == 0).mean()),
-        "first": array.reshape(-1)[:6].tolist(),
-    }

@@ -27,7 +27,7 @@ def report(explanation: Explanation, whole: bool = False) -> str:
 
 def ending(explanation: Explanation) -> str:
     """The loss, or where the gradient starts; and what of it one example has."""
-    losses = [gate for gate in explanation.gates if gate.loss]
+    losses = explanation.losses
     total = number(explanation.loss)
     if explanation.seeded:
         text = f"the gradient starts as 1 at {', '.join(explanation.seeded)}"
@@ -36,7 +36,7 @@ def ending(explanation: Explanation) -> str:
     elif len(losses) < 2:
         text = f"loss {total}"
     else:
-        text = f"loss {total} = " + " + ".join(f"{number(gate.loss)} ({gate.name})" for gate in losses)
+        text = f"loss {total} = " + " + ".join(f"{number(loss)} ({name})" for name, loss in losses.items())
     if explanation.sample is not None:
         one = f"example {explanation.sample} of {explanation.examples}"
         text += f"; above, {one}, but the loss and the gradients of parameters are those of the whole batch"

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..net.errors import NettrainError, SpecError
 from ..net.netspec import NetSpec
-from .explain import Explanation, as_json, explain, pick
+from .explain import Explanation, explain, pick
+from .explain_json import as_json
 from .explain_page import page
 from .explain_text import numbers, report
 from .expression import in_words, spec_of

@@ -57,7 +57,8 @@ def read_run(where: str) -> Run:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        hint = "a run is a folder such as runs/mlp/001" if not path.exists() else "it cannot be read"
+        runs = sorted(str(found.parent) for found in Path(where).glob("*/metrics.jsonl"))
+        hint = f"there are {', '.join(runs[-5:])}" if runs else "a run is a folder such as runs/mlp/001"
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise NettrainError(f"no metrics in {where}: {path} ({reason}); {hint}") from None
     run = Run(str(Path(where).parent if path == Path(where) else where))

@@ -255,6 +255,7 @@ def test_layer_files_lie_beside_the_spec(workdir, monkeypatch):
         ("raise ValueError(3)", "twice.py does not load: ValueError: 3"),
         (TWICE.format(name="ReLU", factor=2), "relu has registered a layer type of this name already"),
         ("import nothing_of_the_kind", "ModuleNotFoundError"),
+        ("import sys; sys.exit(0)", "twice.py does not load: SystemExit: 0"),
     ],
 )
 def test_layer_files_that_do_not_load(workdir, text, says):

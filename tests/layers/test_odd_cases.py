@@ -1,4 +1,4 @@
-"""What a reading of the zoo against Caffe found, each once: odd values, states that do not fit, errors half way."""
+"""Odd cases that any layer may meet: odd values, states that do not fit, errors half way, shapes that change."""
 
 import nettrain
 import numpy as np
