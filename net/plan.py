@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from .blob import Blob
@@ -101,30 +102,38 @@ def pass_diffs_on(steps: list[Step]) -> None:
     lies in the memory of the top's; and the top of a layer that names its values anew in that of its bottom's.
 
     A consumer has written the top's gradient before the layer runs backward, and the bottom's diff is the layer's own
-    or first written by it. Where nobody writes the gradient of a top that names values anew, the two stay apart: others
-    may add theirs to the bottom's, and nobody would clear that.
+    or written by it alone: where other readers or a loss weight add to it, the top's would change with it. Where nobody
+    writes the gradient of a top that names values anew, the two stay apart too: others may add theirs to the bottom's,
+    and nobody would clear that.
     """
-    written = {
+    writers = Counter(
         key
         for step in steps
         for key, flag in zip(step.bottom_keys, step.propagate_down, strict=True)
         if step.needs_backward and flag
-    }
+    )
     makers = {key: (maker, t) for maker in steps for t, key in enumerate(maker.top_keys)}
-    readers = [key for step in steps for key in step.bottom_keys]
-    # blobs whose gradient only their one reader writes into: nothing is added, of others or for a loss weight
-    alone = {key for key, (maker, t) in makers.items() if readers.count(key) == 1 and not maker.loss_weights[t]}
+    readers = Counter(key for step in steps for key in step.bottom_keys)
+
+    def grows(key: Key, most: Counter[Key]) -> bool:
+        """Whether more is added to a blob's gradient than its one reader writes."""
+        maker, t = makers[key]
+        return most[key] > 1 or bool(maker.loss_weights[t])
+
     for step in reversed(steps):  # the top's gradient may lie in that of a layer further up
         for i, key in enumerate(step.bottom_keys):
             maker, t = makers[key]
             if not (step.layer.passes_gradient_on(i) and step.needs_backward and step.propagate_down[i]):
                 continue
             as_it_is = step.bottom[i] is maker.top[t] and step.bottom[i].channels_last == step.top[0].channels_last
-            if key in alone and as_it_is and maker.bottom:  # gradients of inputs are the user's
+            if not grows(key, readers) and as_it_is and maker.bottom:  # gradients of inputs are the user's
                 step.bottom[i].share_diff(step.top[0])
     for step in steps:
         passed = step.layer.passes_memory_on and step.top[0].shares_data_with(step.bottom[0])
-        if passed and step.needs_backward and step.propagate_down[0] and step.top_keys[0] in written:
+        if not (passed and step.needs_backward and step.propagate_down[0] and writers[step.top_keys[0]]):
+            continue
+        maker, t = makers[step.bottom_keys[0]]
+        if step.bottom[0] is not maker.top[t] or not grows(step.bottom_keys[0], writers):
             step.top[0].share_diff(step.bottom[0])
 
 

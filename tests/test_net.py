@@ -790,3 +790,19 @@ def test_a_bottom_with_a_loss_weight_keeps_a_gradient_of_its_own():
         net.clear_param_diffs()
         net.forward_backward()
         assert net.params["x"][0].diff.tolist() == [2 * (5 + 1) + 3] * 2
+
+
+@pytest.mark.parametrize("weight_on_ip", [0, 3])
+def test_a_flattened_view_keeps_its_own_gradient_when_more_is_added_to_what_it_is_a_view_of(weight_on_ip):
+    flat = "{name: r, type: Flatten, bottom: ip}, {name: s, type: Reduction, bottom: r, loss_weight: 1}"
+    square = "{name: q, type: Reduction, operation: SUMSQ, bottom: ip, loss_weight: 1}"
+    others = f"{square}, {flat}" if not weight_on_ip else flat
+    net = nettrain.Net(
+        "layers: [{name: x, type: DummyData, shape: [2, 3], data_filler: gaussian},\n"
+        f"{{name: ip, type: InnerProduct, num_output: 4, loss_weight: {weight_on_ip}}}, {others}]",
+        "TRAIN",
+    )
+    net.forward_backward()
+    added = weight_on_ip or 2 * net.blobs["ip"].data
+    np.testing.assert_array_equal(net.blobs["r"].diff, np.ones((2, 4)))
+    np.testing.assert_allclose(net.blobs["ip"].diff, 1 + added * np.ones((2, 4)), rtol=1e-6)

@@ -4,6 +4,7 @@ before, with other batches, leaves no trace, and gradients are those of the loss
 import nettrain
 import numpy as np
 import pytest
+from nettrain.net import plan
 
 NEURONS = ["TanH", "Sigmoid", "BNLL", "GELU", "SiLU", "Swish", "Mish", "Softplus"]  # smooth: no kinks
 
@@ -107,3 +108,30 @@ def test_nothing_is_left_of_earlier_batches_and_the_gradient_is_the_losss(seed):
 
     numeric = (loss(1e-6) - loss(-1e-6)) / 2e-6
     assert (dx * v).sum() + (dw * w).sum() == pytest.approx(numeric, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_every_gradient_is_the_one_of_a_net_that_shares_no_memory(seed, monkeypatch):
+    maker = Maker(seed)
+    for _ in range(int(maker.rng.integers(3, 11))):
+        maker.grow()
+    spec = {"layers": maker.finish(), "force_backward": bool(seed % 2)}
+    x = maker.rng.standard_normal((2, 3, 4, 4))
+
+    def gradients():
+        net = nettrain.Net(spec, "TRAIN", dtype="float64", seed=seed)
+        run(net, x)
+        read = {key for step in net.steps if step.needs_backward for key in step.bottom_keys}
+        return {
+            key: top.diff.copy()
+            for step in net.steps
+            if step.needs_backward
+            for key, top in zip(step.top_keys, step.top, strict=True)
+            if key in read  # what nobody reads has no gradient
+        }
+
+    shared = gradients()
+    for name in ("pass_memory_on", "pass_diffs_on"):
+        monkeypatch.setattr(plan, name, lambda steps: None)
+    for key, alone in gradients().items():
+        np.testing.assert_allclose(shared[key], alone, rtol=1e-12, atol=1e-13, err_msg=str(key))
