@@ -25,10 +25,13 @@ def _library() -> ctypes.PyDLL | None:
 
 
 class _Waiter:
-    """One processor's thread. Its lock is free only between ``rest`` and the end of the thread, which takes it."""
+    """One processor's thread. Its lock is free only between ``rest`` and the end of the thread, which takes it.
+
+    ``working`` says whether ``work`` was called and ``rest`` was not.
+    """
 
     def __init__(self, library: ctypes.PyDLL, processor: int):
-        self.library, self.lock = library, ctypes.c_int(0)
+        self.library, self.lock, self.working = library, ctypes.c_int(0), False
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.lock))  # a thread may still look at it when Python ends
         mask = bytearray(-(-(processor + 1) // 64) * 8)
         mask[processor // 8] = 1 << processor % 8
@@ -37,12 +40,16 @@ class _Waiter:
         library.pthread_spin_lock(ctypes.byref(self.lock))
 
     def work(self) -> None:
+        if self.working:
+            return
+        self.working = True
         lock, library = ctypes.byref(self.lock), self.library
         if library.pthread_spin_trylock(lock) == 0:
             return  # the last thread has not seen that it may end, and goes on
         thread = ctypes.c_ulong()
         routine = ctypes.cast(library.pthread_spin_lock, ctypes.c_void_p)
         if library.pthread_create(ctypes.byref(thread), None, routine, lock) != 0:
+            self.working = False
             return
         priority = ctypes.c_int(0)
         polite = library.pthread_setschedparam(thread, SCHED_IDLE, ctypes.byref(priority)) == 0
@@ -52,6 +59,9 @@ class _Waiter:
             self.rest()
 
     def rest(self) -> None:
+        if not self.working:
+            return
+        self.working = False
         self.library.pthread_spin_unlock(ctypes.byref(self.lock))
 
 
@@ -74,3 +84,8 @@ def let_sleep(processors: list[int]) -> None:
     for processor in processors:
         if processor in _waiters:
             _waiters[processor].rest()
+
+
+def forget() -> None:
+    """In a child process, where those threads are not."""
+    _waiters.clear()

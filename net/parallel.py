@@ -12,8 +12,7 @@ import contextvars
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import ExitStack, contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -30,7 +29,12 @@ def _processors() -> list[int]:
     """The processors this process may use; another process begins with another one."""
     if not hasattr(os, "sched_getaffinity"):
         return list(range(os.cpu_count() or 1))
-    found = sorted(os.sched_getaffinity(0))
+    return _own_order(os.sched_getaffinity(0))
+
+
+def _own_order(processors: Iterable[int]) -> list[int]:
+    """The same, beginning with one that depends on the process."""
+    found = sorted(processors)
     first = os.getpid() % len(found)
     return found[first:] + found[:first]
 
@@ -178,58 +182,115 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any, channels_last: bool =
     return memory.view(shape, dtype, channels_last)
 
 
-# Sessions
+# Sessions: what holds while nets work, in one thread of the caller's or in several that begin and end as they like
 
 
-_session_lock = threading.Lock()
-_sessions: dict[int, int] = {}  # thread -> how many it is inside of
-_restore: list[Callable[[], object]] = []
+class _Worker:
+    """A thread of the caller's: how many sessions it is inside of, and what is put back after the outermost."""
+
+    def __init__(self) -> None:
+        self.depth, self.afterwards = 0, ExitStack()
+
+
+class _Here(threading.local):
+    """This thread's own: its worker, if it ever was in a session."""
+
+    worker: _Worker | None = None
+
+
+_lock = threading.Lock()
+_here = _Here()
+_working: set[_Worker] = set()  # those inside of a session
+_pinned: _Worker | None = None  # the one that is kept on a processor
+_afterwards = ExitStack()  # what is put back when nobody is inside of a session any more
 
 
 @contextmanager
 def session() -> Iterator[None]:
     """Around the work of a net: BLAS is held to one thread, and this thread to one processor if there are helpers.
 
-    Afterwards both are as before, for the caller's own work.
+    Afterwards both are as before, for the caller's own work: the thread at the end of its own sessions, BLAS at the
+    end of all. Each thread may have sessions, one in another too; of several threads the first is kept on a processor.
     """
-    me = threading.get_ident()
-    with _session_lock:
-        if not _sessions:
-            _begin_session()
-        _sessions[me] = _sessions.get(me, 0) + 1
+    worker = _here.worker = _here.worker or _Worker()
+    with _lock:
+        if not _working:
+            _begin()
+        if not worker.depth:
+            _working.add(worker)
+            _pin(worker)
+        worker.depth += 1
     try:
         yield
     finally:
-        with _session_lock:
-            _sessions[me] -= 1
-            if not _sessions[me]:
-                del _sessions[me]
-            if not _sessions:
-                while _restore:
-                    _restore.pop()()
+        with _lock, ExitStack() as ending:
+            worker.depth -= 1
+            if not worker.depth:
+                _working.discard(worker)
+                if not _working:
+                    ending.push(_afterwards.pop_all())
+                ending.push(worker.afterwards.pop_all())
 
 
-def _begin_session() -> None:
-    _restore.append(partial(openblas.set_threads, openblas.set_threads(1)))
-    if 1 < _wanted <= len(PROCESSORS) and hasattr(os, "sched_getaffinity"):
-        with suppress(OSError):
-            thread, before = threading.get_native_id(), os.sched_getaffinity(0)
-            _restore.append(lambda: os.sched_setaffinity(thread, before))
-            _stay_on({PROCESSORS[0]})
+def _begin() -> None:
+    """What holds for the whole process while anybody is inside of a session."""
+    _afterwards.callback(openblas.set_threads, openblas.set_threads(1))
+    if 1 < _wanted <= len(PROCESSORS):
         used = PROCESSORS[:_wanted]
         awake.keep_awake(used)
-        _restore.append(lambda: awake.let_sleep(used))
+        _afterwards.callback(awake.let_sleep, used)
+
+
+def _pin(worker: _Worker) -> None:
+    """Keep this thread on the first processor, unless another one is there."""
+    global _pinned
+    if _pinned is None and 1 < _wanted <= len(PROCESSORS) and hasattr(os, "sched_getaffinity"):
+        with suppress(OSError):
+            before = os.sched_getaffinity(0)
+            _stay_on({PROCESSORS[0]})
+            _pinned = worker
+            worker.afterwards.callback(_unpin, threading.get_native_id(), before)
+
+
+def _unpin(thread: int, before: Iterable[int]) -> None:
+    global _pinned
+    _pinned = None
+    with suppress(OSError):  # a session may be ended by another thread, when its own is no more
+        os.sched_setaffinity(thread, before)
 
 
 @contextmanager
 def blas_threads() -> Iterator[None]:
     """Around a call that BLAS may share out among its own threads, with the same result for any number of them.
 
-    Only one thread when this is part of a task, or when another thread of the caller works on a net of its own.
+    Only one thread when this is part of a task, or when another thread of the caller works on a net of its own; who
+    begins to meanwhile waits, since BLAS would cut his products otherwise.
     """
-    alone = not getattr(_inside, "task", False) and len(_sessions) < 2
-    before = openblas.set_threads(_wanted if alone else 1)
-    try:
-        yield
-    finally:
-        openblas.set_threads(before)
+    if not getattr(_inside, "task", False):
+        with _lock:
+            if not _working - {_here.worker}:
+                before = openblas.set_threads(_wanted)
+                try:
+                    yield
+                finally:
+                    openblas.set_threads(before)
+                return
+    yield
+
+
+def _after_fork() -> None:
+    """In a child process goes on only the thread that forked: the helpers are gone, and the others' sessions over."""
+    global _lock, _jobs, _pinned
+    _lock, _jobs = threading.Lock(), SimpleQueue()
+    _workers.clear()
+    awake.forget()
+    _working.intersection_update({_here.worker})
+    if _pinned not in _working:
+        _pinned = None
+    if not _working:
+        _afterwards.pop_all().close()
+    PROCESSORS[:] = _own_order(PROCESSORS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

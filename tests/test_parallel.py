@@ -1,9 +1,13 @@
 """Threads: the same bits with any number of them, errors and settings that reach the tasks, memory that is kept."""
 
 import ctypes
+import os
 import threading
+import time
+import traceback
 import tracemalloc
 import warnings
+from contextlib import nullcontext
 
 import nettrain
 import numpy as np
@@ -262,3 +266,159 @@ def test_blas_has_threads_for_a_product_but_not_in_a_task_or_beside_another_net(
         thread.join()
         assert inside[2:] == [1]
         assert seen() == 2
+
+
+class Caller(threading.Thread):
+    """A thread of the caller's that is inside of a session until it is told to leave; it may also just end."""
+
+    def __init__(self, leaves=True):
+        super().__init__()
+        self.inside, self.leave = threading.Event(), threading.Event()
+        self.leaves, self.session, self.before, self.after = leaves, parallel.session(), None, None
+        self.start()
+        assert self.inside.wait(60)
+
+    def run(self):
+        self.before = os.sched_getaffinity(0)
+        self.session.__enter__()
+        self.inside.set()
+        self.leave.wait(60)
+        if self.leaves:
+            self.session.__exit__(None, None, None)
+        self.after = os.sched_getaffinity(0)
+
+    def end(self):
+        self.leave.set()
+        self.join()
+
+
+@pytest.fixture
+def blas():
+    """How many threads BLAS has; the caller gave it two."""
+    before = openblas.set_threads(2)
+    yield openblas.function("get_num_threads", ctypes.c_int)
+    openblas.set_threads(before)
+
+
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no choice of processors here")
+
+
+@needs_openblas
+@needs_affinity
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_threads_that_begin_and_end_in_any_order_leave_everything_as_it_was(order, threads, blas):
+    threads(2)
+    callers = [Caller() for _ in range(3)]
+    assert blas() == 1
+    for left, i in enumerate(order):
+        assert blas() == 1, f"after {left} of three have left"
+        callers[i].end()
+        assert callers[i].after == callers[i].before
+    assert blas() == 2
+    with parallel.session(), parallel.blas_threads():
+        assert blas() == 2
+
+
+@needs_openblas
+def test_a_thread_that_is_no_more_does_not_keep_what_is_put_back(threads, blas):
+    threads(2)
+    gone = Caller(leaves=False)
+    gone.end()
+    with parallel.session():
+        gone.session.__exit__(None, None, None)  # by another thread, as when a generator is collected
+        assert blas() == 1
+    assert blas() == 2
+    assert not parallel._working
+    assert parallel._pinned is None
+
+
+@needs_openblas
+def test_every_step_that_puts_back_is_made_whatever_the_others_do(threads, blas, monkeypatch):
+    threads(2)
+    before = os.sched_getaffinity(0)
+
+    def fail(processors):
+        raise RuntimeError("no")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(parallel.awake, "let_sleep", fail)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="no"), parallel.session():
+                pass
+            assert blas() == 2
+            assert os.sched_getaffinity(0) == before
+    parallel.awake.let_sleep(parallel.PROCESSORS)
+
+
+@needs_openblas
+def test_who_begins_during_a_product_waits_for_its_end(threads, blas):
+    threads(2)
+    begun = threading.Event()
+
+    def begin():
+        with parallel.session():
+            begun.set()
+
+    with parallel.session():
+        with parallel.blas_threads():
+            thread = threading.Thread(target=begin)
+            thread.start()
+            assert not begun.wait(0.1)
+        assert begun.wait(60)
+        thread.join()
+
+
+@needs_openblas
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_child_process_goes_on_with_threads_of_its_own(inside, threads, blas):
+    threads(2)
+    parallel.run(lambda i: time.sleep(0.01), 2)  # now there is a helper
+    other = Caller()
+    with parallel.session() if inside else nullcontext():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that threads are running: they are what this is about
+            child = os.fork()
+        if not child:
+            try:
+                ran = []
+                met = threading.Barrier(2, timeout=30)
+                parallel.run(lambda i: (met.wait(), ran.append(i)), 2)  # takes two threads
+                with parallel.session():
+                    assert blas() == 1
+                assert blas() == (1 if inside else 2)
+                assert sorted(ran) == [0, 1]
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+    other.end()
+    assert blas() == 2
+
+
+def test_two_solvers_in_two_threads_are_as_good_as_one_after_the_other(threads, workdir):
+    threads(2)
+    config = "configs/mlp.yaml"
+
+    def train(seed, out):
+        settings = ["solver.max_iter=40", "solver.test_interval=20", f"solver.random_seed={seed}"]
+        solver = nettrain.get_solver(config, settings=settings, out=out)
+        solver.solve()
+        return solver.net.flat.data.copy()
+
+    alone = [train(seed, f"alone{seed}") for seed in (1, 2)]
+    together, errors = [None, None], []
+
+    def thread(i):
+        try:
+            together[i] = train(i + 1, f"together{i}")
+        except BaseException as error:
+            errors.append(error)
+
+    both = [threading.Thread(target=thread, args=(i,)) for i in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert not errors
+    np.testing.assert_array_equal(together, alone)
