@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.order import Order
-from ..net.errors import NettrainError
 from ..net.fillers import stream
 from .layer import Layer
 
@@ -19,15 +18,10 @@ class Batches(Layer):
     num_bottoms = 0
     no_gradient = "all"
 
-    def begin(self, size: int, batch_size: int, shuffle: bool, shapes: list[tuple[int, ...]], origin: str) -> None:
-        """``shapes`` are those of an example, for each top. Raises NettrainError when a batch is more than all."""
+    def begin(self, size: int, batch_size: int, shuffle: bool, shapes: list[tuple[int, ...]]) -> None:
+        """``shapes`` are those of an example, for each top. A batch may be larger than all: it goes round, as in
+        Caffe, and in a test pass ends with the data."""
         self.pass_size, self.batch_size, self.batch_count = size, batch_size, batch_size
-        if batch_size > size:
-            part = "train" if self.phase == "TRAIN" else "test"
-            raise NettrainError(
-                f"a batch of {batch_size:,} is larger than the data: {origin} has {size:,} {part} examples",
-                key="batch_size",
-            )
         self.shapes = shapes
         self.order = Order(size, shuffle and self.phase == "TRAIN", self.seed, self.name)
         self.stop_at_end = False

@@ -79,11 +79,11 @@ class Data(Batches):
     further tops: the arrays of an .npz that are called like them, such as masks or several labels, in any shape.
     A source with two splits gives its train split in TRAIN and its test split in TEST. In TRAIN the examples are
     shuffled anew each epoch (``shuffle: false``: the file's order, as in Caffe) and a batch may reach over the end
-    of an epoch; in TEST the order is the file's, and a whole pass ends with a shorter batch.
+    of an epoch, or of several; in TEST the order is the file's, and a whole pass ends with a shorter batch.
     Each example becomes (value - mean) * scale, after crop and mirror. Label maps, N x H x W or N x C x H x W with the
     images' H and W, are cropped and flipped with their images, whichever top they are.
-    Errors: a missing, damaged or empty file; more examples in a batch than in the set; a label asked for that the set
-    does not have; a further top the file has no array for, or one with another number of rows.
+    Errors: a missing, damaged or empty file; a label asked for that the set does not have; a further top the file has
+    no array for, or one with another number of rows.
     A folder with an LMDB of Caffe's Datum records is a source too (``pip install "nettrain[lmdb]"``; with encoded
     images "nettrain[images]"): its examples are read batch by batch, others lie in memory.
     Source: Caffe's Data with transform_param, which never shuffles.
@@ -151,7 +151,7 @@ class Data(Batches):
         self.are_maps = [p.transform.is_map(array, example) for array in self.further]
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
-        self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
+        self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes)
 
     def fill(self, indices, top, rng):
         further = list(zip(self.further, (blob.data for blob in top[1:]), strict=True))

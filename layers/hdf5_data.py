@@ -77,7 +77,7 @@ class HDF5Data(Batches):
                         key="source",
                     )
         self.ends = np.cumsum([len(file[self.top_names[0]]) for file in self.files])
-        self.begin(int(self.ends[-1]), self.p.batch_size, self.p.shuffle, shapes, str(listing))
+        self.begin(int(self.ends[-1]), self.p.batch_size, self.p.shuffle, shapes)
 
     def open(self, path):
         """An HDF5 file, after looking at its datasets."""

@@ -99,7 +99,7 @@ class ImageData(Batches):
         self.mean = p.transform.mean(self.folder, self.example)
         top[1].labels = Labels.of(self.labels)
         shapes = [p.transform.output_shape(self.example), ()]
-        self.begin(len(self.files), p.batch_size, p.shuffle, shapes, str(self.list))
+        self.begin(len(self.files), p.batch_size, p.shuffle, shapes)
         if p.rand_skip > len(self.files):
             raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
         if p.rand_skip > 1 and self.phase == "TRAIN":

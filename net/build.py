@@ -144,13 +144,20 @@ def build_steps(
         if given > has:
             plural = "" if has == 1 else "s"
             problems.add(spec.node.at("param"), f"{spec.title()} has {has} parameter blob{plural}, got {given} entries")
-        for i, (fixed, param) in enumerate(zip(step.fixed, spec.common.param, strict=False)):
-            if fixed and param.lr_mult:
-                message = f"blob {i} is a statistic that is never learned; lr_mult must be 0, got {param.lr_mult:g}"
-                problems.add(spec.node.at("param"), f"{spec.title()}: {message}")
+        if given < has:  # a full list is what old Caffe files have: their multipliers of statistics say nothing
+            _check_statistics(step, problems)
         blobs.update(zip(item.tops, step.top, strict=True))
         steps.append(step)
     return steps
+
+
+def _check_statistics(step: Step, problems: Problems) -> None:
+    """Report a learning rate for a blob that the layer keeps itself."""
+    spec = step.spec
+    for i, (fixed, param) in enumerate(zip(step.fixed, spec.common.param, strict=False)):
+        if fixed and param.lr_mult:
+            message = f"blob {i} is a statistic that is never learned; lr_mult must be 0, got {param.lr_mult:g}"
+            problems.add(spec.node.at("param"), f"{spec.title()}: {message}")
 
 
 def _copy_channels_last(step: Step) -> None:

@@ -423,11 +423,6 @@ def test_labels_of_a_csv_are_checked(row, words):
 # What does not fit together
 
 
-def test_a_batch_larger_than_the_data():
-    write({"a.npz": GOOD_NPZ})
-    refused("a.npz", "a batch of 21 is larger than the data: a.npz has 20 train examples", batch_size=21)
-
-
 @pytest.mark.parametrize(
     ("transform", "words"),
     [

@@ -128,9 +128,21 @@ def test_train_and_test_may_have_batches_and_sources_of_their_own():
         np.testing.assert_array_equal(reader.blobs["label"].data, np.full(size, value))
 
 
-def test_a_batch_larger_than_the_set():
-    text = problem(numbers(4), batch_size=5)
-    assert "spec.layers[0].batch_size: Data `d`: a batch of 5 is larger than the data: numbers.npz has 4" in text
+@pytest.mark.parametrize("size", [5, 8, 9, 23])
+def test_a_batch_larger_than_the_set_goes_round_as_in_caffe(size):
+    source = numbers(4)
+    reader = net(source=source, phase="TEST", batch_size=size)
+    for batch in range(3):
+        reader.forward()
+        expected = np.arange(batch * size, (batch + 1) * size) % 4
+        np.testing.assert_array_equal(reader.blobs["data"].data[:, 0], expected)
+    for _ in range(2):  # a pass over the set has each example once
+        assert [count for count, _ in reader.passes()] == [4]
+        np.testing.assert_array_equal(reader.blobs["data"].data[:, 0], np.arange(4))
+    shuffled = net(source=source, phase="TRAIN", batch_size=size)
+    seen = np.concatenate([shuffled.forward()["data"][:, 0].copy() for _ in range(4)])
+    for epoch in range(len(seen) // 4):
+        assert sorted(seen[4 * epoch : 4 * epoch + 4]) == [0, 1, 2, 3]
 
 
 def test_labels_that_are_not_there():

@@ -321,7 +321,12 @@ def solver_of(iter_size=1, param=None, **solver):
     return made
 
 
-@pytest.mark.parametrize("param", [None, [{"lr_mult": 0}] * 3, [{"decay_mult": 5}] * 3, [{"name": "mean"}]], ids=str)
+@pytest.mark.parametrize(
+    "param",
+    # three multipliers of 1 stand in old Caffe files, which Caffe reads as 0
+    [None, [{"lr_mult": 0}] * 3, [{"lr_mult": 1, "decay_mult": 1}] * 3, [{"decay_mult": 5}] * 3, [{"name": "mean"}]],
+    ids=str,
+)
 def test_neither_rate_nor_decay_touches_the_statistics(param):
     """After one step they are those of the first batch: decay or an update would have changed them."""
     solver = solver_of(param=param)

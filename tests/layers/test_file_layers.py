@@ -98,15 +98,17 @@ def test_hdf5_goes_on_from_a_saved_cursor():
     assert rows(one, 4, "label").tolist() == rows(other, 4, "label").tolist()
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_batch_of_hdf5_larger_than_all_rows_goes_round(shuffle):
+    net = net_of("HDF5Data", ["label"], **hdf5_list() | {"batch_size": 11, "shuffle": shuffle})
+    got = rows(net, 8, "label").reshape(-1, 8)
+    assert all(sorted(epoch) == list(range(8)) for epoch in got.tolist())
+    assert shuffle or (got == np.arange(8)).all()
+
+
 def test_hdf5_says_what_is_wrong():
     params = hdf5_list()
     fails("has no dataset `mask` for that top; it has data, label", "HDF5Data", ["data", "mask"], **params)
-    fails(
-        "a batch of 9 is larger than the data: list.txt has 8 train examples",
-        "HDF5Data",
-        ["data"],
-        **params | {"batch_size": 9},
-    )
     fails("data file not found: none.txt", "HDF5Data", ["data"], source="none.txt", batch_size=1)
     write_hdf5("b.h5", 0, 2, odd=np.zeros(3))
     with open("only.txt", "w") as file:
