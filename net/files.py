@@ -69,7 +69,10 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as an uncompressed .npz with a checksum. Raises OSError when the disk refuses."""
 
     def write(file: IO[bytes]) -> None:
-        np.savez(file, allow_pickle=False, **arrays)
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
         size = file.seek(-2, os.SEEK_END) + 2  # the archive ends with the length of its comment, which is 0 so far
         file.write(SEAL_SIZE.to_bytes(2, "little"))
         digest = _digest(file, size)
