@@ -166,13 +166,15 @@ class Windows:
         count = self.rows_read(rows.stop - rows.start)
         if not any(self.pad) and (self.channels_last or self.by_channel):
             return x[:, :, first : first + count], []
-        begin, end = max(0, first), max(0, min(self.sizes[0], first + count))
-        shape = (len(x), self.C, count, *(size + 2 * p for size, p in zip(self.sizes[1:], self.pad[1:], strict=True)))
-        key = (shape, begin - first, end - first)
+        image = range(max(0, -first), min(count, self.sizes[0] - first))  # none where all rows lie in the padding
+        shape = (len(x), self.C, count, *self.padded_sizes[1:])
+        key = (shape, image)
         if key not in kept:
             kept[key] = Memory().view(shape, x.dtype, channels_last=not self.by_channel)
-        inside = [slice(p, p + size) for size, p in zip(self.sizes[1:], self.pad[1:], strict=True)]
-        return kept[key], [(np.copyto, (kept[key][:, :, begin - first : end - first, *inside], x[:, :, begin:end]))]
+        if not image:
+            return kept[key], []
+        into = kept[key][:, :, image.start : image.stop, *self.inside[2:]]
+        return kept[key], [(np.copyto, (into, x[:, :, first + image.start : first + image.stop]))]
 
     def unfold(self, x: np.ndarray, rows: slice, kept: dict) -> tuple[np.ndarray, Calls]:
         """The windows of these output rows as G x P x R x K matrices, R in the order of ``in_rows``, and the calls
