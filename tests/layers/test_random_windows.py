@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import nettrain
 import numpy as np
 import pytest
-from nettrain.layers import windows
+from nettrain.layers import convolution, windows
 from nettrain.net import parallel
 
 
@@ -33,7 +33,7 @@ class Geometry:
     bias: bool
     dtype: str
     channels_last: bool
-    cut: tuple[int, int, int] | None  # CHUNK_BYTES, ROWS_OF_PRODUCT, SHORTEST_PRODUCT of windows.py, or as they are
+    cut: tuple[int, int, int, int] | None  # LIMITS, or as they are
 
     @property
     def sides(self):
@@ -82,13 +82,20 @@ class Geometry:
         return Wx.reshape(places), Wy[:, :, :, *inside].reshape(image), yx.reshape(M, C // G, *kernel)
 
 
+# by which the layers decide how to cut the work
+LIMITS = [
+    (windows, "CHUNK_BYTES"),
+    (windows, "ROWS_OF_PRODUCT"),
+    (windows, "SHORTEST_PRODUCT"),
+    (convolution, "SMALL"),
+]
 AS_IT_COMES = None
 WAYS_TO_CUT = [
     AS_IT_COMES,
-    (1, 10**6, 48),  # single examples
-    (1, 1, 48),  # bands of one row
-    (1, 1, 1),  # and each row of the kernel a product of its own
-    (1, 20, 1),  # bands of a few rows
+    (1, 10**6, 48, 10**6),  # single examples
+    (1, 1, 48, 10**6),  # bands of one row
+    (1, 1, 1, 0),  # each row of the kernel a product of its own, weights in the order that suits large ones
+    (1, 20, 1, 10**6),  # bands of a few rows
 ]
 
 
@@ -242,15 +249,14 @@ assert sum(count for count, _ in KINDS.values()) == 500
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("type", ["Convolution", "Deconvolution"])
 def test_equals_the_slow_formula(type, kind, monkeypatch):
-    constants = ("CHUNK_BYTES", "ROWS_OF_PRODUCT", "SHORTEST_PRODUCT")
-    as_they_are = [getattr(windows, name) for name in constants]
+    as_they_are = [getattr(module, name) for module, name in LIMITS]
     monkeypatch.setattr(parallel, "_wanted", parallel.threads())  # and so after the test again
     count, paths = KINDS[kind]
     rng, reached = np.random.default_rng([len(kind), len(type)]), Counter()
     for _ in range(count if type == "Convolution" or kind == "large" else count // 2):
         g = draw(rng, type, kind)
-        for name, value in zip(constants, g.cut or as_they_are, strict=True):
-            monkeypatch.setattr(windows, name, value)
+        for limit, value in zip(LIMITS, g.cut or as_they_are, strict=True):
+            monkeypatch.setattr(*limit, value)
         net = g.net()
         try:
             check(g, net)
