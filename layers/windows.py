@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..net.blob import Memory
+from ..net.blob import MOST_ELEMENTS, Memory
 from ..net.declare import Declared, param
-from ..net.errors import ShapeError
+from ..net.errors import ShapeError, format_shape
 from ..net.parallel import scratch
 
 Calls = list[tuple[Callable, tuple[Any, ...]]]  # functions and their arguments, to be called in order
@@ -99,6 +99,19 @@ def output_size(size: int, kernel: int, stride: int, pad: int, dilation: int) ->
     return (size + 2 * pad - extent) // stride + 1
 
 
+def padded_sizes(channels: int, sizes: tuple[int, ...], pad: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes of an image with its padding, which is laid out in memory. Raises ShapeError for one too large for a blob,
+    however few windows it has."""
+    padded = tuple(size + 2 * p for size, p in zip(sizes, pad, strict=True))
+    if any(pad) and channels * math.prod(padded) > MOST_ELEMENTS:
+        raise ShapeError(
+            f"with its padding an image is {format_shape((channels, *padded))} = {channels * math.prod(padded):,} "
+            "elements, larger than 2^31 - 1",
+            key=("pad", "pad_h", "pad_w"),
+        )
+    return padded
+
+
 class Windows:
     """The windows of a convolution over C channels in G groups, laid out for matrix products.
 
@@ -123,7 +136,7 @@ class Windows:
         self.K = rest * kernel[0] // self.P
         self.inner = kernel[1:] if self.P > 1 else kernel  # the kernel axes inside K
         self.L = math.prod(self.output)
-        self.padded_sizes = tuple(size + 2 * p for size, p in zip(sizes, pad, strict=True))
+        self.padded_sizes = padded_sizes(channels, sizes, pad)
         self.inside = (..., *(slice(p, p + size) for size, p in zip(sizes, pad, strict=True)))
         self.across = self.L // self.output[0] if self.L else 0  # windows of one output row
         # with one window the stride has no meaning, and may be beyond what numpy can count
