@@ -288,6 +288,17 @@ def test_no_examples():
         np.testing.assert_array_equal(blob.diff, np.zeros(blob.shape))
 
 
+@pytest.mark.parametrize("group", [1, 2])
+def test_an_image_without_pixels_is_all_padding(group):
+    net = net_of((2, 2, 0, 3), num_output=2, kernel_size=2, pad=2, group=group)
+    net.params["conv"][1].data[...] = [7, -1000]
+    y = net.forward()["y0"]
+    np.testing.assert_array_equal(y, np.broadcast_to([[[7]], [[-1000]]], (2, 2, 3, 6)))
+    net.backward(y0=np.ones(y.shape))
+    np.testing.assert_array_equal(net.params["conv"][0].diff, np.zeros((2, 2 // group, 2, 2)))
+    np.testing.assert_array_equal(net.params["conv"][1].diff, [36, 36])
+
+
 def test_an_image_of_zeros_gives_the_bias():
     net = net_of((2, 1, 3, 3), num_output=2, kernel_size=2)
     net.params["conv"][1].data[...] = [7, -1000]

@@ -231,3 +231,48 @@ def test_eltwise(operation, broadcast, in_pieces):
                 np.testing.assert_array_equal(dx, total)
         except Exception as error:
             raise AssertionError(f"{layer}, {shapes}: {type(error).__name__}: {error}") from error
+
+
+@pytest.mark.parametrize("type", ["Scale", "Bias"])
+def test_values_along_some_axes(type, in_pieces):
+    rng = np.random.default_rng(len(type))
+    for _ in range(150):
+        shape = shape_of(rng, 1)
+        axis, written = axis_of(rng, shape)
+        count = int(rng.integers(0, len(shape) - axis + 1))
+        own, learned = shape[axis : axis + count], bool(rng.random() < 0.5)
+        layer = {"type": type, "axis": written}
+        if learned:
+            layer["num_axes"] = count if axis + count < len(shape) or rng.random() < 0.5 else -1
+        if type == "Scale":
+            layer["bias_term"] = bool(rng.random() < 0.5)
+        in_pieces(rng)
+        xs = [rng.integers(-9, 10, size).astype(float) for size in ([shape] if learned else [shape, own])]
+        try:
+            net = net_of(rng, layer, [x.shape for x in xs])
+            blobs = net.params.get("it", [])
+            for blob in blobs:
+                blob.data[...] = rng.integers(-9, 10, blob.shape)
+            values = [*(x for x in xs[1:]), *(blob.data.copy() for blob in blobs)]
+            assert all(value.shape == own for value in values)
+            (y,), (dy,), dxs = run(rng, net, xs)
+            for blob in blobs:
+                blob.diff[...] = 3
+            net.backward(y0=dy)
+            s = values[0] if type == "Scale" else np.ones(own)
+            b = values[-1] if type == "Bias" or layer["bias_term"] else np.zeros(own)
+            expected, ds, db = np.zeros(shape), np.zeros(own), np.zeros(own)
+            for place in np.ndindex(shape):
+                at = place[axis : axis + count]
+                expected[place] = xs[0][place] * s[at] + b[at]
+                ds[at] += dy[place] * xs[0][place]
+                db[at] += dy[place]
+            np.testing.assert_array_equal(y, expected)
+            stretched = s.reshape((*own, *[1] * (len(shape) - axis - count)))
+            np.testing.assert_array_equal(dxs[0], dy * stretched)
+            gradients = [ds, db] if type == "Scale" else [db]
+            found = [*dxs[1:], *(blob.diff - 3 for blob in blobs)]
+            for mine, gradient in zip(found, gradients, strict=False):
+                np.testing.assert_array_equal(mine, gradient)
+        except Exception as error:
+            raise AssertionError(f"{layer}, {[x.shape for x in xs]}: {error}") from error
