@@ -14,7 +14,7 @@ from ..net.errors import ShapeError, format_shape
 from ..net.parallel import by_example, scratch
 from ..net.registry import register
 from .layer import Example, Layer
-from .windows import KernelParameters, output_size
+from .windows import KernelParameters, output_size, padded_sizes
 
 
 @register
@@ -53,7 +53,7 @@ class Im2col(Layer):
         self.output = tuple(map(output_size, self.sizes, self.kernel, self.stride, self.pad, self.dilation))
         self.images = (math.prod(shape[:a]), shape[a])
         top[0].reshape((*shape[:a], shape[a] * math.prod(self.kernel), *self.output))
-        self.padded = tuple(size + 2 * p for size, p in zip(self.sizes, self.pad, strict=True))
+        self.padded = padded_sizes(shape[a], self.sizes, self.pad)
         self.inside: tuple[Any, ...] = (
             ...,
             *(slice(p, p + size) for size, p in zip(self.sizes, self.pad, strict=True)),

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..net.blob import Memory
+from ..net.blob import MOST_ELEMENTS, Memory
 from ..net.declare import Declared, param
-from ..net.errors import ShapeError
+from ..net.errors import ShapeError, format_shape
 from ..net.parallel import scratch
 
 Calls = list[tuple[Callable, tuple[Any, ...]]]  # functions and their arguments, to be called in order
@@ -99,6 +99,19 @@ def output_size(size: int, kernel: int, stride: int, pad: int, dilation: int) ->
     return (size + 2 * pad - extent) // stride + 1
 
 
+def padded_sizes(channels: int, sizes: tuple[int, ...], pad: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes of an image with its padding, which is laid out in memory. Raises ShapeError for one too large for a blob,
+    however few windows it has."""
+    padded = tuple(size + 2 * p for size, p in zip(sizes, pad, strict=True))
+    if any(pad) and channels * math.prod(padded) > MOST_ELEMENTS:
+        raise ShapeError(
+            f"with its padding an image is {format_shape((channels, *padded))} = {channels * math.prod(padded):,} "
+            "elements, larger than 2^31 - 1",
+            key=("pad", "pad_h", "pad_w"),
+        )
+    return padded
+
+
 class Windows:
     """The windows of a convolution over C channels in G groups, laid out for matrix products.
 
@@ -123,7 +136,7 @@ class Windows:
         self.K = rest * kernel[0] // self.P
         self.inner = kernel[1:] if self.P > 1 else kernel  # the kernel axes inside K
         self.L = math.prod(self.output)
-        self.padded_sizes = tuple(size + 2 * p for size, p in zip(sizes, pad, strict=True))
+        self.padded_sizes = padded_sizes(channels, sizes, pad)
         self.inside = (..., *(slice(p, p + size) for size, p in zip(sizes, pad, strict=True)))
         self.across = self.L // self.output[0] if self.L else 0  # windows of one output row
         # with one window the stride has no meaning, and may be beyond what numpy can count
@@ -166,13 +179,15 @@ class Windows:
         count = self.rows_read(rows.stop - rows.start)
         if not any(self.pad) and (self.channels_last or self.by_channel):
             return x[:, :, first : first + count], []
-        begin, end = max(0, first), max(0, min(self.sizes[0], first + count))
-        shape = (len(x), self.C, count, *(size + 2 * p for size, p in zip(self.sizes[1:], self.pad[1:], strict=True)))
-        key = (shape, begin - first, end - first)
+        image = range(max(0, -first), min(count, self.sizes[0] - first))  # none where all rows lie in the padding
+        shape = (len(x), self.C, count, *self.padded_sizes[1:])
+        key = (shape, image)
         if key not in kept:
             kept[key] = Memory().view(shape, x.dtype, channels_last=not self.by_channel)
-        inside = [slice(p, p + size) for size, p in zip(self.sizes[1:], self.pad[1:], strict=True)]
-        return kept[key], [(np.copyto, (kept[key][:, :, begin - first : end - first, *inside], x[:, :, begin:end]))]
+        if not image:
+            return kept[key], []
+        into = kept[key][:, :, image.start : image.stop, *self.inside[2:]]
+        return kept[key], [(np.copyto, (into, x[:, :, first + image.start : first + image.stop]))]
 
     def unfold(self, x: np.ndarray, rows: slice, kept: dict) -> tuple[np.ndarray, Calls]:
         """The windows of these output rows as G x P x R x K matrices, R in the order of ``in_rows``, and the calls

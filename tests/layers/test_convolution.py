@@ -249,6 +249,29 @@ def test_weights_shared_with_a_blob_of_another_shape():
     np.testing.assert_array_equal(a.data.reshape(-1), b.data.reshape(-1))  # the same numbers in the order of the axes
 
 
+@pytest.mark.parametrize("size", [64, 100])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("group", [1, 0])  # 0: a group for each channel
+def test_a_pad_beyond_the_image_adds_the_bias_around(size, channels, group):
+    rng, shape = np.random.default_rng(0), (2, channels, size, size)
+    params = {"num_output": 3, "kernel_size": 3, "group": group or channels}
+    wide, narrow = net_of(shape, pad=100, **params), net_of(shape, pad=2, **params)
+    x, dy = rng.integers(-9, 10, shape), rng.integers(-9, 10, wide.blobs["y0"].shape)
+    W, b = (rng.integers(-9, 10, blob.shape) for blob in wide.params["conv"])
+    middle = (..., slice(98, -98), slice(98, -98))
+    for net, it in ((wide, ...), (narrow, middle)):
+        net.params["conv"][0].data[...], net.params["conv"][1].data[...] = W, b
+        net.forward(x0=x)
+        net.backward(y0=dy[it])
+    y, inside = wide.blobs["y0"].data, narrow.blobs["y0"].data
+    np.testing.assert_array_equal(y[middle], inside)
+    y[middle] = b[:, None, None]
+    np.testing.assert_array_equal(y, np.broadcast_to(b[:, None, None], y.shape))
+    np.testing.assert_array_equal(wide.blobs["x0"].diff, narrow.blobs["x0"].diff)
+    np.testing.assert_array_equal(wide.params["conv"][0].diff, narrow.params["conv"][0].diff)
+    np.testing.assert_array_equal(wide.params["conv"][1].diff, dy.sum(axis=(0, 2, 3)))
+
+
 def test_images_of_another_size_go_through_the_same_weights():
     net = net_of((3, 2, 6, 7), num_output=3, kernel_size=3, stride=2, pad=1)
     for shape in ((5, 2, 9, 4), (1, 2, 3, 3), (3, 2, 6, 7)):
@@ -263,6 +286,17 @@ def test_no_examples():
     net.backward()
     for blob in net.params["conv"]:
         np.testing.assert_array_equal(blob.diff, np.zeros(blob.shape))
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_an_image_without_pixels_is_all_padding(group):
+    net = net_of((2, 2, 0, 3), num_output=2, kernel_size=2, pad=2, group=group)
+    net.params["conv"][1].data[...] = [7, -1000]
+    y = net.forward()["y0"]
+    np.testing.assert_array_equal(y, np.broadcast_to([[[7]], [[-1000]]], (2, 2, 3, 6)))
+    net.backward(y0=np.ones(y.shape))
+    np.testing.assert_array_equal(net.params["conv"][0].diff, np.zeros((2, 2 // group, 2, 2)))
+    np.testing.assert_array_equal(net.params["conv"][1].diff, [36, 36])
 
 
 def test_an_image_of_zeros_gives_the_bias():

@@ -5,6 +5,7 @@ import itertools
 import nettrain
 import numpy as np
 import pytest
+from nettrain.net import parallel
 
 
 def net_of(shape, type="Im2col", dtype="float64", **params):
@@ -68,6 +69,32 @@ def test_every_small_geometry(kernel, stride, pad, dilation):
 )
 def test_geometry(shape, params, kernel, stride, pad, dilation):
     check_against_loops(net_of(shape, **params), shape, kernel, stride, pad, dilation)
+
+
+def test_random_geometries(monkeypatch):
+    """Pads up to three times the image, strides beyond it, one to three axes, in tasks as it comes and one example
+    at a time."""
+    rng, done, whole = np.random.default_rng(0), 0, (parallel.BLOCK, parallel.TASK)
+    while done < 150:
+        axes = int(rng.integers(1, 4))
+        sizes, kernel = rng.integers(1, [12, 6, 4][axes - 1], axes), rng.integers(1, 4, axes)
+        stride = rng.integers(1, [[3], [3], [20]][rng.integers(3)], axes)
+        dilation, pad = rng.choice([1, 1, 2, 3], axes), rng.integers(0, 3 * sizes + 1)
+        sizes, *geometry = (tuple(map(int, numbers)) for numbers in (sizes, kernel, stride, pad, dilation))
+        if any(d * (k - 1) >= size + 2 * p for size, k, _, p, d in zip(sizes, *geometry, strict=True)):
+            continue
+        shape = (int(rng.integers(1, 4)), int(rng.integers(1, 3)), *sizes)
+        net = net_of(shape, **dict(zip(("kernel_size", "stride", "pad", "dilation"), geometry, strict=True)))
+        if net.blobs["y"].count > 10000:
+            continue
+        for name, size in zip(("BLOCK", "TASK"), [whole, (1, 1)][rng.integers(2)], strict=True):
+            monkeypatch.setattr(parallel, name, size)
+        monkeypatch.setattr(parallel, "_wanted", int(rng.integers(1, 4)))
+        try:
+            check_against_loops(net, shape, *geometry)
+        except Exception as error:
+            raise AssertionError(f"{shape}, {geometry}: {error}") from error
+        done += 1
 
 
 @pytest.mark.parametrize("axis", [0, 2, -3])

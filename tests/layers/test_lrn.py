@@ -87,6 +87,29 @@ def test_known_values_within_a_channel():
     np.testing.assert_allclose(y[0, :, 0], expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("region", REGIONS)
+def test_random_shapes_and_windows(region, monkeypatch):
+    """Windows beyond the image or the channels, one place, one channel, examples together and one at a time."""
+    rng, whole = np.random.default_rng(len(region)), (parallel.BLOCK, parallel.TASK)
+    for _ in range(60):
+        shape = tuple(int(size) for size in rng.integers(1, [4, 7, 6, 6]))
+        params = {
+            "local_size": 2 * int(rng.integers(0, 8)) + 1,
+            "alpha": float(rng.uniform(0, 2)),
+            "beta": float(rng.choice([0.5, 0.75, 1, 0.6])),
+            "norm_region": region,
+        }
+        if region == "ACROSS_CHANNELS":
+            params["k"] = float(rng.uniform(0.5, 3))
+        for name, size in zip(("BLOCK", "TASK"), [whole, (1, 1)][rng.integers(2)], strict=True):
+            monkeypatch.setattr(parallel, name, size)
+        monkeypatch.setattr(parallel, "_wanted", int(rng.integers(1, 4)))
+        try:
+            check_against_loops(shape, bool(rng.random() < 0.5), **params)
+        except Exception as error:
+            raise AssertionError(f"{shape}, {params}: {error}") from error
+
+
 def test_defaults_are_caffes():
     x = np.random.default_rng(0).standard_normal((1, 7, 2, 2))
     expected, _ = slow_lrn(x, x, local_size=5, alpha=1, beta=0.75, k=1)

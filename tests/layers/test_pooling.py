@@ -6,13 +6,17 @@ import math
 import nettrain
 import numpy as np
 import pytest
+from nettrain.net import parallel
 
 
-def net_of(shape, tops=1, phase="TRAIN", dtype="float64", **params):
+def net_of(shape, tops=1, phase="TRAIN", dtype="float64", channels_last=False, **params):
     names = ["y", "where"][:tops]
     layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "pool", "type": "Pooling", "top": names}]
     layers[1] |= params
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, dtype=dtype)
+    net = nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, dtype=dtype)
+    net.blobs["x"].reshape(shape, channels_last)
+    net.reshape()
+    return net
 
 
 def output_size(size, kernel, stride, pad, round_mode):
@@ -41,11 +45,11 @@ def slow_pooling(x, dy, mode, kernel, stride, pad):
     return y, where, dx
 
 
-def check_against_loops(shape, kernel, stride, pad, params, ties=False):
+def check_against_loops(shape, kernel, stride, pad, params, ties=False, **options):
     rng = np.random.default_rng(5)
     x = rng.integers(0, 3, shape).astype(float) if ties else rng.standard_normal(shape)
     mode, rounding = params.get("pool", "MAX"), params.get("round_mode", "CEIL")
-    net = net_of(shape, tops=2 if mode == "MAX" else 1, **params)
+    net = net_of(shape, tops=2 if mode == "MAX" else 1, **options, **params)
     sizes = [output_size(*axis, rounding) for axis in zip(shape[2:], kernel, stride, pad, strict=True)]
     assert net.blobs["y"].shape == (*shape[:2], *sizes)
     dy = rng.standard_normal(net.blobs["y"].shape)
@@ -294,20 +298,24 @@ def windows_of(shape, sizes, kernel, stride):
         yield (n, c, i, j), [(n, c, h, w) for h in rows for w in columns]
 
 
-def draws(layer, shape):
-    """The numbers u in (0, 1] that the layer's next forward pass uses, for blobs in plain order."""
-    rng = np.random.default_rng()
+def draws(layer, top):
+    """The numbers u in (0, 1] that the layer's next forward pass uses, in the order of the top's memory."""
+    rng, (N, C, *sizes) = np.random.default_rng(), top.shape
     rng.bit_generator.state = layer.rng.bit_generator.state
-    return 1 - rng.random(shape)
+    return 1 - (np.moveaxis(rng.random((N, *sizes, C)), -1, 1) if top.channels_last else rng.random(top.shape))
 
 
 @pytest.mark.parametrize(("shape", "params", "kernel", "stride"), DRAWN.values(), ids=DRAWN)
 def test_stochastic_takes_where_the_sum_reaches_the_drawn_share(shape, params, kernel, stride):
-    net = net_of(shape, pool="STOCHASTIC", **params)
+    check_draws(shape, kernel, stride, params)
+
+
+def check_draws(shape, kernel, stride, params, **options):
+    net = net_of(shape, pool="STOCHASTIC", **options, **params)
     rng = np.random.default_rng(2)
     for _ in range(3):
         x = rng.integers(0, 4, shape).astype(float)
-        u = draws(net.layers["pool"], net.blobs["y"].shape)
+        u = draws(net.layers["pool"], net.blobs["y"])
         y = net.forward(x=x)["y"]
         dy = rng.standard_normal(y.shape)
         dx = net.backward(y=dy)["x"]
@@ -323,7 +331,11 @@ def test_stochastic_takes_where_the_sum_reaches_the_drawn_share(shape, params, k
 
 @pytest.mark.parametrize(("shape", "params", "kernel", "stride"), DRAWN.values(), ids=DRAWN)
 def test_stochastic_expects_in_test(shape, params, kernel, stride):
-    net = net_of(shape, pool="STOCHASTIC", phase="TEST", **params)
+    check_expectations(shape, kernel, stride, params)
+
+
+def check_expectations(shape, kernel, stride, params, **options):
+    net = net_of(shape, pool="STOCHASTIC", phase="TEST", **options, **params)
     rng = np.random.default_rng(2)
     x = rng.integers(0, 3, shape).astype(float)
     x[0] *= 0.5
@@ -402,20 +414,63 @@ def test_stochastic_images_of_another_size(phase):
 
 
 def test_stochastic_channels_last():
-    shape = (2, 3, 5, 6)
-    net = net_of(shape, pool="STOCHASTIC", kernel_size=3, stride=2)
-    net.blobs["x"].reshape(shape, True)
-    net.reshape()
+    shape, params = (2, 3, 5, 6), {"kernel_size": 3, "stride": 2}
+    net = net_of(shape, pool="STOCHASTIC", channels_last=True, **params)
     assert net.blobs["y"].channels_last
-    y_shape = net.blobs["y"].shape
-    u = draws(net.layers["pool"], (y_shape[0], *y_shape[2:], y_shape[1])).transpose(0, 3, 1, 2)
-    x = np.random.default_rng(0).random(shape)
-    y = net.forward(x=x)["y"]
-    dx = net.backward(y=np.ones(y_shape))["x"]
-    expected = np.zeros(shape)
-    for at, window in windows_of(shape, y_shape[2:], (3, 3), (2, 2)):
-        sums = np.cumsum([x[place] for place in window])
-        chosen = window[np.flatnonzero(sums >= u[at] * sums[-1])[0]]
-        assert y[at] == x[chosen]
-        expected[chosen] += 1
-    np.testing.assert_array_equal(dx, expected)
+    check_draws(shape, (3, 3), (2, 2), params, channels_last=True)
+
+
+# Random geometries
+
+
+@pytest.mark.parametrize("mode", ["MAX", "AVE", "TRAIN", "TEST"])  # the last two are the phases of STOCHASTIC
+def test_random_geometries(mode, monkeypatch):
+    """Windows that hang over, that are larger than the image, that are further apart than it is long, in any order of
+    memory, cut into tasks as it comes and one example at a time."""
+    rng, seen = np.random.default_rng(len(mode)), set()
+    whole = parallel.BLOCK, parallel.TASK
+    for _ in range(100):
+        sizes = rng.integers(1, 9, 2)
+        kernel = rng.integers(1, [[4], [12]][rng.integers(2)], 2)
+        stride = rng.integers(1, [[3], [3], [30]][rng.integers(3)], 2)
+        pad = np.minimum(kernel - 1, rng.integers(0, 9, 2)) * (mode in ("MAX", "AVE"))
+        sizes, kernel, stride, pad = (tuple(map(int, pair)) for pair in (sizes, kernel, stride, pad))
+        shape = (int(rng.integers(1, 4)), int(rng.integers(1, 3)), *sizes)
+        rounding = str(rng.choice(["CEIL", "FLOOR"]))
+        params = {"round_mode": rounding}
+        for key, pair in (("kernel", kernel), ("stride", stride), ("pad", pad)):
+            params |= {f"{key}_h": pair[0], f"{key}_w": pair[1]}
+        options = {"channels_last": bool(rng.random() < 0.5)}
+        in_pieces = rng.random() < 0.5
+        for name, size in zip(("BLOCK", "TASK"), (1, 1) if in_pieces else whole, strict=True):
+            monkeypatch.setattr(parallel, name, size)
+        monkeypatch.setattr(parallel, "_wanted", int(rng.integers(1, 4)))
+        missing = max(k - size - 2 * p for k, size, p in zip(kernel, sizes, pad, strict=True))
+        over = [k - size - 2 * p - s + 1 for k, size, p, s in zip(kernel, sizes, pad, stride, strict=True)]
+        if missing > 0 and (rounding == "FLOOR" or max(over) > 0):
+            with pytest.raises(nettrain.SpecError, match="does not fit into"):
+                net_of(shape, pool=mode if mode in ("MAX", "AVE") else "STOCHASTIC", **params)
+            seen.add("refused")
+            continue
+        try:
+            if mode == "TRAIN":
+                check_draws(shape, kernel, stride, params, **options)
+            elif mode == "TEST":
+                check_expectations(shape, kernel, stride, params, **options)
+            else:
+                check_against_loops(shape, kernel, stride, pad, params | {"pool": mode}, rng.random() < 0.5, **options)
+        except Exception as error:
+            raise AssertionError(f"{shape}, {params}, {options}, in pieces: {in_pieces}: {error}") from error
+        seen |= {
+            name
+            for name, case in {
+                "kernel beyond the image": max(k - size for k, size in zip(kernel, sizes, strict=True)) > 0,
+                "kernel beyond the padded image": missing > 0,
+                "stride beyond the image": max(s - size for s, size in zip(stride, sizes, strict=True)) > 0,
+                "pad beyond the image": max(p - size for p, size in zip(pad, sizes, strict=True)) >= 0,
+                "in pieces": in_pieces and shape[0] > 1,
+                **options,
+            }.items()
+            if case
+        }
+    assert len(seen) == 7 - (mode in ("TRAIN", "TEST"))

@@ -1,10 +1,12 @@
 """SPP: known values, loops over every bin, what each level shares with Pooling, and what it refuses."""
 
 import math
+from collections import Counter
 
 import nettrain
 import numpy as np
 import pytest
+from nettrain.net import parallel
 
 
 def net_of(shape, phase="TRAIN", dtype="float64", type="SPP", **params):
@@ -84,6 +86,36 @@ def test_means_count_the_border():
 )
 def test_against_loops(mode, shape, height):
     check_against_loops(net_of(shape, pyramid_height=height, pool=mode), shape, height, mode)
+
+
+@pytest.mark.parametrize("mode", ["MAX", "AVE"])
+def test_random_images(mode, monkeypatch):
+    """Any image and any height: refused by Caffe's rule for pads, else equal to the loops, in any memory order."""
+    rng, outcomes, whole = np.random.default_rng(1), Counter(), (parallel.BLOCK, parallel.TASK)
+    for _ in range(120):
+        height, sizes = int(rng.integers(1, 5)), rng.integers(1, 20, 2)
+        shape = (int(rng.integers(1, 4)), int(rng.integers(1, 3)), *map(int, sizes))
+        bins = 2 ** np.arange(height)[:, None]
+        kernel = -(-sizes // bins)
+        pad = (kernel * bins - sizes + 1) // 2
+        refused = (pad.any(axis=1) & (pad >= kernel).any(axis=1)).any()
+        outcomes[height, bool(refused)] += 1
+        if refused:
+            with pytest.raises(nettrain.SpecError, match="must be smaller than the kernel"):
+                net_of(shape, pyramid_height=height, pool=mode)
+            continue
+        net = net_of(shape, pyramid_height=height, pool=mode)
+        net.blobs["x"].reshape(shape, bool(rng.random() < 0.5))
+        net.reshape()
+        for name, size in zip(("BLOCK", "TASK"), [whole, (1, 1)][rng.integers(2)], strict=True):
+            monkeypatch.setattr(parallel, name, size)
+        monkeypatch.setattr(parallel, "_wanted", int(rng.integers(1, 4)))
+        try:
+            check_against_loops(net, shape, height, mode)
+        except Exception as error:
+            raise AssertionError(f"{shape}, {height} levels: {error}") from error
+    assert all(outcomes[height, False] for height in range(1, 5))
+    assert all(outcomes[height, True] for height in range(2, 5))
 
 
 @pytest.mark.parametrize("mode", ["MAX", "AVE"])
