@@ -10,7 +10,7 @@ import numpy as np
 from ..data.generators import Generate
 from ..data.sources import load
 from ..data.transform import Transform
-from ..net.blob import Labels
+from ..net.blob import Known
 from ..net.declare import Declared, Reader, param
 from ..net.errors import NettrainError
 from ..net.node import Node
@@ -145,8 +145,8 @@ class Data(Batches):
             self.further.append(array)
         self.further = self.further[: len(top) - 1]
         for blob, array in zip(top[1:], self.further, strict=True):
-            if isinstance(array, np.ndarray) and array.size:
-                blob.labels = Labels.of(array)
+            if isinstance(array, np.ndarray):
+                blob.known = Known(array, self.set.origin)
         example = self.set.data.shape[1:]
         self.are_maps = [p.transform.is_map(array, example) for array in self.further]
         for array, is_map in zip(self.further, self.are_maps, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 from ..data.images import decode, find_image
 from ..data.sources import find_file
 from ..data.transform import Transform
-from ..net.blob import Labels
+from ..net.blob import Known
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
@@ -97,7 +97,7 @@ class ImageData(Batches):
         first = self.image(0)
         self.example = first.shape
         self.mean = p.transform.mean(self.folder, self.example)
-        top[1].labels = Labels.of(self.labels)
+        top[1].known = Known(self.labels, str(self.list))
         shapes = [p.transform.output_shape(self.example), ()]
         self.begin(len(self.files), p.batch_size, p.shuffle, shapes, str(self.list))
         if p.rand_skip > len(self.files):

@@ -13,6 +13,7 @@ import numpy as np
 from ..data.images import decode, find_image, resize
 from ..data.sources import find_file
 from ..data.transform import Transform
+from ..net.blob import Known
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
@@ -164,6 +165,8 @@ class WindowData(Layer):
         ):
             if wanted and not found:
                 raise NettrainError(f"{self.list} has no {kind} windows at these thresholds", key="source")
+        labels = [w.label for w in self.foreground] * bool(self.count) + [0] * (p.batch_size > self.count)
+        top[1].known = Known(np.array(labels), str(self.list))
         self.mean = p.transform.mean(self.folder)
         if self.mean is not None:
             self.mean = self._centre(self.mean)
