@@ -52,6 +52,9 @@ class BinaryAccuracy(Layer):
         self.targets.check_known(bottom[1])
         top[0].reshape(())
 
+    def mean_over(self, i, bottom, top):
+        return self.counted
+
     def Forward_cpu(self, bottom, top):
         self.targets.check(bottom[1])
         x = bottom[0].data
@@ -60,4 +63,5 @@ class BinaryAccuracy(Layer):
         right &= ~np.isnan(x)
         counted = np.ones_like(right) if self.p.ignore_label is None else target != self.p.ignore_label
         right &= counted
-        top[0].data[...] = right.sum() / max(1, counted.sum())
+        self.counted = counted.sum()
+        top[0].data[...] = right.sum() / max(1, self.counted)

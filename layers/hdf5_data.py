@@ -53,6 +53,7 @@ class HDF5Data(Batches):
         }
 
     num_tops = (1, None)
+    how_to_split = "give two layers, with include: train and include: test, a list of other files each"
     examples = (
         Example(params={"source": "files.txt", "batch_size": 2}, tops=2, files=_two_files),
         Example(params={"source": "files.txt", "batch_size": 4, "shuffle": True}, files=_two_files),
@@ -71,6 +72,7 @@ class HDF5Data(Batches):
         for name in names:
             beside = listing.parent / name
             self.files.append(self.open(beside if beside.exists() else find_file(name, self.folder)))
+        self.reads = {str(Path(file.filename).resolve()): file.filename for file in self.files}
         shapes = [self.files[0][name].shape[1:] for name in self.top_names]
         for file in self.files[1:]:
             for name, shape in zip(self.top_names, shapes, strict=True):

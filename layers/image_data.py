@@ -82,6 +82,7 @@ class ImageData(Batches):
                 yield given, "is missing: new_height and new_width go together"
 
     num_tops = 2
+    how_to_split = "give two layers, with include: train and include: test, a list each"
     examples = (
         Example(
             params={"source": "images.txt", "batch_size": 2, "new_height": 4, "new_width": 5, "shuffle": True},
@@ -93,6 +94,7 @@ class ImageData(Batches):
         p = self.p
         self.list = find_file(p.source, self.folder)
         self.files, self.labels = read_list(self.list)
+        self.reads = {str(self.list.resolve()): str(self.list)}
         self.size = (p.new_height, p.new_width) if p.new_height else None
         first = self.image(0)
         self.example = first.shape

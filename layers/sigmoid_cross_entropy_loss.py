@@ -8,8 +8,8 @@ from ..net.errors import ShapeError, format_shape
 from ..net.parallel import blockwise, scratch
 from ..net.registry import register
 from .functions import positive_part, sigmoid, softplus_of_minus_abs
-from .layer import Example, LossLayer
-from .loss_parameters import OldLossParameters
+from .layer import Example
+from .loss_parameters import NormalizedLoss, OldLossParameters
 from .targets import Targets
 
 
@@ -26,7 +26,7 @@ def yes_no_or_ignored(rng, shape):
 
 
 @register
-class SigmoidCrossEntropyLoss(LossLayer):
+class SigmoidCrossEntropyLoss(NormalizedLoss):
     """Cross entropy of sigmoids p = σ(x) with targets t: L = -(1/D) Σ (t log p + (1 - t) log(1 - p)).
 
     bottom[0]: scores x, N x ….    bottom[1]: targets t in [0, 1], as many as scores.    top[0]: L, a scalar.
@@ -94,7 +94,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
         valid = x.size
         if ignore:
             valid = int(np.count_nonzero(self.counts(t, out=self.buffer("counts", x.shape, bool))))
-        self.D = self.p.divisor(len(x), x.size, valid, "BATCH_SIZE")
+        self.over = self.p.over(len(x), x.size, valid, "BATCH_SIZE")
         top[0].data[...] = loss.sum() / self.D
 
     def Backward_cpu(self, top, propagate_down, bottom):

@@ -136,6 +136,7 @@ class WindowData(Layer):
 
     num_bottoms = 0
     num_tops = 2
+    how_to_split = "give two layers, with include: train and include: test, a window file each"
     no_gradient = "all"
     examples = (
         Example(
@@ -148,6 +149,7 @@ class WindowData(Layer):
         p = self.p
         self.list = find_file(p.source, self.folder)
         self.files, windows = read_windows(self.list)
+        self.reads = {str(self.list.resolve()): str(self.list)}
         self.foreground = [w for w in windows if w.overlap >= p.fg_threshold]
         self.background = [w for w in windows if w.overlap < min(p.bg_threshold, p.fg_threshold)]
         # of the foreground in a batch, as Caffe reckons: in float32
