@@ -286,6 +286,7 @@ def test(spec: str, weights: str, iterations: int, settings: tuple, level: int, 
 
     result = testing.measure(read(spec, settings), weights, iterations, level=level, stages=stages)
     show(result, as_json, testing.report)
+    sys.exit(result["exit_code"])
 
 
 @main.command()
@@ -310,7 +311,10 @@ def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) 
     problems = Problems()
     try:
         loaded = read(spec, settings, problems)
-        show(checking.check(loaded, problems, level=level, stages=stages), as_json, checking.report)
+        result = checking.check(loaded, problems, level=level, stages=stages)
+        for text in result["warnings"]:
+            say(f"warning: {text}")
+        show(result, as_json, checking.report)
     except SpecError as error:
         if not as_json:
             raise

@@ -18,7 +18,8 @@ class Accuracy(Layer):
     """The share of positions whose label is among the top_k scores.
 
     bottom[0]: scores, N x C x … with the classes on ``axis``.    bottom[1]: labels, one for each position, 0 … C-1.
-    top[0]: the share, a scalar.    top[1], optional: the share for each class, C (0 for a class without examples).
+    top[0]: the share, a scalar.    top[1], optional: the share for each class, C (0 for a class without examples;
+    in a test: without any in the whole set, no number).
     An answer is right when at most top_k scores reach that of the true class, itself included: ties count as wrong.
     A NaN is wrong (in Caffe it is right). When every position is ignored the result is 0.
     No gradient.
@@ -53,6 +54,10 @@ class Accuracy(Layer):
         if len(top) > 1:
             top[1].reshape((self.C,))
 
+    def mean_over(self, i, bottom, top):
+        """The positions that count, and those of each class."""
+        return self.counted[i]
+
     def Forward_cpu(self, bottom, top):
         label = self.buffer("label", (self.outer, 1, self.inner), np.intp)
         ignored = read_labels(bottom[1], label, self.C, self.p.ignore_label)
@@ -64,7 +69,9 @@ class Accuracy(Layer):
         right &= ~np.isnan(true)
         counted = np.ones_like(right) if ignored is None else ~ignored
         right &= counted
-        top[0].data[...] = right.sum() / max(1, counted.sum())
+        self.counted = [counted.sum()]
+        top[0].data[...] = right.sum() / max(1, self.counted[0])
         if len(top) > 1:
             hits, examples = (np.bincount(label[which], minlength=self.C) for which in (right, counted))
+            self.counted.append(examples)
             np.divide(hits, np.maximum(examples, 1), out=top[1].data, casting="unsafe")

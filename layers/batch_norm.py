@@ -95,6 +95,11 @@ class BatchNorm(Layer):
         if self.affine:
             self.affine.reshape(self.channels)
 
+    def unready(self):
+        if not self.use_global or self.blobs[2].data[0]:
+            return ""
+        return f"has seen no batch yet: it takes mean 0 and variance 0, and multiplies by {self.p.eps**-0.5:.3g}"
+
     def hat(self, top):
         """ŷ, which is y where nothing is learned."""
         return self.buffer("hat", top[0].shape, channels_last=top[0].channels_last) if self.affine else top[0].data

@@ -18,10 +18,10 @@ class Batches(Layer):
     num_bottoms = 0
     no_gradient = "all"
 
-    def begin(self, size: int, batch_size: int, shuffle: bool, shapes: list[tuple[int, ...]]) -> None:
-        """``shapes`` are those of an example, for each top. A batch may be larger than all: it goes round, as in
-        Caffe, and in a test pass ends with the data."""
-        self.pass_size, self.batch_size, self.batch_count = size, batch_size, batch_size
+    def begin(self, size: int, batch_size: int, shuffle: bool, shapes: list[tuple[int, ...]], origin: str) -> None:
+        """``shapes`` are those of an example, for each top; ``origin`` is what messages call the data. A batch may be
+        larger than all: it goes round, as in Caffe, and in a test pass ends with the data."""
+        self.pass_size, self.batch_size, self.batch_count, self.origin = size, batch_size, batch_size, origin
         self.shapes = shapes
         self.order = Order(size, shuffle and self.phase == "TRAIN", self.seed, self.name)
         self.stop_at_end = False
@@ -37,12 +37,15 @@ class Batches(Layer):
     def Forward_cpu(self, bottom, top):
         where = self.order.epoch, self.order.position
         indices = self.order.next(self.batch_size, self.stop_at_end)
-        self.batch_count = len(indices)
+        self.indices, self.batch_count = indices, len(indices)
         for blob in top:
             blob.reshape((self.batch_count, *blob.shape[1:]))
         # Seeded by the place in the data, so that what is random follows from the cursor alone.
         rng = stream(self.seed, self.name, f"transform {where}") if self.phase == "TRAIN" else None
         self.fill(indices, top, rng)
+
+    def which_example(self, k):
+        return f"example {self.indices[k]:,} of {self.origin}, counted from 0"
 
     def start_pass(self):
         """Begin at the first example, and end the last batch at the last one."""

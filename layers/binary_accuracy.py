@@ -8,6 +8,7 @@ from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
 from .layer import Example, Layer
+from .targets import Targets
 
 
 def bits_or_ignored(rng, shape):
@@ -24,8 +25,8 @@ class BinaryAccuracy(Layer):
 
     bottom[0]: scores x, any shape.    bottom[1]: targets, as many, 1 (yes) or 0 (no).    top[0]: the share, a scalar.
     An answer is yes when x > threshold; 0 is right for scores that SigmoidCrossEntropyLoss takes, 0.5 for
-    probabilities. NaN counts as wrong. When every element is ignored the result is 0. No gradient.
-    Errors: another number of targets than scores.
+    probabilities. A score that is NaN is wrong. When every element is ignored the result is 0. No gradient.
+    Errors: another number of targets than scores; a target that is neither 0 or 1 nor ignored, NaN too.
     Source: the metric of this name in Keras. For classes see Accuracy.
     """
 
@@ -47,13 +48,20 @@ class BinaryAccuracy(Layer):
                 f"every score needs a target, got {format_shape(bottom[0].shape)} = {bottom[0].count} and "
                 f"{format_shape(bottom[1].shape)} = {bottom[1].count}"
             )
+        self.targets = Targets(whole=True, ignored=self.p.ignore_label)
+        self.targets.check_known(bottom[1])
         top[0].reshape(())
 
+    def mean_over(self, i, bottom, top):
+        return self.counted
+
     def Forward_cpu(self, bottom, top):
+        self.targets.check(bottom[1])
         x = bottom[0].data
         target = bottom[1].data.reshape(x.shape)
         right = np.equal(x > self.p.threshold, target > 0.5)
-        right &= ~(np.isnan(x) | np.isnan(target))
+        right &= ~np.isnan(x)
         counted = np.ones_like(right) if self.p.ignore_label is None else target != self.p.ignore_label
         right &= counted
-        top[0].data[...] = right.sum() / max(1, counted.sum())
+        self.counted = counted.sum()
+        top[0].data[...] = right.sum() / max(1, self.counted)

@@ -10,6 +10,9 @@ from ..net.declare import Declared, param
 from ..net.errors import ShapeError, format_shape
 from ..net.registry import register
 from .layer import Example, LossLayer, labels
+from .targets import Targets
+
+SIMILAR = Targets("sign of similarity", whole=True)
 
 
 def far_apart(rng, shape):
@@ -22,12 +25,12 @@ class ContrastiveLoss(LossLayer):
     """Distance of similar pairs, closeness of others: L = 1/(2N) Σ_n s d² + (1 - s) max(margin - d, 0)², d = |a - b|.
 
     bottom[0]: a, N x C (further axes are flattened).    bottom[1]: b, the same shape.
-    bottom[2]: s, N, 1 for similar pairs and 0 for others; what is cut to a whole number other than 0 is similar.
+    bottom[2]: s, N, 1 for similar pairs and 0 for others.
     top[0]: L, a scalar. With legacy_version the others' term is max(margin - d², 0).
     Backward: da = (a - b) dL / N for similar pairs; for others -(a - b) (margin - d) / (d + 1e-4) dL / N within the
     margin (legacy: -(a - b) dL / N); db = -da. The 1e-4 keeps it finite at d = 0; s has no gradient.
-    Errors: shapes of a and b that differ; not one s for each example.
-    Source: Caffe's ContrastiveLoss; Hadsell et al. 2006.
+    Errors: shapes of a and b that differ; not one s for each example; an s that is neither 0 nor 1.
+    Source: Caffe's ContrastiveLoss, which takes any other number for similar, -1 too; Hadsell et al. 2006.
     """
 
     class Parameters(Declared):
@@ -52,13 +55,15 @@ class ContrastiveLoss(LossLayer):
         self.N, self.C = bottom[0].shape[0], math.prod(bottom[0].shape[1:])
         if bottom[2].count != self.N:
             raise ShapeError(f"{self.N} pairs need {self.N} values of s, got {format_shape(bottom[2].shape)}")
+        SIMILAR.check_known(bottom[2])
 
     def Forward_cpu(self, bottom, top):
+        SIMILAR.check(bottom[2])
         difference = self.buffer("difference", bottom[0].shape)
         np.subtract(bottom[0].data, bottom[1].data, out=difference)
         flat = difference.reshape(self.N, self.C)
         squared = np.einsum("nc,nc->n", flat, flat)
-        similar = np.trunc(bottom[2].data.reshape(self.N)) != 0
+        similar = bottom[2].data.reshape(self.N) != 0
         distance = squared if self.p.legacy_version else np.sqrt(squared)
         inside = np.maximum(self.p.margin - distance, 0)
         others = inside if self.p.legacy_version else inside**2

@@ -8,10 +8,10 @@ import numpy as np
 
 from ..net.parallel import by_example, scratch
 from .labels import read_labels
-from .layer import LossLayer
+from .loss_parameters import NormalizedLoss
 
 
-class CrossEntropy(LossLayer):
+class CrossEntropy(NormalizedLoss):
     """L = -(1/D) Σ_n s_n Σ_k t_nk log p_nk over outer x C x inner scores, at positions n that are not ignored.
 
     ``reshape`` of a type sets outer, C and inner; ``dense`` where the second bottom has no labels; ``spread`` where t
@@ -81,7 +81,7 @@ class CrossEntropy(LossLayer):
             losses *= self.weight
         if self.ignored is not None:
             losses[self.ignored] = 0
-        self.D = self.p.divisor(self.outer, losses.size, valid)
+        self.over = self.p.over(self.outer, losses.size, valid)
         top[0].data[...] = losses.sum() / self.D
         if len(top) > 1:
             np.copyto(top[1].data, p.reshape(top[1].shape))

@@ -7,16 +7,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..data.generators import Generate
-from ..data.sources import load
+from ..data.generators import GENERATORS, Generate
+from ..data.sources import NAMED, find_file, load
 from ..data.transform import Transform
-from ..net.blob import Labels
+from ..net.blob import Known
 from ..net.declare import Declared, Reader, param
 from ..net.errors import NettrainError
 from ..net.node import Node
 from ..net.registry import register
 from .batches import Batches
 from .layer import Example
+
+PIECE = 1 << 20  # values that are looked through at a time
 
 
 class BatchSize(Declared):
@@ -125,6 +127,7 @@ class Data(Batches):
     def setup(self, bottom, top):
         p, split = self.p, "train" if self.phase == "TRAIN" else "test"
         self.set = load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend)
+        self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
         self.mean = p.transform.mean(self.folder, self.set.data.shape[1:])
         self.further = [self.set.labels]
@@ -145,13 +148,40 @@ class Data(Batches):
             self.further.append(array)
         self.further = self.further[: len(top) - 1]
         for blob, array in zip(top[1:], self.further, strict=True):
-            if isinstance(array, np.ndarray) and array.size:
-                blob.labels = Labels.of(array)
+            if isinstance(array, np.ndarray):
+                blob.known = Known(array, self.set.origin)
         example = self.set.data.shape[1:]
         self.are_maps = [p.transform.is_map(array, example) for array in self.further]
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
-        self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes)
+        self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
+
+    def identity(self, split):
+        """``reads`` and ``how_to_split``: a set that has no splits is the same in both phases."""
+        source, origin = getattr(self.p.source, split), self.set.origin
+        if source in GENERATORS:
+            drawn = split if self.p.generate.test_examples else "train"
+            return {f"{source} {self.p.generate} {drawn}": origin}, "give generate: {test_examples: 300}"
+        part = self.set.split
+        if source not in NAMED:
+            source = str(find_file(source, self.folder, folders=True).resolve())
+        return {f"{source} {part}": origin}, f"give source: {{train: {self.p.source.train}, test: ANOTHER}}"
+
+    def check_values(self):
+        for name, array in zip(self.top_names, [self.set.data, *self.further], strict=True):
+            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+                continue
+            step = max(1, PIECE * len(array) // max(1, array.size))
+            for start in range(0, len(array), step):
+                bad = np.argwhere(~np.isfinite(array[start : start + step]))
+                if len(bad):
+                    k = start + bad[0][0]
+                    value = array[start : start + step][tuple(bad[0])]
+                    raise NettrainError(
+                        f"{self.set.origin}: `{name}` of example {k:,}, counted from 0, holds {value:g}; every value "
+                        "must be finite",
+                        key="source",
+                    )
 
     def fill(self, indices, top, rng):
         further = list(zip(self.further, (blob.data for blob in top[1:]), strict=True))

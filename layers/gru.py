@@ -26,7 +26,7 @@ class GRU(Recurrence):
     blobs: W_x 3H x D, b_x 3H, [W_xs], W_h 3H x H, b_h 3H.
     Backward: through all T steps, and to h_0 if that is a bottom; not into the batch before.
     Initial values: weights xavier, biases zero.
-    Errors: x and cont that disagree; another number of inputs than in the first batch.
+    Errors: x and cont that disagree; a cont outside [0, 1]; another number of inputs than in the first batch.
     Source: Cho et al. 2014; PyTorch's GRU. Bottoms and tops as those of Caffe's LSTM.
     """
 

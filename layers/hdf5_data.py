@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data.sources import find_file
+from ..net.blob import Known
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
 from ..net.registry import register
 from .batches import Batches
 from .layer import Example
+
+MOST_KNOWN = 1 << 24  # values of a dataset that are looked through before any work, when a layer asks what they are
 
 
 def _two_files(folder: Path) -> None:
@@ -49,6 +53,7 @@ class HDF5Data(Batches):
         }
 
     num_tops = (1, None)
+    how_to_split = "give two layers, with include: train and include: test, a list of other files each"
     examples = (
         Example(params={"source": "files.txt", "batch_size": 2}, tops=2, files=_two_files),
         Example(params={"source": "files.txt", "batch_size": 4, "shuffle": True}, files=_two_files),
@@ -67,6 +72,7 @@ class HDF5Data(Batches):
         for name in names:
             beside = listing.parent / name
             self.files.append(self.open(beside if beside.exists() else find_file(name, self.folder)))
+        self.reads = {str(Path(file.filename).resolve()): file.filename for file in self.files}
         shapes = [self.files[0][name].shape[1:] for name in self.top_names]
         for file in self.files[1:]:
             for name, shape in zip(self.top_names, shapes, strict=True):
@@ -76,8 +82,11 @@ class HDF5Data(Batches):
                         f"{self.files[0].filename} {format_shape(shape)}",
                         key="source",
                     )
+        for blob, name in zip(top, self.top_names, strict=True):
+            if sum(file[name].size for file in self.files) <= MOST_KNOWN:
+                blob.known = Known(partial(self.everything, name), str(listing))
         self.ends = np.cumsum([len(file[self.top_names[0]]) for file in self.files])
-        self.begin(int(self.ends[-1]), self.p.batch_size, self.p.shuffle, shapes)
+        self.begin(int(self.ends[-1]), self.p.batch_size, self.p.shuffle, shapes, str(listing))
 
     def open(self, path):
         """An HDF5 file, after looking at its datasets."""
@@ -98,6 +107,16 @@ class HDF5Data(Batches):
             raise NettrainError(f"{path}: every dataset needs as many rows, got {counts}", key="source")
         return file
 
+    def everything(self, name):
+        """All values of a dataset of all files, flat. Raises NettrainError."""
+        return np.concatenate([self.rows(file, name, ...).reshape(-1) for file in self.files])
+
+    def rows(self, file, name, wanted):
+        try:
+            return file[name][wanted]
+        except OSError as error:
+            raise NettrainError(f"{file.filename} cannot be read: {error}", exit_code=1) from None
+
     def fill(self, indices, top, rng):
         number = np.searchsorted(self.ends, indices, side="right")  # which file has the row
         for f in np.unique(number):
@@ -106,7 +125,4 @@ class HDF5Data(Batches):
             distinct, back = np.unique(rows, return_inverse=True)  # HDF5 takes rows once, in rising order
             wanted = slice(distinct[0], distinct[-1] + 1) if np.ptp(distinct) + 1 == len(distinct) else distinct
             for blob, name in zip(top, self.top_names, strict=True):
-                try:
-                    blob.data[where] = self.files[f][name][wanted][back]
-                except OSError as error:
-                    raise NettrainError(f"{self.files[f].filename} cannot be read: {error}", exit_code=1) from None
+                blob.data[where] = self.rows(self.files[f], name, wanted)[back]

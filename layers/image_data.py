@@ -11,7 +11,7 @@ import numpy as np
 from ..data.images import decode, find_image
 from ..data.sources import find_file
 from ..data.transform import Transform
-from ..net.blob import Labels
+from ..net.blob import Known
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
@@ -82,6 +82,7 @@ class ImageData(Batches):
                 yield given, "is missing: new_height and new_width go together"
 
     num_tops = 2
+    how_to_split = "give two layers, with include: train and include: test, a list each"
     examples = (
         Example(
             params={"source": "images.txt", "batch_size": 2, "new_height": 4, "new_width": 5, "shuffle": True},
@@ -93,13 +94,14 @@ class ImageData(Batches):
         p = self.p
         self.list = find_file(p.source, self.folder)
         self.files, self.labels = read_list(self.list)
+        self.reads = {str(self.list.resolve()): str(self.list)}
         self.size = (p.new_height, p.new_width) if p.new_height else None
         first = self.image(0)
         self.example = first.shape
         self.mean = p.transform.mean(self.folder, self.example)
-        top[1].labels = Labels.of(self.labels)
+        top[1].known = Known(self.labels, str(self.list))
         shapes = [p.transform.output_shape(self.example), ()]
-        self.begin(len(self.files), p.batch_size, p.shuffle, shapes)
+        self.begin(len(self.files), p.batch_size, p.shuffle, shapes, str(self.list))
         if p.rand_skip > len(self.files):
             raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
         if p.rand_skip > 1 and self.phase == "TRAIN":

@@ -27,7 +27,7 @@ class InfogainLoss(CrossEntropy):
     Backward: dx_k = (p_k Σ_j H[label, j] - H[label, k]) dL / D, 0 at ignored positions; top[1] passes gradients like
     Softmax.
     Computed from log Σ exp(x - max): exact, where Caffe does not go below p = 1e-20.
-    Errors: H of another size, missing or damaged; a label out of range or not whole.
+    Errors: H of another size, missing, damaged or not finite; a label out of range or not whole.
     Source: Caffe's InfogainLoss, whose source is a binaryproto; here an .npy, or an .npz with one array.
     """
 
@@ -56,6 +56,8 @@ class InfogainLoss(CrossEntropy):
             H = self.read_source()
             if H.dtype.kind not in "fiub":
                 raise NettrainError(f"{self.p.source} must hold numbers, it holds {H.dtype}", key="source")
+            if not np.isfinite(H).all():
+                raise NettrainError(f"{self.p.source} holds values that are not finite", key="source")
             self.H = H.astype(self.dtype)
         elif self.p.source:
             raise NettrainError("has H as its third bottom already; leave `source` out", key="source")

@@ -7,11 +7,11 @@ import numpy as np
 from ..net.errors import ShapeError, format_shape
 from ..net.parallel import blockwise
 from ..net.registry import register
-from .layer import Example, LossLayer
-from .loss_parameters import RegressionParameters
+from .layer import Example
+from .loss_parameters import NormalizedLoss, RegressionParameters
 
 
-class DifferenceLoss(LossLayer):
+class DifferenceLoss(NormalizedLoss):
     """A sum over all elements of a function of d = a - b, divided by D: for L1Loss and SmoothL1Loss."""
 
     Parameters = RegressionParameters
@@ -40,7 +40,7 @@ class DifferenceLoss(LossLayer):
         a = bottom[0].data
         d, loss = self.buffer("d", a.shape), self.buffer("loss", a.shape)
         blockwise(losses, a, bottom[1].data, d, loss)
-        self.D = self.p.divisor(len(a), a.size)
+        self.over = self.p.over(len(a), a.size)
         top[0].data[...] = loss.sum() / self.D
 
     def Backward_cpu(self, top, propagate_down, bottom):

@@ -27,21 +27,20 @@ def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
 
 def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> None:
     """Raise NettrainError when the data set is known to hold a label that no output stands for."""
-    if blob.labels is None or ignore_label is not None:
+    known = blob.known.range(ignore_label) if blob.known is not None else None
+    if known is None:
         return
-    low, high = blob.labels.low, blob.labels.high
-    if low < 0 or high >= classes:
+    if not (known.low >= 0 and known.high < classes):  # NaN is neither
         hint = ""
-        if low == 1 and high == classes:
+        if known.low == 1 and known.high == classes:
             hint = "; labels start at 0: take 1 off each, or use one output more"
         raise NettrainError(
-            f"the labels go from {low:g} to {high:g}, but there are {classes} outputs (0..{classes - 1}){hint}",
+            f"the labels go from {known.low:g} to {known.high:g}, but there are {classes} outputs "
+            f"(0..{classes - 1}){hint}",
             key="bottom",
         )
-    if blob.labels.fractional is not None:
-        raise NettrainError(
-            f"a label must be a whole number, the data set has {blob.labels.fractional:g}", key="bottom"
-        )
+    if known.fractional is not None:
+        raise NettrainError(f"a label must be a whole number, the data set has {known.fractional:g}", key="bottom")
 
 
 def read_indices(blob: Blob, out: np.ndarray, count: int) -> None:

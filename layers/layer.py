@@ -74,6 +74,8 @@ class Layer:
     shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones
     batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 behind an axis of time
     pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
+    reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
+    how_to_split: str = ""  # what to write so that training and test read different examples
 
     def __init__(
         self,
@@ -130,6 +132,26 @@ class Layer:
         """In words, what it does to a gradient; when nothing is said, the docstring's Backward is shown."""
         return ""
 
+    def mean_over(self, i: int, bottom: list[Blob], top: list[Blob]) -> Any:
+        """Over how many things top i of the last forward pass is a mean: a number, or an array of the top's shape.
+
+        A test weighs batches by it, so that a score of any batch size is that of the whole set; what counted nothing
+        (0) adds nothing. None: it is no mean, but a sum over the batch or something else. Its mean over batches then
+        depends on their size, and `nettrain test` says so. Not asked of tops with a row for each example.
+        """
+        return None
+
+    def check_values(self) -> None:
+        """Look through the whole data, where it lies in memory. Raises NettrainError for a value that is not finite."""
+
+    def unready(self) -> str:
+        """Why what it makes says nothing yet, such as statistics of no batch; nothing when it does."""
+        return ""
+
+    def which_example(self, k: int) -> str:
+        """Which example of what data it is that stands at place k of the last batch, where a layer reads some."""
+        return ""
+
     def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:
         """Multiplications of the layer's matrix products in one forward pass; 0 for anything else."""
         return 0
@@ -184,7 +206,8 @@ class NeuronLayer(Layer):
 class LossLayer(Layer):
     """Two bottoms (predictions, labels or targets) with equal first axis; one scalar top of loss weight 1.
 
-    Backward multiplies by the top's diff, which Net has set to the loss weight.
+    Backward multiplies by the top's diff, which Net has set to the loss weight. A loss that is not a mean over the
+    examples (axis 0 of the predictions) says so in ``mean_over``.
     """
 
     num_bottoms: ClassVar[int | tuple[int, int | None]] = 2
@@ -199,6 +222,9 @@ class LossLayer(Layer):
                 f"got {format_shape(bottom[0].shape)} and {format_shape(bottom[1].shape)}"
             )
         top[0].reshape(())
+
+    def mean_over(self, i, bottom, top):
+        return bottom[0].shape[0]
 
 
 class ReshapingLayer(Layer):

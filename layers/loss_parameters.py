@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..net.declare import Declared, param
+from .layer import LossLayer
 
 Normalization = Literal["FULL", "VALID", "BATCH_SIZE", "NONE"]
 
@@ -17,13 +18,13 @@ class LossParameters(Declared):
         default=None, doc="divisor: FULL all positions, VALID those not ignored (default), BATCH_SIZE examples, NONE 1"
     )
 
-    def divisor(self, examples: int, positions: int, valid: float, default: str = "VALID") -> float:
-        """What the sum of the losses is divided by; never 0, so a batch that is all ignored gives 0.
+    def over(self, examples: int, positions: int, valid: float, default: str = "VALID") -> float | None:
+        """What the loss is a mean over; None when it is a sum.
 
         ``valid`` is the number of positions that count, or the sum of their weights.
         """
         mode = self.normalization or default
-        return float({"FULL": positions, "VALID": valid, "BATCH_SIZE": examples, "NONE": 1}[mode]) or 1.0
+        return {"FULL": positions, "VALID": valid, "BATCH_SIZE": examples, "NONE": None}[mode]
 
 
 class OldLossParameters(LossParameters):
@@ -31,10 +32,10 @@ class OldLossParameters(LossParameters):
 
     normalize: bool | None = param(default=None, doc="Caffe's old form: true is VALID, false is BATCH_SIZE")
 
-    def divisor(self, examples, positions, valid, default="VALID"):
+    def over(self, examples, positions, valid, default="VALID"):
         if self.normalize is not None:
             default = "VALID" if self.normalize else "BATCH_SIZE"
-        return super().divisor(examples, positions, valid, default)
+        return super().over(examples, positions, valid, default)
 
 
 class RegressionParameters(Declared):
@@ -44,6 +45,20 @@ class RegressionParameters(Declared):
         default="FULL", doc="divisor: FULL all elements (the mean), BATCH_SIZE examples, NONE 1"
     )
 
-    def divisor(self, examples: int, elements: int) -> float:
-        """At least 1, so that an empty batch gives 0."""
-        return max(1.0, {"FULL": elements, "BATCH_SIZE": examples, "NONE": 1}[self.normalization])
+    def over(self, examples: int, elements: int) -> float | None:
+        """What the loss is a mean over; None when it is a sum."""
+        return {"FULL": elements, "BATCH_SIZE": examples, "NONE": None}[self.normalization]
+
+
+class NormalizedLoss(LossLayer):
+    """A loss whose parameters say what it is a mean over. Forward_cpu sets ``over`` to it, and divides by ``D``."""
+
+    over: float | None
+
+    @property
+    def D(self) -> float:
+        """Never 0, so a batch that is all ignored gives 0."""
+        return float(self.over or 1)
+
+    def mean_over(self, i, bottom, top):
+        return self.over

@@ -27,7 +27,7 @@ class LSTM(Recurrence):
     Backward: through all T steps, and to h_0, c_0 if they are bottoms (in Caffe not); not into the batch before.
     σ is computed as (1 + tanh(a/2)) / 2, so that one tanh serves all four parts.
     Initial values: weights xavier (Caffe: zeros), b zero.
-    Errors: x and cont that disagree; another number of inputs than in the first batch.
+    Errors: x and cont that disagree; a cont outside [0, 1]; another number of inputs than in the first batch.
     Source: Caffe's LSTM; Hochreiter and Schmidhuber 1997, Gers et al. 2000. Recurrent takes any cell.
     """
 

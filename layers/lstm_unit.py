@@ -10,6 +10,7 @@ from ..net.registry import register
 from .functions import sigmoid
 from .layer import Example, Layer
 from .recurrent import begins
+from .targets import CONT
 
 
 @register
@@ -17,11 +18,11 @@ class LSTMUnit(Layer):
     """One step of an LSTM: c = f cont c' + i g, h = o tanh(c); i, f, o are σ and g is tanh of the gates' four parts.
 
     bottom[0]: c', 1 x N x H.    bottom[1]: the gates before σ and tanh, 1 x N x 4H, in the order i, f, o, g.
-    bottom[2]: cont, 1 x N.
+    bottom[2]: cont, 1 x N, in [0, 1].
     top[0]: c, 1 x N x H.    top[1]: h, 1 x N x H.
     Backward: with a = dc + dh o (1 - tanh²(c)): dc' = a f cont, and for the gates a g, a cont c', dh tanh(c), a i times
-    the slopes of σ and tanh. Right for any cont; Caffe's only for 0 and 1. cont has no gradient.
-    Errors: shapes that are not 1 x N x H, 1 x N x 4H and 1 x N.
+    the slopes of σ and tanh. Right for any cont; Caffe's only for 0 and 1. It has no gradient.
+    Errors: shapes that are not 1 x N x H, 1 x N x 4H and 1 x N; a cont outside [0, 1].
     Source: Caffe's LSTMUnit, of which its LSTM is made.
     """
 
@@ -39,6 +40,7 @@ class LSTMUnit(Layer):
             raise ShapeError(f"needs c of 1 x N x H and gates of 1 x N x 4H, got {got}")
         if bottom[2].shape != shape[:2]:
             raise ShapeError(f"needs cont of 1 x N = {format_shape(shape[:2])}, got {format_shape(bottom[2].shape)}")
+        CONT.check_known(bottom[2])
         self.N, self.H = shape[1:]
         for blob in top:
             blob.reshape(shape)
@@ -49,6 +51,7 @@ class LSTMUnit(Layer):
         return [array[:, k * self.H : (k + 1) * self.H] for k in range(4)]
 
     def Forward_cpu(self, bottom, top):
+        CONT.check(bottom[2])
         gates = self.buffer("gates", (self.N, 4 * self.H))
         given = bottom[1].data.reshape(gates.shape)
         sigmoid(given[:, : 3 * self.H], out=gates[:, : 3 * self.H])

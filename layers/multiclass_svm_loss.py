@@ -7,12 +7,12 @@ import numpy as np
 from ..net.declare import param
 from ..net.registry import register
 from .labels import check_range, positions, read_labels
-from .layer import Example, LossLayer, labels
-from .loss_parameters import LossParameters
+from .layer import Example, labels
+from .loss_parameters import LossParameters, NormalizedLoss
 
 
 @register
-class MulticlassSVMLoss(LossLayer):
+class MulticlassSVMLoss(NormalizedLoss):
     """Weston-Watkins hinge: L = (1/D) Σ_n Σ_{j≠y} max(0, s_nj - s_ny + margin), y the label of n.
 
     bottom[0]: scores s, N x C x … with the classes on ``axis``.    bottom[1]: labels, one for each position, 0 … C-1.
@@ -52,7 +52,7 @@ class MulticlassSVMLoss(LossLayer):
         if self.ignored is not None:
             np.copyto(behind, 0, where=self.ignored)
             valid -= int(np.count_nonzero(self.ignored))
-        self.D = self.p.divisor(self.outer, self.label.size, valid)
+        self.over = self.p.over(self.outer, self.label.size, valid)
         top[0].data[...] = behind.sum() / self.D
 
     def Backward_cpu(self, top, propagate_down, bottom):

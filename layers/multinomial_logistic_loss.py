@@ -6,16 +6,17 @@ import math
 
 import numpy as np
 
-from ..net.errors import ShapeError, format_shape
+from ..net.errors import NettrainError, ShapeError, format_shape
 from ..net.registry import register
 from .labels import check_range, read_labels
 from .layer import Example, LossLayer, labels
+from .targets import ROUNDING
 
 SMALLEST = 1e-20
 
 
 def probabilities(rng, shape):
-    return rng.uniform(0.1, 1, shape)
+    return rng.uniform(0.1, 0.9, shape)
 
 
 @register
@@ -26,7 +27,7 @@ class MultinomialLogisticLoss(LossLayer):
     top[0]: L, a scalar, at most 46.05.
     Backward: dp = -dL / (N max(p, 1e-20)) for the label's class, else 0.
     SoftmaxWithLoss is the same from scores, and exact.
-    Errors: a label out of range or not whole; not one label for each example.
+    Errors: a label out of range or not whole; not one label for each example; a p of a label's class outside [0, 1].
     Source: Caffe's MultinomialLogisticLoss.
     """
 
@@ -44,18 +45,27 @@ class MultinomialLogisticLoss(LossLayer):
         check_range(bottom[1], self.K)
 
     def chosen(self, bottom):
-        """max(p, 1e-20) of the labels' classes."""
-        p = np.take_along_axis(bottom[0].data.reshape(self.N, self.K), self.label, axis=1)
-        return np.maximum(p, SMALLEST, out=p)
+        """p of the labels' classes, N x 1."""
+        return np.take_along_axis(bottom[0].data.reshape(self.N, self.K), self.label, axis=1)
 
     def Forward_cpu(self, bottom, top):
         self.label = self.buffer("label", (self.N, 1), np.intp)
         read_labels(bottom[1], self.label, self.K)
-        top[0].data[...] = -np.log(self.chosen(bottom)).sum() / max(1, self.N)
+        p = self.chosen(bottom)
+        outside = (p < -ROUNDING) | (p > 1 + ROUNDING)
+        if outside.any():
+            n = int(np.argmax(outside))
+            raise NettrainError(
+                f"{p[n, 0]:g}, for the class of example {n} of the batch, is no probability; put a Softmax before this "
+                "loss, or use SoftmaxWithLoss, which takes scores"
+            )
+        top[0].data[...] = -np.log(np.maximum(p, SMALLEST)).sum() / max(1, self.N)
 
     def Backward_cpu(self, top, propagate_down, bottom):
         if propagate_down[0]:
             dp = bottom[0].diff.reshape(self.N, self.K)
             dp.fill(0)
             if self.N:
-                np.put_along_axis(dp, self.label, -float(top[0].diff) / self.N / self.chosen(bottom), axis=1)
+                np.put_along_axis(
+                    dp, self.label, -float(top[0].diff) / self.N / np.maximum(self.chosen(bottom), SMALLEST), axis=1
+                )

@@ -13,6 +13,7 @@ from ..net.errors import ShapeError, format_shape
 from ..net.fillers import Filler
 from ..net.parallel import run
 from .layer import Layer
+from .targets import CONT
 
 SEQUENCES = 16  # rows of a product worth a thread: with fewer, most of its time goes to packing the weights
 LARGE = 256  # values of a step from which on threads help
@@ -95,6 +96,7 @@ class Recurrence(Layer):
 
     def reshape(self, bottom, top):
         self._check(bottom)
+        CONT.check_known(bottom[1])
         T, N = bottom[1].shape
         if N != self.N:
             self.carried = {}
@@ -112,6 +114,7 @@ class Recurrence(Layer):
         return array.reshape(self.T * self.N, math.prod(array.shape[2:]))
 
     def Forward_cpu(self, bottom, top):
+        CONT.check(bottom[1])
         x, self.cont = bottom[0].data, self.buffer("cont", (self.T, self.N, 1))
         np.copyto(self.cont, bottom[1].data.reshape(self.cont.shape))
         pre = self.over_time("pre", self.gates * self.H)

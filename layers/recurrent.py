@@ -14,6 +14,7 @@ from ..net.parallel import scratch
 from ..net.registry import register
 from .cell import Cell, Copy
 from .layer import Example, Layer
+from .targets import CONT
 
 
 class CellState(Declared):
@@ -70,7 +71,8 @@ class Recurrent(Layer):
     Backward: the steps in reverse; a parameter's gradient is the sum over all of them; initial states from bottoms
     and learned ones get theirs, carried ones end there.
     T may change from batch to batch; a step costs what its layers cost, also for longer sequences.
-    Errors: sequences that disagree in T or N; states whose next value has another shape; inputs the cell does not read.
+    Errors: sequences that disagree in T or N; a cont outside [0, 1]; states whose next value has another shape; inputs
+    the cell does not read.
     Source: Caffe's RecurrentLayer, which unrolls a net built in C++; see Werbos, Backpropagation through time, 1990.
     """
 
@@ -200,6 +202,8 @@ class Recurrent(Layer):
             raise ShapeError(f"needs at least one step, got sequences of {format_shape(shapes[0])}")
         if cont and len(cont[0].shape) != 2:
             raise ShapeError(f"cont must be T x N = {T} x {N}, got {format_shape(cont[0].shape)}")
+        for blob in cont:
+            CONT.check_known(blob)
         for name, blob in zip(self.p.static, static, strict=True):
             if blob.shape[:1] != (N,):
                 raise ShapeError(f"static input `{name}` must be N x … with N = {N}, got {format_shape(blob.shape)}")
@@ -268,6 +272,7 @@ class Recurrent(Layer):
         sequences, cont, static, given = self._parts(bottom)
         self.cont = None
         if cont:
+            CONT.check(cont[0])
             self.cont = self.buffer("cont", cont[0].shape)
             np.copyto(self.cont, cont[0].data)
         # carried states may come from a snapshot with another number of sequences

@@ -50,6 +50,9 @@ class Reduction(Layer):
         self.factor = self.p.coeff / max(1, self.K) if self.p.operation == "MEAN" else self.p.coeff
         top[0].reshape(shape[:axis])
 
+    def mean_over(self, i, bottom, top):
+        return self.K if self.p.operation == "MEAN" else None
+
     def formula(self, names):
         inside = {"ASUM": f"|{names[0]}|", "SUMSQ": f"{as_factor(names[0])}²"}.get(self.p.operation, names[0])
         what = "mean" if self.p.operation == "MEAN" else "sum"

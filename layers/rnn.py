@@ -25,7 +25,7 @@ class RNN(Recurrence):
     blobs: W_xh H x D, b_h H, [W_xs], W_hh H x H, W_ho H x H, b_o H.
     Backward: through all T steps, and to h_0 if that is a bottom (in Caffe not); not into the batch before.
     Initial values: weights xavier (Caffe: zeros), biases zero.
-    Errors: x and cont that disagree; another number of inputs than in the first batch.
+    Errors: x and cont that disagree; a cont outside [0, 1]; another number of inputs than in the first batch.
     Source: Caffe's RNN. Recurrent takes any cell.
     """
 

@@ -8,12 +8,17 @@ from ..net.errors import ShapeError, format_shape
 from ..net.parallel import blockwise, scratch
 from ..net.registry import register
 from .functions import positive_part, sigmoid, softplus_of_minus_abs
-from .layer import Example, LossLayer
-from .loss_parameters import OldLossParameters
+from .layer import Example
+from .loss_parameters import NormalizedLoss, OldLossParameters
+from .targets import Targets
 
 
 def between_0_and_1(rng, shape):
     return rng.random(shape)
+
+
+def yes_no(rng, shape):
+    return rng.choice([0.0, 1.0], shape)
 
 
 def yes_no_or_ignored(rng, shape):
@@ -21,7 +26,7 @@ def yes_no_or_ignored(rng, shape):
 
 
 @register
-class SigmoidCrossEntropyLoss(LossLayer):
+class SigmoidCrossEntropyLoss(NormalizedLoss):
     """Cross entropy of sigmoids p = σ(x) with targets t: L = -(1/D) Σ (t log p + (1 - t) log(1 - p)).
 
     bottom[0]: scores x, N x ….    bottom[1]: targets t in [0, 1], as many as scores.    top[0]: L, a scalar.
@@ -29,7 +34,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
     ignore_label: elements whose target, cut to a whole number, is it count for nothing (0 drops 0.3 too, as in Caffe).
     Backward: dx = (σ(x) - t) dL / D, 0 where ignored.
     Computed as max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
-    Errors: another number of targets than scores.
+    Errors: another number of targets than scores; a target that is neither in [0, 1] nor ignored, NaN too.
     Source: Caffe's SigmoidCrossEntropyLoss.
     """
 
@@ -44,7 +49,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
         Example([(4, 3), (4, 3)], values={1: between_0_and_1}),
         Example([(2, 3, 2), (2, 6)], {"ignore_label": 2, "normalization": "VALID"}, {1: yes_no_or_ignored}),
         Example([(3, 2), (3, 2)], {"normalization": "FULL"}, {1: between_0_and_1}),
-        Example([(3, 2), (3, 2)], {"normalize": True, "ignore_label": 1}, {1: yes_no_or_ignored}),
+        Example([(3, 2), (3, 2)], {"normalize": True, "ignore_label": 1}, {1: yes_no}),
     )
 
     def reshape(self, bottom, top):
@@ -54,6 +59,8 @@ class SigmoidCrossEntropyLoss(LossLayer):
                 f"every score needs a target, got {format_shape(bottom[0].shape)} = {bottom[0].count} and "
                 f"{format_shape(bottom[1].shape)} = {bottom[1].count}"
             )
+        self.targets = Targets(ignored=self.p.ignore_label, cut=True)
+        self.targets.check_known(bottom[1])
 
     def counts(self, t, out):
         """Where a target counts: it is not the one to ignore."""
@@ -68,6 +75,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
             np.copyto(values, 0, where=~counts)
 
     def Forward_cpu(self, bottom, top):
+        self.targets.check(bottom[1])
         ignore = self.p.ignore_label is not None
 
         def losses(x, t, loss):
@@ -86,7 +94,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
         valid = x.size
         if ignore:
             valid = int(np.count_nonzero(self.counts(t, out=self.buffer("counts", x.shape, bool))))
-        self.D = self.p.divisor(len(x), x.size, valid, "BATCH_SIZE")
+        self.over = self.p.over(len(x), x.size, valid, "BATCH_SIZE")
         top[0].data[...] = loss.sum() / self.D
 
     def Backward_cpu(self, top, propagate_down, bottom):

@@ -15,6 +15,9 @@ from .cross_entropy import CrossEntropy
 from .labels import check_range, positions
 from .layer import Example, labels
 from .loss_parameters import OldLossParameters
+from .targets import Targets
+
+PROBABILITIES = Targets("wanted probability")
 
 
 def shares(rng, shape):
@@ -32,14 +35,16 @@ class SoftmaxWithLoss(CrossEntropy):
     """Cross entropy of softmax probabilities p: L = -(1/D) Σ_n s_n Σ_k w_k t_nk log p_nk.
 
     bottom[0]: scores x, N x C x … with the classes on ``axis``.
-    bottom[1]: labels, one for each position, 0 … C-1: t is 1 for the label's class, else 0. Or t itself, in x's shape.
+    bottom[1]: labels, one for each position, 0 … C-1: t is 1 for the label's class, else 0. Or t itself, in x's shape,
+    in [0, 1]; what adds up to less than 1 counts for less.
     bottom[2], optional: weights s, one for each position; else 1.
     top[0]: L, a scalar.    top[1], optional: p, bottom[0]'s shape.
     w is class_weight, else 1. label_smoothing ε makes t (1 - ε) t + ε / C.
     D is what normalization says; VALID with weights: the sum of s_n w_label, or of s_n for given t, as PyTorch's mean.
     Backward: dx_k = s (p_k Σ_j w_j t_j - w_k t_k) dL / D, 0 at ignored positions; top[1] passes gradients like Softmax.
     Computed as log Σ exp(x - max) - (x - max): exact for any scores, where Caffe cannot report more than 87.34.
-    Errors: a label out of range or not whole; another number of labels than positions; another number of weights.
+    Errors: a label out of range or not whole, a t outside [0, 1]; another number of labels than positions; another
+    number of weights.
     Source: Caffe's SoftmaxWithLoss; weights, smoothing and given probabilities as in PyTorch's cross_entropy.
     """
 
@@ -89,6 +94,7 @@ class SoftmaxWithLoss(CrossEntropy):
             self.outer, self.C, self.inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
             if self.p.ignore_label is not None:
                 raise ShapeError("probabilities have no label to ignore; weights of 0 do that", key="ignore_label")
+            PROBABILITIES.check_known(bottom[1])
         else:
             self.outer, self.C, self.inner = positions(bottom[0], bottom[1], self.p.axis)
             check_range(bottom[1], self.C, self.p.ignore_label)
@@ -133,6 +139,7 @@ class SoftmaxWithLoss(CrossEntropy):
     def targets(self, bottom, label):
         t = self.buffer("t", (self.outer, self.C, self.inner))
         if self.dense:
+            PROBABILITIES.check(bottom[1])
             np.multiply(bottom[1].data.reshape(t.shape), 1 - self.p.label_smoothing, out=t)
         else:
             t.fill(0)

@@ -13,6 +13,7 @@ import numpy as np
 from ..data.images import decode, find_image, resize
 from ..data.sources import find_file
 from ..data.transform import Transform
+from ..net.blob import Known
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
@@ -135,6 +136,7 @@ class WindowData(Layer):
 
     num_bottoms = 0
     num_tops = 2
+    how_to_split = "give two layers, with include: train and include: test, a window file each"
     no_gradient = "all"
     examples = (
         Example(
@@ -147,6 +149,7 @@ class WindowData(Layer):
         p = self.p
         self.list = find_file(p.source, self.folder)
         self.files, windows = read_windows(self.list)
+        self.reads = {str(self.list.resolve()): str(self.list)}
         self.foreground = [w for w in windows if w.overlap >= p.fg_threshold]
         self.background = [w for w in windows if w.overlap < min(p.bg_threshold, p.fg_threshold)]
         # of the foreground in a batch, as Caffe reckons: in float32
@@ -164,6 +167,8 @@ class WindowData(Layer):
         ):
             if wanted and not found:
                 raise NettrainError(f"{self.list} has no {kind} windows at these thresholds", key="source")
+        labels = [w.label for w in self.foreground] * bool(self.count) + [0] * (p.batch_size > self.count)
+        top[1].known = Known(np.array(labels), str(self.list))
         self.mean = p.transform.mean(self.folder)
         if self.mean is not None:
             self.mean = self._centre(self.mean)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,20 +14,41 @@ MOST_ELEMENTS = 2**31 - 1  # Caffe's limit; an absurd size is a mistake in the s
 
 
 @dataclass(frozen=True)
-class Labels:
-    """The smallest and largest label of a data set, and the first that is no whole number."""
+class Range:
+    """The smallest and largest of some values (NaN when one is NaN), and the first that is no whole number."""
 
     low: float
     high: float
     fractional: float | None = None
 
     @classmethod
-    def of(cls, values: np.ndarray) -> Labels:
+    def of(cls, values: np.ndarray) -> Range:
         if values.dtype.kind != "f":
             return cls(float(values.min()), float(values.max()))
         with np.errstate(invalid="ignore"):
             odd = values[np.mod(values, 1) != 0]  # NaN and infinity too
         return cls(float(values.min()), float(values.max()), float(odd.flat[0]) if odd.size else None)
+
+
+class Known:
+    """Everything a data source will ever write into a blob, so that it is checked once, before any work.
+
+    ``values`` may be a function, which is called when somebody asks; ``origin`` is what messages call the source.
+    """
+
+    def __init__(self, values: np.ndarray | Callable[[], np.ndarray], origin: str):
+        self.values, self.origin = values, origin
+        self._ranges: dict[tuple[float | None, bool], Range | None] = {}
+
+    def range(self, ignored: float | None = None, cut: bool = False) -> Range | None:
+        """Of all values but the ignored one (``cut``: also those that are it when cut to a whole number); None when
+        nothing is left."""
+        if (ignored, cut) not in self._ranges:
+            values = self.values() if callable(self.values) else self.values
+            if ignored is not None:
+                values = values[(np.trunc(values) if cut else values) != ignored]
+            self._ranges[ignored, cut] = Range.of(values) if values.size else None
+        return self._ranges[ignored, cut]
 
 
 def memory_order(array: np.ndarray) -> np.ndarray:
@@ -98,9 +119,9 @@ class Blob:
     """An N-dimensional array ``data`` with a gradient ``diff`` of the same shape (Caffe's Blob).
 
     Shapes cost nothing: memory is made, as zeros, when ``data`` or ``diff`` is first read. After ``reshape``
-    the values are unspecified, as in Caffe. ``labels`` is what a data source promises of its values, so that they
-    can be checked before any work. With ``channels_last`` the arrays still have the shape N x C x …, but neighbours in
-    memory are the channels of one place.
+    the values are unspecified, as in Caffe. ``known`` has all values that a data source will write, where they are
+    known, so that they can be checked before any work. With ``channels_last`` the arrays still have the shape
+    N x C x …, but neighbours in memory are the channels of one place.
     """
 
     __slots__ = (
@@ -112,7 +133,7 @@ class Blob:
         "_diff_view",
         "channels_last",
         "dtype",
-        "labels",
+        "known",
         "shape",
     )
 
@@ -122,7 +143,7 @@ class Blob:
         self.dtype = np.dtype(dtype)
         self.shape: tuple[int, ...] = ()
         self.channels_last = False
-        self.labels: Labels | None = None
+        self.known: Known | None = None
         self._data, self._diff = Memory(), Memory()
         self._data_view: np.ndarray | None = None
         self._diff_view: np.ndarray | None = None

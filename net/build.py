@@ -165,7 +165,7 @@ def _copy_channels_last(step: Step) -> None:
     for i, blob in enumerate(step.bottom):
         if blob.channels_last and not step.layer.any_layout:
             own = Blob(blob.shape, blob.dtype)
-            own.labels = blob.labels
+            own.known = blob.known
             step.copies.append((own, blob))
             step.bottom[i] = own
 

@@ -81,7 +81,7 @@ def connect_diffs(steps: list[Step]) -> None:
                 if own is blob:
                     own = Blob(blob.shape, blob.dtype, blob.channels_last)
                     own.share_data(blob)
-                    own.labels = blob.labels
+                    own.known = blob.known
                     step.bottom[i] = own
                     step.aliases.append((own, blob))
                 step.sums.append((own, blob, first[0]))

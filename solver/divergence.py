@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def explain(net: Net, iteration: int, trail: Trail, updater: Updater, place: str
     step, what = _first_bad(net)
     lines = [("first bad value", what)]
     base_lr = updater.p.base_lr
-    if step is not None and not step.layer.num_bottoms:
+    if _is_data(step):
         lines.append(("likely cause", "the data itself: a value that is not finite came in"))
         lines.append(("try", "look for NaN or infinity in the data file"))
     else:
@@ -71,6 +72,33 @@ def explain(net: Net, iteration: int, trail: Trail, updater: Updater, place: str
         lines.append(("try", f"--set solver.base_lr={base_lr / 100:g}   or   --set solver.clip_gradients=5"))
     lines.append(("kept", kept))
     return lines
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a score is not finite: the layer where it begins, a sentence, and whether the data is to blame."""
+
+    layer: str
+    sentence: str
+    in_data: bool
+
+
+def find_trouble(net: Net) -> Trouble:
+    """The first bad value of the batch a net has just run, and a cause where one shows. The net goes on as before."""
+    states = net.layer_states()
+    step, what = _first_bad(net)
+    net.set_layer_states(states)
+    name = step.spec.name if step else ""
+    if _is_data(step):
+        return Trouble(name, f"{what}; look for NaN or infinity in the data", True)
+    unready = [s for s in net.steps[: net.steps.index(step) + 1 if step else None] if s.layer.unready()]
+    causes = [f"; {unready[0].spec.title()} {unready[0].layer.unready()}"] if unready else []
+    return Trouble(name, "".join([what, *causes]), False)
+
+
+def _is_data(step: Step | None) -> bool:
+    """Whether a layer gives values that nobody computed or learned."""
+    return step is not None and not step.bottom and not step.layer.blobs
 
 
 def _first_bad(net: Net) -> tuple[Step | None, str]:
@@ -89,8 +117,14 @@ def _first_bad(net: Net) -> tuple[Step | None, str]:
                 step.forward()
         for blob in step.top:
             if not np.isfinite(blob.data).all():
-                return step, f"forward, {where}: {_count(blob.data)} of its outputs"
+                return step, f"forward, {where}: {_count(blob.data)} of its outputs{_which(step, blob.data)}"
     return None, "the loss itself"
+
+
+def _which(step: Step, array: np.ndarray) -> str:
+    """The first example with a bad value, where the layer knows which it is."""
+    known = step.layer.which_example(int(np.argwhere(~np.isfinite(array))[0][0])) if array.ndim else ""
+    return f", the first in {known}" if known else ""
 
 
 def _count(array: np.ndarray) -> str:

@@ -1,45 +1,86 @@
-"""Testing a net: the mean of every output over the test set."""
+"""Testing a net: the mean of every output over the test set, whatever the size of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import math
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..net.build import Step
 from ..net.net import Net
+from .divergence import Trouble, find_trouble
 from .parameters import NetState, SolverParameters
 
-Scores = dict[str, Any]  # output -> number, or nested lists for an output with several
+Scores = dict[str, Any]  # output -> number, or nested lists for an output with several; NaN where nothing counted
 
 
-TOTAL_LOSS = "total_loss"  # the score that test_compute_loss adds
+TOTAL_LOSS = "total_loss"  # the score that is the weighted sum of all losses, as the training loss is
 
 
 @dataclass
 class TestNet:
-    """A net to test with: what stands before the names of its scores, and its batches; None is the whole set, once."""
+    """A net to test with: what stands before the names of its scores, its batches (None is the whole set, once), and
+    whether its weighted loss is a score of its own though it equals the only loss."""
 
     prefix: str
     net: Net
     batches: int | None
+    compute_loss: bool = False
 
     @property
     def can_run(self) -> bool:
         """Whether it makes something to look at, and a test of it ends."""
         return bool(self.net.outputs) and (has_end(self.net) or self.batches is not None)
 
+    @property
+    def total(self) -> str | None:
+        """What the score for its weighted loss is called, without the prefix, if it has one."""
+        return name_of_total(self.net) if self.compute_loss or not has_plain_loss(self.net) else None
+
     def scores(self) -> dict[str, bool | None]:
-        """Its scores, and whether higher is better: true for scores, false for losses, None for what is neither."""
+        """Its scores, and whether higher is better: true for scores, false for losses, None for what is neither.
+
+        What training makes small comes before other losses.
+        """
         makers = {key[0]: step for step in self.net.steps for key in step.top_keys}
-        steps = {name: makers[name] for name in self.net.outputs}
-        return {
-            self.prefix + name: True if step.layer.is_score else False if any(step.loss_weights) else None
-            for name, step in steps.items()
-        }
+        found: dict[str, bool | None] = {}
+        for name in self.net.outputs:
+            is_loss = any(makers[name].loss_weights)
+            found[self.prefix + name] = True if makers[name].layer.is_score else False if is_loss else None
+        if self.total is None:
+            return found
+        total: dict[str, bool | None] = {self.prefix + self.total: False}
+        return found | total if has_plain_loss(self.net) else total | found
+
+
+@dataclass
+class Evaluation:
+    """What a test found: its scores; sentences on scores that depend on the size of a batch; and of the first batch
+    with a score that is not finite which they are, and why."""
+
+    scores: Scores = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+    trouble: Trouble | None = None
+
+    def add(self, other: Evaluation, prefix: str) -> None:
+        """Take in the test of another net."""
+        self.scores |= {prefix + name: score for name, score in other.scores.items()}
+        self.notes += other.notes
+        self.bad += [prefix + name for name in other.bad]
+        self.trouble = self.trouble or other.trouble
+
+
+def one_number(score: Any) -> float:
+    """A score as one number: of several the mean of those that counted something."""
+    values = np.asarray(score, np.float64)
+    counted = values[~np.isnan(values)]
+    return float(counted.mean()) if counted.size else math.nan
 
 
 def name_test_nets(p: SolverParameters, nets: list[Net]) -> list[TestNet]:
@@ -49,61 +90,147 @@ def name_test_nets(p: SolverParameters, nets: list[Net]) -> list[TestNet]:
     batches = given if len(given) == len(nets) else (given or [None]) * len(nets)
     names = ["+".join(state.stage) or f"level{state.level}" for state in p.test_state or (NetState(),)]
     prefixes = [f"{name if names.count(name) == 1 else i}/" if len(nets) > 1 else "" for i, name in enumerate(names)]
-    return [TestNet(*one) for one in zip(prefixes, nets, batches, strict=True)]
+    return [TestNet(*one, p.test_compute_loss) for one in zip(prefixes, nets, batches, strict=True)]
 
 
-def evaluate_all(tests: list[TestNet], compute_loss: bool, after_batch: Callable[[TestNet], None]) -> Scores:
+def evaluate_all(tests: list[TestNet], after_batch: Callable[[TestNet], None]) -> Evaluation:
     """The scores of all test nets. When ``after_batch`` raises, the nets are as they were before."""
     before = [test.net.layer_states() for test in tests]
-    scores: Scores = {}
+    result = Evaluation()
     try:
         for test in tests:
-            found = evaluate(test.net, test.batches, compute_loss, partial(after_batch, test))
-            scores |= {test.prefix + name: score for name, score in found.items()}
+            result.add(run_test(test.net, test.batches, test.total, partial(after_batch, test)), test.prefix)
     except Exception:
         for test, states in zip(tests, before, strict=True):
             test.net.set_layer_states(states)
         raise
-    return scores
+    return result
 
 
-def evaluate(
-    net: Net, batches: int | None = None, compute_loss: bool = False, after_batch: Callable[[], None] = lambda: None
-) -> Scores:
-    """Mean of each output: over the whole data set once, weighted by examples, or over a number of batches.
+def evaluate(net: Net, batches: int | None = None) -> Scores:
+    """The scores of ``run_test``."""
+    return run_test(net, batches).scores
 
-    An output with a row for each example, such as probabilities nobody reads, is averaged over all its rows. There
-    may be more or fewer than examples, where a layer filters or chooses them; of none the mean is NaN.
-    ``compute_loss`` adds the weighted sum of all losses; ``after_batch`` may end the test by raising.
+
+def run_test(
+    net: Net, batches: int | None = None, total: str | None = None, after_batch: Callable[[], None] = lambda: None
+) -> Evaluation:
+    """Mean of each output: over the whole data set once, or over a number of batches.
+
+    What a layer says its top is a mean over (``mean_over``) is added up, so that any batch size gives the same. An
+    output with a row for each example, such as probabilities nobody reads, is averaged over all its rows. There may be
+    more or fewer than examples, where a layer filters or chooses them. Of nothing the mean is NaN. What is no mean is
+    averaged over batches, weighted by their examples; ``notes`` say so.
+    ``total`` is what the weighted sum of all losses is called, None to leave it out; ``after_batch`` may end the test
+    by raising.
     """
-    totals: dict[str, Any] = dict.fromkeys(net.outputs, np.float64(0))
-    weights = dict.fromkeys(net.outputs, 0)
-    in_rows = rows_for_examples(net)
-    seen, loss = 0, 0.0
+    outputs = {name: _mean_of(net, name) for name in net.outputs}
+    losses = [_Mean(step, i, of_sum=True) for step in net.steps for i, w in enumerate(step.loss_weights) if w]
+    found = Evaluation()
     with np.errstate(all="ignore"), closing(net.passes() if batches is None else _some(net, batches)) as passes:
-        for examples, batch_loss in passes:
-            seen, loss = seen + examples, loss + examples * batch_loss
-            for name in net.outputs:
-                values = net.blobs[name].data.astype(np.float64)
-                rows = len(values) if name in in_rows else examples
-                weights[name] += rows
-                totals[name] = totals[name] + (values.sum(axis=0) if name in in_rows else examples * values)
+        for examples, _ in passes:
+            bad = [name for name, mean in outputs.items() if not mean.add(examples)]
+            bad += [total for mean in losses if total is not None and not mean.add(examples)]
+            if bad and found.trouble is None:
+                found.trouble = find_trouble(net)
+            found.bad += [name for name in bad if name not in found.bad]
             after_batch()
-        scores = {name: (total / weights[name]).tolist() for name, total in totals.items()}
-        return scores | ({TOTAL_LOSS: loss / seen} if compute_loss else {})
+        found.scores = {name: mean.value().tolist() for name, mean in outputs.items()}
+        if total is not None:
+            found.scores[total] = _sum_of(losses)
+    shown = [*outputs.items(), *((total, mean) for mean in losses if total is not None)]
+    names = dict.fromkeys(name for name, mean in shown if mean.is_of_batches)
+    found.notes = [
+        f"`{name}` is a mean over batches, not over examples: another batch_size gives another number" for name in names
+    ]
+    return found
+
+
+class _Mean:
+    """The mean of a top over the batches of a test.
+
+    ``rows``: it has a row for each example. ``constant``: the data changes nothing of it. ``of_sum``: the sum over its
+    elements is meant, as of a loss.
+    """
+
+    def __init__(self, step: Step, i: int, rows: bool = False, constant: bool = False, of_sum: bool = False):
+        self.step, self.i = step, i
+        self.rows, self.constant, self.of_sum = rows, constant, of_sum
+        self.total: Any = np.float64(0)
+        self.weight: Any = 0
+        self.is_of_batches = False
+
+    def add(self, examples: int) -> bool:
+        """Take in a batch; whether what it adds is finite."""
+        step, layer = self.step, self.step.layer
+        values = step.top[self.i].data.astype(np.float64)
+        weight: Any
+        if self.rows:
+            added, weight = values.sum(axis=0), len(values)
+        else:
+            weight = None if self.constant else layer.mean_over(self.i, step.bottom, step.top)
+            if weight is None:
+                weight, self.is_of_batches = examples, not self.constant
+            if self.of_sum and np.ndim(weight) == 0:
+                values = values.sum()
+            added = np.where(np.equal(weight, 0), 0, values * weight)
+        self.total = self.total + added
+        self.weight = self.weight + weight
+        return bool(np.isfinite(added).all())
+
+    def value(self) -> np.ndarray:
+        return np.asarray(self.total / self.weight)
+
+
+def _sum_of(losses: Iterable[_Mean]) -> float:
+    """The losses times their weights, added up; one that counted nothing adds nothing. Of no losses 0."""
+    return float(sum(m.step.loss_weights[m.i] * m.value().sum() for m in losses if np.any(m.weight)))
+
+
+def _mean_of(net: Net, name: str) -> _Mean:
+    """How an output is averaged."""
+    kinds = _kinds(net)
+    at, key = max((i, key) for i, step in enumerate(net.steps) for key in step.top_keys if key[0] == name)
+    step = net.steps[at]
+    rows = kinds[key] == "rows" and bool(net.blobs[name].shape)
+    return _Mean(step, step.top_keys.index(key), rows, kinds[key] == "constant")
+
+
+def _kinds(net: Net) -> dict[Any, str]:
+    """Of every blob: ``rows`` for the examples of a batch; ``whole``, a measure of the whole batch; ``constant``, made
+    of parameters alone."""
+    kinds: dict[Any, str] = {}
+    for step in net.steps:
+        read = {kinds[key] for key in step.bottom_keys} or {"constant" if step.layer.blobs else "rows"}
+        kind = next(kind for kind in ("rows", "whole", "constant") if kind in read)
+        for i, key in enumerate(step.top_keys):
+            measures = step.layer.is_score or (step.layer.is_loss and i == 0)
+            kinds[key] = "whole" if measures else kind
+    return kinds
+
+
+def has_plain_loss(net: Net) -> bool:
+    """Whether the weighted loss of a net is no other number than one of its outputs: there is one loss of weight 1, or
+    none."""
+    weights = [(step, i, w) for step in net.steps for i, w in enumerate(step.loss_weights) if w]
+    if len(weights) != 1:
+        return not weights
+    step, i, weight = weights[0]
+    key = step.top_keys[i]
+    return weight == 1 and key[0] in net.outputs and net.blobs[key[0]] is step.top[i] and not step.top[i].shape
+
+
+def name_of_total(net: Net) -> str:
+    """A name for the weighted loss that no output has."""
+    name = TOTAL_LOSS
+    while name in net.outputs:
+        name = f"weighted_{name}"
+    return name
 
 
 def rows_for_examples(net: Net) -> list[str]:
     """Outputs with rows for the examples of a batch: all but what measures a whole batch, or is learned alone."""
-    others: set[Any] = set()
-    for step in net.steps:
-        of_parameters = all(key in others for key in step.bottom_keys) if step.bottom else bool(step.layer.blobs)
-        if step.layer.is_score or of_parameters:
-            others.update(step.top_keys)
-        elif step.layer.is_loss:
-            others.add(step.top_keys[0])
-    last = {key[0]: key for step in net.steps for key in step.top_keys}
-    return [name for name in net.outputs if last[name] not in others and net.blobs[name].shape]
+    return [name for name in net.outputs if _mean_of(net, name).rows]
 
 
 def has_end(net: Net) -> bool:

@@ -6,7 +6,7 @@ The looks are cheap: the first batch of a test, and the others only where the fi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from ..net.build import Step
 from ..net.net import Net
 from ..net.plan import has_gradient
-from .evaluate import Scores, TestNet
+from .evaluate import Evaluation, Scores, TestNet
 
 MOST = 0.5  # of the units or values: above that it is no longer normal
 
@@ -153,9 +153,32 @@ class Unscaled(Sign):
         )
 
 
+class Unready(Sign):
+    """Layers that say nothing yet, such as a BatchNorm whose statistics are those of no batch."""
+
+    def __init__(self, steps: list[Step]):
+        self.steps = steps
+        super().__init__(steps[0])
+
+    def begin(self):
+        self.first, self.count = "", 0
+        for step in self.steps:
+            why = step.layer.unready()
+            self.first = self.first or (f"{step.spec.title()} {why}" if why else "")
+            self.count += bool(why)
+
+    def verdict(self, scores, prefix, iteration):
+        if not self.first:
+            return ""
+        others = f" (so it is with {self.count - 1:,} more)" if self.count > 1 else ""
+        return f"{self.first}{others}; this test says little"
+
+
 def signs(net: Net) -> Iterator[Sign]:
     """What to look for in a test net."""
     makers = {key: step for step in net.steps for key in step.top_keys}
+    if any(step.layer.unready() for step in net.steps):
+        yield Unready(net.steps)
     for i, step in enumerate(net.steps):
         type_name, p = step.spec.cls.__name__, step.spec.parameters
         if type_name == "ReLU" and p.negative_slope == 0 and _stays(net.steps, i):
@@ -183,6 +206,17 @@ def _stays(steps: list[Step], i: int) -> bool:
     """
     later = (step for step in steps[i + 1 :] if not step.layer.passes_memory_on and step.spec.cls.__name__ != "Dropout")
     return not any(top.shares_data_with(steps[i].top[0]) for step in later for top in step.top)
+
+
+def same_examples(net: Net, tests: Iterable[Net]) -> list[str]:
+    """A sentence for each set of examples that is both trained and tested on."""
+    trained = {key: layer for layer in net.layers.values() for key in layer.reads}
+    tested = {key: name for test in tests for layer in test.layers.values() for key, name in layer.reads.items()}
+    return [
+        f"{name} is both training and test set: the scores say nothing of new data; {trained[key].how_to_split}"
+        for key, name in tested.items()
+        if key in trained
+    ]
 
 
 class Health:
@@ -218,6 +252,15 @@ class Health:
                     self.said.append(self._key(sign))
                     found.append(text)
         return found
+
+    def not_finite(self, found: Evaluation) -> list[str]:
+        """What is to be said of scores that are not finite: why, each cause once."""
+        key = f"not finite {found.trouble.layer}" if found.trouble else ""
+        if found.trouble is None or key in self.said:
+            return []
+        self.said.append(key)
+        names = ", ".join(f"`{name}`" for name in found.bad)
+        return [f"the test gives no finite number for {names}: {found.trouble.sentence}"]
 
     def gradients(self) -> list[str]:
         """What is to be said of the gradients of an iteration: parameters that had none, twice in a row."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..net.errors import Place, Problems, did_you_mean
-from .evaluate import TOTAL_LOSS, TestNet
+from .evaluate import TestNet
 from .parameters import SolverParameters
 
 ROUNDING = 1e-6  # the same score, averaged from float32 batches, is not a better one
@@ -67,13 +67,12 @@ class Monitor:
 
 
 def choose_monitor(p: SolverParameters, tests: list[TestNet], place: Place, problems: Problems) -> Monitor | None:
-    """A monitor for the score that the spec names, or else the first accuracy, the first loss, the first output.
+    """A monitor for the score that the spec names, or else the first accuracy, the first loss (of several their
+    weighted sum), the first output.
 
     ``place`` is where ``monitor`` is written. None when nothing is tested, or after adding to ``problems``.
     """
     scores = {name: higher for test in tests for name, higher in test.scores().items()}
-    if p.test_compute_loss:
-        scores |= {test.prefix + TOTAL_LOSS: False for test in tests}
     if p.monitor is None:
         own = tests[0].scores() if tests else {}
         by_use = sorted(own, key=lambda name: (True, False, None).index(own[name]))

@@ -21,7 +21,7 @@ from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, load
 from ..net.parallel import session
 from . import divergence
-from .evaluate import Scores, TestNet, evaluate_all, name_test_nets
+from .evaluate import Evaluation, Scores, TestNet, evaluate_all, name_test_nets, one_number
 from .health import Health
 from .interrupts import Effect
 from .length import count_iterations, epochs
@@ -120,6 +120,7 @@ class Solver:
         self.iter = 0
         self.request: Effect | None = None
         self.ended = ""
+        self.found = Evaluation()  # what the last test found
         # The last test: its iteration, its scores, whether they were the best
         self._tested: tuple[int, Scores, bool] | None = None
         self.losses: deque[float] = deque(maxlen=self.p.average_loss)
@@ -300,7 +301,8 @@ class Solver:
         With several test nets each score has its net's name before it: NET/OUTPUT.
         """
         self.health.begin()
-        return evaluate_all(self.tests, self.p.test_compute_loss, self._between_batches)
+        self.found = evaluate_all(self.tests, self._between_batches)
+        return self.found.scores
 
     def _between_batches(self, test: TestNet) -> None:
         """Look at a batch, and leave the test when a stop is requested; the iteration then has not begun."""
@@ -317,10 +319,12 @@ class Solver:
         if self._tested is None or self._tested[0] != self.iter:
             scores = self.test()
             assert self.monitor is not None
-            best = self.monitor.see(float(np.mean(scores[self.monitor.name])), self.iter)
+            name = self.monitor.name
+            best = self.monitor.see(math.nan if name in self.found.bad else one_number(scores[name]), self.iter)
             self.policy.after_test(best)
             self._tested = (self.iter, scores, best)
             self._warn(self.health.finish(scores, self.iter))
+            self._warn(self.health.not_finite(self.found))
             if best:
                 self.run.open()
                 self._write(self.run.path("best.npz"))

@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import Problems, SpecError
+from ..net.errors import NettrainError, Problems, SpecError
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..solver.evaluate import has_end
+from ..solver.health import same_examples
 from ..solver.solver import Solver
 
 
 def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable[str] = ()) -> dict:
-    """Build both nets and the solver, and run the first batch of each data set.
+    """Build both nets and the solver, look through the data in memory, and run the first batch of each data set.
 
-    ``problems`` are those found while the spec was loaded. Returns what was checked. Raises SpecError with every
-    problem, NettrainError when the data does not fit.
+    ``problems`` are those found while the spec was loaded. Returns what was checked, with ``warnings``. Raises
+    SpecError with every problem, NettrainError when the data does not fit.
     """
     state: dict[str, Any] = {"level": level, "stages": tuple(stages)}
     if "solver" in spec.root.value:
@@ -27,6 +28,13 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         solver.run.check_writable()
     else:
         nets = _build_nets(spec, problems, state)
+    for net in nets:
+        for step in net.steps:
+            try:
+                step.layer.check_values()
+            except NettrainError as error:
+                problems.add(step.spec.node.at(error.key), f"{step.spec.title()}: {error}", error.hint)
+    problems.raise_if_any()
     for net in nets:
         if has_end(net):
             with np.errstate(all="ignore"):
@@ -38,6 +46,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         "nets": {net.phase: len(net.steps) for net in nets},
         "parameters": nets[0].flat.count,
         "solver": "solver" in spec.root.value,
+        "warnings": same_examples(nets[0], nets[1:]),
     }
 
 

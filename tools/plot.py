@@ -14,6 +14,7 @@ import numpy as np
 from ..net.errors import NettrainError, did_you_mean
 from ..net.extras import extra
 from ..net.net import Net
+from ..solver.evaluate import TOTAL_LOSS
 
 FORMATS = ("svg", "png", "pdf")
 VALUE, GRADIENT = "#0a7d2c", "#c21d1d"  # as on explain's page
@@ -86,6 +87,8 @@ def _numbers(line: str) -> list[tuple[str, int, float]]:
 def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
     """Draw the runs' metrics over the iterations: losses in one picture, each other metric in one of its own.
 
+    Where the tests have the weighted sum of several losses, that is drawn with the train loss, in its unit.
+
     Raises NettrainError for a metric that no run has, or a file that cannot be written.
     """
     known = list(dict.fromkeys(name for run in runs for name in run.metrics))
@@ -95,7 +98,7 @@ def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
                 f"no run has the metric `{name}`{did_you_mean(name, known).rstrip('?')}; there are: {', '.join(known)}"
             )
     shown = list(metrics) or known
-    losses = [name for name in shown if name.endswith("loss")]
+    losses = [name for name in shown if name.endswith("loss") and not _has_own_unit(name, known)]
     panels = ([losses] if losses else []) + [[name] for name in shown if name not in losses]
     figure, axes = _figure(len(panels), 1)
     for axis, names in zip(axes, panels, strict=True):
@@ -111,6 +114,13 @@ def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
         axis.legend()
     axes[-1].set_xlabel("iteration")
     _save(figure, file)
+
+
+def _has_own_unit(name: str, known: Sequence[str]) -> bool:
+    """Whether a loss of the tests has another unit than the train loss: it is part of a weighted sum that is there."""
+    where, _, output = name.rpartition("/")
+    total = f"{where}/{TOTAL_LOSS}" if where else f"test {TOTAL_LOSS}"
+    return name != "train loss" and total in known and output.removeprefix("test ") != TOTAL_LOSS
 
 
 def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, file: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..net.errors import NettrainError
 from ..net.net import Net
 from ..net.netspec import NetSpec
-from ..solver.evaluate import evaluate, has_end
+from ..solver.evaluate import TestNet, has_end, run_test
 from ..solver.parameters import parameters_of
 from .table import table
 
@@ -17,6 +19,9 @@ def measure(
     spec: NetSpec, weights: str | Path, iterations: int | None = None, *, level: int = 0, stages: Iterable[str] = ()
 ) -> dict:
     """Mean of each output of the TEST net with these weights, and what of the file was used.
+
+    ``notes`` say what to know of the scores, ``exit_code`` is 0 unless one is not finite (2: the data is to blame). A
+    score that is no number, or of nothing that counts, is None.
 
     Data without an end is tested for ``iterations`` batches, or else for the solver's test_iter. Raises NettrainError
     when the file does not fit, or nothing says how long a test is.
@@ -30,10 +35,23 @@ def measure(
                 "no layer of the TEST net reads a data set that ends; give --iterations, or solver.test_iter"
             )
         iterations = p.test_iter[0]
-    scores = evaluate(net, iterations)
+    total = TestNet("", net, iterations).total
+    found = run_test(net, iterations, total)
+    notes = [f"{step.spec.title()} {step.layer.unready()}" for step in net.steps if step.layer.unready()]
+    notes += found.notes
+    if found.trouble:
+        notes.append(f"no finite number for {', '.join(f'`{name}`' for name in found.bad)}: {found.trouble.sentence}")
     sets = {name: len(layer.set) for name, layer in net.layers.items() if hasattr(layer, "set")}
     files = {"loaded": loaded.loaded, "missing": loaded.missing, "ignored": loaded.ignored}
-    return {"spec": spec.file, "weights": str(weights), "examples": sets, "scores": scores, "layers": files}
+    return {
+        "spec": spec.file,
+        "weights": str(weights),
+        "examples": sets,
+        "scores": _finite(found.scores),
+        "notes": notes,
+        "layers": files,
+        "exit_code": (2 if found.trouble.in_data else 1) if found.trouble else 0,
+    }
 
 
 def report(result: dict) -> str:
@@ -47,8 +65,20 @@ def report(result: dict) -> str:
         if result["layers"][key]:
             lines.append(f"  {meaning}: {', '.join(result['layers'][key])}")
     rows = [[name, _number(value)] for name, value in result["scores"].items()]
-    return "\n".join([*lines, table(["output", "mean"], rows, right=(1,))])
+    notes = [f"  note: {note}" for note in result["notes"]]
+    return "\n".join([*lines, table(["output", "mean"], rows, right=(1,)), *notes])
 
 
-def _number(value) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _number(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_number, value))}]"
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _finite(value: Any) -> Any:
+    """Scores with None for what is no finite number, which JSON has none for."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value if math.isfinite(value) else None

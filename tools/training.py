@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 from ..net.errors import NettrainError, SpecError
 from ..net.netspec import NetSpec, load
 from ..net.parallel import threads
-from ..solver.evaluate import TOTAL_LOSS
+from ..solver.evaluate import has_plain_loss
+from ..solver.health import same_examples
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.runs import Found, find_snapshot
 from ..solver.snapshot import Snapshot
@@ -45,6 +47,8 @@ def prepare(
         say(table(["layer", f"from {report.origin}"], report.rows()))
     if found:
         _resume(solver, found, say)
+    for text in same_examples(solver.net, solver.test_nets):
+        say(f"warning: {text}")
     solver.run.open()
     if not found:
         solver.run.check_free()
@@ -114,6 +118,12 @@ def run(
             if error.exit_code == 3:  # diverged: the message says what was kept
                 raise
             raise NettrainError(f"{error}\n{_kept(solver)}", exit_code=error.exit_code) from error
+    if solver.monitor and solver.monitor.waited and solver.best is None and not interrupts.stopped_by:
+        never = f"{solver.monitor.name} was never a finite number in {solver.monitor.waited} tests"
+        trouble = solver.found.trouble
+        why = f": {trouble.sentence}" if trouble else ""
+        kept = f"\n  kept    {solver.last_snapshot}" if solver.last_snapshot else ""
+        raise NettrainError(f"{never}{why}{kept}", exit_code=2 if trouble and trouble.in_data else 1)
     if interrupts.stopped_by and solver.ended:
         text = f"interrupted at iteration {solver.iter}\n{_kept(solver)}"
         raise NettrainError(text, exit_code=128 + interrupts.stopped_by)
@@ -144,22 +154,27 @@ def _data(solver: Solver) -> list[str]:
 
 
 class Rows:
-    """Formats rows as aligned columns: iter, epoch, losses, other test outputs, learning rate, speed."""
+    """Formats rows as aligned columns: iter, epoch, losses, other test outputs, learning rate, speed.
+
+    ``test loss`` is in the unit of ``train loss``: of several losses, or one with another weight than 1, the weighted
+    sum; each of them then stands under its own name.
+    """
 
     def __init__(self, solver: Solver):
         self.outputs: list[tuple[str, str, bool]] = []  # score, heading, whether it is shown as a percentage
         for test in solver.tests:
             prefix, net = test.prefix, test.net
             makers = {key[0]: step for step in net.steps for key in step.top_keys}
+            plain = has_plain_loss(net)
+            if test.total and not plain:
+                self.outputs.append((prefix + test.total, prefix + test.total if prefix else "test loss", False))
             for name in net.outputs:
                 if net.blobs[name].count == 1:
-                    is_loss = any(makers[name].loss_weights)
+                    is_train_loss = plain and any(makers[name].loss_weights) and not prefix
                     percent = makers[name].spec.cls.__name__ == "Accuracy"
-                    self.outputs.append(
-                        (prefix + name, f"test {name}" if is_loss and not prefix else prefix + name, percent)
-                    )
-            if solver.p.test_compute_loss:
-                self.outputs.append((prefix + TOTAL_LOSS, prefix + TOTAL_LOSS, False))
+                    self.outputs.append((prefix + name, f"test {name}" if is_train_loss else prefix + name, percent))
+            if test.total and plain:
+                self.outputs.append((prefix + test.total, prefix + test.total, False))
         self.percent = {score for score, _, percent in self.outputs if percent}
         self.outputs.sort(key=lambda output: output[2])  # losses before accuracies
         self.has_epochs = solver.epochs(1) is not None
@@ -174,7 +189,7 @@ class Rows:
         cells.append(f"{row.loss:>11.4f}" if row.loss is not None else f"{'-':>11}")
         for name, heading, percent in self.outputs:
             value = row.test.get(name)
-            shown = "" if value is None else f"{value:.2%}" if percent else f"{value:.4f}"
+            shown = "" if value is None else "-" if math.isnan(value) else f"{value:.2%}" if percent else f"{value:.4f}"
             cells.append(f"{shown:>{self._width(heading)}}")
         speed = f"{row.rate:,.0f}" if row.rate >= 10 else f"{row.rate:.2f}" if row.rate else ""
         return " ".join([*cells, f"{row.lr:>9.4g}", f"{speed:>7}"]) + ("   * best" if row.best else "")

@@ -332,9 +332,9 @@ def test_the_dilation_of_a_kernel_of_one_means_nothing(kind):
     assert forward(net, np.arange(4).reshape(1, 1, 2, 2)).ravel().tolist() == [0, 1, 2, 3]
 
 
-def test_a_target_that_is_no_number_is_not_answered():
+def test_a_score_that_is_no_number_is_no_answer():
     net = net_of({"type": "BinaryAccuracy"}, (2,), (2,))
-    assert forward(net, [-1, -1], [np.nan, 0]) == 0.5
+    assert forward(net, [np.nan, -1], [0, 0]) == 0.5
 
 
 def test_shapes_that_stop_fitting_while_running_are_all_named():
