@@ -318,7 +318,8 @@ nettrain has none: it trains classifiers and regressions, not detectors
     correlation priorboxes roidata yolov3detectionoutput ssd refinedetoutput
 nettrain has none
     shape size range crnn spatialtransformer gridsample affinegrid deformableconvolution deformableconv2d deformconv2d
-    locallyconnected2d locallyconnected1d local locallyconnected bilinear crf multistagemeanfield hashing stochasticpool lppool2d
+    locallyconnected2d locallyconnected1d local
+    locallyconnected bilinear crf multistagemeanfield hashing stochasticpool lppool2d
     fractionalmaxpool2d mixturedensity capsule graphconv gcnconv gatconv flow resample flowwarp octaveconv dynamicconv
     erf floor ceil round sin cos tan mod logicaland logicalor not isnan quantizelinear dequantizelinear onehot rot90
     flip reverse roll tril triu scatter scatternd loop if scan fft dft stft melspectrogram quantize fakequant
