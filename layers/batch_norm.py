@@ -79,6 +79,7 @@ class BatchNorm(Layer):
             self.add_blob(shape, Filler())
         self.param_propagate_down = [False] * 3
         self.use_global = self.phase == "TEST" if self.p.use_global_stats is None else self.p.use_global_stats
+        self.moves_blobs = not self.use_global
         self.affine = Affine(self, (self.C,)) if self.p.affine else None
         if self.use_global or self.affine:
             self.backward_reads = ()

@@ -73,14 +73,19 @@ class Problem:
         return "\n".join(lines)
 
 
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Problems in the order of the file, each once: both nets of a spec report what they have in common."""
+    unique: dict[tuple[Place, str], Problem] = {}
+    for problem in problems:
+        unique.setdefault((problem.place, problem.message), problem)
+    return sorted(unique.values(), key=lambda p: (p.place.file, p.place.line, p.place.column))
+
+
 class SpecError(NettrainError):
     """The spec is wrong; ``problems`` lists every one found, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]):
-        unique: dict[tuple[Place, str], Problem] = {}  # both nets of a spec report what they have in common
-        for problem in problems:
-            unique.setdefault((problem.place, problem.message), problem)
-        self.problems = sorted(unique.values(), key=lambda p: (p.place.file, p.place.line, p.place.column))
+        self.problems = in_order(problems)
         shown = [str(problem) for problem in self.problems[:MOST_SHOWN]]
         if len(self.problems) > MOST_SHOWN:
             shown.append(f"… and {len(self.problems) - MOST_SHOWN} more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -141,6 +141,7 @@ class NetSpec:
     folder: Path = field(default_factory=Path)
     note: str = ""  # said once to the user, e.g. that a bundled config is used
     allow_python: bool = False
+    warnings: list[Problem] = field(default_factory=list)  # what may be a mistake, though it can be run
 
     def to_python(self) -> dict:
         """The spec as plain data, overrides applied."""
@@ -243,7 +244,46 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
     spec = NetSpec(top.name, layers, solver, top.force_backward, root, file, folder, allow_python=allow_python)
     if not allow_python:
         _refuse_code(spec, problems)
+    spec.warnings += _names_used_once(layers)
     return spec
+
+
+def _names_used_once(layers: list[LayerSpec]) -> Iterator[Problem]:
+    """Warnings of parameter names that share nothing: the other layer may have another spelling."""
+    uses: dict[str, list[LayerSpec]] = {}
+    for layer in layers:
+        for entry in layer.common.param:
+            if entry.name:
+                uses.setdefault(entry.name, []).append(layer)
+    once = {name: users[0] for name, users in uses.items() if len(users) == 1}
+    alone = []
+    for name, layer in once.items():
+        # w1 and w2 are no misspellings of each other
+        others = [other for other in uses if other != name and _without_digits(other) != _without_digits(name)]
+        close = nearest(name, others)
+        if close:
+            near = f"; did you mean `{close}`, as in `{uses[close][0].name}`{uses[close][0].where()}?"
+            message = f"the parameter name `{name}` is used once, so {layer.title()} shares nothing{near}"
+            yield Problem(_place_of_parameter(layer, name), message, with_line=False)
+        else:
+            alone.append(name)
+    if alone:
+        names = ", ".join(f"`{name}`" for name in alone[:8]) + (" …" if len(alone) > 8 else "")
+        words = "the parameter name {} is used once" if len(alone) == 1 else "the parameter names {} are used once each"
+        message = f"{words.format(names)}, so nothing is shared by {'it' if len(alone) == 1 else 'them'}"
+        yield Problem(_place_of_parameter(once[alone[0]], alone[0]), message, with_line=False)
+
+
+def _place_of_parameter(layer: LayerSpec, name: str) -> Place:
+    """Where a layer gives a parameter this name."""
+    node = layer.node.value["param"]
+    entries = node.value if isinstance(node.value, list) else [node]
+    names = [entry.value["name"] for entry in entries if isinstance(entry.value, dict) and "name" in entry.value]
+    return next((item.place for item in names if item.value == name), node.place)
+
+
+def _without_digits(name: str) -> str:
+    return re.sub("[0-9]", "", name)
 
 
 def _belongs(key: str, root: Node, known: list[str]) -> str:

@@ -117,7 +117,9 @@ class SolverParameters(Declared):
         "the file has (all)",
     )
     freeze: tuple[str, ...] = param(
-        default=(), doc="layers that are not learned, by name or glob such as conv*: as lr_mult 0 for their parameters"
+        default=(),
+        doc="layers that are not learned, by name or glob such as conv*: as lr_mult 0 for their parameters; the "
+        "running statistics of a BatchNorm move all the same, unless it has use_global_stats: true",
     )
     random_seed: int = param(default=1701, doc="seeds weights, data order and dropout; negative: a new seed each run")
     debug_info: bool = param(default=False, doc="print statistics of every blob at each line of progress")

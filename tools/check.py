@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import Problems, SpecError
+from ..net.errors import Place, Problem, Problems, SpecError
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..solver.evaluate import has_end
@@ -20,10 +20,11 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
     ``problems`` are those found while the spec was loaded. Returns what was checked. Raises SpecError with every
     problem, NettrainError when the data does not fit.
     """
+    warnings = spec.warnings
     state: dict[str, Any] = {"level": level, "stages": tuple(stages)}
     if "solver" in spec.root.value:
         solver = Solver(spec, problems=problems, **state)
-        nets = [solver.net, *solver.test_nets]
+        nets, warnings = [solver.net, *solver.test_nets], solver.warnings
         solver.run.check_writable()
     else:
         nets = _build_nets(spec, problems, state)
@@ -38,6 +39,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         "nets": {net.phase: len(net.steps) for net in nets},
         "parameters": nets[0].flat.count,
         "solver": "solver" in spec.root.value,
+        "warnings": [_as_json(problem) for problem in warnings],
     }
 
 
@@ -54,21 +56,20 @@ def _build_nets(spec: NetSpec, problems: Problems, state: dict) -> list[Net]:
 
 def as_json(error: SpecError) -> dict:
     """What is wrong, as data: ``ok`` as in a good result, and the list of errors."""
-    errors = [
-        {
-            "file": problem.place.file,
-            "line": problem.place.line,
-            "column": problem.place.column,
-            "message": problem.message,
-            "details": list(problem.details),
-        }
-        for problem in error.problems
-    ]
-    return {"ok": False, "errors": errors}
+    return {"ok": False, "errors": [_as_json(problem) for problem in error.problems]}
+
+
+def _as_json(problem: Problem) -> dict:
+    place = {"file": problem.place.file, "line": problem.place.line, "column": problem.place.column}
+    return place | {"message": problem.message, "details": list(problem.details)}
 
 
 def report(result: dict) -> str:
-    """One line for a person."""
+    """A line for a person, and one for each warning."""
     nets = ", ".join(f"{phase} net of {layers} layers" for phase, layers in result["nets"].items())
     solver = "solver, data and files" if result["solver"] else "no solver: it can be run but not trained"
-    return f"{result['spec']}: ok · {nets} · {result['parameters']:,} parameters · {solver}"
+    lines = [f"{result['spec']}: ok · {nets} · {result['parameters']:,} parameters · {solver}"]
+    for warning in result["warnings"]:
+        place = Place(warning["file"], warning["line"], warning["column"])
+        lines.append(f"warning: {Problem(place, warning['message'], tuple(warning['details']))}")
+    return "\n".join(lines)

@@ -41,6 +41,8 @@ def prepare(
         raise NettrainError(f"{error} Nothing was trained.") from error
     if solver.spec.note:
         say(solver.spec.note)
+    for problem in solver.warnings:
+        say(f"warning: {problem}")
     for report in solver.load_reports:
         say(table(["layer", f"from {report.origin}"], report.rows()))
     if found:
