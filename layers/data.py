@@ -148,6 +148,9 @@ class Data(Batches):
             if isinstance(array, np.ndarray) and array.size:
                 blob.labels = Labels.of(array)
         example = self.set.data.shape[1:]
+        self.example_from = self.set.origin
+        if len(example) == 3:
+            self.one_shape_by = "a transform with crop_size cuts both to one size"
         self.are_maps = [p.transform.is_map(array, example) for array in self.further]
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])

@@ -74,6 +74,8 @@ class Layer:
     runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
     shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones
     batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 behind an axis of time
+    example_from: str = ""  # where the shape of an example comes from, for messages, and how examples get one shape
+    one_shape_by: str = ""
     pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
 
     def __init__(
