@@ -57,6 +57,7 @@ class BatchNorm(Layer):
             "scale": "write affine: true, or add a Scale layer with `bias_term: true`",
         }
 
+    normalizes = True
     backward_reads: tuple[str, ...] = ("top.data",)
     any_layout = True
     may_run_in_place = True

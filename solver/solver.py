@@ -128,6 +128,7 @@ class Solver:
         self.load_reports = [self._load(path, problems) for path in self.p.weights]
         problems.raise_if_any()
         self.load_reports += [net.copy_from(path, self.p.weights_strict) for path in weights]
+        self.health.take_as_trained(name for report in self.load_reports for name in report.loaded)
         self._clock = (time.perf_counter(), 0)
         self._reported = -1  # iteration of the last row
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import Place, Problem, Problems, SpecError
+from ..net.errors import Problems, SpecError
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..solver.evaluate import has_end
@@ -39,7 +39,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         "nets": {net.phase: len(net.steps) for net in nets},
         "parameters": nets[0].flat.count,
         "solver": "solver" in spec.root.value,
-        "warnings": [_as_json(problem) for problem in warnings],
+        "warnings": [str(warning) for warning in warnings],
     }
 
 
@@ -56,12 +56,17 @@ def _build_nets(spec: NetSpec, problems: Problems, state: dict) -> list[Net]:
 
 def as_json(error: SpecError) -> dict:
     """What is wrong, as data: ``ok`` as in a good result, and the list of errors."""
-    return {"ok": False, "errors": [_as_json(problem) for problem in error.problems]}
-
-
-def _as_json(problem: Problem) -> dict:
-    place = {"file": problem.place.file, "line": problem.place.line, "column": problem.place.column}
-    return place | {"message": problem.message, "details": list(problem.details)}
+    errors = [
+        {
+            "file": problem.place.file,
+            "line": problem.place.line,
+            "column": problem.place.column,
+            "message": problem.message,
+            "details": list(problem.details),
+        }
+        for problem in error.problems
+    ]
+    return {"ok": False, "errors": errors}
 
 
 def report(result: dict) -> str:
@@ -69,7 +74,4 @@ def report(result: dict) -> str:
     nets = ", ".join(f"{phase} net of {layers} layers" for phase, layers in result["nets"].items())
     solver = "solver, data and files" if result["solver"] else "no solver: it can be run but not trained"
     lines = [f"{result['spec']}: ok · {nets} · {result['parameters']:,} parameters · {solver}"]
-    for warning in result["warnings"]:
-        place = Place(warning["file"], warning["line"], warning["column"])
-        lines.append(f"warning: {Problem(place, warning['message'], tuple(warning['details']))}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"warning: {text}" for text in result["warnings"])])
