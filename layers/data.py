@@ -18,6 +18,8 @@ from ..net.registry import register
 from .batches import Batches
 from .layer import Example
 
+PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
+
 
 class BatchSize(Declared):
     """A whole number, or one for each phase: ``{train: 64, test: 100}``."""
@@ -26,6 +28,7 @@ class BatchSize(Declared):
     test: int = param(minimum=1, doc="examples in a test batch")
 
     words = "a whole number >= 1, or {train: 64, test: 100}"
+    aliases = PHASES
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
@@ -45,6 +48,7 @@ class Source(Declared):
     test: str = param(doc="data set of the TEST phase")
 
     words = "a name such as digits, a path, or {train: a.npz, test: b.npz}"
+    aliases = PHASES
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:

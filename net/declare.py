@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -231,8 +232,9 @@ class Reader:
     def __init__(self, problems: Problems):
         self.problems = problems
 
-    def wrong(self, node: Node, what: str, expected: str) -> Any:
-        self.problems.add(node.place, f"{what} must be {expected}, got {node.words()}")
+    def wrong(self, node: Node, what: str, expected: str, meant: str = "") -> Any:
+        end = f"; write {meant}" if meant else ""
+        self.problems.add(node.place, f"{what} must be {expected}, got {node.words()}{end}")
         return MISSING
 
     def unknown_keys(self, node: Node, known: Iterable[str], what: str, aliases: Mapping[str, str] = {}) -> None:
@@ -288,8 +290,26 @@ class Reader:
             str: lambda: isinstance(value, str),
         }[hint]()
         if not right or (hint in (int, float) and not bounds.allow(value)):
-            return self.wrong(node, what, type_words(hint, bounds))
+            return self.wrong(node, what, type_words(hint, bounds), _meant_scalar(hint, value))
         return hint(value)
+
+
+def _meant_scalar(hint: Any, value: Any) -> str:
+    """What a value of another type was probably meant to be, or nothing."""
+    if hint is int and isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    if not isinstance(value, str) or len(value) > 40:
+        return ""
+    if hint is bool:
+        return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.casefold(), "")
+    number = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+    if hint in (int, float) and re.fullmatch(number, value, re.ASCII) and (hint is float or float(value).is_integer()):
+        return f"{value}, without quotes"
+    parts = re.fullmatch(f"({number}) *([*/]) *({number})", value, re.ASCII)
+    if hint in (int, float) and parts and float(parts[3]):
+        result = float(parts[1]) / float(parts[3]) if parts[2] == "/" else float(parts[1]) * float(parts[3])
+        return f"the number itself, {result:.8g}" if math.isfinite(result) else ""
+    return ""
 
 
 def type_words(hint: Any, bounds: Bounds = Bounds()) -> str:

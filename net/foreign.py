@@ -444,7 +444,7 @@ shared parameters have the same name: param: [{name: …}]
 that is the type of the layer: write type
     layer_type class_name class op_type
 the name of the layer is name
-    id layer_name label
+    id layer_name
 a layer is in one phase only with `include: TRAIN` or `include: TEST`
     phase
 a layer is in some stages only with include: {stage: …}
@@ -461,6 +461,19 @@ all steps come out, T x N x …; a layer of type Slice takes the last
     return_sequences return_state
 the gates are TanH and Sigmoid, and dropout is a layer of its own
     recurrent_dropout recurrent_activation nonlinearities recurrent_initializer
+"""
+
+_TOP = """
+layers
+    layer net network model architecture
+solver
+    optimizer optim train training trainer hyperparameters hparams solver_param
+data is read by a layer, such as {type: Data}
+    data dataset datasets dataloader inputs input
+losses and scores are layers, such as {type: SoftmaxWithLoss} and {type: Accuracy}
+    loss losses metrics criterion
+a test is made where a layer reads test data; how often says test_interval in `solver`
+    test val validation eval
 """
 
 _CHOICES = """
@@ -574,7 +587,7 @@ def _table(text: str) -> Table:
     return result
 
 
-TYPES, KEYS, CHOICES = _table(_TYPES), _table(_KEYS), _table(_CHOICES)
+TYPES, KEYS, TOP, CHOICES = _table(_TYPES), _table(_KEYS), _table(_TOP), _table(_CHOICES)
 DATA_SETS = frozenset(_DATA_SETS.split())  # not known, and no misspellings of those that are
 
 

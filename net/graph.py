@@ -178,6 +178,12 @@ def _unknown_blob(
     problems: Problems,
 ) -> None:
     why = absent.explain(name, layer)
+    lists = [other for other in makers if "," in other and name in other.replace(",", " ").split()]
+    if "," in name:
+        why = "which no layer makes; several names stand in brackets, such as [data, label]"
+    elif lists:
+        maker = wired[makers[lists[0]][0]].spec
+        why = f"which no layer makes; `{maker.name}`{maker.where()} makes one called `{lists[0]}`: write [{lists[0]}]"
     if not why:
         close = nearest(name, makers)
         near = f"; did you mean `{close}`{wired[makers[close][0]].spec.where()}?" if close else ""

@@ -235,7 +235,9 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
             problems.add(root.place, "a spec needs `layers:`, the list of its layers")
     elif not isinstance(root.value["layers"].value, list) or not root.value["layers"].value:
         node = root.value["layers"]
-        problems.add(node.place, f"layers must be a list with at least one layer, got {node.words()}")
+        problems.add(
+            node.place, f"layers must be a list with at least one layer, each after a `- `, got {node.words()}"
+        )
     else:
         # while a file is missing, a type that is unknown may be one of its types
         layers = [
@@ -288,9 +290,8 @@ def _without_digits(name: str) -> str:
 
 def _belongs(key: str, root: Node, known: list[str]) -> str:
     """What to say of an unknown key of a whole spec: it may be misspelt, or one of the solver or of a layer."""
-    top = {"layer": "layers", "net": "layers", "optimizer": "solver", "model": "layers", "training": "solver"}
     is_setting = bool(root.keys[key].setting)
-    advice = (None if is_setting else top.get(key.casefold())) or nearest(key, known)
+    advice = (None if is_setting else foreign.advice(foreign.TOP, key, known)) or nearest(key, known)
     if advice:
         return advice
     named = [node for node in root.value["layers"].value if _kind(node)] if _is_list(root.value.get("layers")) else []
@@ -387,7 +388,11 @@ def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, alias
     for key, place in node.keys.items():
         if key in known:
             continue
-        if key.endswith("_param") and isinstance(node.value[key].value, dict):
+        if node.value[key].value is None and folded(key) not in with_advice and not place.setting:
+            message = f"{name} has no key `{key}`; several names stand in brackets, such as top: [data, label]"
+            reader.problems.add(place, message)
+            continue
+        if key.endswith("_param") and folded(key) not in with_advice and isinstance(node.value[key].value, dict):
             reader.problems.add(place, f"{name} has no key `{key}`; write its fields beside `type`, without `{key}`")
             continue
         owners = [other for other, cls in registry.types().items() if key in cls.Parameters.names()]

@@ -304,13 +304,17 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: list[str]) ->
     mark = error.problem_mark or error.context_mark
     place = _place(name, mark.line, mark.column, 1, lines) if mark else Place(name)
     message = (error.problem or str(error)).strip()
-    if "\\t" in message or "\t" in place.text[: place.column]:
+    if any(re.match(r"\s*(layers?|\w+_param)\s*:?\s*\{\s*$", line) for line in lines):
+        message = "this looks like Caffe's prototxt; a spec is YAML: `layers:` and a list of `- {name: ip1, type: …}`"
+    elif "\\t" in message or "\t" in place.text[: place.column]:
         message = "a tab here; YAML is indented with spaces"
     elif "expected a single document" in (error.context or ""):
         message = "a second document starts here; a spec is one document"
     elif error.context:
         begun = f", begun on line {error.context_mark.line + 1}" if error.context_mark else ""
         message = f"not valid YAML: {message} ({error.context.strip()}{begun})"
+    elif "mapping values are not allowed" in message:
+        message = f"not valid YAML: {message}; is the line indented like those it belongs to?"
     else:
         message = f"not valid YAML: {message}"
     return Problem(place, message)

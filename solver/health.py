@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..net.build import Step
+from ..net.errors import Problem
 from ..net.net import Net
 from ..net.plan import has_gradient
 from .evaluate import Scores, TestNet
@@ -256,6 +257,20 @@ def _stays(steps: list[Step], i: int) -> bool:
     """
     later = (step for step in steps[i + 1 :] if not step.layer.passes_memory_on and step.spec.cls.__name__ != "Dropout")
     return not any(top.shares_data_with(steps[i].top[0]) for step in later for top in step.top)
+
+
+def applied_twice(net: Net) -> Iterator[Problem]:
+    """Warnings of losses whose own Softmax or Sigmoid comes after another one."""
+    makers = {key: step for step in net.steps for key in step.top_keys}
+    for step in net.steps:
+        first = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}.get(step.spec.cls.__name__)
+        maker = makers[step.bottom_keys[0]] if first else None
+        if maker is not None and maker.spec.cls.__name__ == first:
+            message = (
+                f"{step.spec.title()} reads {maker.spec.title()}{maker.spec.where()}, and takes a {first} itself: it "
+                f"wants the scores, `{maker.bottom_keys[0][0]}`"
+            )
+            yield Problem(step.spec.place, message, with_line=False)
 
 
 class Health:

@@ -22,7 +22,7 @@ from ..net.netspec import NetSpec, Phase, load
 from ..net.parallel import session
 from . import divergence
 from .evaluate import Scores, TestNet, evaluate_all, name_test_nets
-from .health import Health
+from .health import Health, applied_twice
 from .interrupts import Effect
 from .length import count_iterations, epochs
 from .monitor import choose_monitor
@@ -116,7 +116,7 @@ class Solver:
         self.on_row = on_row or (lambda row: None)
         self.on_step = on_step or (lambda solver: None)
         self.on_warning = on_warning or (lambda text: None)
-        self.warnings = in_order([*self.spec.warnings, *self._frozen_that_move()])
+        self.warnings = in_order([*self.spec.warnings, *self._frozen_that_move(), *applied_twice(net)])
         self.health, self.trail = Health(net, self.tests), divergence.Trail(net)
         self.iter = 0
         self.request: Effect | None = None

@@ -99,3 +99,21 @@ def test_bundled_configs_have_none():
 
     for path in importlib.resources.files("nettrain").joinpath("configs").rglob("*.yaml"):
         assert load(path).warnings == [], path
+
+
+@pytest.mark.parametrize(("loss", "first"), [("SoftmaxWithLoss", "Softmax"), ("SigmoidCrossEntropyLoss", "Sigmoid")])
+@pytest.mark.parametrize("twice", [True, False])
+def test_a_loss_that_takes_its_softmax_again(loss, first, twice, workdir):
+    label = "label" if loss == "SoftmaxWithLoss" else "ip1"
+    text = (
+        "solver: {base_lr: 0.01, max_iter: 2}\nlayers:\n"
+        "- {name: digits, type: Data, top: [data, label], source: digits, batch_size: 8}\n"
+        "- {name: ip1, type: InnerProduct, bottom: data, num_output: 10, propagate_down: false}\n"
+        f"- {{name: p, type: {first}, bottom: ip1}}\n"
+        f"- {{name: loss, type: {loss}, bottom: [{'p' if twice else 'ip1'}, target]}}\n"
+        f"- {{name: target, type: {'Input' if label == 'ip1' else 'Split'}"
+        f"{', shape: [8, 10]' if label == 'ip1' else ', bottom: label'}}}\n"
+    )
+    said = [str(warning) for warning in nettrain.get_solver(text).warnings]
+    wanted = f"{loss} `loss` reads {first} `p` (line 5), and takes a {first} itself: it wants the scores, `ip1`"
+    assert said == ([f"spec:6:10: {wanted}"] if twice else [])

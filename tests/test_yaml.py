@@ -621,7 +621,7 @@ def test_a_setting_reaches_every_layer_of_that_name():
         ("ip2.param.0.lr_mlt=0", "has no key `lr_mlt`; did you mean `ip2.param.0.lr_mult`?"),
         ("nmae=x", "a spec has no key `nmae`; did you mean `name`?"),
         ("ip1=3", "ip1"),
-        ("layers=3", "layers must be a list with at least one layer, got 3"),
+        ("layers=3", "layers must be a list with at least one layer, each after a `- `, got 3"),
         ("name=\udce9", "does not belong"),
     ],
 )
