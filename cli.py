@@ -312,8 +312,6 @@ def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) 
     try:
         loaded = read(spec, settings, problems)
         result = checking.check(loaded, problems, level=level, stages=stages)
-        for text in result["warnings"]:
-            say(f"warning: {text}")
         show(result, as_json, checking.report)
     except SpecError as error:
         if not as_json:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..net.errors import NettrainError, nearest
+from ..net.errors import NettrainError, folded, nearest
+from ..net.foreign import DATA_SETS
 from .dataset import DataSet
 from .generators import GENERATORS, Generate, generate
 from .idx import read_idx
@@ -88,7 +89,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
     if any((place / other).exists() for place in _places(folder)):
         message += f"; found {'without' if source.endswith('.gz') else 'with'} .gz: {other}"
     elif folders and not any(mark in source for mark in "/.") and "ubyte" not in source:
-        near = nearest(source, NAMED)
+        near = None if folded(source) in DATA_SETS else nearest(source, NAMED)
         message = f"there is no data set `{source}`" + (
             f"; did you mean `{near}`?"
             if near

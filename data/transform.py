@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,20 @@ class Transform(Declared):
     crop_size: int = param(default=0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
     mirror: bool = param(default=False, doc="flip left and right with probability 1/2, in TRAIN")
 
-    aliases = {"mean": "mean_value", "crop": "crop_size", "flip": "mirror"}
+    aliases = {
+        "mean": "mean_value",
+        "subtract": "mean_value",
+        "std": "values are divided by it with `scale`, 1 / std",
+        "rescale": "scale",
+        "crop": "crop_size",
+        "flip": "mirror",
+        "horizontal_flip": "mirror",
+        "resize": "images are resized by new_height and new_width of ImageData",
+        "force_color": "`is_color` of ImageData says it",
+        "force_gray": "`is_color: false` of ImageData says it",
+    }
 
-    def validate(self) -> Iterable[tuple[str, str]]:
-        if self.mean_file and self.mean_value:
-            yield "mean_file", "and mean_value exclude each other"
+    exclusive = (("mean_value", "mean_file"),)
 
     def mean(self, folder: Path, shape: tuple[int, ...] | None = None) -> np.ndarray | None:
         """The array in mean_file, of an example's ``shape``; None without one. Raises NettrainError."""

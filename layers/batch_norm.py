@@ -57,6 +57,7 @@ class BatchNorm(Layer):
             "scale": "write affine: true, or add a Scale layer with `bias_term: true`",
         }
 
+    normalizes = True
     backward_reads: tuple[str, ...] = ("top.data",)
     any_layout = True
     may_run_in_place = True
@@ -79,6 +80,7 @@ class BatchNorm(Layer):
             self.add_blob(shape, Filler())
         self.param_propagate_down = [False] * 3
         self.use_global = self.phase == "TEST" if self.p.use_global_stats is None else self.p.use_global_stats
+        self.moves_blobs = not self.use_global
         self.affine = Affine(self, (self.C,)) if self.p.affine else None
         if self.use_global or self.affine:
             self.backward_reads = ()

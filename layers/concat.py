@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from ..net.declare import Declared, param
@@ -28,9 +26,7 @@ class Concat(Layer):
         )
         concat_dim: int | None = param(default=None, minimum=0, doc="Caffe's old name for axis")
 
-        def validate(self) -> Iterable[tuple[str, str]]:
-            if self.concat_dim is not None and self.axis is not None:
-                yield "concat_dim", "cannot stand beside `axis`; write axis"
+        exclusive = (("axis", "concat_dim"),)
 
     num_bottoms = (1, None)
     backward_reads = ()

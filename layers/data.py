@@ -19,6 +19,7 @@ from .batches import Batches
 from .layer import Example
 
 PIECE = 1 << 20  # values that are looked through at a time
+PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
 
 
 class BatchSize(Declared):
@@ -28,6 +29,7 @@ class BatchSize(Declared):
     test: int = param(minimum=1, doc="examples in a test batch")
 
     words = "a whole number >= 1, or {train: 64, test: 100}"
+    aliases = PHASES
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
@@ -47,6 +49,7 @@ class Source(Declared):
     test: str = param(doc="data set of the TEST phase")
 
     words = "a name such as digits, a path, or {train: a.npz, test: b.npz}"
+    aliases = PHASES
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
@@ -151,6 +154,9 @@ class Data(Batches):
             if isinstance(array, np.ndarray):
                 blob.known = Known(array, self.set.origin)
         example = self.set.data.shape[1:]
+        self.example_from = self.set.origin
+        if len(example) == 3:
+            self.one_shape_by = "a transform with crop_size cuts both to one size"
         self.are_maps = [p.transform.is_map(array, example) for array in self.further]
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])

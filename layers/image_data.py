@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray]:
     return files, np.array(labels)
 
 
+LOOKED_AT = 5000  # images of a list whose sizes are compared before work begins, evenly spread
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """(height, width) as an image file's head says; None where it cannot be read, which reading the image will say."""
+    library = extra("PIL.Image", "images", "ImageData")
+    if not path.is_file():
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with library.open(path) as image:
+                return image.size[::-1]
+    except Exception:  # pillow's readers raise what they like on damaged files
+        return None
+
+
 def _two_images(folder: Path) -> None:
     library = extra("PIL.Image", "images", "ImageData")
     for name, size in (("a.png", (5, 4)), ("b.png", (7, 6))):
@@ -56,7 +74,8 @@ class ImageData(Batches):
 
     top[0]: images, N x C x H x W, channels blue, green, red (one with ``is_color: false``), values 0 to 255 before the
     transform.    top[1]: labels, N.
-    With new_height and new_width every image is resized (bilinear); without, all must have the size of the first.
+    With new_height and new_width every image is resized (bilinear); without, all must have the size of the first: of up
+    to 5000 of them, evenly spread, that is looked at before work begins.
     In TRAIN with ``shuffle`` the order changes each epoch. Images are read when they are needed.
     Needs pillow: pip install "nettrain[images]".
     Errors: a list that is missing or damaged, with file and line; an image that is missing, damaged or of another size.
@@ -98,6 +117,10 @@ class ImageData(Batches):
         self.size = (p.new_height, p.new_width) if p.new_height else None
         first = self.image(0)
         self.example = first.shape
+        self.example_from = f"{self.files[0]} of {self.list}"
+        self.one_shape_by = "give both new_height and new_width, or a transform with crop_size"
+        if not self.size:
+            self.compare_sizes()
         self.mean = p.transform.mean(self.folder, self.example)
         top[1].known = Known(self.labels, str(self.list))
         shapes = [p.transform.output_shape(self.example), ()]
@@ -107,19 +130,32 @@ class ImageData(Batches):
         if p.rand_skip > 1 and self.phase == "TRAIN":
             self.order.position = int(self.rng.integers(p.rand_skip))
 
+    def path(self, i):
+        return find_image(self.files[i], self.p.root_folder, self.list, self.folder)
+
+    def compare_sizes(self):
+        """Of a long list a part, so that it begins at once; what that leaves is seen when it is read."""
+        for i in np.unique(np.linspace(0, len(self.files) - 1, LOOKED_AT).astype(int)).tolist():
+            size = size_of(self.path(i))
+            if size not in (None, self.example[1:]):
+                raise self.other_size(i, (self.example[0], *size))
+
+    def other_size(self, i, shape):
+        return NettrainError(
+            f"{self.list}: the images have several sizes: {self.files[0]} is {format_shape(self.example)}, "
+            f"{self.files[i]} is {format_shape(shape)}; give new_height and new_width to resize them",
+            key="source",
+        )
+
     def image(self, i):
-        path = find_image(self.files[i], self.p.root_folder, self.list, self.folder)
-        return decode(path, f"{self.list}: image {self.files[i]}", self.size, self.p.is_color)
+        return decode(self.path(i), f"{self.list}: image {self.files[i]}", self.size, self.p.is_color)
 
     def fill(self, indices, top, rng):
         images = np.empty((len(indices), *self.example), np.uint8)
         for k, i in enumerate(indices):
             image = self.image(int(i))
             if image.shape != self.example:
-                raise NettrainError(
-                    f"{self.list}: image {self.files[int(i)]} is {format_shape(image.shape)}, the first one "
-                    f"{format_shape(self.example)}; give new_height and new_width to resize them"
-                )
+                raise self.other_size(int(i), image.shape)
             images[k] = image
         self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng, self.mean)
         np.copyto(top[1].data, self.labels[indices])

@@ -70,9 +70,13 @@ class Layer:
     is_loss: ClassVar[bool] = False
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
     is_input: ClassVar[bool] = False  # the user fills the tops
+    normalizes: ClassVar[bool] = False  # the scale of what it reads makes no difference to what it gives
+    moves_blobs: bool = False  # Forward_cpu changes blobs that are never learned, such as running statistics
     runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
     shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones
     batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 behind an axis of time
+    example_from: str = ""  # where the shape of an example comes from, for messages, and how examples get one shape
+    one_shape_by: str = ""
     pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
     how_to_split: str = ""  # what to write so that training and test read different examples

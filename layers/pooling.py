@@ -13,7 +13,7 @@ from ..net.errors import NettrainError, ShapeError, format_shape
 from ..net.parallel import by_example, scratch
 from ..net.registry import register
 from .layer import Example, Layer
-from .windows import check_pairs, padded_words
+from .windows import PAIRS, check_pairs, padded_words
 
 
 class PoolingParameters(Declared):
@@ -34,6 +34,8 @@ class PoolingParameters(Declared):
     global_pooling: bool = param(default=False, doc="one window over the whole image")
     round_mode: Literal["CEIL", "FLOOR"] = param(default="CEIL", doc="CEIL: a last window may hang over the end")
     engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
+
+    exclusive = PAIRS
 
     def validate(self) -> Iterable[tuple[str, str]]:
         yield from check_pairs(self)

@@ -30,6 +30,7 @@ class RowNorm(Layer):
     x - μ again, which costs less than to write it down.
     """
 
+    normalizes = True
     backward_reads: tuple[str, ...] = ("top.data",)
     may_run_in_place = True
     divides = True

@@ -28,9 +28,9 @@ class Slice(Layer):
         slice_point: tuple[int, ...] = param(default=(), minimum=1, doc="where to cut, one number fewer than tops")
         slice_dim: int | None = param(default=None, minimum=0, doc="Caffe's old name for axis")
 
+        exclusive = (("axis", "slice_dim"),)
+
         def validate(self) -> Iterable[tuple[str, str]]:
-            if self.slice_dim is not None and self.axis is not None:
-                yield "slice_dim", "cannot stand beside `axis`; write axis"
             if any(a >= b for a, b in zip(self.slice_point, self.slice_point[1:], strict=False)):
                 yield "slice_point", f"must rise, got {list(self.slice_point)}"
 

@@ -22,17 +22,22 @@ ROWS_OF_PRODUCT = 512  # a product of fewer rows spends its time on packing
 SHORTEST_PRODUCT = 48  # a product of fewer columns is dearer than the copying it saves
 
 
+PAIRS = (
+    ("kernel_size", ("kernel_h", "kernel_w")),
+    ("stride", ("stride_h", "stride_w")),
+    ("pad", ("pad_h", "pad_w")),
+)  # forms that exclude each other
+
+
 def check_pairs(p: Declared, alone: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Problems with kernel_h/kernel_w and their like: beside the plain form, or one without the other.
+    """Problems with kernel_h/kernel_w and their like: one without the other.
 
     In a pair that is ``alone`` one may be left out.
     """
-    for stem, plain in (("kernel", "kernel_size"), ("stride", "stride"), ("pad", "pad")):
+    for stem in ("kernel", "stride", "pad"):
         h, w = f"{stem}_h", f"{stem}_w"
         given = [key for key in (h, w) if getattr(p, key) is not None]
-        if given and getattr(p, plain) not in (None, ()):
-            yield given[0], f"cannot stand beside `{plain}`; write one form"
-        elif len(given) == 1 and stem not in alone:
+        if len(given) == 1 and stem not in alone:
             yield given[0], f"needs `{w if given[0] == h else h}` beside it"
 
 
@@ -49,6 +54,8 @@ class KernelParameters(Declared):
     stride_w: int | None = param(default=None, minimum=1, doc="horizontal stride")
     pad_h: int | None = param(default=None, minimum=0, doc="vertical padding, with pad_w instead of pad")
     pad_w: int | None = param(default=None, minimum=0, doc="horizontal padding")
+
+    exclusive = PAIRS
 
     def validate(self) -> Iterable[tuple[str, str]]:
         if self.kernel_h is None and self.kernel_w is None and not self.kernel_size:

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, dataclass_transform
 
-from .errors import Place, Problems, SpecError, did_you_mean, nearest
+from . import foreign
+from .errors import Place, Problems, SpecError, did_you_mean, folded, nearest
 from .node import Node
 
 
@@ -84,6 +86,8 @@ class Declared:
 
     _hints: ClassVar[dict[str, Any]] = {}
     aliases: ClassVar[Mapping[str, str]] = {}  # names people know from elsewhere -> ours, or a sentence
+    # groups of keys, or of tuples of keys, of which only one may be written; one that `--set` gives replaces the others
+    exclusive: ClassVar[Sequence[Sequence[str | tuple[str, ...]]]] = ()
     stands_for: ClassVar[str] = ""  # the key that a plain text in place of the mapping gives
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -136,9 +140,10 @@ class Declared:
 
         ``is_short``: the mapping stands for a single value, so messages do not name its keys.
         """
+        complete = cls._exclude(reader, node, what)
         unknown = [key for key in node.keys if key not in cls.names() and key not in others]
         meant = cls._meant(node, unknown, {**cls.aliases, **aliases})
-        values, complete = {}, True
+        values = {}
         for name, hint, about, default in cls.fields():
             if name in node.value:
                 value = reader.read(hint, node.value[name], about.bounds, what if is_short else f"{what}.{name}")
@@ -159,13 +164,33 @@ class Declared:
         return result if complete else MISSING
 
     @classmethod
+    def _exclude(cls, reader: Reader, node: Node, what: str) -> bool:
+        """Take keys out of the node that a later setting replaces; report those that exclude each other otherwise."""
+        good = True
+        for group in cls.exclusive:
+            order = list(node.keys)  # a key that is set moves to the end
+            forms = [[key for key in ((one,) if isinstance(one, str) else one) if key in order] for one in group]
+            written = sorted(filter(None, forms), key=lambda form: max(map(order.index, form)))
+            for form in written[:-1]:
+                last = written[-1]
+                if any(node.keys[key].setting for key in last):
+                    for key in form:
+                        del node.value[key], node.keys[key]
+                else:
+                    message = f"{what}.{last[0]} cannot stand beside `{form[0]}`; write one of them"
+                    reader.problems.add(node.at(last[0]), message)
+                    good = False
+        return good
+
+    @classmethod
     def _meant(cls, node: Node, unknown: list[str], aliases: Mapping[str, str]) -> set[str]:
         """The parameters that unknown keys were probably meant to be, or hold as Caffe's ``…_param`` do."""
-        meant = {aliases.get(key.casefold()) or nearest(key, cls.names()) for key in unknown}
+        meant: set[str] = set()
         for key in unknown:
+            meant.update(foreign.names_in(advice_on(key, cls.names(), aliases)))
             inner = node.value[key].value
             meant.update(inner if isinstance(inner, dict) else [])
-        return {name for name in meant if name}
+        return meant
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], what: str = "") -> Any:
@@ -189,14 +214,27 @@ class Declared:
         return {"anyOf": [{"type": "string"}, result]} if cls.stands_for else result
 
 
+def advice_on(key: str, known: Iterable[str], aliases: Mapping[str, str] = {}) -> str:
+    """What to write instead of an unknown key: a known one, a sentence with it in backticks, or nothing."""
+    known = list(known)
+    by_folded = {folded(word): advice for word, advice in aliases.items()}
+    if folded(key) in by_folded:
+        return by_folded[folded(key)]
+    plain, colon, value = key.partition(":")
+    if colon and plain.strip() in known:
+        return f"a space belongs after the colon: `{plain}: {value}`"
+    return nearest(key, known) or ""
+
+
 class Reader:
     """Turns nodes into checked values of a declared type, collecting every problem."""
 
     def __init__(self, problems: Problems):
         self.problems = problems
 
-    def wrong(self, node: Node, what: str, expected: str) -> Any:
-        self.problems.add(node.place, f"{what} must be {expected}, got {node.words()}")
+    def wrong(self, node: Node, what: str, expected: str, meant: str = "") -> Any:
+        end = f"; write {meant}" if meant else ""
+        self.problems.add(node.place, f"{what} must be {expected}, got {node.words()}{end}")
         return MISSING
 
     def unknown_keys(self, node: Node, known: Iterable[str], what: str, aliases: Mapping[str, str] = {}) -> None:
@@ -204,17 +242,12 @@ class Reader:
         for key, place in node.keys.items():
             if key in known:
                 continue
-            alias = aliases.get(key.casefold(), "")
-            near = nearest(key, known)
-            if " " in alias:  # a sentence
-                end = f"; {alias}"
-            elif alias:
-                end = f"; did you mean `{alias}`?"
-            elif near:
-                end = f"; did you mean `{near}`?"
-            else:
-                end = f"; it has {', '.join(known)}"
-            self.problems.add(place, f"{what} has no key `{key}`{end}")
+            advice = advice_on(key, known, aliases)
+            if not advice:
+                advice = f"it has {', '.join(known)}"
+            elif " " not in advice:
+                advice = f"did you mean `{place.setting.replace('*', advice) if place.setting else advice}`?"
+            self.problems.add(place, f"{what} has no key `{key}`; {advice}")
 
     def read(self, hint: Any, node: Node, bounds: Bounds = Bounds(), what: str = "") -> Any:
         """The node's value as ``hint`` says, or MISSING after reporting what is wrong with it."""
@@ -239,7 +272,10 @@ class Reader:
         if node.value in names:
             return node.value
         one_of = f"{'one of ' if len(names) > 1 else ''}{', '.join(names)}"
-        mean = did_you_mean(node.value, names) if isinstance(node.value, str) else ""
+        mean = ""
+        if isinstance(node.value, str):
+            advice = foreign.advice(foreign.CHOICES, node.value, names)
+            mean = did_you_mean(advice or node.value, names, f"; {advice}" if advice else "")
         self.problems.add(node.place, f"{what} must be {one_of}, got {node.words()}{mean}")
         return MISSING
 
@@ -254,8 +290,26 @@ class Reader:
             str: lambda: isinstance(value, str),
         }[hint]()
         if not right or (hint in (int, float) and not bounds.allow(value)):
-            return self.wrong(node, what, type_words(hint, bounds))
+            return self.wrong(node, what, type_words(hint, bounds), _meant_scalar(hint, value))
         return hint(value)
+
+
+def _meant_scalar(hint: Any, value: Any) -> str:
+    """What a value of another type was probably meant to be, or nothing."""
+    if hint is int and isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    if not isinstance(value, str) or len(value) > 40:
+        return ""
+    if hint is bool:
+        return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.casefold(), "")
+    number = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+    if hint in (int, float) and re.fullmatch(number, value, re.ASCII) and (hint is float or float(value).is_integer()):
+        return f"{value}, without quotes"
+    parts = re.fullmatch(f"({number}) *([*/]) *({number})", value, re.ASCII)
+    if hint in (int, float) and parts and float(parts[3]):
+        result = float(parts[1]) / float(parts[3]) if parts[2] == "/" else float(parts[1]) * float(parts[3])
+        return f"the number itself, {result:.8g}" if math.isfinite(result) else ""
+    return ""
 
 
 def type_words(hint: Any, bounds: Bounds = Bounds()) -> str:

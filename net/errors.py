@@ -6,7 +6,7 @@ exceptions; these three classes are for mistakes in specs, shapes and data.
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -38,6 +38,7 @@ class Place:
     column: int = 0
     length: int = 1
     text: str = ""  # the whole line
+    setting: str = ""  # of a key that `--set` gave: its path, with * in its own place, as in solver.*
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
@@ -72,14 +73,19 @@ class Problem:
         return "\n".join(lines)
 
 
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Problems in the order of the file, each once: both nets of a spec report what they have in common."""
+    unique: dict[tuple[Place, str], Problem] = {}
+    for problem in problems:
+        unique.setdefault((problem.place, problem.message), problem)
+    return sorted(unique.values(), key=lambda p: (p.place.file, p.place.line, p.place.column))
+
+
 class SpecError(NettrainError):
     """The spec is wrong; ``problems`` lists every one found, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]):
-        unique: dict[tuple[Place, str], Problem] = {}  # both nets of a spec report what they have in common
-        for problem in problems:
-            unique.setdefault((problem.place, problem.message), problem)
-        self.problems = sorted(unique.values(), key=lambda p: (p.place.file, p.place.line, p.place.column))
+        self.problems = in_order(problems)
         shown = [str(problem) for problem in self.problems[:MOST_SHOWN]]
         if len(self.problems) > MOST_SHOWN:
             shown.append(f"… and {len(self.problems) - MOST_SHOWN} more")
@@ -104,13 +110,52 @@ class Problems:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that ``name`` was probably meant to be, upper and lower case alike; None if none is near."""
-    by_folded = {other.casefold(): other for other in known}
-    folded = str(name).casefold()
-    if folded in by_folded:
-        return by_folded[folded]
-    close = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)
-    return by_folded[close[0]] if close else None
+    """The known name that ``name`` is probably a misspelling or an abbreviation of; None if there is none.
+
+    Upper and lower case, ``_`` and ``-`` are alike. A misspelling differs by one edit (a character more, less or
+    another, or two neighbours exchanged), by two from 6 characters on, by three from 12 on: words that only sound
+    alike differ by more. An abbreviation is the first half or more of one name alone.
+    """
+    by_folded = {folded(other): other for other in known}
+    word = folded(name)
+    if word in by_folded:
+        return by_folded[word]
+    found = [(edits, other) for other in by_folded if (edits := _edits(word, other)) is not None]
+    if found:
+        return by_folded[min(found, key=lambda pair: pair[0])[1]]
+    longer = [other for other in by_folded if len(word) >= 4 and other.startswith(word)]
+    return by_folded[longer[0]] if len(longer) == 1 and 2 * len(word) >= len(longer[0]) else None
+
+
+def folded(word: str) -> str:
+    """A name without upper case, ``_``, ``-`` and spaces."""
+    return re.sub(r"[-_\s]", "", str(word).casefold())
+
+
+def _edits(a: str, b: str) -> int | None:
+    """How many edits lead from a to b; None where these are more than a misspelling has."""
+    length = max(len(a), len(b))
+    most = 0 if length < 3 else 1 if length < 6 else 2 if length < 12 else 3
+    if abs(len(a) - len(b)) > most:
+        return None
+    far = most + 1
+    before: dict[int, int] = {}  # rows of the table of distances, of each only what is near the diagonal
+    row = {j: j for j in range(far)}
+    for i in range(1, len(a) + 1):
+        last, before, row = before, row, {}
+        for j in range(max(0, i - most), min(len(b), i + most) + 1):
+            if j == 0:
+                row[0] = i
+                continue
+            other = a[i - 1] != b[j - 1]
+            best = min(before.get(j - 1, far) + other, before.get(j, far) + 1, row.get(j - 1, far) + 1)
+            if i > 1 and j > 1 and a[i - 1] == b[j - 2] and a[i - 2] == b[j - 1]:
+                best = min(best, last.get(j - 2, far) + 1)
+            row[j] = best
+        if min(row.values()) > most:
+            return None
+    edits = row.get(len(b), far)
+    return edits if edits <= most else None
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -35,7 +35,20 @@ class Filler(Declared):
     variance_norm: Literal["FAN_IN", "FAN_OUT", "AVERAGE"] = param(default="FAN_IN", doc="xavier and msra: which n")
 
     words = "a filler: a name such as xavier, a number, or a mapping such as {type: gaussian, std: 0.01}"
-    aliases = {"name": "type", "stddev": "std", "sigma": "std", "low": "min", "high": "max"}
+    aliases = {
+        "name": "type",
+        "kind": "type",
+        "stddev": "std",
+        "stdev": "std",
+        "sigma": "std",
+        "scale": "std",
+        "low": "min",
+        "high": "max",
+        "mode": "variance_norm",
+        "fan": "variance_norm",
+        "mu": "mean",
+        "val": "value",
+    }
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:

@@ -7,7 +7,7 @@ next version, which the layers after it in the file read. (name, 0) is the first
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import Problems, nearest
 from .netspec import LayerSpec, NetSpec, State
@@ -39,12 +39,41 @@ def wire(spec: NetSpec, state: State, problems: Problems) -> list[Wired]:
     tops = [_tops(layer) for layer in layers]
     wired = [Wired(layer) for layer in layers]
     makers = _versions(wired, bottoms, tops, problems)
-    waits = _connect(wired, bottoms, makers, problems)
+    absent = Absent(spec, state)
+    waits = _connect(wired, bottoms, makers, absent, problems)
     for layer, names in zip(wired, tops, strict=True):
         before = len(problems.found)
-        _check_counts(layer, len(names), problems)
+        _check_counts(layer, len(names), absent, problems)
         layer.whole = layer.whole and len(layer.tops) == len(names) and len(problems.found) == before
     return _order(wired, waits, problems)
+
+
+class Absent:
+    """The layers of a spec that are not in this net, to say of a missing blob who would make it."""
+
+    def __init__(self, spec: NetSpec, state: State):
+        self.phase = state.phase
+        self.other = replace(state, phase="TEST" if state.phase == "TRAIN" else "TRAIN")
+        self.spec, self.layers = spec, [layer for layer in spec.layers if not _included(layer, state)]
+
+    def is_before(self, reader: LayerSpec) -> bool:
+        """Whether one of them stands before a layer in the file."""
+        order = [id(layer) for layer in self.spec.layers]
+        return any(order.index(id(layer)) < order.index(id(reader)) for layer in self.layers)
+
+    def explain(self, name: str, reader: LayerSpec) -> str:
+        """Where a blob is made that is not made here, and what to do; nothing when nobody makes it."""
+        maker = next((layer for layer in self.layers if name in _tops(layer)), None)
+        if maker is None:
+            return ""
+        makes = f"`{maker.name}`{maker.where()} makes it"
+        if not _included(maker, self.other):
+            return f"which no layer of this net makes: {makes} where its include and exclude rules hold"
+        there = self.other.phase
+        return (
+            f"which no layer of the {self.phase} net makes: {makes} in the {there} net only; add a layer that makes it "
+            f"in {self.phase}, or let `{reader.name}` be in {there} only too: include: {there}"
+        )
 
 
 def _included(layer: LayerSpec, state: State) -> bool:
@@ -119,14 +148,18 @@ def _versions(
 
 
 def _connect(
-    wired: list[Wired], bottoms: list[list[str]], makers: dict[str, list[int]], problems: Problems
+    wired: list[Wired],
+    bottoms: list[list[str]],
+    makers: dict[str, list[int]],
+    absent: Absent,
+    problems: Problems,
 ) -> list[set[int]]:
     """Fill in the bottoms. Returns for each layer the layers it waits for."""
     waits: list[set[int]] = [set() for _ in wired]
     for i, layer in enumerate(wired):
         for name in bottoms[i]:
             if name not in makers:
-                _unknown_blob(layer.spec, name, wired, makers, problems)
+                _unknown_blob(layer.spec, name, wired, makers, absent, problems)
                 layer.whole = False
                 continue
             # Version 0 is always there; a rewriter before this layer in the file makes the version it reads.
@@ -137,20 +170,34 @@ def _connect(
 
 
 def _unknown_blob(
-    layer: LayerSpec, name: str, wired: list[Wired], makers: dict[str, list[int]], problems: Problems
+    layer: LayerSpec,
+    name: str,
+    wired: list[Wired],
+    makers: dict[str, list[int]],
+    absent: Absent,
+    problems: Problems,
 ) -> None:
-    close = nearest(name, makers)
-    near = f"; did you mean `{close}`{wired[makers[close][0]].spec.where()}?" if close else ""
+    why = absent.explain(name, layer)
+    lists = [other for other in makers if "," in other and name in other.replace(",", " ").split()]
+    if "," in name:
+        why = "which no layer makes; several names stand in brackets, such as [data, label]"
+    elif lists:
+        maker = wired[makers[lists[0]][0]].spec
+        why = f"which no layer makes; `{maker.name}`{maker.where()} makes one called `{lists[0]}`: write [{lists[0]}]"
+    if not why:
+        close = nearest(name, makers)
+        near = f"; did you mean `{close}`{wired[makers[close][0]].spec.where()}?" if close else ""
+        why = f"which no layer makes{near}"
     names = list(makers)
     shown = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
     place = layer.node.at("bottom")
     bottom = layer.node.value.get("bottom")
     if bottom and isinstance(bottom.value, list):
         place = next((item.place for item in bottom.value if item.value == name), place)
-    problems.add(place, f"layer `{layer.name}` reads blob `{name}`, which no layer makes{near}", f"blobs: {shown}")
+    problems.add(place, f"layer `{layer.name}` reads blob `{name}`, {why}", f"blobs: {shown}")
 
 
-def _check_counts(layer: Wired, tops: int, problems: Problems) -> None:
+def _check_counts(layer: Wired, tops: int, absent: Absent, problems: Problems) -> None:
     """Compare the number of bottoms and tops with what the type takes."""
     spec = layer.spec
     counts = {"bottom": len(spec.common.bottom or layer.bottoms), "top": tops}
@@ -159,7 +206,9 @@ def _check_counts(layer: Wired, tops: int, problems: Problems) -> None:
         if count < least or (most is not None and count > most):
             takes = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
             plural = "" if takes in ("1", "at least 1") else "s"
-            problems.add(spec.node.at(what), f"{spec.title()} takes {takes} {what}{plural}, got {count}")
+            first = what == "bottom" and not count and spec.common.bottom is None
+            why = f": no layer of the {absent.phase} net stands before it" if first and absent.is_before(spec) else ""
+            problems.add(spec.node.at(what), f"{spec.title()} takes {takes} {what}{plural}, got {count}{why}")
     if spec.cls.same_number_of_tops and counts["bottom"] != counts["top"]:
         got = " and ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
         problems.add(spec.node.at("top"), f"{spec.title()} needs as many tops as bottoms, got {got}")

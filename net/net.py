@@ -14,7 +14,7 @@ from .blob import Blob
 from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape
 from .files import read_npz, write_npz
 from .graph import wire
-from .netspec import NetSpec, Phase, State, load
+from .netspec import LayerSpec, NetSpec, Phase, State, load
 from .parallel import session
 
 DEFAULT_SEED = 1701
@@ -113,7 +113,8 @@ class Net:
                 self.share_with(other)
             except ShapeError as error:
                 step = self.steps[self._positions[str(error.key)]]
-                problems.add(step.spec.place, str(error))
+                maker, why = self._other_examples(other)
+                problems.add(maker.place if maker else step.spec.place, why or str(error), str(error) if why else "")
             problems.raise_if_any()
             return
         build.check_memory(self.steps, problems)
@@ -132,6 +133,23 @@ class Net:
             except ShapeError as error:
                 problems.add(step.spec.node.at(error.key), f"{step.spec.title()}: {error}")
         problems.raise_if_any()
+
+    def _other_examples(self, other: Net) -> tuple[LayerSpec | None, str]:
+        """The layer whose examples have another shape than the other net's of that name, and a sentence about it."""
+        theirs = {step.top_keys[0]: step for step in other.steps if step.top and not step.bottom}
+        for step in self.steps:
+            twin = theirs.get(step.top_keys[0]) if step.top and not step.bottom else None
+            if twin is None or not step.top[0].shape or step.top[0].shape[1:] == twin.top[0].shape[1:]:
+                continue
+            parts = [
+                f"{format_shape(one.top[0].shape[1:])} in the {phase} net"
+                + (f" ({one.layer.example_from})" if one.layer.example_from else "")
+                for one, phase in ((twin, other.phase), (step, self.phase))
+            ]
+            advice = f"; {step.layer.one_shape_by}" if step.layer.one_shape_by else ""
+            name = step.top_keys[0][0]
+            return step.spec, f"{step.spec.title()}: an example of `{name}` has the shape {' and '.join(parts)}{advice}"
+        return None, ""
 
     # Running
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import importlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from . import registry
-from .declare import MISSING, Declared, Reader, param
-from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, nearest
+from . import foreign, registry
+from .declare import MISSING, Declared, Reader, advice_on, param
+from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
 from .node import Node
 from .spec import find, override, read_file, read_text
 from .user_code import ALLOW, run_layer_file
@@ -85,32 +87,11 @@ class Common(Declared):
         default=(), doc="for each parameter blob: name, lr_mult, decay_mult, share_mode"
     )
 
+    exclusive = (("include", "exclude"),)
+
     def validate(self) -> Iterable[tuple[str, str]]:
         if not self.name:
             yield "name", "must not be empty"
-        if self.include and self.exclude:
-            yield "exclude", "cannot stand beside `include`; write one of them"
-
-
-KEY_ALIASES = {
-    "inputs": "bottom",
-    "input": "bottom",
-    "outputs": "top",
-    "output": "top",
-    "params": "param",
-    "units": "num_output",
-    "out_features": "num_output",
-    "out_channels": "num_output",
-    "filters": "num_output",
-    "kernel": "kernel_size",
-    "strides": "stride",
-    "padding": "pad",
-    "groups": "group",
-    "bias": "bias_term",
-    "p": "dropout_ratio",
-    "rate": "dropout_ratio",
-    "dim": "axis",
-}
 
 
 class Broken:
@@ -160,6 +141,7 @@ class NetSpec:
     folder: Path = field(default_factory=Path)
     note: str = ""  # said once to the user, e.g. that a bundled config is used
     allow_python: bool = False
+    warnings: list[Problem] = field(default_factory=list)  # what may be a mistake, though it can be run
 
     def to_python(self) -> dict:
         """The spec as plain data, overrides applied."""
@@ -236,7 +218,7 @@ def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
 def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python: bool) -> NetSpec:
     reader = Reader(problems)
     known = ["name", "solver", "layers", "force_backward", "layer_files"]
-    aliases = {"layer": "layers", "net": "layers", "optimizer": "solver"}
+    aliases = {key: advice for key in root.keys if key not in known and (advice := _belongs(key, root, known))}
     reader.unknown_keys(root, known, "a spec", aliases)
     top = Top.from_known(reader, root, "spec", known)
     if top is MISSING:
@@ -248,12 +230,14 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
         solver = None
     layers: list[LayerSpec] = []
     if "layers" not in root.value:
-        meant = [aliases.get(key.casefold(), nearest(key, known)) for key in root.keys if key not in known]
+        meant = [advice_on(key, known, aliases) for key in root.keys if key not in known]
         if "layers" not in meant:  # else that is reported, once is enough
             problems.add(root.place, "a spec needs `layers:`, the list of its layers")
     elif not isinstance(root.value["layers"].value, list) or not root.value["layers"].value:
         node = root.value["layers"]
-        problems.add(node.place, f"layers must be a list with at least one layer, got {node.words()}")
+        problems.add(
+            node.place, f"layers must be a list with at least one layer, each after a `- `, got {node.words()}"
+        )
     else:
         # while a file is missing, a type that is unknown may be one of its types
         layers = [
@@ -262,7 +246,81 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
     spec = NetSpec(top.name, layers, solver, top.force_backward, root, file, folder, allow_python=allow_python)
     if not allow_python:
         _refuse_code(spec, problems)
+    spec.warnings += _names_used_once(layers)
     return spec
+
+
+def _names_used_once(layers: list[LayerSpec]) -> Iterator[Problem]:
+    """Warnings of parameter names that share nothing: the other layer may have another spelling."""
+    uses: dict[str, list[LayerSpec]] = {}
+    for layer in layers:
+        for entry in layer.common.param:
+            if entry.name:
+                uses.setdefault(entry.name, []).append(layer)
+    once = {name: users[0] for name, users in uses.items() if len(users) == 1}
+    alone = []
+    for name, layer in once.items():
+        # w1 and w2 are no misspellings of each other
+        others = [other for other in uses if other != name and _without_digits(other) != _without_digits(name)]
+        close = nearest(name, others)
+        if close:
+            near = f"; did you mean `{close}`, as in `{uses[close][0].name}`{uses[close][0].where()}?"
+            message = f"the parameter name `{name}` is used once, so {layer.title()} shares nothing{near}"
+            yield Problem(_place_of_parameter(layer, name), message, with_line=False)
+        else:
+            alone.append(name)
+    if alone:
+        names = ", ".join(f"`{name}`" for name in alone[:8]) + (" …" if len(alone) > 8 else "")
+        words = "the parameter name {} is used once" if len(alone) == 1 else "the parameter names {} are used once each"
+        message = f"{words.format(names)}, so nothing is shared by {'it' if len(alone) == 1 else 'them'}"
+        yield Problem(_place_of_parameter(once[alone[0]], alone[0]), message, with_line=False)
+
+
+def _place_of_parameter(layer: LayerSpec, name: str) -> Place:
+    """Where a layer gives a parameter this name."""
+    node = layer.node.value["param"]
+    entries = node.value if isinstance(node.value, list) else [node]
+    names = [entry.value["name"] for entry in entries if isinstance(entry.value, dict) and "name" in entry.value]
+    return next((item.place for item in names if item.value == name), node.place)
+
+
+def _without_digits(name: str) -> str:
+    return re.sub("[0-9]", "", name)
+
+
+def _belongs(key: str, root: Node, known: list[str]) -> str:
+    """What to say of an unknown key of a whole spec: it may be misspelt, or one of the solver or of a layer."""
+    is_setting = bool(root.keys[key].setting)
+    advice = (None if is_setting else foreign.advice(foreign.TOP, key, known)) or nearest(key, known)
+    if advice:
+        return advice
+    named = [node for node in root.value["layers"].value if _kind(node)] if _is_list(root.value.get("layers")) else []
+    first, *rest = re.split(r"[/:\]\[]+", key.strip("/:[]"))
+    if is_setting and rest and first in ["solver", *(str(node.value["name"].value) for node in named)]:
+        return ".".join([first, *rest])
+    # by name, as the zoo in registry.py: net/ stands below solver/
+    solver = importlib.import_module(f"{__package__.rpartition('.')[0]}.solver.parameters").SolverParameters
+    advice = advice_on(key, solver.names(), solver.aliases)
+    if advice:
+        if " " in advice:
+            return advice
+        return f"solver.{advice}" if is_setting else f"`{advice}` stands in `solver:`"
+    owners = [node for node in named if key in _kind(node).Parameters.names()]
+    if owners and is_setting:
+        paths = [f"`{node.value['name'].value}.{key}`" for node in owners[:4]]
+        return f"it is a key of a layer: {', '.join(paths)}{' …' if len(owners) > 4 else ''}"
+    return f"`{key}` stands in a layer" if owners else ""
+
+
+def _is_list(node: Node | None) -> bool:
+    return node is not None and isinstance(node.value, list)
+
+
+def _kind(layer: Node) -> Any:
+    """The class of a layer that has a name and a known type, or None."""
+    if not isinstance(layer.value, dict) or not {"name", "type"} <= layer.value.keys():
+        return None
+    return registry.layer_type(str(layer.value["type"].value))
 
 
 def _unknown(layer: Node) -> bool:
@@ -311,12 +369,14 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
         if cls is None:
             problems.add(type_node.place, registry.unknown_type(type_node.value))
     own = cls.Parameters.names() if cls else list(node.keys)
-    common = Common.from_known(reader, node, cls.__name__ if cls else "layer", own, KEY_ALIASES)
+    known = Common.names() + own
+    aliases = {key: advice for key in node.keys if (advice := foreign.advice(foreign.KEYS, key, known))}
+    common = Common.from_known(reader, node, cls.__name__ if cls else "layer", own, aliases)
     if cls is None:
         return _broken(node)
-    known = Common.names() + own
-    _unknown_keys(node, known, cls.__name__, reader, cls.Parameters.aliases)
-    parameters = cls.Parameters.from_known(reader, node, cls.__name__, Common.names(), KEY_ALIASES)
+    aliases |= cls.Parameters.aliases
+    _unknown_keys(node, known, cls.__name__, reader, aliases)
+    parameters = cls.Parameters.from_known(reader, node, cls.__name__, Common.names(), aliases)
     if common is MISSING or parameters is MISSING:
         return _broken(node)
     return LayerSpec(common, cls, parameters, node)
@@ -324,17 +384,21 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
 
 def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str]) -> None:
     """Unknown keys of a layer; a parameter of another type is said to be one."""
-    own = {key: alias for key, alias in KEY_ALIASES.items() if alias in known} | dict(aliases)
+    with_advice = {folded(key) for key in aliases}
     for key, place in node.keys.items():
         if key in known:
             continue
-        if key.endswith("_param") and isinstance(node.value[key].value, dict):
+        if node.value[key].value is None and folded(key) not in with_advice and not place.setting:
+            message = f"{name} has no key `{key}`; several names stand in brackets, such as top: [data, label]"
+            reader.problems.add(place, message)
+            continue
+        if key.endswith("_param") and folded(key) not in with_advice and isinstance(node.value[key].value, dict):
             reader.problems.add(place, f"{name} has no key `{key}`; write its fields beside `type`, without `{key}`")
             continue
         owners = [other for other, cls in registry.types().items() if key in cls.Parameters.names()]
-        if owners and key.casefold() not in own:
+        if owners and folded(key) not in with_advice:
             some = ", ".join(owners[:4]) + (" …" if len(owners) > 4 else "")
             mean = did_you_mean(key, known)
             reader.problems.add(place, f"{name} has no key `{key}`; it belongs to {some}{mean}")
         else:
-            reader.unknown_keys(Node({key: node.value[key]}, node.place, {key: place}), known, name, own)
+            reader.unknown_keys(Node({key: node.value[key]}, node.place, {key: place}), known, name, aliases)

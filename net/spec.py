@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.resources
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean
+from . import registry
+from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, nearest
 from .node import Node
 
 MOST_BYTES = 1_000_000
@@ -149,34 +151,56 @@ def override(root: Node, settings: Iterable[str], problems: Problems) -> None:
 
 
 def _set(root: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
-    first, rest = path[0], path[1:]
+    named = _named_layers(root)
+    # a name may have dots in it; the longest that fits is meant
+    first = next((name for n in range(len(path), 0, -1) if (name := ".".join(path[:n])) in named), path[0])
+    rest = path[first.count(".") + 1 :]
+    if first in named and not rest:
+        kind = named[first][0].value.get("type")
+        cls = registry.layer_type(str(kind.value)) if kind else None
+        key = next(iter(cls.Parameters.names() if cls else ()), "bottom")
+        problems.add(place, f"`{first}` is a layer; set one of its keys, such as {first}.{key}=…")
+    elif first in named:
+        for node in named[first]:
+            _set_below(node, [first], rest, value, place, problems)
+    elif not rest or first == "solver":
+        _set_below(root, [], path, value, place, problems)
+    else:
+        problems.add(place, f"there is no layer `{first}`{_meant_path(first, rest, list(named))}")
+
+
+def _named_layers(root: Node) -> dict[str, list[Node]]:
+    """The layers by name; those of two phases may have the same."""
+    result: dict[str, list[Node]] = {}
     layers = root.value["layers"].value if "layers" in root.value else []
-    named = [
-        (node.value["name"].value, node)
-        for node in (layers if isinstance(layers, list) else [])
-        if isinstance(node.value, dict) and "name" in node.value
-    ]
-    if first in [name for name, _ in named] and not rest:
-        problems.add(place, f"`{first}` is a layer; set one of its keys, such as {first}.num_output=32")
-        return
-    if not rest or first == "solver":
-        _set_below(root, path, value, place, problems)
-        return
-    if first not in [name for name, _ in named]:
-        known = ["solver", *(str(name) for name, _ in named)]
-        problems.add(place, f"there is no layer `{first}`{did_you_mean(first, known)}")
-    for name, node in named:
-        if name == first:
-            _set_below(node, rest, value, place, problems)
+    for node in layers if isinstance(layers, list) else []:
+        if isinstance(node.value, dict) and "name" in node.value:
+            result.setdefault(str(node.value["name"].value), []).append(node)
+    return result
 
 
-def _set_below(target: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
+def _meant_path(first: str, rest: list[str], names: list[str]) -> str:
+    """The end of a message about the path of a setting that begins with nothing known."""
+    if first in ("layer", "layers", "net"):
+        if rest[0] in names:
+            return f"; did you mean `{'.'.join(rest)}`?"
+        return f"; a layer is addressed by its name{': ' if names else ''}{', '.join(names[:8])}"
+    near = nearest(first, ["solver", *names])
+    if near:
+        return f"; did you mean `{'.'.join([near, *rest])}`?"
+    shown = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
+    return f"; the layers are {shown}" if names else ""
+
+
+def _set_below(target: Node, above: list[str], path: list[str], value: Node, place: Place, problems: Problems) -> None:
     """Set a value inside a node; mappings and lists on the way that are not there yet are made."""
     step, rest = path[0], path[1:]
     made = value if not rest else Node([] if _is_index(rest[0]) else {}, place)
     if isinstance(target.value, dict):
         if not rest or step not in target.value:
-            target.value[step], target.keys[step] = made, place
+            target.keys.pop(step, None)  # what was set last stands last
+            target.value.pop(step, None)
+            target.value[step], target.keys[step] = made, replace(place, setting=".".join([*above, "*", *rest]))
         inside = target.value[step]
     elif isinstance(target.value, list) and _is_index(step) and int(step) <= len(target.value):
         if int(step) == len(target.value):
@@ -188,7 +212,7 @@ def _set_below(target: Node, path: list[str], value: Node, place: Place, problem
         problems.add(place, f"`{step}` cannot be set inside {target.words()}")
         return
     if rest:
-        _set_below(inside, rest, value, place, problems)
+        _set_below(inside, [*above, step], rest, value, place, problems)
 
 
 def _is_index(step: str) -> bool:
@@ -280,13 +304,17 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: list[str]) ->
     mark = error.problem_mark or error.context_mark
     place = _place(name, mark.line, mark.column, 1, lines) if mark else Place(name)
     message = (error.problem or str(error)).strip()
-    if "\\t" in message or "\t" in place.text[: place.column]:
+    if any(re.match(r"\s*(layers?|\w+_param)\s*:?\s*\{\s*$", line) for line in lines):
+        message = "this looks like Caffe's prototxt; a spec is YAML: `layers:` and a list of `- {name: ip1, type: …}`"
+    elif "\\t" in message or "\t" in place.text[: place.column]:
         message = "a tab here; YAML is indented with spaces"
     elif "expected a single document" in (error.context or ""):
         message = "a second document starts here; a spec is one document"
     elif error.context:
         begun = f", begun on line {error.context_mark.line + 1}" if error.context_mark else ""
         message = f"not valid YAML: {message} ({error.context.strip()}{begun})"
+    elif "mapping values are not allowed" in message:
+        message = f"not valid YAML: {message}; is the line indented like those it belongs to?"
     else:
         message = f"not valid YAML: {message}"
     return Problem(place, message)

@@ -12,6 +12,7 @@ from ..net.build import Step
 from ..net.net import Net
 from .updater import Updater
 
+LARGE = 1e3  # for a parameter
 Finding = tuple[str, str]  # a label and a sentence
 
 
@@ -26,6 +27,12 @@ class Trail:
         if not self.looks or self.looks[-1][0] != iteration:
             self.looks.append((iteration, {step.spec.name: _largest(step) for step in self.net.steps}))
 
+    def has_grown(self, step: Step) -> bool:
+        """Whether the parameters of a layer are more than twice what they were, or large, or no numbers."""
+        now = _largest(step)
+        then = self.looks[-1][1][step.spec.name] if self.looks else now
+        return not (now <= 2 * then and now < LARGE)
+
     def before(self, step: Step, iteration: int, updater: Updater) -> str:
         """``largest |W| of `ip1` grew from 0.9 to 4e+19 in 6 iterations``, and the last update beside it."""
         looks = [(at, sizes[step.spec.name]) for at, sizes in self.looks if math.isfinite(sizes[step.spec.name])]
@@ -39,6 +46,19 @@ class Trail:
         text += f"in {count} iteration{'' if count == 1 else 's'}"
         share = _last_update(step, updater) / now if now else math.nan
         return text + (f"; update/weight = {share:.2g} (healthy: about 1e-3)" if math.isfinite(share) else "")
+
+
+def _of_the_layer(step: Step) -> list[Finding]:
+    """What to say when no parameter has grown: the layer cannot take what it reads."""
+    ranges = []
+    for key, blob in zip(step.bottom_keys, step.bottom, strict=True):
+        if blob.count:
+            ranges.append(f"`{key[0]}` from {float(blob.data.min()):g} to {float(blob.data.max()):g}")
+    cause = f"{step.spec.title()} has no finite result for what it reads, {', '.join(ranges)}; no parameter has grown"
+    return [
+        ("likely cause", cause),
+        ("try", "other values there: scale or shift what it reads, or hold it with a Clip"),
+    ]
 
 
 def _largest(step: Step) -> float:
@@ -68,6 +88,9 @@ def explain(net: Net, iteration: int, trail: Trail, updater: Updater, place: str
         learned = [s for s in net.steps[: net.steps.index(step) + 1 if step else None] if _largest(s)]
         before = trail.before(learned[-1], iteration, updater) if learned else ""
         lines += [("before it", before)] if before else []
+        if step is not None and step.bottom and not any(trail.has_grown(s) for s in learned):
+            lines += _of_the_layer(step)
+            return [*lines, ("kept", kept)]
         lines.append(("likely cause", f"the learning rate is too high: solver.base_lr = {base_lr:g} ({place})"))
         lines.append(("try", f"--set solver.base_lr={base_lr / 100:g}   or   --set solver.clip_gradients=5"))
     lines.append(("kept", kept))

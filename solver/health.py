@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 
 from ..net.build import Step
+from ..net.errors import Problem
 from ..net.net import Net
+from ..net.netspec import NetSpec
 from ..net.plan import has_gradient
 from .evaluate import Evaluation, Scores, TestNet
 
 MOST = 0.5  # of the units or values: above that it is no longer normal
+ENOUGH = 50  # values, from which on a share of them says something
+SMALLEST_IMAGE = 64  # values of an example: with fewer in a row it is one of a table
 
 
 class Sign:
@@ -42,6 +46,7 @@ class DeadUnits(Sign):
 
     def begin(self):
         self.alive: Any = None
+        self.values = 0  # of each unit
 
     def batch(self, first):
         y = self.step.top[0].data
@@ -49,12 +54,13 @@ class DeadUnits(Sign):
             return
         now = y.max(axis=(0, *range(2, y.ndim))) > 0
         self.alive = now if self.alive is None else self.alive | now
+        self.values += y.size // y.shape[1]
 
     def _may_be(self) -> bool:
         return self.alive is not None and self.alive.mean() < 1 - MOST
 
     def verdict(self, scores, prefix, iteration):
-        if not iteration or not self._may_be():
+        if not iteration or self.values < ENOUGH or not self._may_be():
             return ""
         dead = int((~self.alive).sum())
         return (
@@ -64,23 +70,31 @@ class DeadUnits(Sign):
 
 
 class Saturation(Sign):
-    """Most values of a hidden Sigmoid or TanH are at their limits."""
+    """Most values of a hidden Sigmoid or TanH are at their limits, and the loss has not come down."""
+
+    def __init__(self, step: Step, losses: list[str], learns_before: bool):
+        self.losses, self.learns_before = losses, learns_before
+        self.at_first: float | None = None
+        super().__init__(step)
 
     def begin(self):
         self.share = 0.0
 
     def batch(self, first):
         y = self.step.top[0].data
-        if first and y.size:
+        if first and y.size >= ENOUGH:
             far = np.abs(y - 0.5) * 2 if self.step.spec.cls.__name__ == "Sigmoid" else np.abs(y)
             self.share = float((far > 0.98).mean())
 
     def verdict(self, scores, prefix, iteration):
-        if self.share <= MOST:
+        loss = sum(one for name in self.losses if isinstance(one := scores.get(prefix + name), float))
+        self.at_first = loss if self.at_first is None else self.at_first
+        if self.share <= MOST or loss < self.at_first / 2:
             return ""
+        weights = "smaller weights before it (weight_filler: xavier) or " if self.learns_before else ""
         return (
             f"{self.share:.0%} of the values of {self.title} are at their limits, where the gradient is next to 0; "
-            "try smaller weights before it (weight_filler: xavier) or scaled inputs"
+            f"try {weights}scaled inputs"
         )
 
 
@@ -90,15 +104,16 @@ class Guessing(Sign):
     def __init__(self, step: Step):
         super().__init__(step)
         self.classes = step.bottom[0].shape[step.spec.parameters.axis]
-        self.tests = 0
+        self.tests, self.at_first = 0, 0.0
 
     def verdict(self, scores, prefix, iteration):
         at = math.log(self.classes)
         loss = scores.get(prefix + self.step.top_keys[0][0])
         near = iteration > 0 and isinstance(loss, float) and abs(loss - at) < 0.01 * at
-        self.tests = self.tests + 1 if near else 0
-        if self.tests < 2:
+        if not near or not self.tests or loss < self.at_first - 0.001 * at:  # it may go down slowly, from ln C
+            self.tests, self.at_first = int(near), loss if near else 0.0
             return ""
+        self.tests += 1
         return (
             f"the loss of {self.title} sits at ln({self.classes}) = {at:.3f}, that of guessing; try another base_lr, "
             "and look whether labels belong to their examples and inputs are scaled"
@@ -106,11 +121,12 @@ class Guessing(Sign):
 
 
 class NoLabelZero(Sign):
-    """No example has label 0, but some have label 1: they may be counted from 1."""
+    """No example has label 0, in the training data neither, but some have label 1: they may be counted from 1."""
 
-    def __init__(self, step: Step):
+    def __init__(self, step: Step, trained: Step | None):
         super().__init__(step)
         self.classes = step.bottom[0].shape[step.spec.parameters.axis]
+        self.known = trained.bottom[1].labels if trained else None
 
     def begin(self):
         self.least, self.seen = math.inf, 0
@@ -121,7 +137,7 @@ class NoLabelZero(Sign):
             self.least, self.seen = min(self.least, float(labels.min())), self.seen + labels.size
 
     def verdict(self, scores, prefix, iteration):
-        if self.least != 1 or self.seen < 5 * self.classes:
+        if self.least != 1 or self.seen < 5 * self.classes or (self.known and self.known.low < 1):
             return ""
         return (
             f"none of {self.seen:,} test labels of {self.title} is 0; the {self.classes} classes are 0 to "
@@ -132,24 +148,45 @@ class NoLabelZero(Sign):
 class Unscaled(Sign):
     """A layer with weights reads values such as 0 to 255 from a layer of data."""
 
-    def __init__(self, step: Step, i: int):
+    def __init__(self, step: Step, i: int, maker: Step):
         super().__init__(step)
-        self.name, self.blob = step.bottom_keys[i][0], step.bottom[i]
+        self.name, self.blob, self.maker = step.bottom_keys[i][0], step.bottom[i], maker
 
     def begin(self):
-        self.range = 0.0, 0.0
+        self.advice, self.range = "", ""
 
     def batch(self, first):
-        if first and self.blob.count:
-            self.range = float(self.blob.data.min()), float(self.blob.data.max())
+        x = self.blob.data
+        if not first or not x.size:
+            return
+        least, most = float(x.min()), float(x.max())
+        if not math.isfinite(least) or not math.isfinite(most):
+            return
+        is_table = x.size // len(x) < SMALLEST_IMAGE and x.ndim == 2
+        if most <= 100 and not (is_table and least < -100):
+            return
+        if is_table:
+            self.range = f"values from {least:g} to {most:g}"
+            self.advice = "bring each column to mean 0 and standard deviation 1, or put a BatchNorm between them"
+        elif least >= 0:
+            self.range = f"values up to {most:g}"
+            self.advice = f"{self._scaled(most <= 255 and bool((x == np.rint(x)).all()), most)}"
+
+    def _scaled(self, is_bytes: bool, most: float) -> str:
+        """How the layer that makes the values makes smaller ones."""
+        scale, middle = (1 / 128, 128.0) if is_bytes else (float(f"{2 / most:.2g}"), most / 2)
+        keys = self.maker.spec.cls.Parameters.names()
+        if "transform" not in keys:
+            return f"{self.maker.spec.title()} has no transform, so scale them where they come from"
+        if "scale" in keys:  # beside it
+            return f"scale: {scale:.7g}, transform: {{mean_value: {middle:g}}}{' for bytes' if is_bytes else ''}"
+        return f"transform: {{scale: {scale:.7g}, mean_value: {middle:g}}}{' for bytes' if is_bytes else ''}"
 
     def verdict(self, scores, prefix, iteration):
-        least, most = self.range
-        if least < 0 or most <= 100 or not math.isfinite(most):
+        if not self.advice:
             return ""
         return (
-            f"{self.title} reads `{self.name}` unscaled, values up to {most:g}; learning is easier near -1 to 1: "
-            "transform: {scale: 0.0078125, mean_value: 128} for bytes"
+            f"{self.title} reads `{self.name}` unscaled, {self.range}; learning is easier near -1 to 1: {self.advice}"
         )
 
 
@@ -174,24 +211,62 @@ class Unready(Sign):
         return f"{self.first}{others}; this test says little"
 
 
-def signs(net: Net) -> Iterator[Sign]:
-    """What to look for in a test net."""
+def signs(net: Net, training: Net) -> Iterator[Sign]:
+    """What to look for in a test net of this training net."""
     makers = {key: step for step in net.steps for key in step.top_keys}
+    trained = {step.spec.name: step for step in training.steps}
+    losses = [key[0] for step in net.steps if any(step.loss_weights) for key in step.top_keys]
     if any(step.layer.unready() for step in net.steps):
         yield Unready(net.steps)
     for i, step in enumerate(net.steps):
         type_name, p = step.spec.cls.__name__, step.spec.parameters
-        if type_name == "ReLU" and p.negative_slope == 0 and _stays(net.steps, i):
+        learns_before = _learns_before(step, makers, trained)
+        if type_name == "ReLU" and p.negative_slope == 0 and learns_before and _stays(net.steps, i):
             yield DeadUnits(step)
         if type_name in ("Sigmoid", "TanH") and _is_hidden(net.steps, i) and _stays(net.steps, i):
-            yield Saturation(step)
+            yield Saturation(step, losses, learns_before)
         if type_name == "SoftmaxWithLoss":
-            yield Guessing(step)
+            if not p.class_weight and p.normalization != "NONE":
+                yield Guessing(step)
             if p.ignore_label != 0:
-                yield NoLabelZero(step)
-        for b, key in enumerate(step.bottom_keys):
-            if step.layer.blobs and not makers[key].bottom and has_gradient(step.layer, b):
-                yield Unscaled(step, b)
+                yield NoLabelZero(step, trained.get(step.spec.name))
+        if _learns(trained.get(step.spec.name)) and not _is_normalized(net.steps, i):
+            for b, key in enumerate(step.bottom_keys):
+                maker = _first_maker(key, makers)
+                if not maker.bottom and not maker.layer.blobs and has_gradient(step.layer, b):
+                    yield Unscaled(step, b, maker)
+
+
+def _learns(step: Step | None) -> bool:
+    """Whether a layer of the training net learns something."""
+    return step is not None and any(step.layer.param_propagate_down)
+
+
+def _learns_before(step: Step, makers: dict[Any, Step], trained: dict[str, Step]) -> bool:
+    """Whether a layer that learns stands somewhere above this one."""
+    seen, above = set(), list(step.bottom_keys)
+    while above:
+        key = above.pop()
+        if key not in seen:
+            seen.add(key)
+            if _learns(trained.get(makers[key].spec.name)):
+                return True
+            above += makers[key].bottom_keys
+    return False
+
+
+def _first_maker(key: Any, makers: dict[Any, Step]) -> Step:
+    """The layer that computes a blob: not one that only gives it another shape or name."""
+    while makers[key].layer.passes_memory_on:
+        key = makers[key].bottom_keys[0]
+    return makers[key]
+
+
+def _is_normalized(steps: list[Step], i: int) -> bool:
+    """Whether a layer, or all that read what it makes, gives the same whatever the scale of its bottom is."""
+    keys = steps[i].top_keys
+    readers = [step for step in steps for key in keys if key in step.bottom_keys]
+    return steps[i].layer.normalizes or (bool(readers) and all(reader.layer.normalizes for reader in readers))
 
 
 def _is_hidden(steps: list[Step], i: int) -> bool:
@@ -208,15 +283,38 @@ def _stays(steps: list[Step], i: int) -> bool:
     return not any(top.shares_data_with(steps[i].top[0]) for step in later for top in step.top)
 
 
-def same_examples(net: Net, tests: Iterable[Net]) -> list[str]:
-    """A sentence for each set of examples that is both trained and tested on."""
-    trained = {key: layer for layer in net.layers.values() for key in layer.reads}
+def applied_twice(net: Net) -> Iterator[Problem]:
+    """Warnings of losses whose own Softmax or Sigmoid comes after another one."""
+    makers = {key: step for step in net.steps for key in step.top_keys}
+    for step in net.steps:
+        first = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}.get(step.spec.cls.__name__)
+        maker = makers[step.bottom_keys[0]] if first else None
+        if maker is not None and maker.spec.cls.__name__ == first:
+            message = (
+                f"{step.spec.title()} reads {maker.spec.title()}{maker.spec.where()}, and takes a {first} itself: it "
+                f"wants the scores, `{maker.bottom_keys[0][0]}`"
+            )
+            yield Problem(step.spec.place, message, with_line=False)
+
+
+def same_examples(net: Net, tests: Iterable[Net]) -> Iterator[Problem]:
+    """A warning of each set of examples that is both trained and tested on."""
+    trained = {key: step for step in net.steps for key in step.layer.reads}
     tested = {key: name for test in tests for layer in test.layers.values() for key, name in layer.reads.items()}
-    return [
-        f"{name} is both training and test set: the scores say nothing of new data; {trained[key].how_to_split}"
-        for key, name in tested.items()
-        if key in trained
-    ]
+    for key, name in tested.items():
+        if key in trained:
+            step = trained[key]
+            message = (
+                f"{name} is both training and test set: the scores say nothing of new data; {step.layer.how_to_split}"
+            )
+            yield Problem(step.spec.place, message, with_line=False)
+
+
+def mistakes(spec: NetSpec, net: Net, tests: Iterable[Net]) -> Iterator[Problem]:
+    """Warnings of what may be a mistake in a spec and the nets made of it, though it can be run."""
+    yield from spec.warnings
+    yield from applied_twice(net)
+    yield from same_examples(net, tests)
 
 
 class Health:
@@ -224,10 +322,16 @@ class Health:
 
     def __init__(self, net: Net, tests: list[TestNet]):
         self.net = net
-        self.signs = {test.prefix: list(signs(test.net)) for test in tests}
+        self.signs = {test.prefix: list(signs(test.net, net)) for test in tests}
         self.said: list[str] = []
         self.without: set[str] = set()  # parameters that had no gradient at the last look
         self._first: dict[str, bool] = {}
+
+    def take_as_trained(self, layers: Iterable[str]) -> None:
+        """Layers that have parameters from elsewhere: what they read has the scale they were trained with."""
+        names = set(layers)
+        for prefix, group in self.signs.items():
+            self.signs[prefix] = [s for s in group if not (isinstance(s, Unscaled) and s.step.spec.name in names)]
 
     def begin(self) -> None:
         """The tests begin."""
@@ -264,6 +368,9 @@ class Health:
 
     def gradients(self) -> list[str]:
         """What is to be said of the gradients of an iteration: parameters that had none, twice in a row."""
+        if self.net.loss == 0:  # there is nothing to improve: a hinge is satisfied, or all is ignored
+            self.without = set()
+            return []
         without = {
             f"parameter {i} of {step.spec.title()}"
             for step in self.net.steps
@@ -273,7 +380,8 @@ class Health:
         found = sorted(name for name in without & self.without if name not in self.said)
         self.without = without
         self.said += found
-        return [f"{name} gets no gradient: nothing it makes reaches a loss, or all behind it is 0" for name in found]
+        why = "nothing it makes reaches a loss, or it is multiplied with zeros only, in what it reads or behind it"
+        return [f"{name} gets no gradient: {why}" for name in found]
 
     @staticmethod
     def _key(sign: Sign) -> str:

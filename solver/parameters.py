@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ..net.declare import MISSING, Declared, Reader, param
-from ..net.errors import Problems, nearest
+from ..net import foreign
+from ..net.declare import MISSING, Declared, Reader, advice_on, param
+from ..net.errors import Problems
 from ..net.netspec import NetSpec, Phase
 
 _GONE = "nettrain always runs on the CPU; leave it out"
+_STEPS = (
+    "iterations at which the rate drops are `stepvalue` (lr_policy multistep), from one drop to the next `stepsize` "
+    "(step); how long to train is `max_iter`"
+)
+_NORM = "`clip_gradients` is the largest L2 norm of all gradients together; single values are not clipped"
 _ONE_FILE = "the net stands in the same file, under `layers:`; leave it out"
 
 
@@ -111,55 +117,185 @@ class SolverParameters(Declared):
         "the file has (all)",
     )
     freeze: tuple[str, ...] = param(
-        default=(), doc="layers that are not learned, by name or glob such as conv*: as lr_mult 0 for their parameters"
+        default=(),
+        doc="layers that are not learned, by name or glob such as conv*: as lr_mult 0 for their parameters; the "
+        "running statistics of a BatchNorm move all the same, unless it has use_global_stats: true",
     )
     random_seed: int = param(default=1701, doc="seeds weights, data order and dropout; negative: a new seed each run")
     debug_info: bool = param(default=False, doc="print statistics of every blob at each line of progress")
 
+    exclusive = (("max_iter", "max_epoch"),)
     aliases = {
         "lr": "base_lr",
         "learning_rate": "base_lr",
+        "initial_lr": "base_lr",
+        "lr0": "base_lr",
+        "eta0": "base_lr",
         "rate": "base_lr",
+        "alpha": "base_lr",
+        "epoch": "max_epoch",
         "epochs": "max_epoch",
         "max_epochs": "max_epoch",
+        "num_epochs": "max_epoch",
+        "n_epochs": "max_epoch",
+        "num_train_epochs": "max_epoch",
+        "iter": "max_iter",
         "iterations": "max_iter",
         "max_iters": "max_iter",
-        "steps": "max_iter",
+        "num_iter": "max_iter",
+        "n_iter": "max_iter",
+        "max_iterations": "max_iter",
+        "max_batches": "max_iter",
+        "max_steps": "max_iter",
+        "total_steps": "max_iter",
+        "num_steps": "max_iter",
+        "train_iter": "max_iter",
+        "step": _STEPS,
+        "steps": _STEPS,
+        "steps_per_epoch": "an epoch is one pass over the data, of any batch size; leave it out",
+        "milestones": "stepvalue",
+        "lr_steps": "stepvalue",
+        "step_values": "stepvalue",
+        "boundaries": "stepvalue",
+        "step_size": "stepsize",
+        "lr_step_size": "stepsize",
+        "decay_steps": "stepsize",
+        "scales": "gamma",
+        "lr_decay": "gamma",
+        "lr_gamma": "gamma",
+        "decay_rate": "gamma",
+        "decay_factor": "gamma",
+        "factor": "gamma",
         "wd": "weight_decay",
         "decay": "weight_decay",
+        "l2": "weight_decay",
+        "regularization": "weight_decay",
+        "l1": "L1 is `weight_decay` with `regularization_type: L1`",
         "optimizer": "type",
+        "optim": "type",
+        "algorithm": "type",
         "solver_type": "type",
+        "nesterov": "write `type: Nesterov`, with `momentum`",
+        "betas": "beta1 is `momentum`, beta2 is `momentum2`",
+        "beta_1": "momentum",
+        "beta_2": "momentum2",
+        "beta": "momentum",
+        "dampening": "SGD's update has none: it is lr·g + `momentum` times the last update; leave it out",
+        "centered": "RMSProp has none; leave it out",
+        "initial_accumulator_value": "AdaGrad starts from 0; leave it out",
+        "rho": "RMSProp's is `rms_decay`, AdaDelta's is `momentum`",
+        "eps": "delta",
+        "epsilon": "delta",
         "seed": "random_seed",
+        "manual_seed": "random_seed",
+        "random_state": "random_seed",
         "clip": "clip_gradients",
         "clip_norm": "clip_gradients",
+        "clipnorm": "clip_gradients",
+        "global_clipnorm": "clip_gradients",
+        "grad_clip": "clip_gradients",
+        "max_grad_norm": "clip_gradients",
+        "max_norm": "clip_gradients",
+        "gradient_clip_val": "clip_gradients",
+        "gradient_clipping": "clip_gradients",
+        "clip_value": _NORM,
+        "clipvalue": _NORM,
+        "accumulate_grad_batches": "iter_size",
+        "gradient_accumulation_steps": "iter_size",
+        "subdivisions": "iter_size",
         "schedule": "lr_policy",
+        "scheduler": "lr_policy",
+        "lr_scheduler": "lr_policy",
+        "lr_schedule": "lr_policy",
+        "policy": "lr_policy",
         "early_stopping": "patience",
+        "early_stopping_patience": "patience",
         "keep": "snapshot_keep",
         "max_to_keep": "snapshot_keep",
         "save_top_k": "snapshot_keep",
-        "factor": "gamma",
+        "save_every": "snapshot",
+        "save_interval": "snapshot",
+        "save_steps": "snapshot",
+        "checkpoint": "snapshot",
+        "checkpoint_interval": "snapshot",
+        "checkpoint_every": "snapshot",
+        "snapshot_interval": "snapshot",
+        "snapshot_iter": "snapshot",
+        "save_dir": "snapshot_prefix",
+        "output_dir": "snapshot_prefix",
+        "out": "snapshot_prefix",
+        "eval_interval": "test_interval",
+        "eval_every": "test_interval",
+        "eval_steps": "test_interval",
+        "val_interval": "test_interval",
+        "val_check_interval": "test_interval",
+        "validation_interval": "test_interval",
+        "test_every": "test_interval",
+        "test_epoch": "`test_interval` counts iterations",
+        "snapshot_epoch": "`snapshot` counts iterations",
+        "val_iter": "test_iter",
+        "test_batches": "test_iter",
+        "log_interval": "display",
+        "log_every": "display",
+        "log_every_n_steps": "display",
+        "print_freq": "display",
+        "verbose": "display",
         "strict": "weights_strict",
+        "pretrained": "weights",
+        "init_from": "weights",
+        "finetune": "weights",
+        "resume": "go on with a run by `nettrain train --resume RUN`",
         "frozen": "freeze",
+        "freeze_layers": "freeze",
         "warmup": "warmup_iter",
         "warmup_iters": "warmup_iter",
         "warmup_steps": "warmup_iter",
+        "burn_in": "warmup_iter",
+        "warmup_epochs": "`warmup_iter` counts iterations",
+        "start_lr": "warmup_lr",
+        "warmup_start_lr": "warmup_lr",
         "eta_min": "min_lr",
+        "end_lr": "min_lr",
+        "final_lr": "min_lr",
         "beta1": "momentum",
         "beta2": "momentum2",
-        "rho": "RMSProp's is rms_decay, AdaDelta's is momentum",
-        "eps": "delta",
-        "epsilon": "delta",
+        "metric": "monitor",
+        "metric_for_best_model": "monitor",
+        "mode": "the direction stands in monitor: {metric: …, direction: higher}",
+        "loss": "the loss is a layer of the net, such as SoftmaxWithLoss",
+        "criterion": "the loss is a layer of the net, such as SoftmaxWithLoss",
+        "metrics": "scores are layers of the net, such as Accuracy",
         "batch_size": "it belongs to the Data layer",
+        "batch": "the size of a batch belongs to the Data layer",
+        "shuffle": "it belongs to the Data layer",
+        "workers": "batches are made when they are needed; leave it out",
+        "num_workers": "batches are made when they are needed; leave it out",
+        "threads": "write `nettrain train --threads N`",
+        "device": _GONE,
+        "gpu": _GONE,
+        "gpus": _GONE,
+        "accelerator": _GONE,
+        "precision": "everything is float32; leave it out",
+        "amp": "everything is float32; leave it out",
+        "fp16": "everything is float32; leave it out",
+        "ema": "nettrain keeps no average of the weights",
+        "ema_decay": "nettrain keeps no average of the weights",
+        "swa": "nettrain keeps no average of the weights",
+        "current_step": "the number of the step follows from the iteration; leave it out",
+        "snapshot_diff": "snapshots hold no gradients; leave it out",
+        "snapshot_format": "snapshots are .npz; leave it out",
+        "layer_wise_reduce": _GONE,
         "solver_mode": _GONE,
         "device_id": _GONE,
         "net": _ONE_FILE,
+        "net_param": _ONE_FILE,
         "train_net": _ONE_FILE,
+        "train_net_param": _ONE_FILE,
         "test_net": _ONE_FILE,
+        "test_net_param": _ONE_FILE,
     }
 
     def validate(self) -> Iterable[tuple[str, str]]:
-        if self.max_iter is not None and self.max_epoch is not None:
-            yield "max_epoch", "cannot stand beside `max_iter`; write one of them"
         needs = {
             "step": ("gamma", "stepsize"),
             "exp": ("gamma",),
@@ -215,8 +351,8 @@ def read_parameters(spec: NetSpec, problems: Problems) -> SolverParameters | Non
             problems.add(spec.root.place, "to train, a spec needs `solver:` with at least base_lr and max_iter")
         return None
     result = SolverParameters.from_node(Reader(problems), node, "solver")
-    names = SolverParameters.names()
-    meant = {SolverParameters.aliases.get(key.casefold()) or nearest(key, names) for key in node.keys}
+    names, aliases = SolverParameters.names(), SolverParameters.aliases
+    meant = {name for key in node.keys for name in foreign.names_in(advice_on(key, names, aliases))}
     if not meant & {"max_iter", "max_epoch"}:
         problems.add(node.place, "solver.max_iter is missing: give it, or max_epoch, to say how long to train")
     return None if result is MISSING else result

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..net import parameter_files
-from ..net.errors import NettrainError, Place, Problems, SpecError, did_you_mean
+from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, load
 from ..net.parallel import session
 from . import divergence
 from .evaluate import Evaluation, Scores, TestNet, evaluate_all, name_test_nets, one_number
-from .health import Health
+from .health import Health, mistakes
 from .interrupts import Effect
 from .length import count_iterations, epochs
 from .monitor import choose_monitor
@@ -65,8 +65,8 @@ class Solver:
         problems: those found before, when the spec was loaded; they are raised with the others.
 
     ``net`` is the training net, ``test_nets`` those to test with (none if there is nothing to test), ``iter`` the
-    number of updates made. ``request`` may be set to ``stop`` or ``snapshot`` at any time, by a signal's handler too;
-    ``ended`` says why training ended before max_iter.
+    number of updates made, ``warnings`` what may be a mistake in the spec. ``request`` may be set to ``stop`` or
+    ``snapshot`` at any time, by a signal's handler too; ``ended`` says why training ended before max_iter.
 
     Raises SpecError with every problem of the spec, of both nets and of the solver.
     """
@@ -116,6 +116,7 @@ class Solver:
         self.on_row = on_row or (lambda row: None)
         self.on_step = on_step or (lambda solver: None)
         self.on_warning = on_warning or (lambda text: None)
+        self.warnings = in_order([*mistakes(self.spec, net, self.test_nets), *self._frozen_that_move()])
         self.health, self.trail = Health(net, self.tests), divergence.Trail(net)
         self.iter = 0
         self.request: Effect | None = None
@@ -128,6 +129,7 @@ class Solver:
         self.load_reports = [self._load(path, problems) for path in self.p.weights]
         problems.raise_if_any()
         self.load_reports += [net.copy_from(path, self.p.weights_strict) for path in weights]
+        self.health.take_as_trained(name for report in self.load_reports for name in report.loaded)
         self._clock = (time.perf_counter(), 0)
         self._reported = -1  # iteration of the last row
 
@@ -176,6 +178,17 @@ class Solver:
                 near = did_you_mean(pattern, net.params, f"; they are {', '.join(net.params)}")
                 problems.add(
                     self._place("freeze"), f"solver.freeze: no layer with parameters is called `{pattern}`{near}"
+                )
+
+    def _frozen_that_move(self) -> Iterator[Problem]:
+        """Warnings of frozen layers that change all the same."""
+        for step in self.net.steps:
+            if step.frozen and step.layer.moves_blobs:
+                yield Problem(
+                    step.spec.place,
+                    f"{step.spec.title()} is in solver.freeze, but its running statistics go on with the training "
+                    "data; use_global_stats: true holds them too",
+                    with_line=False,
                 )
 
     @property

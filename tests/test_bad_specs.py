@@ -260,7 +260,11 @@ def test_train_and_test_nets_of_different_shape_are_an_error_with_a_place():
     )
     result = invoke("check", "net.yaml")
     assert result.exit_code == 2
-    assert "net.yaml:6:" in result.stderr
+    assert (
+        "net.yaml:4:10: Input `data`: an example of `data` has the shape 3 in the TRAIN net and 5 in the TEST net"
+        in (result.stderr)
+    )
+    assert "layer `ip1` cannot share parameters with the TRAIN net" in result.stderr
     assert "2 x 3" in result.stderr
     assert "2 x 5" in result.stderr
 

@@ -127,7 +127,7 @@ def test_a_terminal_gets_a_bar(tmp_path):
     [
         (["train", "nowhere.yaml"], 2, "nowhere.yaml: no such file"),
         (["train", "configs/mlp.yml"], 2, "did you mean `configs/mlp.yaml`?"),
-        (["train", "configs/mlp.yaml", "--set", "solver.bse_lr=1"], 2, "did you mean `base_lr`?"),
+        (["train", "configs/mlp.yaml", "--set", "solver.bse_lr=1"], 2, "did you mean `solver.base_lr`?"),
         (["train", "configs/mlp.yaml", "--set", "ip3.num_output=1"], 2, "there is no layer `ip3`"),
         (["train", "configs/mlp.yaml", "--set", "solver.base_lr=x"], 2, "Nothing was trained."),
         (["train", "configs/mlp.yaml", "--weights", "no.npz"], 2, "weights file not found: no.npz"),

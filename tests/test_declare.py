@@ -95,12 +95,12 @@ ACCEPTED = [
 
 REFUSED = [
     (int, 2.5, "it.x must be a whole number, got 2.5"),
-    (int, "3", 'it.x must be a whole number, got the text "3"'),
+    (int, "3", 'it.x must be a whole number, got the text "3"; write 3, without quotes'),
     (int, True, "it.x must be a whole number, got true"),
     (int, [3], "it.x must be a whole number, got a list"),
     (int, {"a": 3}, "it.x must be a whole number, got a mapping"),
     (int, None, "it.x must be a whole number, got nothing"),
-    (float, "1e-3", 'it.x must be a number, got the text "1e-3"'),
+    (float, "1e-3", 'it.x must be a number, got the text "1e-3"; write 1e-3, without quotes'),
     (float, True, "it.x must be a number, got true"),
     (bool, 1, "it.x must be true or false, got 1"),
     (bool, "true", 'it.x must be true or false, got the text "true"'),

@@ -1,10 +1,12 @@
 """Warnings: each sign is seen where it is, is not seen where it is not, and is said once."""
 
 import math
+from pathlib import Path
 
 import nettrain
 import numpy as np
 import pytest
+from nettrain.solver.health import Saturation
 from nettrain.solver.snapshot import read_snapshot
 
 
@@ -115,7 +117,113 @@ def test_unscaled_inputs():
     solver, said = make([ip("out", "data")], scale=255.0, base_lr=1e-6)
     solver.solve()
     assert len(said) == 1
-    assert said[0].startswith("InnerProduct `out` reads `data` unscaled, values up to 25")
+    assert said[0] == (
+        "InnerProduct `out` reads `data` unscaled, values from 3.75011 to 253.75; learning is easier near -1 to 1: "
+        "bring each column to mean 0 and standard deviation 1, or put a BatchNorm between them"
+    )
+
+
+NORMS = [{"type": "BatchNorm"}, {"type": "GroupNorm", "num_groups": 2}, {"type": "LayerNorm"}]
+
+
+@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm["type"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_inputs_that_are_normalized_need_no_scale(norm, after):
+    before = [{"name": "n", "bottom": "data", **norm}, ip("out", "n")]
+    behind = [ip("h", "data", 4), {"name": "n", "bottom": "h", **norm}, ip("out", "n")]
+    solver, said = make(behind if after else before, scale=255.0, base_lr=1e-6)
+    solver.solve()
+    assert said == []
+
+
+def test_behind_a_norm_and_beside_it():
+    """A second reader without a norm still reads what is not scaled."""
+    layers = [
+        ip("h", "data", 4),
+        {"name": "n", "type": "BatchNorm", "bottom": "h"},
+        ip("side", "data"),
+        ip("main", "n"),
+    ]
+    layers.append({"name": "out", "type": "Eltwise", "bottom": ["main", "side"]})
+    solver, said = make(layers, scale=255.0, base_lr=1e-6)
+    solver.solve()
+    assert [text.split(" reads")[0] for text in said] == ["InnerProduct `side`"]
+
+
+def images(values, first="InnerProduct", kind="Data", transform=None, batch=10, **more):
+    """A net on images; what it says."""
+    labels = np.arange(len(values)) % 3
+    np.savez("im.npz", data=values, label=labels)
+    source = {"name": "d", "type": kind, "top": ["data", "label"], "source": "im.npz", "batch_size": batch}
+    if transform:
+        source["transform"] = transform
+    if first == "Convolution":
+        layer = {"name": "c", "type": "Convolution", "bottom": "data", "num_output": 3, "kernel_size": values.shape[-1]}
+        layers = [layer, {"name": "out", "type": "Flatten", "bottom": "c"}]
+    else:
+        layers = [ip("out", "data")]
+    loss = {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["out", "label"]}
+    said = []
+    spec = {"solver": {"base_lr": 1e-9, "max_iter": 2} | more, "layers": [source, *layers, loss]}
+    nettrain.get_solver(spec, out="run", on_warning=said.append).solve()
+    return [text for text in said if "unscaled" in text]
+
+
+RNG = np.random.default_rng(0)
+BYTES = RNG.integers(0, 256, (20, 1, 9, 9), dtype="u1")
+
+
+@pytest.mark.parametrize("first", ["InnerProduct", "Convolution"])
+def test_advice_for_bytes_is_a_transform_that_fits_them(first):
+    (text,) = images(BYTES, first)
+    assert text.endswith("transform: {scale: 0.0078125, mean_value: 128} for bytes")
+    assert images(BYTES, first, transform={"scale": 0.0078125, "mean_value": 128}) == []  # what it says helps
+
+
+def test_rows_of_bytes_are_images_too():
+    (text,) = images(BYTES.reshape(20, 81))
+    assert text.endswith("for bytes")
+
+
+def test_other_images_get_a_scale_of_their_own():
+    (text,) = images(np.round(BYTES * 16.0))  # 12 bits
+    assert text.endswith("transform: {scale: 0.00049, mean_value: 2040}")
+    assert images(np.round(BYTES * 16.0), transform={"scale": 0.00049, "mean_value": 2040}) == []
+
+
+def test_images_without_their_mean_are_as_caffe_has_them():
+    assert images(BYTES, transform={"mean_value": 120}) == []
+
+
+def test_a_table_of_large_numbers_of_both_signs_is_unscaled():
+    (text,) = images(RNG.normal(0, 1000, (20, 5)))
+    assert "bring each column to mean 0 and standard deviation 1" in text
+    assert images(RNG.normal(0, 1, (20, 5))) == []
+
+
+def test_what_is_not_learned_or_was_trained_elsewhere_is_not_unscaled():
+    layers = [ip("h", "data", 4), ip("out", "h")]
+    solver, said = make(layers, scale=255.0, base_lr=1e-6, freeze=["h"])
+    solver.solve()
+    assert said == []
+    solver, said = make(layers, scale=255.0, base_lr=1e-6)
+    solver.net.save("w.npz")
+    solver, said = make(layers, scale=255.0, base_lr=1e-6, weights=["w.npz"])
+    solver.solve()
+    assert said == []
+
+
+def test_hdf5_has_no_transform_to_speak_of(workdir):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File("a.h5", "w") as file:
+        file["data"], file["label"] = BYTES.astype("f4"), np.arange(20) % 3
+    Path("list.txt").write_text("a.h5\n")
+    source = {"name": "d", "type": "HDF5Data", "top": ["data", "label"], "source": "list.txt", "batch_size": 5}
+    loss = {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["out", "label"]}
+    said = []
+    spec = {"solver": {"base_lr": 1e-9, "max_iter": 2}, "layers": [source, ip("out", "data"), loss]}
+    nettrain.get_solver(spec, out="run", on_warning=said.append).solve()
+    assert [text for text in said if "HDF5Data `d` has no transform, so scale them where they come from" in text]
 
 
 def test_a_parameter_without_gradient():
@@ -127,7 +235,10 @@ def test_a_parameter_without_gradient():
     ]
     solver, said = make(layers)
     solver.solve()
-    wanted = "gets no gradient: nothing it makes reaches a loss, or all behind it is 0"
+    wanted = (
+        "gets no gradient: nothing it makes reaches a loss, or it is multiplied with zeros only, in what it reads or "
+        "behind it"
+    )
     assert said == [f"parameter {i} of InnerProduct `side` {wanted}" for i in (0, 1)]
 
 
@@ -153,7 +264,113 @@ def test_the_command_line_says_them(nettrain_cli):
     assert "warning" not in result.stdout
 
 
+def test_a_loss_that_is_zero_leaves_no_gradient_and_is_no_sign():
+    """Separable classes: the hinge is satisfied, and nothing is left to learn."""
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 3
+    np.savez("data.npz", data=10 * np.eye(3)[label] + 0.1 * rng.standard_normal((60, 3)), label=label)
+    spec = {
+        "solver": {"base_lr": 0.1, "max_iter": 40, "test_interval": 2},
+        "layers": [
+            {"name": "d", "type": "Data", "top": ["data", "label"], "source": "data.npz", "batch_size": 20},
+            ip("out", "data"),
+            {"name": "loss", "type": "MulticlassSVMLoss", "bottom": ["out", "label"]},
+        ],
+    }
+    said = []
+    solver = nettrain.get_solver(spec, out="run", on_warning=said.append)
+    solver.solve()
+    assert solver.net.loss == 0
+    assert said == []
+
+
+def test_pixels_that_are_always_0_are_no_dead_units():
+    """A ReLU that reads data learns nothing itself."""
+    layers = [
+        {"name": "neg", "type": "Power", "bottom": "data", "scale": -1, "shift": -50},
+        {"name": "act", "type": "ReLU", "bottom": "neg"},
+        ip("out", "data"),
+        {"name": "quiet", "type": "Silence", "bottom": "act"},
+    ]
+    solver, said = make(layers)
+    solver.solve()
+    assert said == []
+
+
+def test_a_few_examples_do_not_show_that_units_are_dead():
+    layers = hidden("ReLU", bias_filler=-50)
+    solver, said = make(layers, test_iter=[2])  # 40 examples
+    solver.solve()
+    assert [text for text in said if "units" in text] == []
+
+
+def test_saturation_of_a_net_that_has_learned_is_none():
+    """Two clouds far apart: the hidden layer ends at its limits, and the loss is next to 0."""
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 2
+    np.savez("data.npz", data=(4.0 * label - 2)[:, None] + 0.1 * rng.standard_normal((60, 4)), label=label)
+    loss = {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["out", "label"]}
+    source = {"name": "d", "type": "Data", "top": ["data", "label"], "source": "data.npz", "batch_size": 20}
+    said = []
+    keys = {"base_lr": 0.5, "max_iter": 200, "test_interval": 100}
+    layers = [source, ip("ip1", "data", 10), {"name": "act", "type": "TanH"}, ip("out", "act"), loss]
+    solver = nettrain.get_solver({"solver": keys, "layers": layers}, out="run", on_warning=said.append)
+    W = solver.net.params["ip1"][0].data
+    W *= 0.1
+    solver.solve()
+    W *= 1000
+    solver.max_iter += 100
+    solver.solve()
+    (sign,) = [sign for sign in solver.health.signs[""] if isinstance(sign, Saturation)]
+    assert sign.share > 0.5  # it is saturated
+    assert said == []
+
+
+def test_the_advice_for_saturation_behind_data_alone():
+    layers = [{"name": "act", "type": "TanH", "bottom": "data"}, ip("out", "act")]
+    solver, said = make(layers, scale=50.0)
+    solver.solve()
+    assert said == [
+        f"{said[0].split(' of the')[0]} of the values of TanH `act` are at their limits, where the gradient is next to "
+        "0; try scaled inputs"
+    ]
+
+
+def test_a_loss_that_begins_at_that_of_guessing_and_goes_down_is_not_stuck():
+    solver, said = make([ip("out", "data", weight_filler=0)], base_lr=0.01, test_interval=1, max_iter=3)
+    label = np.arange(60) % 3
+    np.savez("data.npz", data=np.eye(3)[label], label=label)
+    solver = nettrain.get_solver(solver.spec, out="run2", on_warning=said.append)
+    solver.solve()
+    assert abs(solver.test()["loss"] - math.log(3)) < 0.01 * math.log(3)  # still near
+    assert said == []
+
+
+def test_labels_from_one_in_the_test_data_alone():
+    labels = 1 + np.arange(60) % 2
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((60, 4))
+    arrays = {"train_data": data, "train_label": np.arange(60) % 3, "test_data": data, "test_label": labels}
+    solver, said = make([ip("out", "data")])
+    np.savez("data.npz", **arrays)
+    solver = nettrain.get_solver(solver.spec, out="run2", on_warning=said.append)
+    solver.solve()
+    assert [text for text in said if "counted from 1" in text] == []
+
+
 # Divergence: how it came
+
+
+def test_a_layer_that_cannot_take_its_input_is_not_the_learning_rate():
+    layers = [ip("out", "data"), {"name": "log", "type": "Log", "bottom": "data"}]
+    layers.append({"name": "extra", "type": "Reduction", "bottom": "log", "loss_weight": 1.0})
+    solver, _ = make(layers)  # half of the data is negative
+    with pytest.raises(nettrain.NettrainError) as error:
+        solver.step(1)
+    text = str(error.value)
+    assert "likely cause     Log `log` has no finite result for what it reads, `data` from -" in text
+    assert "learning rate" not in text
+    assert "--set" not in text
 
 
 def test_how_the_weights_grew_before():

@@ -602,26 +602,26 @@ def test_a_setting_reaches_every_layer_of_that_name():
         ("solver.base_lr", "write it as KEY=VALUE, such as solver.base_lr=0.1 or conv1.num_output=32"),
         ("=3", "write it as KEY=VALUE"),
         ("", "write it as KEY=VALUE"),
-        ("iip1.num_output=3", "there is no layer `iip1`; did you mean `ip1`?"),
-        ("IP1.num_output=3", "there is no layer `IP1`; did you mean `ip1`?"),
-        ("Solver.base_lr=3", "there is no layer `Solver`; did you mean `solver`?"),
+        ("iip1.num_output=3", "there is no layer `iip1`; did you mean `ip1.num_output`?"),
+        ("IP1.num_output=3", "there is no layer `IP1`; did you mean `ip1.num_output`?"),
+        ("Solver.base_lr=3", "there is no layer `Solver`; did you mean `solver.base_lr`?"),
         (".num_output=3", "there is no layer ``"),
         ("ip1.num_output.x=3", "`x` cannot be set inside 10"),
         ("solver.base_lr.x.y=3", "cannot be set inside 0.1"),
         ("digits.top.5=x", "`5` cannot be set inside a list"),
         ("digits.top.²=x", "`²` cannot be set inside a list"),
         ("digits.top.first=x", "`first` cannot be set inside a list"),
-        ("digits.batch_size.trian=4", "Data.batch_size has no key `trian`; did you mean `train`?"),
+        ("digits.batch_size.trian=4", "Data.batch_size has no key `trian`; did you mean `digits.batch_size.train`?"),
         ("solver.base_lr=[1", "not valid YAML"),
         ("solver.base_lr='0.1", "not valid YAML"),
         ("solver.base_lr=!!python/name:os.system", "has no place in a spec"),
         ("ip1.num_output=", "InnerProduct.num_output must be a whole number >= 1, got nothing"),
         ("ip1.num_output='3'", 'InnerProduct.num_output must be a whole number >= 1, got the text "3"'),
         ("ip1.num_output=# 3", "InnerProduct.num_output must be a whole number >= 1, got nothing"),
-        ("ip2.param.0.lr_mlt=0", "has no key `lr_mlt`; did you mean `lr_mult`?"),
+        ("ip2.param.0.lr_mlt=0", "has no key `lr_mlt`; did you mean `ip2.param.0.lr_mult`?"),
         ("nmae=x", "a spec has no key `nmae`; did you mean `name`?"),
         ("ip1=3", "ip1"),
-        ("layers=3", "layers must be a list with at least one layer, got 3"),
+        ("layers=3", "layers must be a list with at least one layer, each after a `- `, got 3"),
         ("name=\udce9", "does not belong"),
     ],
 )
@@ -639,5 +639,5 @@ def test_all_wrong_settings_are_reported():
 
 
 def test_setting_a_layer_itself_says_what_can_be_set():
-    with pytest.raises(SpecError, match=r"`ip1` is a layer; set one of its keys, such as ip1\.num_output=32"):
+    with pytest.raises(SpecError, match=r"`ip1` is a layer; set one of its keys, such as ip1\.num_output=…"):
         load(SPEC, ["ip1=3"])

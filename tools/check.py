@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, Problems, SpecError
+from ..net.errors import NettrainError, Problems, SpecError, in_order
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..solver.evaluate import has_end
-from ..solver.health import same_examples
+from ..solver.health import mistakes
 from ..solver.solver import Solver
 
 
@@ -24,10 +24,11 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
     state: dict[str, Any] = {"level": level, "stages": tuple(stages)}
     if "solver" in spec.root.value:
         solver = Solver(spec, problems=problems, **state)
-        nets = [solver.net, *solver.test_nets]
+        nets, warnings = [solver.net, *solver.test_nets], solver.warnings
         solver.run.check_writable()
     else:
         nets = _build_nets(spec, problems, state)
+        warnings = in_order(mistakes(spec, nets[0], nets[1:]))
     for net in nets:
         for step in net.steps:
             try:
@@ -46,7 +47,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         "nets": {net.phase: len(net.steps) for net in nets},
         "parameters": nets[0].flat.count,
         "solver": "solver" in spec.root.value,
-        "warnings": same_examples(nets[0], nets[1:]),
+        "warnings": [str(warning) for warning in warnings],
     }
 
 
@@ -77,7 +78,8 @@ def as_json(error: SpecError) -> dict:
 
 
 def report(result: dict) -> str:
-    """One line for a person."""
+    """A line for a person, and one for each warning."""
     nets = ", ".join(f"{phase} net of {layers} layers" for phase, layers in result["nets"].items())
     solver = "solver, data and files" if result["solver"] else "no solver: it can be run but not trained"
-    return f"{result['spec']}: ok · {nets} · {result['parameters']:,} parameters · {solver}"
+    lines = [f"{result['spec']}: ok · {nets} · {result['parameters']:,} parameters · {solver}"]
+    return "\n".join([*lines, *(f"warning: {text}" for text in result["warnings"])])

@@ -13,7 +13,6 @@ from ..net.errors import NettrainError, SpecError
 from ..net.netspec import NetSpec, load
 from ..net.parallel import threads
 from ..solver.evaluate import has_plain_loss
-from ..solver.health import same_examples
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.runs import Found, find_snapshot
 from ..solver.snapshot import Snapshot
@@ -43,12 +42,12 @@ def prepare(
         raise NettrainError(f"{error} Nothing was trained.") from error
     if solver.spec.note:
         say(solver.spec.note)
+    for problem in solver.warnings:
+        say(f"warning: {problem}")
     for report in solver.load_reports:
         say(table(["layer", f"from {report.origin}"], report.rows()))
     if found:
         _resume(solver, found, say)
-    for text in same_examples(solver.net, solver.test_nets):
-        say(f"warning: {text}")
     solver.run.open()
     if not found:
         solver.run.check_free()

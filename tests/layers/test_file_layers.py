@@ -214,13 +214,64 @@ def test_images_of_several_sizes_are_resized_or_refused():
     net = net_of("ImageData", ["data", "label"], source="list.txt", batch_size=2, new_height=3, new_width=7)
     assert net.forward()["data"].shape == (2, 3, 3, 7)
     fails(
-        "image 1.png is 3 x 8 x 6, the first one 3 x 4 x 5; give new_height",
+        "list.txt: the images have several sizes: image 0.png is 3 x 4 x 5, image 1.png is 3 x 8 x 6; give new_height",
         "ImageData",
         ["data", "label"],
         source="list.txt",
         batch_size=2,
     )
     fails("new_height and new_width go together", "ImageData", ["data", "label"], source="list.txt", new_height=3)
+
+
+NET_OF_IMAGES = """\
+solver: {base_lr: 0.01, max_iter: 2}
+layers:
+- {name: d, type: ImageData, top: [data, label], source: SOURCE, batch_size: 1TRAIN}
+MORE- {name: ip1, type: InnerProduct, bottom: data, num_output: 10}
+- {name: loss, type: SoftmaxWithLoss, bottom: [ip1, label]}
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "train"])
+def test_an_odd_image_deep_in_a_list_is_named_before_a_run_is_made(command, nettrain_cli):
+    write_images(*[(4, 5)] * 40, (4, 6))
+    Path("net.yaml").write_text(NET_OF_IMAGES.replace("SOURCE", "list.txt").replace("TRAIN", "").replace("MORE", ""))
+    result = nettrain_cli(command, "net.yaml", exit_code=2)
+    wanted = "the images have several sizes: image 0.png is 3 x 4 x 5, image 40.png is 3 x 4 x 6; give new_height and"
+    assert wanted in result.stderr
+    assert "net.yaml:3:" in result.stderr
+    assert not Path("runs").exists()
+
+
+def test_what_is_beyond_the_part_that_is_looked_at_is_named_when_it_is_read(monkeypatch):
+    monkeypatch.setattr("nettrain.layers.image_data.LOOKED_AT", 3)
+    write_images((4, 5), (4, 6), (4, 5), (4, 5), (4, 5))
+    net = net_of("ImageData", ["data", "label"], source="list.txt", batch_size=5, shuffle=False)
+    with pytest.raises(
+        NettrainError, match=r"image 0\.png is 3 x 4 x 5, image 1\.png is 3 x 4 x 6; give new_height and"
+    ):
+        net.forward()
+    monkeypatch.setattr("nettrain.layers.image_data.LOOKED_AT", 5)
+    fails("image 1.png is 3 x 4 x 6", "ImageData", ["data", "label"], source="list.txt")
+
+
+@pytest.mark.parametrize("command", ["check", "train"])
+def test_train_and_test_images_of_two_sizes_are_no_mismatch_of_weights(command, nettrain_cli):
+    write_images((4, 5), (8, 6))
+    Path("train.txt").write_text("image 0.png 1\n")
+    Path("test.txt").write_text("image 1.png 1\n")
+    text = NET_OF_IMAGES.replace("SOURCE", "train.txt").replace("TRAIN", ", include: TRAIN")
+    other = "- {name: t, type: ImageData, top: [data, label], source: test.txt, batch_size: 1, include: TEST}\n"
+    Path("net.yaml").write_text(text.replace("MORE", other))
+    result = nettrain_cli(command, "net.yaml", exit_code=2)
+    assert (
+        "net.yaml:4:10: ImageData `t`: an example of `data` has the shape 3 x 4 x 5 in the TRAIN net (image 0.png of "
+        "train.txt) and 3 x 8 x 6 in the TEST net (image 1.png of test.txt); give both new_height and new_width"
+    ) in result.stderr
+    assert not Path("runs").exists()
+    resized = Path("net.yaml").read_text().replace("batch_size: 1", "batch_size: 1, new_height: 4, new_width: 4")
+    Path("net.yaml").write_text(resized)
+    nettrain_cli("check", "net.yaml")
 
 
 def test_resizing_interpolates_between_centres():

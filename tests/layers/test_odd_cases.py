@@ -132,7 +132,7 @@ def test_power_of_scale_zero_is_a_constant():
 
 @pytest.mark.parametrize(("kind", "old"), [("Slice", "slice_dim"), ("Concat", "concat_dim")])
 def test_two_names_of_an_axis(kind, old):
-    with pytest.raises(NettrainError, match="cannot stand beside `axis`"):
+    with pytest.raises(NettrainError, match=f"axis cannot stand beside `{old}`"):
         net_of({"type": kind, old: 0, "axis": 1}, (2, 2))
     assert forward(net_of({"type": kind, old: 0}, (2, 2)), np.eye(2)).shape == (2, 2)
 
