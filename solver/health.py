@@ -126,7 +126,7 @@ class NoLabelZero(Sign):
     def __init__(self, step: Step, trained: Step | None):
         super().__init__(step)
         self.classes = step.bottom[0].shape[step.spec.parameters.axis]
-        self.known = trained.bottom[1].labels if trained else None
+        self.known = trained.bottom[1].known if trained else None
 
     def begin(self):
         self.least, self.seen = math.inf, 0
@@ -137,7 +137,10 @@ class NoLabelZero(Sign):
             self.least, self.seen = min(self.least, float(labels.min())), self.seen + labels.size
 
     def verdict(self, scores, prefix, iteration):
-        if self.least != 1 or self.seen < 5 * self.classes or (self.known and self.known.low < 1):
+        if self.least != 1 or self.seen < 5 * self.classes:
+            return ""
+        trained = self.known.range() if self.known else None
+        if trained and trained.low < 1:
             return ""
         return (
             f"none of {self.seen:,} test labels of {self.title} is 0; the {self.classes} classes are 0 to "

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import nettrain
 import numpy as np
@@ -476,7 +477,7 @@ def test_a_test_that_overflows_behind_such_a_batchnorm_blames_it(nettrain_cli):
 
 
 def warnings_of(nettrain_cli, workdir, *layers):
-    """What `train` and `check` warn of on stderr, which must be the same; the JSON of `check` has it too."""
+    """What `train` and `check` warn of, which must be the same; the JSON of `check` has it too. Without places."""
     spec = {"name": "w", "solver": {"base_lr": 0.001, "max_iter": 1}, "layers": [*layers]}
     spec["layers"] += [
         {"name": "ip", "type": "InnerProduct", "bottom": "x", "num_output": 3},
@@ -486,10 +487,11 @@ def warnings_of(nettrain_cli, workdir, *layers):
     (workdir / "w.yaml").write_text(yaml.safe_dump(spec))
     found = []
     for command in ("train", "check"):
-        lines = nettrain_cli(command, "w.yaml").stderr.splitlines()
+        lines = nettrain_cli(command, "w.yaml").output.splitlines()
         found.append([line.removeprefix("warning: ") for line in lines if "both training and test" in line])
     assert found[0] == found[1] == json.loads(nettrain_cli("check", "w.yaml", "--json").stdout)["warnings"]
-    return found[0]
+    assert all(re.match(r"w\.yaml:\d+:9: ", text) for text in found[0])
+    return [text.partition(": ")[2] for text in found[0]]
 
 
 def source(name, include=None, **keys):
