@@ -60,6 +60,14 @@ class App(click.Group):
                 raise
             say(f"the output cannot be written: {error.strerror}")
             ctx.exit(1)
+        except Exception as error:
+            from .net.user_code import blame
+
+            words = None if ctx.meta.get("debug") else blame(error)
+            if words is None:
+                raise
+            say(f"{words}")
+            ctx.exit(words.exit_code)
 
 
 def say(text: str) -> None:
@@ -304,17 +312,17 @@ def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) 
     \b
     nettrain check configs/mlp.yaml
     """
-    from .net.errors import Problems, SpecError
+    from .net.errors import Problems
     from .tools import check as checking
 
     problems = Problems()
     try:
         loaded = read(spec, settings, problems)
         show(checking.check(loaded, problems, level=level, stages=stages), as_json, checking.report)
-    except SpecError as error:
+    except NettrainError as error:
         if not as_json:
             raise
-        click.echo(json.dumps(checking.as_json(error), indent=1))
+        show(checking.as_json(error), True, None)
         sys.exit(error.exit_code)
 
 
