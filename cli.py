@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 import time
@@ -77,7 +76,9 @@ def say(text: str) -> None:
 
 def show(data: Any, as_json: bool, report: Any) -> None:
     """A result, on stdout: one JSON object, or as ``report`` words it."""
-    click.echo(json.dumps(data, indent=1, allow_nan=False) if as_json else report(data))
+    from .net import plain_json
+
+    click.echo(plain_json.text(data) if as_json else report(data))
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -110,7 +111,9 @@ def _hold_blas_to_one_thread() -> None:
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object instead of text; NaN and infinity are null."
+)
 set_option = click.option(
     "--set",
     "settings",

@@ -43,7 +43,7 @@ class View:
         return self._blob.count
 
     def reshape(self, *shape: int) -> None:
-        self._blob.reshape(shape)
+        self._blob.reshape(*shape)
 
     def __getattr__(self, name: str) -> int:
         axes = ("num", "channels", "height", "width")

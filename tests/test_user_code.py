@@ -244,7 +244,10 @@ def test_what_a_layer_of_the_users_refuses_on_purpose_keeps_its_words(nettrain_c
 
 PYCAFFE = {
     "setup": ("self.param_str.nothing", "AttributeError: 'str' object has no attribute 'nothing', in Theirs.setup"),
-    "reshape": ("top[0].reshape('a')", "ValueError: invalid literal for int() with base 10: 'a', in Theirs.reshape"),
+    "reshape": (
+        "top[0].reshape('a')",
+        "ShapeError: a shape is whole numbers such as (5, 2, 3), got ('a',), in Theirs.reshape",
+    ),
     "forward": ("top[0].data[...] = bottom[5].data", "IndexError: list index out of range, in Theirs.forward"),
     "backward": ("bottom[0].diff[...] = 1 / 0", "ZeroDivisionError: division by zero, in Theirs.backward"),
 }

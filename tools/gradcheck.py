@@ -18,7 +18,7 @@ from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..net.user_code import place_of, run_layer_file
 from .contract import check_layer
-from .numeric import Check, compare
+from .numeric import Check, Rounding, compare
 from .table import table
 
 ENTRIES_OF_A_NET = 50  # per parameter blob
@@ -99,8 +99,13 @@ def _others(module: ModuleType) -> str:
     return f"it has {', '.join(cls.__name__ for cls in classes) or 'no class at all'}"
 
 
-def check_net(spec: NetSpec, phase: str = "TRAIN", seed: int = 1701) -> Iterator[Check]:
-    """Each parameter blob of a net on one batch of its own data, ENTRIES_OF_A_NET random entries of each."""
+def check_net(
+    spec: NetSpec, phase: str = "TRAIN", seed: int = 1701, formula: Rounding | None = None
+) -> Iterator[Check]:
+    """Each parameter blob of a net on one batch of its own data, ENTRIES_OF_A_NET random entries of each.
+
+    ``formula``: it is the net of a formula, see ``compare``.
+    """
     net = Net(spec, phase=phase, dtype="float64", seed=seed)  # type: ignore[arg-type]
     if not any(any(step.loss_weights) for step in net.steps):
         raise NettrainError(f"{spec.file}: the {phase} net has no loss to differentiate")
@@ -108,7 +113,8 @@ def check_net(spec: NetSpec, phase: str = "TRAIN", seed: int = 1701) -> Iterator
         raise NettrainError(f"{spec.file}: the {phase} net has no parameters")
     net.clear_param_diffs()
     states = net.layer_states()
-    net.forward_backward()
+    with np.errstate(all="ignore"):
+        net.forward_backward()
     steps = [step for step in net.steps if step.bottom or step.layer.blobs]  # data stays the batch it is
 
     def loss() -> float:
@@ -123,7 +129,7 @@ def check_net(spec: NetSpec, phase: str = "TRAIN", seed: int = 1701) -> Iterator
             check.note = "not learned"
         else:
             entries = rng.choice(blob.count, min(blob.count, ENTRIES_OF_A_NET), replace=False)
-            compare(parameter.name, blob.data, blob.diff, loss, sorted(entries), check)
+            compare(parameter.name, blob.data, blob.diff, loss, sorted(entries), check, formula)
         yield check
 
 
