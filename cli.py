@@ -344,9 +344,12 @@ def gradcheck(what: str | None, settings: tuple, layers: tuple, phase: str, as_j
     nettrain gradcheck                       every example of every layer type
     nettrain gradcheck --layer Pooling       of one type
     nettrain gradcheck configs/mlp.yaml      a whole net, on its own data
-    nettrain gradcheck my_layers.py:Swish2   a layer of your own (runs that file)
+    nettrain gradcheck my_layers.py          layers of your own, each class of that file (which is run)
+    nettrain gradcheck my_layers.py:Swish2   one of them
 
-    All in float64. Exit code 4 when a gradient is wrong.
+    All in float64. Exit code 4 when a gradient is wrong, or a layer of your own breaks its contract or raises; what
+    would repair it is said. Entries at a kink, at the end of a domain or at an infinite slope are counted as kinks: at
+    a kink a value between the slopes of the two sides is right, at the others nothing is compared.
     """
     from .tools import gradcheck as checking
 
@@ -407,7 +410,9 @@ def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: boo
 
     Along each wire a gradient is the gate's local gradient times the one from above (upstream). All in float64.
     A formula may have + - * / **, exp, log, sqrt, abs, max, pow, sigmoid, tanh, relu. It is compared with numerical
-    gradients too; exit code 4 when they differ.
+    gradients too; exit code 4 when they differ. Where there is no gradient that is said, with the reason, and is no
+    failure: a part is no number (log(-1), 1/0); the end of a domain or an infinite slope (sqrt(x) at 0); a kink (|x|,
+    relu(x) at 0), where the gradient shown is one between the slopes of its two sides.
     """
     from .tools import explanation
 
