@@ -379,7 +379,7 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
     from .net.net import Net
     from .tools import summary as summing
 
-    net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)  # type: ignore[arg-type]
+    net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)
     show(summing.summarise(net), as_json, summing.report)
 
 
@@ -488,7 +488,7 @@ def time_layers(
     from .tools import timing
 
     loaded = read(spec, settings)
-    result = timing.measure(loaded, phase.upper(), iterations, level=level, stages=stages)  # type: ignore[arg-type]
+    result = timing.measure(loaded, phase.upper(), iterations, level=level, stages=stages)
     show(result, as_json, timing.report)
 
 

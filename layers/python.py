@@ -184,7 +184,7 @@ class Python(Layer):
         function = getattr(self.user, method, None)
         if function is None:
             if method in ("forward", "backward"):
-                place = place_of(self.user_class)
+                place = place_of(type(self.user).__mro__[1])
                 arguments = "bottom, top" if method == "forward" else "top, propagate_down, bottom"
                 raise NettrainError(f"{self.p.module}.{self.p.layer} ({place}) has no {method}(self, {arguments})")
             return

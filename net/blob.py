@@ -139,28 +139,30 @@ class Blob:
         ``reshape((5, 2, 3))``, ``reshape((5, 2, 3), channels_last)`` or, as pycaffe has it, ``reshape(5, 2, 3)``.
         Raises ShapeError for an axis that is negative or no whole number, and for more than 2^31 - 1 elements.
         """
+        sizes: tuple[Any, ...]
         if type(shape) is tuple and not more:
-            pass  # the usual case, of every layer in every step
+            sizes = shape  # the usual case, of every layer in every step
         elif isinstance(shape, Iterable) and not isinstance(shape, str):
-            shape = tuple(shape)
+            sizes = tuple(shape)
             if more:
-                channels_last, *more = more
-        if more or not isinstance(shape, tuple):
-            shape = (shape, *more)
+                channels_last, *others = more
+                sizes = (sizes, *others) if others else sizes
+        else:
+            sizes = (shape, *more)
         if channels_last is not None and channels_last != self.channels_last:
             self.channels_last = channels_last
             self._data_view = self._diff_view = None
-        if shape == self.shape:
+        if sizes == self.shape:
             return
         try:
-            shape = tuple(map(operator.index, shape))
+            sizes = tuple(map(operator.index, sizes))
         except TypeError:
-            raise ShapeError(f"a shape is whole numbers such as (5, 2, 3), got {shape!r}") from None
-        if min(shape, default=0) < 0:
-            raise ShapeError(f"a blob cannot have the shape {format_shape(shape)}")
-        if math.prod(shape) > MOST_ELEMENTS:
-            raise ShapeError(f"a blob of {format_shape(shape)} = {math.prod(shape):,} elements is larger than 2^31 - 1")
-        self.shape = shape
+            raise ShapeError(f"a shape is whole numbers such as (5, 2, 3), got {sizes!r}") from None
+        if min(sizes, default=0) < 0:
+            raise ShapeError(f"a blob cannot have the shape {format_shape(sizes)}")
+        if math.prod(sizes) > MOST_ELEMENTS:
+            raise ShapeError(f"a blob of {format_shape(sizes)} = {math.prod(sizes):,} elements is larger than 2^31 - 1")
+        self.shape = sizes
         self._data_view = self._diff_view = None
 
     @property

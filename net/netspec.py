@@ -20,9 +20,10 @@ Phase = Literal["TRAIN", "TEST"]
 
 def as_phase(phase: Any) -> Phase:
     """The phase meant, upper and lower case alike. Raises NettrainError for anything else."""
-    folded = phase.upper() if isinstance(phase, str) else phase
-    if folded == "TRAIN" or folded == "TEST":
-        return folded
+    known: dict[str, Phase] = {"TRAIN": "TRAIN", "TEST": "TEST"}
+    folded = phase.upper() if isinstance(phase, str) else ""
+    if folded in known:
+        return known[folded]
     raise NettrainError(f"the phase must be TRAIN or TEST, got {phase!r}")
 
 

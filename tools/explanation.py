@@ -119,16 +119,25 @@ def _undefined(explanation: Explanation) -> list[str]:
 def _rounding(explanation: Explanation) -> Rounding:
     """Each value is known to its last place, each gradient to the last place of those that add up to it."""
     absolute = {top for gate in explanation.gates if gate.type in ABSOLUTE for top in gate.tops}
-    result, gradients = 0.0, {}
+    makes = {gate.name: gate.tops[0] for gate in explanation.gates}
+    result, gradients = 0.0, dict.fromkeys(explanation.values, 0.0)
     with np.errstate(all="ignore"):
-        for name, value in explanation.values.items():
+        for name, value in reversed(explanation.values.items()):
             if value.diff is not None:
                 part = np.abs(value.data * value.diff)
                 size = np.maximum(part, np.abs(value.diff)) if name in absolute else part
                 result += float(size[np.isfinite(size)].sum()) * EPS
-            parts = [np.abs(use.gradient).max(initial=0) for use in value.uses if use.gradient is not None]
-            gradients[f"{name}[0]"] = 8 * EPS * float(sum(parts))
-    return Rounding(result, gradients)
+            for use in value.uses:
+                if use.gradient is not None:
+                    gradients[name] += 8 * EPS * _largest(use.gradient)
+                    gradients[name] += _largest(use.local) * gradients[makes[use.gate]]
+    return Rounding(result, {f"{name}[0]": blur for name, blur in gradients.items()})
+
+
+def _largest(array: np.ndarray | None) -> float:
+    """The largest size in an array, of those that are numbers."""
+    sizes = np.abs(array) if array is not None else np.zeros(0)
+    return float(sizes[np.isfinite(sizes)].max(initial=0))
 
 
 def _with_reason(line: str, explanation: Explanation) -> str:
@@ -138,15 +147,17 @@ def _with_reason(line: str, explanation: Explanation) -> str:
     if not why.startswith("the gradient is"):
         return line
     while True:
-        uses = [use for use in explanation.values[name].uses if not np.isfinite(use.gradient).all()]
-        if not uses:
+        found = [(u.gate, u.gradient) for u in explanation.values[name].uses if u.gradient is not None]
+        found = [(gate, gradient) for gate, gradient in found if not np.isfinite(gradient).all()]
+        if not found:
             return line
-        top = next(gate for gate in explanation.gates if gate.name == uses[0].gate).tops[0]
+        by, gradient = found[0]
+        top = next(gate for gate in explanation.gates if gate.name == by).tops[0]
         diff = explanation.values[top].diff
         if diff is None or np.isfinite(diff).all():
-            kind = "no slope" if np.isnan(uses[0].gradient).any() else "an infinite slope"
-            at = np.broadcast_to(explanation.values[name].data, uses[0].gradient.shape)
-            at = at[~np.isfinite(uses[0].gradient)].reshape(-1)[:1]
+            kind = "no slope" if np.isnan(gradient).any() else "an infinite slope"
+            at = np.broadcast_to(explanation.values[name].data, gradient.shape)
+            at = at[~np.isfinite(gradient)].reshape(-1)[:1]
             return f"{entry}: `{top}` has {kind} where `{name}` is {numbers(at)}"
         name = top
 

@@ -106,7 +106,7 @@ def check_net(
 
     ``formula``: it is the net of a formula, see ``compare``.
     """
-    net = Net(spec, phase=phase, dtype="float64", seed=seed)  # type: ignore[arg-type]
+    net = Net(spec, phase=phase, dtype="float64", seed=seed)
     if not any(any(step.loss_weights) for step in net.steps):
         raise NettrainError(f"{spec.file}: the {phase} net has no loss to differentiate")
     if not net.parameters:

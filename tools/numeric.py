@@ -88,7 +88,7 @@ def compare(
         # Differences of numbers as large as f are uncertain by eps |f| / h; scales below 1/THRESHOLD of it say nothing.
         rounding = 8 * max(EPS * largest, noise) / STEP
         floor = max(rounding / THRESHOLD, 1e-3 * max(slopes, default=0.0), 1e-12)
-        wrong = []
+        wrong: list[tuple[int, float, float]] = []
         for point in points:
             to.checked += 1
             entry, g = _entry(name, values.shape, point.i), float(gradient[point.i])
@@ -139,6 +139,8 @@ def _judge(
     off, scale = abs(g - found.slope), max(abs(g), seen if formula else max(abs(found.slope), floor))
     if off - 2 * found.uncertain - blur <= THRESHOLD * scale:
         return min(off / scale, THRESHOLD), found.slope
+    if formula and _between(point.left, g, point.right):
+        return LOST  # perhaps a kink nearer than any step that rounding leaves
     return off / scale, found.slope
 
 
