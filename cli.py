@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 import time
@@ -60,6 +59,14 @@ class App(click.Group):
                 raise
             say(f"the output cannot be written: {error.strerror}")
             ctx.exit(1)
+        except Exception as error:
+            from .net.user_code import blame
+
+            words = None if ctx.meta.get("debug") else blame(error)
+            if words is None:
+                raise
+            say(f"{words}")
+            ctx.exit(words.exit_code)
 
 
 def say(text: str) -> None:
@@ -69,7 +76,9 @@ def say(text: str) -> None:
 
 def show(data: Any, as_json: bool, report: Any) -> None:
     """A result, on stdout: one JSON object, or as ``report`` words it."""
-    click.echo(json.dumps(data, indent=1, allow_nan=False) if as_json else report(data))
+    from .net import plain_json
+
+    click.echo(plain_json.text(data) if as_json else report(data))
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -102,7 +111,9 @@ def _hold_blas_to_one_thread() -> None:
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object instead of text; NaN and infinity are null."
+)
 set_option = click.option(
     "--set",
     "settings",
@@ -305,18 +316,17 @@ def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) 
     \b
     nettrain check configs/mlp.yaml
     """
-    from .net.errors import Problems, SpecError
+    from .net.errors import Problems
     from .tools import check as checking
 
     problems = Problems()
     try:
         loaded = read(spec, settings, problems)
-        result = checking.check(loaded, problems, level=level, stages=stages)
-        show(result, as_json, checking.report)
-    except SpecError as error:
+        show(checking.check(loaded, problems, level=level, stages=stages), as_json, checking.report)
+    except NettrainError as error:
         if not as_json:
             raise
-        click.echo(json.dumps(checking.as_json(error), indent=1))
+        show(checking.as_json(error), True, None)
         sys.exit(error.exit_code)
 
 
@@ -335,9 +345,12 @@ def gradcheck(what: str | None, settings: tuple, layers: tuple, phase: str, as_j
     nettrain gradcheck                       every example of every layer type
     nettrain gradcheck --layer Pooling       of one type
     nettrain gradcheck configs/mlp.yaml      a whole net, on its own data
-    nettrain gradcheck my_layers.py:Swish2   a layer of your own (runs that file)
+    nettrain gradcheck my_layers.py          layers of your own, each class of that file (which is run)
+    nettrain gradcheck my_layers.py:Swish2   one of them
 
-    All in float64. Exit code 4 when a gradient is wrong.
+    All in float64. Exit code 4 when a gradient is wrong, or a layer of your own breaks its contract or raises; what
+    would repair it is said. Entries at a kink, at the end of a domain or at an infinite slope are counted as kinks: at
+    a kink a value between the slopes of the two sides is right, at the others nothing is compared.
     """
     from .tools import gradcheck as checking
 
@@ -367,7 +380,7 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
     from .net.net import Net
     from .tools import summary as summing
 
-    net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)  # type: ignore[arg-type]
+    net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)
     show(summing.summarise(net), as_json, summing.report)
 
 
@@ -398,7 +411,9 @@ def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: boo
 
     Along each wire a gradient is the gate's local gradient times the one from above (upstream). All in float64.
     A formula may have + - * / **, exp, log, sqrt, abs, max, pow, sigmoid, tanh, relu. It is compared with numerical
-    gradients too; exit code 4 when they differ.
+    gradients too; exit code 4 when they differ. Where there is no gradient that is said, with the reason, and is no
+    failure: a part is no number (log(-1), 1/0); the end of a domain or an infinite slope (sqrt(x) at 0); a kink (|x|,
+    relu(x) at 0), where the gradient shown is one between the slopes of its two sides.
     """
     from .tools import explanation
 
@@ -474,7 +489,7 @@ def time_layers(
     from .tools import timing
 
     loaded = read(spec, settings)
-    result = timing.measure(loaded, phase.upper(), iterations, level=level, stages=stages)  # type: ignore[arg-type]
+    result = timing.measure(loaded, phase.upper(), iterations, level=level, stages=stages)
     show(result, as_json, timing.report)
 
 

@@ -15,6 +15,7 @@ from ..net.errors import NettrainError, Problems
 from ..net.graph import wire
 from ..net.netspec import Broken, Common, LayerSpec, NetSpec, Phase, State, read_layer
 from ..net.node import Node
+from ..net.user_code import UserCodeError
 from .input import Input
 from .layer import Layer
 
@@ -132,6 +133,8 @@ class Copy:
             step.follow_bottoms()
             try:
                 step.reshape()
+            except UserCodeError:
+                raise
             except NettrainError as error:
                 raise type(error)(f"in its cell, {step.spec.title()}: {error}", key=error.key) from None
 
@@ -159,6 +162,8 @@ class Copy:
         for step in self.steps:
             try:
                 step.forward()
+            except UserCodeError:
+                raise
             except NettrainError as error:
                 raise type(error)(f"in its cell, {step.spec.title()}: {error}", key=error.key) from None
 

@@ -115,11 +115,11 @@ class Layer:
 
     def Forward_cpu(self, bottom: list[Blob], top: list[Blob]) -> None:
         """Fill ``top[i].data``."""
-        raise NotImplementedError(f"{type(self).__name__} has no Forward_cpu")
+        raise NotImplementedError(f"{type(self).__name__} has no Forward_cpu(self, bottom, top)")
 
     def Backward_cpu(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
         """Add to the parameters' diffs, overwrite the bottoms' diffs."""
-        raise NotImplementedError(f"{type(self).__name__} has no Backward_cpu")
+        raise NotImplementedError(f"{type(self).__name__} has no Backward_cpu(self, top, propagate_down, bottom)")
 
     def passes_gradient_on(self, i: int) -> bool:
         """Whether the gradient of bottom i is that of top[0] as it is, and may lie where that lies.

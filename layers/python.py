@@ -16,7 +16,7 @@ from ..net.declare import Declared, param
 from ..net.errors import NettrainError
 from ..net.fillers import Filler
 from ..net.registry import register
-from ..net.user_code import neighbours_of, run_file
+from ..net.user_code import does_not_load, neighbours_of, place_of, run_file
 from .layer import Example, Layer
 
 
@@ -43,7 +43,7 @@ class View:
         return self._blob.count
 
     def reshape(self, *shape: int) -> None:
-        self._blob.reshape(shape)
+        self._blob.reshape(*shape)
 
     def __getattr__(self, name: str) -> int:
         axes = ("num", "channels", "height", "width")
@@ -98,10 +98,10 @@ def load(module: str, folder: Path) -> types.ModuleType:
             return run_file(path, module) if path.is_file() else importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
-            raise NettrainError(f"module {module} needs {error.name}, which is not there", key="module") from error
+            raise does_not_load(f"module {module}", error) from error
         raise NettrainError(f"there is no {path} and no module {module}", key="module") from None
     except (Exception, SystemExit) as error:
-        raise NettrainError(f"module {module} does not load: {type(error).__name__}: {error}", key="module") from error
+        raise does_not_load(f"module {module}", error) from error
     finally:
         if lent:
             del sys.modules["caffe"]
@@ -153,6 +153,8 @@ class Python(Layer):
     runs_code = True
     examples = (Example([(2, 3)], {"module": "square", "layer": "Square"}, tops=1, files=_write_square),)
     user: Any = None
+    user_class: type | None = None  # whom an exception is blamed on, and which of its methods
+    called = "__init__"
 
     def setup(self, bottom, top):
         made = load(self.p.module, self.folder)
@@ -160,7 +162,13 @@ class Python(Layer):
         if not isinstance(cls, type):
             has = ", ".join(name for name, value in vars(made).items() if isinstance(value, type)) or "none"
             raise NettrainError(f"module {self.p.module} has no class `{self.p.layer}`; it has {has}", key="layer")
+        if not hasattr(cls, "forward"):
+            place = place_of(cls)
+            raise NettrainError(
+                f"{self.p.module}.{self.p.layer} ({place}) has no forward(self, bottom, top)", key="layer"
+            )
         # the class finds these from the start, in __init__ too
+        self.user_class = cls
         found = {"param_str": self.p.param_str, "phase": 0 if self.phase == "TRAIN" else 1, "blobs": Blobs(self)}
         self.user = type(cls.__name__, (cls,), found)()
         self.call("setup", bottom, top)
@@ -176,16 +184,12 @@ class Python(Layer):
         function = getattr(self.user, method, None)
         if function is None:
             if method in ("forward", "backward"):
-                raise NettrainError(f"{self.p.module}.{self.p.layer} has no {method}()")
+                place = place_of(type(self.user).__mro__[1])
+                arguments = "bottom, top" if method == "forward" else "top, propagate_down, bottom"
+                raise NettrainError(f"{self.p.module}.{self.p.layer} ({place}) has no {method}(self, {arguments})")
             return
-        shown = [[View(b) for b in item] if item and isinstance(item[0], Blob) else item for item in blobs]
-        try:
-            function(*shown)
-        except NettrainError:
-            raise
-        except Exception as error:
-            error.add_note(f"in {self.p.module}.{self.p.layer}.{method}(), layer `{self.name}`")
-            raise
+        self.called = method
+        function(*([View(b) for b in item] if item and isinstance(item[0], Blob) else item for item in blobs))
 
     def reshape(self, bottom, top):
         self.call("reshape", bottom, top)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -152,23 +154,36 @@ class Blob:
         self._diff_from: np.ndarray | None = None
         self.reshape(shape, channels_last)
 
-    def reshape(self, shape: Iterable[int], channels_last: bool | None = None) -> None:
+    def reshape(self, shape: Iterable[int] | int = (), *more: Any, channels_last: bool | None = None) -> None:
         """Take a new shape, and another order in memory when one is given.
 
-        Raises ShapeError for a negative axis or more than 2^31 - 1 elements.
+        ``reshape((5, 2, 3))``, ``reshape((5, 2, 3), channels_last)`` or, as pycaffe has it, ``reshape(5, 2, 3)``.
+        Raises ShapeError for an axis that is negative or no whole number, and for more than 2^31 - 1 elements.
         """
-        shape = tuple(shape)
+        sizes: tuple[Any, ...]
+        if type(shape) is tuple and not more:
+            sizes = shape  # the usual case, of every layer in every step
+        elif isinstance(shape, Iterable) and not isinstance(shape, str):
+            sizes = tuple(shape)
+            if more:
+                channels_last, *others = more
+                sizes = (sizes, *others) if others else sizes
+        else:
+            sizes = (shape, *more)
         if channels_last is not None and channels_last != self.channels_last:
             self.channels_last = channels_last
             self._data_view = self._diff_view = None
-        if shape == self.shape:
+        if sizes == self.shape:
             return
-        shape = tuple(map(int, shape))
-        if min(shape, default=0) < 0:
-            raise ShapeError(f"a blob cannot have the shape {format_shape(shape)}")
-        if math.prod(shape) > MOST_ELEMENTS:
-            raise ShapeError(f"a blob of {format_shape(shape)} = {math.prod(shape):,} elements is larger than 2^31 - 1")
-        self.shape = shape
+        try:
+            sizes = tuple(map(operator.index, sizes))
+        except TypeError:
+            raise ShapeError(f"a shape is whole numbers such as (5, 2, 3), got {sizes!r}") from None
+        if min(sizes, default=0) < 0:
+            raise ShapeError(f"a blob cannot have the shape {format_shape(sizes)}")
+        if math.prod(sizes) > MOST_ELEMENTS:
+            raise ShapeError(f"a blob of {format_shape(sizes)} = {math.prod(sizes):,} elements is larger than 2^31 - 1")
+        self.shape = sizes
         self._data_view = self._diff_view = None
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import user_code
 from .blob import Blob
 from .errors import NettrainError, Problems, ShapeError, SpecError, format_shape
 from .graph import Key, Wired
@@ -47,7 +48,11 @@ class Step:
             self.reshape()
         for own, blob in self.copies:
             np.copyto(own.data, blob.data)
-        self.layer.Forward_cpu(self.bottom, self.top)
+        try:
+            self.layer.Forward_cpu(self.bottom, self.top)
+        except Exception as error:
+            self.blame(error, "Forward_cpu")
+            raise
         return sum(w * float(t.data.sum()) for w, t in zip(self.loss_weights, self.top, strict=True) if w)
 
     def follow_bottoms(self) -> None:
@@ -57,15 +62,34 @@ class Step:
         for own, blob in self.copies:
             own.reshape(blob.shape)
 
+    def set_up(self) -> None:
+        try:
+            self.layer.setup(self.bottom, self.top)
+        except Exception as error:
+            self.blame(error, "setup")
+            raise
+
     def reshape(self) -> None:
         self.shapes = None  # an error may leave the layer half way
-        self.layer.reshape(self.bottom, self.top)
+        try:
+            self.layer.reshape(self.bottom, self.top)
+        except Exception as error:
+            self.blame(error, "reshape")
+            raise
         self.shapes = [blob.shape for blob in self.bottom]
 
     def backward(self) -> None:
         """Run the layer's backward pass and hand its gradients on."""
-        self.layer.Backward_cpu(self.top, self.propagate_down, self.bottom)
+        self.run_backward()
         self.hand_on()
+
+    def run_backward(self) -> None:
+        """The layer's backward pass alone."""
+        try:
+            self.layer.Backward_cpu(self.top, self.propagate_down, self.bottom)
+        except Exception as error:
+            self.blame(error, "Backward_cpu")
+            raise
 
     def hand_on(self) -> None:
         """Add what the backward pass wrote to the diffs this layer shares with others."""
@@ -76,12 +100,30 @@ class Step:
         for own, total, _ in self.sums:
             total.diff += own.diff
 
-    def note(self, method: str) -> str:
-        """For a traceback: which layer, where it is written, what it was given."""
-        shapes = ", ".join(
-            f"{k[0]} {format_shape(b.shape)}" for k, b in zip(self.bottom_keys, self.bottom, strict=True)
+    def blame(self, error: Exception, method: str) -> None:
+        """Say which layer an exception came from, where that is written, and what it was given.
+
+        Raises UserCodeError for a layer of the user's own; a traceback of nettrain's own gets a note.
+        """
+        if isinstance(error, NettrainError):
+            return
+        words = user_code.blame(error, *user_code.author(self.layer, method), [self.circumstances()])
+        if words is not None:
+            raise words from error
+        error.add_note(f"in {self.spec.title()} ({self.spec.place}), {method}, {self.shapes_in_words()}")
+
+    def circumstances(self) -> str:
+        """Which layer this is and where it is written, with its shapes."""
+        place = f" ({self.spec.place})" if self.spec.place.line else ""
+        return " · ".join(filter(None, [f"{self.spec.title()}{place}, {self.layer.phase}", self.shapes_in_words()]))
+
+    def shapes_in_words(self) -> str:
+        sides = (("bottom", self.bottom_keys, self.bottom), ("top", self.top_keys, self.top))
+        return " · ".join(
+            f"{side} {', '.join(f'{key[0]} {format_shape(blob.shape)}' for key, blob in zip(keys, blobs, strict=True))}"
+            for side, keys, blobs in sides
+            if blobs
         )
-        return f"in {self.spec.title()} ({self.spec.place}), {method}, bottoms: {shapes or 'none'}"
 
 
 @dataclass
@@ -113,9 +155,16 @@ def build_steps(
         if spec.cls is Broken or not item.whole or any(key not in blobs for key in item.bottoms):
             continue
         names = [name for name, _ in item.tops]
-        layer = spec.cls(
-            spec.parameters, name=spec.name, phase=phase, seed=seed, dtype=dtype, folder=folder, tops=names
-        )
+        try:
+            layer = spec.cls(
+                spec.parameters, name=spec.name, phase=phase, seed=seed, dtype=dtype, folder=folder, tops=names
+            )
+        except Exception as error:
+            words = user_code.blame(error, spec.cls, "__init__", [f"{spec.title()} ({spec.place})"])
+            if words is None:
+                raise
+            problems.found.append(words.problem)
+            continue
         step = Step(
             spec,
             layer,
@@ -126,10 +175,14 @@ def build_steps(
         )
         _copy_channels_last(step)
         try:
-            layer.setup(step.bottom, step.top)
+            step.set_up()
             step.reshape()
         except SpecError as error:  # of layers written inside this one
             problems.found.extend(error.problems)
+            continue
+        except user_code.UserCodeError as error:
+            details = error.problem.details or (f"{spec.title()} ({spec.place})",)
+            problems.found.append(replace(error.problem, details=details))
             continue
         except ShapeError as error:
             message = f"{spec.title()}: {error}"

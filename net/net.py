@@ -14,8 +14,9 @@ from .blob import Blob
 from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape
 from .files import read_npz, write_npz
 from .graph import wire
-from .netspec import LayerSpec, NetSpec, Phase, State, load
+from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
 from .parallel import session
+from .user_code import UserCodeError, calling
 
 DEFAULT_SEED = 1701
 
@@ -25,7 +26,7 @@ class Net:
 
     Args:
         spec: a path, YAML text (anything with a line break), a mapping ``{"layers": [...]}`` or a loaded NetSpec.
-        phase: ``TRAIN`` or ``TEST``; ``level`` and ``stages`` complete the state that include rules look at.
+        phase: ``TRAIN`` or ``TEST``, in any case; ``level`` and ``stages`` complete the state that include rules see.
         weights: an ``.npz`` to copy parameters from.
         dtype: ``float32``, or ``float64`` to check gradients.
         seed: seeds fillers, dropout and data order; each layer draws from its own stream.
@@ -40,7 +41,7 @@ class Net:
     def __init__(
         self,
         spec: NetSpec | Path | str | Mapping[str, Any],
-        phase: Phase = "TEST",
+        phase: Phase | str = "TEST",
         *,
         weights: str | Path | None = None,
         level: int = 0,
@@ -52,11 +53,10 @@ class Net:
         allow_python: bool = False,
         freeze: Iterable[str] = (),
     ):
-        if phase not in ("TRAIN", "TEST"):
-            raise NettrainError(f"the phase must be TRAIN or TEST, got {phase!r}")
+        phase = as_phase(phase)
         problems = Problems()
         self.spec = load(spec, settings, problems, allow_python)
-        self.phase: Phase = phase
+        self.phase = phase
         self.state = State(phase, level, tuple(stages))
         self.dtype = np.dtype(dtype)
         wired = wire(self.spec, self.state, problems)
@@ -129,7 +129,8 @@ class Net:
         for step in reversed(self.steps):  # an owner comes before those who share, so its values are written last
             try:
                 if any(id(blob) in owned for blob in step.layer.blobs):
-                    step.layer.fill_blobs()
+                    with calling(step.layer, "fill_blobs"):
+                        step.layer.fill_blobs()
             except ShapeError as error:
                 problems.add(step.spec.node.at(error.key), f"{step.spec.title()}: {error}")
         problems.raise_if_any()
@@ -191,12 +192,10 @@ class Net:
             with session():
                 for step in self.steps[first : None if last is None else last + 1]:
                     loss += step.forward()
+        except UserCodeError:
+            raise
         except NettrainError as error:
             raise _with_layer(error, step) from None
-        except Exception as error:
-            if step is not None:
-                error.add_note(step.note("Forward_cpu"))
-            raise
         return loss
 
     def backward(self, *, start: str | None = None, end: str | None = None, **diffs: Any) -> dict[str, np.ndarray]:
@@ -237,10 +236,10 @@ class Net:
                 for running in reversed(self.steps[last : first + 1]):
                     if running.needs_backward:
                         running.backward()
-        except Exception as error:
-            if running is not None:
-                error.add_note(running.note("Backward_cpu"))
+        except UserCodeError:
             raise
+        except NettrainError as error:
+            raise _with_layer(error, running) from None
 
     def forward_backward(self) -> float:
         """One forward and one backward pass; returns the loss."""
@@ -271,7 +270,8 @@ class Net:
             raise NettrainError("no layer of this net reads a data set that ends; give the number of batches")
         left = max(source.pass_size for source in sources)
         for layer in self.layers.values():
-            layer.start_pass()
+            with calling(layer, "start_pass"):
+                layer.start_pass()
         try:
             while left > 0:
                 self.loss = self.run_forward()
@@ -280,18 +280,24 @@ class Net:
                 yield examples, self.loss
         finally:
             for layer in self.layers.values():
-                layer.end_pass()
+                with calling(layer, "end_pass"):
+                    layer.end_pass()
 
     def layer_states(self) -> dict[str, Any]:
         """What a snapshot keeps of every layer besides parameters: data cursors, random generators."""
-        return {name: layer.state() for name, layer in self.layers.items()}
+        states = {}
+        for name, layer in self.layers.items():
+            with calling(layer, "state"):
+                states[name] = layer.state()
+        return states
 
     def set_layer_states(self, state: Mapping[str, Any], seed: int | None = None) -> None:
         """Take back what ``layer_states`` gave, in a net made with another ``seed`` too."""
         for name, layer in self.layers.items():
             layer.seed = layer.seed if seed is None else seed
             if name in state:
-                layer.set_state(state[name])
+                with calling(layer, "set_state"):
+                    layer.set_state(state[name])
 
     # Parameters and files
 

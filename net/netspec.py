@@ -6,7 +6,7 @@ import copy
 import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +15,18 @@ from .declare import MISSING, Declared, Reader, advice_on, param
 from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
 from .node import Node
 from .spec import find, override, read_file, read_text
-from .user_code import ALLOW, run_layer_file
+from .user_code import ALLOW, UserCodeError, run_layer_file
 
 Phase = Literal["TRAIN", "TEST"]
+
+
+def as_phase(phase: Any) -> Phase:
+    """The phase meant, upper and lower case alike. Raises NettrainError for anything else."""
+    known: dict[str, Phase] = {"TRAIN": "TRAIN", "TEST": "TEST"}
+    folded = phase.upper() if isinstance(phase, str) else ""
+    if folded in known:
+        return known[folded]
+    raise NettrainError(f"the phase must be TRAIN or TEST, got {phase!r}")
 
 
 class Rule(Declared):
@@ -337,6 +346,10 @@ def _run_layer_file(path: str, node: Node, problems: Problems, folder: Path, all
         return False
     try:
         run_layer_file(folder / path)
+    except UserCodeError as error:
+        named = f"layer_files names it at {place}" if place.line else "layer_files names it"
+        problems.found.append(replace(error.problem, details=(*error.problem.details, named)))
+        return False
     except NettrainError as error:
         problems.add(place, str(error))
         return False

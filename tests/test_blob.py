@@ -285,3 +285,39 @@ def test_an_axis_that_is_not_there(shape, axis, message):
 def test_repr_tells_shape_and_dtype():
     assert repr(Blob((2, 3), "float64")) == "Blob(2 x 3, float64)"
     assert repr(Blob()) == "Blob(scalar, float32)"
+
+
+@pytest.mark.parametrize(
+    ("given", "shape"),
+    [
+        ((5, 2, 3), (5, 2, 3)),
+        (((5, 2, 3),), (5, 2, 3)),
+        (([5, 2, 3],), (5, 2, 3)),
+        ((np.array([5, 2]),), (5, 2)),
+        ((np.int64(4),), (4,)),
+        ((4,), (4,)),
+        ((), ()),
+        (((),), ()),
+    ],
+)
+def test_a_shape_as_numbers_or_as_a_tuple(given, shape):
+    blob = Blob((7,))
+    blob.reshape(*given)
+    assert blob.shape == shape == blob.data.shape
+    assert {type(size) for size in blob.shape} <= {int}
+
+
+@pytest.mark.parametrize("given", [(2.5, 3), ((2.0, 3),), ("ab",), (("a", 3),), ((2, 3), True, 4), (2, None), (None,)])
+def test_a_shape_that_is_none(given):
+    blob = Blob((7,))
+    with pytest.raises(ShapeError, match="a shape is whole numbers"):
+        blob.reshape(*given)
+    assert blob.shape == (7,)
+
+
+def test_the_order_in_memory_by_position_and_by_name():
+    for blob in (Blob(), Blob()):
+        blob.reshape((2, 3, 4), True)
+        assert blob.channels_last
+        blob.reshape(2, 3, 4, channels_last=False)
+        assert (blob.channels_last, blob.shape) == (False, (2, 3, 4))

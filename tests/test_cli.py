@@ -138,7 +138,7 @@ def test_a_terminal_gets_a_bar(tmp_path):
         (["check", "."], 2, "this is a folder, not a YAML file"),
         (["layers", "Dense"], 2, "a fully connected layer is `InnerProduct`"),
         (["gradcheck", "--layer", "Convolutoin"], 2, "did you mean `Convolution`?"),
-        (["gradcheck", "own.py"], 2, "name the class too"),
+        (["gradcheck", "own.py"], 2, "own.py: no such file"),
         (["gradcheck", "own.py:Swish"], 2, "no such file"),
     ],
 )

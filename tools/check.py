@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, Problems, SpecError, in_order
+from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, in_order
 from ..net.net import Net
 from ..net.netspec import NetSpec
+from ..net.user_code import UserCodeError, author, is_users
 from ..solver.evaluate import has_end
 from ..solver.health import mistakes
 from ..solver.solver import Solver
@@ -40,6 +41,8 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         if has_end(net):
             with np.errstate(all="ignore"):
                 net.run_forward()
+                if net.phase == "TRAIN" and any(is_users(author(layer)[0]) for layer in net.layers.values()):
+                    net.backward()  # nettrain's own are known to work
     return {
         "ok": True,
         "spec": spec.file,
@@ -62,8 +65,12 @@ def _build_nets(spec: NetSpec, problems: Problems, state: dict) -> list[Net]:
     return nets
 
 
-def as_json(error: SpecError) -> dict:
+def as_json(error: NettrainError) -> dict:
     """What is wrong, as data: ``ok`` as in a good result, and the list of errors."""
+    if isinstance(error, SpecError | UserCodeError):
+        problems = error.problems if isinstance(error, SpecError) else [error.problem]
+    else:  # of the data, or the folders: it says where in its words
+        problems = [Problem(Place(""), str(error))]
     errors = [
         {
             "file": problem.place.file,
@@ -72,7 +79,7 @@ def as_json(error: SpecError) -> dict:
             "message": problem.message,
             "details": list(problem.details),
         }
-        for problem in error.problems
+        for problem in problems
     ]
     return {"ok": False, "errors": errors}
 

@@ -1,4 +1,7 @@
-"""What the layer contract promises, checked on one example of a layer type at a time."""
+"""What the layer contract promises, checked on one example of a layer type at a time.
+
+Each breach is said with the line that repairs it.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ import numpy as np
 from ..layers.layer import Example, Layer
 from ..net import plan
 from ..net.blob import Blob
-from ..net.errors import format_shape
+from ..net.errors import NettrainError, ShapeError, format_shape
 from ..net.extras import MissingExtraError
+from ..net.user_code import UserCodeError, author, blame, is_users
 from .numeric import Check, compare
 
 
@@ -41,48 +45,77 @@ class Bench:
         channels_last: bool = False,
         folder: Path | None = None,
     ):
+        _check_counts(cls, example)
         rng = np.random.default_rng(seed)
         self.example, self.seed = example, seed
         least = cls.num_tops if isinstance(cls.num_tops, int) else cls.num_tops[0]
         parameters = cls.Parameters.from_mapping(example.params, cls.__name__)
         self.folder = folder
         count = example.tops if example.tops is not None else least
-        self.layer = cls(
-            parameters,
-            name="gradcheck",
-            phase=example.phase,
-            seed=seed,
-            dtype=np.float64,
-            folder=folder,
-            tops=[f"top{i}" for i in range(count)],
-        )
+        names = [f"top{i}" for i in range(count)]
+        try:
+            self.layer = cls(
+                parameters,
+                name="gradcheck",
+                phase=example.phase,
+                seed=seed,
+                dtype=np.float64,
+                folder=folder,
+                tops=names,
+            )
+        except Exception as error:
+            words = None if isinstance(error, NettrainError) else blame(error, cls, "__init__")
+            if words is None:
+                raise
+            raise words from error
         self.bottom = [Blob(shape, np.float64, channels_last) for shape in example.bottoms]
         self.top = [Blob((), np.float64) for _ in range(count)]
         for i, blob in enumerate(self.bottom):
             make = example.values.get(i, lambda rng, shape: rng.standard_normal(shape))
             blob.data[...] = make(rng, blob.shape)
-        self.layer.setup(self.bottom, self.top)
-        self.layer.reshape(self.bottom, self.top)
-        self.layer.fill_blobs()
+        self.run("setup", self.bottom, self.top)
+        self.run("reshape", self.bottom, self.top)
+        self.run("fill_blobs")
         if example.prepare:
             example.prepare(self.layer)
         if cls.shapes_follow_values:
-            self.layer.Forward_cpu(self.bottom, self.top)
+            self.run("Forward_cpu", self.bottom, self.top)
         self.learned = list(self.layer.param_propagate_down)
         for blob, learned in zip(self.layer.blobs, self.learned, strict=True):
             if learned:
                 blob.data += 0.1 * rng.standard_normal(blob.shape)
-        self.state = self.layer.state()
+        self.state = self.run("state")
         self.upstream = [rng.standard_normal(blob.shape) for blob in self.top]
         self.before = [rng.standard_normal(blob.shape) for blob in self.bottom]  # what diffs hold before backward
         self.accumulated = [rng.standard_normal(blob.shape) for blob in self.layer.blobs]
         self.inputs = [blob.data.copy() for blob in self.bottom]
 
+    def restore(self) -> None:
+        """Give the bottoms their values again."""
+        for blob, values in zip(self.bottom, self.inputs, strict=True):
+            blob.data[...] = values
+
+    def run(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the layer. Raises UserCodeError for an exception in a layer of the user's own."""
+        try:
+            return getattr(self.layer, method)(*arguments)
+        except NettrainError:
+            raise
+        except Exception as error:
+            words = blame(error, *author(self.layer, method), [self.shapes_in_words()])
+            if words is None:
+                raise
+            raise words from error
+
+    def shapes_in_words(self) -> str:
+        shapes = {"bottom": self.bottom, "top": self.top, "blobs": self.layer.blobs}
+        return " · ".join(f"{k} {', '.join(format_shape(b.shape) for b in v)}" for k, v in shapes.items() if v)
+
     def forward(self) -> float:
         """f = Σ top · upstream."""
-        self.layer.set_state(self.state)
-        self.layer.Forward_cpu(self.bottom, self.top)
-        self.draws = self.layer.state() != self.state  # random numbers, which follow the order in memory
+        self.run("set_state", self.state)
+        self.run("Forward_cpu", self.bottom, self.top)
+        self.draws = self.run("state") != self.state  # random numbers, which follow the order in memory
         return sum(float(np.vdot(t.data, g)) for t, g in zip(self.top, self.upstream, strict=True))
 
     def backward(self, propagate: list[bool], learn: list[bool], poison: tuple[str, ...] = ()) -> tuple[list, list]:
@@ -90,8 +123,7 @@ class Bench:
 
         ``poison`` overwrites data that the layer says it does not read in backward.
         """
-        for blob, values in zip(self.bottom, self.inputs, strict=True):
-            blob.data[...] = values
+        self.restore()
         self.forward()
         for blob, values in zip(self.top, self.upstream, strict=True):
             blob.diff[...] = values
@@ -104,21 +136,43 @@ class Bench:
                 for blob in blobs:
                     blob.data[...] = np.nan
         self.layer.param_propagate_down[:] = learn
-        self.layer.Backward_cpu(self.top, propagate, self.bottom)
+        self.run("Backward_cpu", self.top, propagate, self.bottom)
         self.layer.param_propagate_down[:] = self.learned
         added = [b.diff - before for b, before in zip(self.layer.blobs, self.accumulated, strict=True)]
         return [blob.diff.copy() for blob in self.bottom], added
 
 
+def _check_counts(cls: type[Layer], example: Example) -> None:
+    """Whether the example has as many bottoms as the type says it takes."""
+    given, allowed = len(example.bottoms), cls.num_bottoms
+    least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
+    if given < least or (most is not None and given > most):
+        raise ShapeError(
+            f"it has {given} bottom{'' if given == 1 else 's'}, the type takes {least if least == most else allowed}; "
+            f"`num_bottoms = {given}` in the class, or another example"
+        )
+
+
 def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
-    """Gradient and contract of a layer type on one example."""
+    """Gradient and contract of a layer type on one example. An exception in a layer of the user's own is a failure."""
     check = Check(cls.__name__, describe(example))
     try:
-        with _files(example) as folder:
+        with np.errstate(all="ignore"), _files(example) as folder:
             return _check(Bench(cls, example, seed, folder=folder), check)
     except MissingExtraError as error:
         check.note = f"not checked: {error}"
-        return check
+    except UserCodeError as error:
+        check.failures.append(str(error))
+    except NettrainError as error:
+        if not is_users(cls):
+            raise
+        check.failures.append("\n   ".join(filter(None, [f"the layer refuses its example: {error}", error.hint])))
+    except Exception as error:
+        words = blame(error, cls, "examples", [f"example {describe(example)}"])
+        if words is None:
+            raise
+        check.failures.append(str(words))
+    return check
 
 
 @contextmanager
@@ -134,15 +188,32 @@ def _files(example: Example) -> Iterator[Path | None]:
 
 def _check(bench: Bench, check: Check) -> Check:
     promised = [blob.shape for blob in bench.top]
-    bench.forward()
+    returned = _forward_filled(bench, check)
     if [blob.shape for blob in bench.top] != promised:
         made = ", ".join(format_shape(blob.shape) for blob in bench.top)
-        check.failures.append(f"reshape promised {', '.join(map(format_shape, promised))}, Forward_cpu made {made}")
-    for blob, values in zip(bench.bottom, bench.inputs, strict=True):
+        check.failures.append(
+            f"reshape promised {', '.join(map(format_shape, promised))}, Forward_cpu made {made}; give the tops this "
+            "shape in reshape(self, bottom, top): `top[0].reshape(…)`"
+        )
+    for i, (blob, values) in enumerate(zip(bench.bottom, bench.inputs, strict=True)):
         if not np.array_equal(blob.data, values):
-            check.failures.append("Forward_cpu changed its bottom")
+            check.failures.append(
+                f"Forward_cpu changed bottom[{i}].data; write into top[0].data only: `top[0].data[...] = …`, or take a "
+                f"copy, `x = bottom[{i}].data.copy()`"
+            )
     if bench.layer.no_gradient == "all":
         check.note = "" if check.failures else "no gradient"
+        return check
+    for i, blob in enumerate(bench.top):
+        bad = np.argwhere(~np.isfinite(blob.data))
+        if len(bad) and not returned:
+            what, at = blob.data[tuple(bad[0])], ",".join(map(str, bad[0]))
+            check.failures.append(
+                f"Forward_cpu makes top[{i}].data[{at}] {what} (one of {len(bad)} that are no numbers), so there is no "
+                "slope to compare; give the example values that have one: "
+                "`Example(…, values={0: lambda rng, shape: rng.uniform(0.5, 2, shape)})`"
+            )
+    if check.failures:
         return check
     possible = [plan.has_gradient(bench.layer, i) for i in range(len(bench.bottom))]
     diffs, added = bench.backward(possible, bench.learned)
@@ -151,31 +222,78 @@ def _check(bench: Bench, check: Check) -> Check:
     return check
 
 
+def _forward_filled(bench: Bench, check: Check) -> bool:
+    """Run forward twice, into tops that hold something else each time; what differs was not filled."""
+    made = []
+    for old in (0.5, -7.0):
+        bench.restore()
+        for blob in bench.top if bench.bottom else ():  # a source may keep what it wrote once
+            blob.data.fill(old)
+        bench.run("set_state", bench.state)
+        result = bench.run("Forward_cpu", bench.bottom, bench.top)
+        made.append([blob.data.copy() for blob in bench.top])
+    bad = [i for i, (a, b) in enumerate(zip(*made, strict=True)) if not np.array_equal(a, b, equal_nan=True)]
+    for i in bad:
+        why = f"top[{i}].data depends on what it held before, so Forward_cpu does not fill all of it"
+        if result is not None:
+            why = f"Forward_cpu returns its result, which nobody takes, and does not fill top[{i}].data"
+        check.failures.append(f"{why}: `top[{i}].data[...] = …`")
+    bench.restore()
+    bench.forward()
+    return bool(bad)
+
+
 def _compare_all(bench: Bench, possible: list[bool], diffs: list, added: list, check: Check) -> None:
-    for blob, values in zip(bench.bottom, bench.inputs, strict=True):
-        blob.data[...] = values
-    for i, blob in enumerate(bench.bottom):
-        if possible[i]:
-            compare(f"bottom[{i}]", blob.data, diffs[i], bench.forward, range(blob.count), check)
-    for i, blob in enumerate(bench.layer.blobs):
-        if bench.learned[i]:
-            compare(f"blobs[{i}]", blob.data, added[i], bench.forward, range(blob.count), check)
+    bench.restore()
+    failing = []
+    for what, blobs, gradients, flags in (
+        ("bottom", bench.bottom, diffs, possible),
+        ("blobs", bench.layer.blobs, added, bench.learned),
+    ):
+        for i, blob in enumerate(blobs):
+            if flags[i]:
+                before = len(check.failures)
+                compare(f"{what}[{i}]", blob.data, gradients[i], bench.forward, range(blob.count), check)
+                failing += [(what, i)] * (len(check.failures) > before)
+    if not failing:
+        return
+    held = bench.before, bench.accumulated  # once more, from diffs that are 0
+    bench.before, bench.accumulated = ([np.zeros_like(array) for array in arrays] for arrays in held)
+    plain, sums = bench.backward(possible, bench.learned)
+    bench.before, bench.accumulated = held
+    for what, i in failing:
+        if what == "bottom" and _same(diffs[i], held[0][i]):
+            check.failures.append(
+                f"bottom[{i}].diff was not written: `bottom[{i}].diff[...] = …`; or if it has no gradient, "
+                f"`no_gradient = ({i},)` in the class"
+            )
+        elif what == "bottom" and _same(diffs[i] - held[0][i], plain[i]):
+            check.failures.append(f"bottom[{i}].diff was added to; overwrite it: `bottom[{i}].diff[...] = …`")
+        elif what == "blobs" and _same(added[i] + held[1][i], sums[i]):
+            check.failures.append(f"the diff of blobs[{i}] was overwritten; add to it: `self.blobs[{i}].diff += …`")
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-9))
 
 
 def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list, check: Check) -> None:
     """Everything the contract says of Backward_cpu besides the numbers."""
 
-    def same(a: np.ndarray, b: np.ndarray) -> bool:
-        return bool(np.allclose(a, b, rtol=1e-9, atol=1e-9))
-
-    def judge(what: str, propagate: list[bool], learn: list[bool], **options: Any) -> None:
+    def judge(what: str, propagate: list[bool], learn: list[bool], repair: str = "", **options: Any) -> None:
         got, plus = bench.backward(propagate, learn, **options)
         for i, (diff, wanted) in enumerate(zip(got, propagate, strict=True)):
-            if not same(diff, diffs[i] if wanted else bench.before[i]):
-                check.failures.append(f"{what}: bottom[{i}].diff {'differs' if wanted else 'was written'}")
+            if not _same(diff, diffs[i] if wanted else bench.before[i]):
+                words = f"bottom[{i}].diff differs" if wanted else f"bottom[{i}].diff was written"
+                other = f"compute bottom[{i}].diff under `if propagate_down[{i}]:` from data and top diffs alone"
+                line = (repair or other) if wanted else f"write it only `if propagate_down[{i}]:`"
+                check.failures.append(f"{what}: {words}; {line}")
         for i, (diff, wanted) in enumerate(zip(plus, learn, strict=True)):
-            if not same(diff, added[i] if wanted else np.zeros_like(diff)):
-                check.failures.append(f"{what}: the diff of blobs[{i}] {'differs' if wanted else 'was written'}")
+            if not _same(diff, added[i] if wanted else np.zeros_like(diff)):
+                words = f"the diff of blobs[{i}] {'differs' if wanted else 'was written'}"
+                other = f"add to it under `if self.param_propagate_down[{i}]:`, whatever else is wanted"
+                line = (repair or other) if wanted else f"add to it only `if self.param_propagate_down[{i}]:`"
+                check.failures.append(f"{what}: {words}; {line}")
 
     for subset in _subsets(possible):
         judge(f"with propagate_down {[bool(b) for b in subset]}", list(subset), bench.learned)
@@ -183,25 +301,62 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
         if learned:
             learn = [flag and j != i for j, flag in enumerate(bench.learned)]
             judge(f"with blobs[{i}] not learning", possible, learn)
-    unread = tuple({"bottom.data", "top.data"} - set(bench.layer.backward_reads))
-    judge(
-        f"with {' and '.join(unread) or 'nothing'} overwritten before backward", possible, bench.learned, poison=unread
-    )
+    unread = tuple(name for name in ("bottom.data", "top.data") if name not in bench.layer.backward_reads)
+    for name in unread:
+        reads = tuple(sorted({*bench.layer.backward_reads, name}))
+        judge(
+            f"with {name} overwritten before backward",
+            possible,
+            bench.learned,
+            f"Backward_cpu reads {name}, and must say so: `backward_reads = {reads}` in the class",
+            poison=(name,),
+        )
     for i, blob in enumerate(bench.top):
         if not np.array_equal(blob.diff, bench.upstream[i]):
-            check.failures.append(f"Backward_cpu changed top[{i}].diff")
+            check.failures.append(
+                f"Backward_cpu changed top[{i}].diff; take a copy first, `dy = top[{i}].diff.copy()`, or write with "
+                "`out=bottom[0].diff`"
+            )
     if bench.layer.any_layout and not bench.draws:
-        other = Bench(type(bench.layer), bench.example, bench.seed, channels_last=True, folder=bench.folder)
-        theirs, mine = other.backward(possible, bench.learned), bench.backward(possible, bench.learned)
-        for i, (here, there) in enumerate(zip(bench.top, other.top, strict=True)):
-            if not same(here.data, there.data):
-                check.failures.append(f"with channels-last bottoms: top[{i}].data differs")
-        for i, (a, b) in enumerate(zip([*mine[0], *mine[1]], [*theirs[0], *theirs[1]], strict=True)):
-            if not same(a, b):
-                check.failures.append(f"with channels-last bottoms: gradient {i} of bottoms and blobs differs")
-    if bench.layer.may_run_in_place and "bottom.data" not in bench.layer.backward_reads:
-        bench.top[0].share_data(bench.bottom[0])
-        judge("run in place", possible, bench.learned)
+        _check_channels_last(bench, possible, check)
+    if bench.layer.may_run_in_place:
+        _check_in_place(bench, check)
+        if "bottom.data" not in bench.layer.backward_reads:
+            bench.top[0].share_data(bench.bottom[0])
+            judge("run in place", possible, bench.learned, "`may_run_in_place = False` in the class")
+
+
+def _check_channels_last(bench: Bench, possible: list[bool], check: Check) -> None:
+    other = Bench(type(bench.layer), bench.example, bench.seed, channels_last=True, folder=bench.folder)
+    theirs, mine = other.backward(possible, bench.learned), bench.backward(possible, bench.learned)
+    repair = "`any_layout = False` in the class, or take arrays as they lie with `memory_order(array)`"
+    for i, (here, there) in enumerate(zip(bench.top, other.top, strict=True)):
+        if not _same(here.data, there.data):
+            check.failures.append(f"with channels-last bottoms: top[{i}].data differs; {repair}")
+    for what, some, others in zip(("bottom", "blobs"), mine, theirs, strict=True):
+        for i, (a, b) in enumerate(zip(some, others, strict=True)):
+            if not _same(a, b):
+                check.failures.append(f"with channels-last bottoms: the diff of {what}[{i}] differs; {repair}")
+
+
+def _check_in_place(bench: Bench, check: Check) -> None:
+    """Forward must make the same when the top lies where the bottom lies."""
+    other = Bench(type(bench.layer), bench.example, bench.seed, folder=bench.folder)
+    bench.restore()
+    bench.forward()
+    if bench.top[0].shape != bench.bottom[0].shape:
+        check.failures.append(
+            f"top[0] is {format_shape(bench.top[0].shape)} and bottom[0] {format_shape(bench.bottom[0].shape)}: the "
+            "type cannot run in place; `may_run_in_place = False` in the class"
+        )
+        return
+    other.top[0].share_data(other.bottom[0])
+    other.forward()
+    if not _same(bench.top[0].data, other.top[0].data):
+        check.failures.append(
+            "run in place, top[0] in the memory of bottom[0]: top[0].data differs; `may_run_in_place = False` in the "
+            "class, or read bottom[0].data no more once top[0].data is written"
+        )
 
 
 def _subsets(possible: list[bool]) -> Iterator[tuple[bool, ...]]:

@@ -21,6 +21,7 @@ from ..net.graph import Key
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase
 from ..net.parallel import session
+from ..net.user_code import calling
 
 MOST_ENTRIES = 4096  # of a local gradient written out as a matrix
 MOST_RUNS = 64  # backward passes of one layer for it
@@ -163,7 +164,7 @@ class _Watched:
         locals_ = _local_gradients(step)
         for name, blob in self.tops(step):
             blob.diff[...] = upstream[name]
-        step.layer.Backward_cpu(step.top, step.propagate_down, step.bottom)
+        step.run_backward()
         uses = []
         for key, blob, flag, (local, by_element) in zip(
             step.bottom_keys, step.bottom, step.propagate_down, locals_, strict=True
@@ -183,8 +184,10 @@ class _Watched:
             for label, blob in zip(labels, layer.blobs, strict=False)
         ]
         tops = [name for name, _ in self.tops(step)]
-        words = layer.in_words() or backward_words(type(layer))
-        formula, sign = layer.formula(names), _sign(layer, len(names))
+        with calling(layer, "in_words"):
+            words = layer.in_words() or backward_words(type(layer))
+        with calling(layer, "formula"):
+            formula, sign = layer.formula(names), _sign(layer, len(names))
         return Gate(step.spec.name, type(layer).__name__, formula, sign, words, names, tops, parameters, loss)
 
 
@@ -268,7 +271,7 @@ def _local_gradients(step: Step) -> list[tuple[np.ndarray | None, bool]]:
 def _backward_from(step: Step, upstream: np.ndarray) -> list[np.ndarray]:
     """What the layer gives its bottoms for this gradient of its top."""
     step.top[0].diff[...] = upstream
-    step.layer.Backward_cpu(step.top, step.propagate_down, step.bottom)
+    step.run_backward()
     return [
         blob.diff.copy() if flag else np.zeros(0) for blob, flag in zip(step.bottom, step.propagate_down, strict=True)
     ]

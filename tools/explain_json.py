@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,7 @@ WHOLE = 1000  # elements of a blob up to which all of them are given
 
 
 def as_json(explanation: Explanation) -> dict:
-    """Everything as plain data; blobs of more than WHOLE elements as statistics. NaN and infinities are texts."""
-    return _without_nan(_as_data(explanation))
-
-
-def _as_data(explanation: Explanation) -> dict:
+    """Everything as plain data; blobs of more than WHOLE elements as statistics."""
     return {
         "name": explanation.name,
         "loss": explanation.loss,
@@ -64,15 +59,6 @@ def _array_as_json(array: np.ndarray | None) -> Any:
     if array.size > WHOLE:
         return statistics(array)
     return array.tolist()
-
-
-def _without_nan(plain: Any) -> Any:
-    """JSON has no NaN and no infinity: they become their names."""
-    if isinstance(plain, dict):
-        return {key: _without_nan(item) for key, item in plain.items()}
-    if isinstance(plain, list):
-        return [_without_nan(item) for item in plain]
-    return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def statistics(array: np.ndarray) -> dict:

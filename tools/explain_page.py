@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import json
 from importlib import resources
 
 import numpy as np
 
+from ..net import plain_json
 from ..net.errors import format_shape
 from .explain import Explanation, Gate, Use, Value
 from .explain_text import array_words, ending, number, numbers
@@ -29,7 +29,7 @@ def page(explanation: Explanation, title: str) -> str:
         "TITLE": html.escape(title),
         "ENDING": html.escape(ending(explanation)),
         "GRAPH": drawing.svg(),
-        "STEPS": _script_safe(json.dumps(drawing.steps())),
+        "STEPS": _script_safe(plain_json.text(drawing.steps(), indent=None)),
     }
     for name, text in parts.items():
         template = template.replace(f"<!--{name}-->", text)

@@ -15,9 +15,11 @@ from .explain import Explanation, explain, pick
 from .explain_json import as_json
 from .explain_page import page
 from .explain_text import numbers, report
-from .expression import in_words, spec_of
+from .expression import ABSOLUTE, in_words, spec_of
 from .gradcheck import check_net
-from .numeric import Check
+from .numeric import EPS, Check, Rounding
+
+MOST_SHOWN = 5  # entries without a gradient
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Answer:
     explanation: Explanation
     checks: list[Check]
     question: Question
+    without: list[str]  # where a formula has no gradient, and why
 
     @property
     def ok(self) -> bool:
@@ -54,14 +57,17 @@ class Answer:
         asked = self.question
         lines = [report(self.explanation, whole=bool(asked.blobs or asked.layers))]
         if self.question.expr is not None:
-            lines.append(_verdict(self.checks, self.explanation))
+            lines.append(_verdict(self.checks, self.without))
         if asked.html is not None:
             lines.append(f"page {asked.html}")
         return "\n".join(lines)
 
     def as_json(self) -> dict:
-        checks = {check.subject: {"ok": check.ok, "error": check.error, "kinks": check.kinks} for check in self.checks}
-        return as_json(self.explanation) | ({"gradcheck": checks} if checks else {})
+        data = as_json(self.explanation)
+        if self.question.expr is None:
+            return data
+        checks = {c.subject: {"ok": c.ok, "error": c.error, "kinks": c.kinks} for c in self.checks}
+        return data | {"gradcheck": checks, "without_gradient": self.without}
 
 
 def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
@@ -84,9 +90,13 @@ def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
         whole = explain(spec, asked.phase.upper(), asked.sample, **options)  # type: ignore[arg-type]
     except SpecError as error:
         raise NettrainError(in_words(error)) if asked.expr is not None else error from None
-    if asked.expr is not None and _undefined(whole) is None:
-        checks = [_renamed(check) for check in check_net(spec)]
-    result = Answer(pick(whole, asked.blobs, asked.layers), checks, asked)
+    without = []
+    if asked.expr is not None:
+        without = _undefined(whole)
+        if not without:
+            checks = [_renamed(check) for check in check_net(spec, formula=_rounding(whole))]
+            without = [_with_reason(line, whole) for check in checks for line in check.without]
+    result = Answer(pick(whole, asked.blobs, asked.layers), checks, asked, without)
     if asked.html is not None:
         title = asked.expr or whole.name
         try:
@@ -96,30 +106,89 @@ def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
     return result
 
 
-def _undefined(explanation: Explanation) -> str | None:
-    """The first value that is no number; None when all are."""
-    return next((name for name, value in explanation.values.items() if not np.isfinite(value.data).all()), None)
+def _undefined(explanation: Explanation) -> list[str]:
+    """In words, the first part of a formula that is no number; then the whole has no gradient."""
+    for name, value in explanation.values.items():
+        bad = np.argwhere(~np.isfinite(value.data))
+        if len(bad):
+            index = f"[{','.join(map(str, bad[0]))}]" if value.data.shape else ""
+            return [f"`{name}`{index} is {value.data[tuple(bad[0])]} here, and has no slope"]
+    return []
+
+
+def _rounding(explanation: Explanation) -> Rounding:
+    """Each value is known to its last place, each gradient to the last place of those that add up to it."""
+    absolute = {top for gate in explanation.gates if gate.type in ABSOLUTE for top in gate.tops}
+    makes = {gate.name: gate.tops[0] for gate in explanation.gates}
+    result, gradients = 0.0, dict.fromkeys(explanation.values, 0.0)
+    with np.errstate(all="ignore"):
+        for name, value in reversed(explanation.values.items()):
+            if value.diff is not None:
+                part = np.abs(value.data * value.diff)
+                size = np.maximum(part, np.abs(value.diff)) if name in absolute else part
+                result += float(size[np.isfinite(size)].sum()) * EPS
+            for use in value.uses:
+                if use.gradient is not None:
+                    gradients[name] += 8 * EPS * _largest(use.gradient)
+                    gradients[name] += _largest(use.local) * gradients[makes[use.gate]]
+    return Rounding(result, {f"{name}[0]": blur for name, blur in gradients.items()})
+
+
+def _largest(array: np.ndarray | None) -> float:
+    """The largest size in an array, of those that are numbers."""
+    sizes = np.abs(array) if array is not None else np.zeros(0)
+    return float(sizes[np.isfinite(sizes)].max(initial=0))
+
+
+def _with_reason(line: str, explanation: Explanation) -> str:
+    """A line of ``Check.without``; for a gradient that is no number, with the gate that made it so."""
+    entry, _, why = line.partition(": ")
+    name = entry.partition("[")[0]
+    if not why.startswith("the gradient is"):
+        return line
+    while True:
+        found = [(u.gate, u.gradient) for u in explanation.values[name].uses if u.gradient is not None]
+        found = [(gate, gradient) for gate, gradient in found if not np.isfinite(gradient).all()]
+        if not found:
+            return line
+        by, gradient = found[0]
+        top = next(gate for gate in explanation.gates if gate.name == by).tops[0]
+        diff = explanation.values[top].diff
+        if diff is None or np.isfinite(diff).all():
+            kind = "no slope" if np.isnan(gradient).any() else "an infinite slope"
+            at = np.broadcast_to(explanation.values[name].data, gradient.shape)
+            at = at[~np.isfinite(gradient)].reshape(-1)[:1]
+            return f"{entry}: `{top}` has {kind} where `{name}` is {numbers(at)}"
+        name = top
 
 
 def _renamed(check: Check) -> Check:
     """A check of a variable, x[0] in its net, under the variable's name; and an entry of it as x or x[2]."""
     name = check.subject.removesuffix("[0]")
-    check.failures = [
-        failure.replace(f"{check.subject}[]", name).replace(check.subject, name) for failure in check.failures
-    ]
+
+    def plainly(text: str) -> str:
+        return text.replace(f"{check.subject}[]", name).replace(check.subject, name)
+
+    check.failures, check.without = (
+        [plainly(line) for line in check.failures],
+        [plainly(line) for line in check.without],
+    )
     check.subject = name
     return check
 
 
-def _verdict(checks: list[Check], explanation: Explanation) -> str:
-    """One line: the gradients agree with numerical ones, or where they do not."""
-    undefined = _undefined(explanation)
-    if undefined is not None:
-        value = numbers(explanation.values[undefined].data)
-        return f"no gradcheck: `{undefined}` is {value} here, and has no slope"
+def _verdict(checks: list[Check], without: list[str]) -> str:
+    """Whether the gradients agree with numerical ones; and where there is no gradient, why."""
     wrong = [failure for check in checks for failure in check.failures]
+    compared = sum(check.checked - check.kinks for check in checks)
     if wrong:
-        return "gradcheck FAILED\n" + "\n".join(f"  {failure}" for failure in wrong)
-    kinks = sum(check.kinks for check in checks)
-    at_kinks = f"; {kinks} at a kink, where there is no single slope" if kinks else ""
-    return f"gradcheck ok: numerical gradients differ by at most {max(check.error for check in checks):.1e}{at_kinks}"
+        first = ["gradcheck FAILED", *(f"  {failure}" for failure in wrong)]
+    elif compared:
+        largest = max(check.error for check in checks)
+        first = [f"gradcheck ok: numerical gradients differ by at most {largest:.1e}"]
+    else:
+        first = []
+    start = "no gradient" if first else "no gradcheck"
+    shown = [f"{start}: {line}" for line in without[:MOST_SHOWN]]
+    shown += [f"… and {len(without) - MOST_SHOWN} more"] * (len(without) > MOST_SHOWN)
+    return "\n".join([*first, *shown])

@@ -16,7 +16,6 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..layers.notation import as_factor
 from ..net.errors import NettrainError, SpecError, did_you_mean
 from ..net.fillers import LARGEST
 from ..net.netspec import NetSpec, load
@@ -32,6 +31,7 @@ FUNCTIONS = {
     "max": "Eltwise",
     "pow": "Power",
 }
+ABSOLUTE = {"Sigmoid"}  # known to the last place of 1, since it is (tanh(x/2) + 1) / 2
 MOST_NODES = 500
 LONGEST_NAME = 24
 LONGEST_QUOTE = 60
@@ -248,12 +248,9 @@ class _Graph:
             case str(), float():
                 return self.layer(_text(node), "Power", [base], power=exponent)
             case float(), str():
-                if base <= 0:
-                    raise NettrainError(f"`{_text(node)}`: the base must be above 0 for an exponent that varies")
-                return self.layer(_text(node), "Exp", [exponent], base=base)
-        logarithm = self.layer(f"log({base})", "Log", [str(base)])  # a ** b = exp(b log a), for a above 0
-        raised = self.combined(f"{as_factor(str(exponent))} * log({base})", "PROD", [exponent, logarithm])
-        return self.layer(_text(node), "Exp", [raised])
+                if base > 0:
+                    return self.layer(_text(node), "Exp", [exponent], base=base)
+        return self.combined(_text(node), "POW", [self.constant(base), self.constant(exponent)])
 
     def function(self, name: str, parts: list[str | float], node: ast.expr) -> str | float:
         if name not in FUNCTIONS:

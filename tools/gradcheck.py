@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
-from ..layers.layer import Layer
+from ..layers.layer import Example, Layer
 from ..net import registry
 from ..net.errors import NettrainError, format_shape
 from ..net.net import Net
 from ..net.netspec import NetSpec
-from ..net.user_code import run_layer_file
+from ..net.user_code import place_of, run_layer_file
 from .contract import check_layer
-from .numeric import Check, compare
+from .numeric import Check, Rounding, compare
 from .table import table
 
 ENTRIES_OF_A_NET = 50  # per parameter blob
@@ -26,7 +27,8 @@ ENTRIES_OF_A_NET = 50  # per parameter blob
 def run(what: str | None, layers: Iterable[str], phase: str, read: Callable[[str], NetSpec]) -> tuple[list[Check], str]:
     """The checks meant on the command line, and what heads the table's first column.
 
-    ``what`` is nothing (the zoo, or its ``layers``), ``file.py:Class``, or a spec, which ``read`` loads.
+    ``what`` is nothing (the zoo, or its ``layers``), a file with layer types (``file.py``, of one of them
+    ``file.py:Class``), or a spec, which ``read`` loads.
     """
     if what is None:
         return list(check_zoo(layers)), "layer"
@@ -34,8 +36,8 @@ def run(what: str | None, layers: Iterable[str], phase: str, read: Callable[[str
     if colon and file.endswith(".py"):
         return list(check_file(file, name)), "layer"
     if what.endswith(".py"):
-        raise NettrainError(f"name the class too: {what}:MyLayer")
-    return list(check_net(read(what), phase.upper())), "parameter"
+        return list(check_file(what)), "layer"
+    return list(check_net(read(what), phase)), "parameter"
 
 
 def check_zoo(names: Iterable[str] = ()) -> Iterator[Check]:
@@ -48,38 +50,75 @@ def check_zoo(names: Iterable[str] = ()) -> Iterator[Check]:
             yield check_layer(types[name], example)
 
 
-def check_file(path: str, class_name: str) -> Iterator[Check]:
-    """Every example of a layer class in a Python file, which is run for that."""
-    yield from (check_layer(cls, example) for cls in [load_class(path, class_name)] for example in cls.examples)
+def check_file(path: str, class_name: str | None = None) -> Iterator[Check]:
+    """Every example of each layer class in a Python file, or of one of them. The file is run for that."""
+    for cls in load_classes(path, class_name):
+        if not cls.examples:
+            yield Check(cls.__name__, "", note="not checked: no `examples`")
+        for example in cls.examples:
+            yield check_layer(cls, example)
 
 
-def load_class(path: str, class_name: str) -> type[Layer]:
-    """A layer class from a Python file. Raises NettrainError when it is not there or is no layer."""
+def load_classes(path: str, class_name: str | None = None) -> list[type[Layer]]:
+    """The layer classes that a Python file defines, in its order, or the one of this name.
+
+    Raises NettrainError when there is none, or none with an example.
+    """
     module = run_layer_file(Path(path))
-    cls = getattr(module, class_name, None)
-    if not (isinstance(cls, type) and issubclass(cls, Layer)):
-        found = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Layer) and v is not Layer]
-        raise NettrainError(f"{path} has no layer class `{class_name}`; it has {', '.join(found) or 'none'}")
-    if not cls.examples:
-        raise NettrainError(f"{class_name} has no `examples`; give at least one Example(bottoms=[(3, 4)])")
-    return cls
+    classes = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Layer) and v is not Layer]
+    found = list(dict.fromkeys(cls for cls in classes if cls.__module__ == module.__name__))
+    if class_name is not None:
+        named = getattr(module, class_name, None)
+        if named not in classes:
+            raise NettrainError(f"{path} has no layer class `{class_name}`; it has {_listed(found, module)}")
+        found = [named]
+    if not found:
+        raise NettrainError(f"{path} has no layer class: a class that inherits from nettrain.Layer; {_others(module)}")
+    for cls in found:
+        for example in cls.examples:
+            if not isinstance(example, Example):
+                raise NettrainError(
+                    f"{place_of(cls)}: {cls.__name__}.examples must hold Example([(3, 4)]), got {example!r}"
+                )
+    if not any(cls.examples for cls in found):
+        names = ", ".join(cls.__name__ for cls in found)
+        raise NettrainError(f"{names} has no `examples`; give at least one: `examples = [Example([(3, 4)])]`")
+    return found
 
 
-def check_net(spec: NetSpec, phase: str = "TRAIN", seed: int = 1701) -> Iterator[Check]:
-    """Each parameter blob of a net on one batch of its own data, ENTRIES_OF_A_NET random entries of each."""
-    net = Net(spec, phase=phase, dtype="float64", seed=seed)  # type: ignore[arg-type]
+def _listed(found: list[type[Layer]], module: ModuleType) -> str:
+    return ", ".join(cls.__name__ for cls in found) or f"none; {_others(module)}"
+
+
+def _others(module: ModuleType) -> str:
+    """What a file without layer classes has instead."""
+    classes = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
+    for cls in classes:
+        if hasattr(cls, "forward"):
+            return f"{cls.__name__} is for a layer of type Python, which is checked in a net: gradcheck net.yaml"
+    return f"it has {', '.join(cls.__name__ for cls in classes) or 'no class at all'}"
+
+
+def check_net(
+    spec: NetSpec, phase: str = "TRAIN", seed: int = 1701, formula: Rounding | None = None
+) -> Iterator[Check]:
+    """Each parameter blob of a net on one batch of its own data, ENTRIES_OF_A_NET random entries of each.
+
+    ``formula``: it is the net of a formula, see ``compare``.
+    """
+    net = Net(spec, phase=phase, dtype="float64", seed=seed)
     if not any(any(step.loss_weights) for step in net.steps):
         raise NettrainError(f"{spec.file}: the {phase} net has no loss to differentiate")
     if not net.parameters:
         raise NettrainError(f"{spec.file}: the {phase} net has no parameters")
     net.clear_param_diffs()
-    states = {name: layer.state() for name, layer in net.layers.items()}
-    net.forward_backward()
+    states = net.layer_states()
+    with np.errstate(all="ignore"):
+        net.forward_backward()
     steps = [step for step in net.steps if step.bottom or step.layer.blobs]  # data stays the batch it is
 
     def loss() -> float:
-        for step in steps:
-            step.layer.set_state(states[step.spec.name])
+        net.set_layer_states({step.spec.name: states[step.spec.name] for step in steps})
         return sum(step.forward() for step in steps)
 
     rng = np.random.default_rng(seed)
@@ -90,7 +129,7 @@ def check_net(spec: NetSpec, phase: str = "TRAIN", seed: int = 1701) -> Iterator
             check.note = "not learned"
         else:
             entries = rng.choice(blob.count, min(blob.count, ENTRIES_OF_A_NET), replace=False)
-            compare(parameter.name, blob.data, blob.diff, loss, sorted(entries), check)
+            compare(parameter.name, blob.data, blob.diff, loss, sorted(entries), check, formula)
         yield check
 
 
@@ -102,7 +141,9 @@ def report(checks: list[Check], seconds: float, first: str = "layer") -> str:
     ]
     text = table([first, "example", "checked", "max rel. error", "kinks", "verdict"], rows, right=(2, 3, 4))
     failed = [c for c in checks if not c.ok]
-    lines = [text, *(f"{c.subject} {c.example}\n  {failure}" for c in failed for failure in c.failures)]
+    lines = [text]
+    for c in failed:
+        lines += [f"{c.subject} {c.example}", *(f"  {line}" for failure in c.failures for line in failure.split("\n"))]
     kinds = len({c.subject for c in checks})
     what = f"{kinds} layer types, {len(checks)} examples" if first == "layer" else f"{len(checks)} parameter blobs"
     lines.append(f"{what}: {'all ok' if not failed else f'{len(failed)} FAILED'} in {seconds:.1f} s")

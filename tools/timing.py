@@ -12,9 +12,10 @@ import numpy as np
 from ..net.build import Step
 from ..net.graph import Key
 from ..net.net import Net
-from ..net.netspec import NetSpec, Phase
+from ..net.netspec import NetSpec, Phase, as_phase
 from ..net.parallel import run, session, threads
 from ..net.plan import has_gradient
+from ..net.user_code import calling
 from ..solver.parameters import parameters_of
 from ..solver.updater import Updater
 from .table import table
@@ -25,7 +26,7 @@ PEAK_REPEATS = 9
 
 
 def measure(
-    spec: NetSpec, phase: Phase = "TRAIN", iterations: int = 20, *, level: int = 0, stages: Iterable[str] = ()
+    spec: NetSpec, phase: Phase | str = "TRAIN", iterations: int = 20, *, level: int = 0, stages: Iterable[str] = ()
 ) -> dict:
     """Median milliseconds of each layer over so many batches, of the update and of a whole step, and GFLOP/s.
 
@@ -33,6 +34,7 @@ def measure(
     weights stay and no loss can diverge); the TEST net runs forward, as in testing. Input blobs are filled once. Layers
     are timed one by one; the whole step is timed by itself, with one clock around it. Raises SpecError.
     """
+    phase = as_phase(phase)
     p = parameters_of(spec, phase)
     net = Net(spec, phase, level=level, stages=stages, freeze=p.freeze if p else ())
     updater = Updater(p, net) if p else None
@@ -122,7 +124,8 @@ def flops(step: Step) -> tuple[int, int]:
 
     Backward makes a product as large as forward's for the weights' gradient and another for the bottoms'.
     """
-    forward = 2 * step.layer.multiply_adds(step.bottom, step.top)
+    with calling(step.layer, "multiply_adds"):
+        forward = 2 * step.layer.multiply_adds(step.bottom, step.top)
     if not (forward and step.needs_backward):
         return forward, 0
     learns = any(step.layer.param_propagate_down[:1])  # blobs[0] are the weights
