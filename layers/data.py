@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..data.generators import Generate
+from ..data.dataset import digest
+from ..data.generators import GENERATORS, Generate
 from ..data.sources import load
 from ..data.transform import Transform
 from ..net.blob import Labels
@@ -152,6 +153,14 @@ class Data(Batches):
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
         self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
+
+    def fingerprint(self):
+        """That of the set and of the mean that is taken off; what is generated follows from the spec, and its last bits
+        from the processor."""
+        if self.set.origin in GENERATORS:
+            return {"examples": len(self.set)}
+        mean = {} if self.mean is None else {"mean": digest([np.ascontiguousarray(self.mean)])}
+        return self.set.fingerprint | mean
 
     def fill(self, indices, top, rng):
         further = list(zip(self.further, (blob.data for blob in top[1:]), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,11 @@ class HDF5Data(Batches):
             counts = ", ".join(f"{name} {count:,}" for name, count in rows.items())
             raise NettrainError(f"{path}: every dataset needs as many rows, got {counts}", key="source")
         return file
+
+    def fingerprint(self):
+        """The rows and sizes of the files; they may be too large to be read for this."""
+        sizes = [os.path.getsize(file.filename) for file in self.files]
+        return {"rows": int(self.ends[-1]), "files": len(sizes), "bytes": sum(sizes)}
 
     def fill(self, indices, top, rng):
         number = np.searchsorted(self.ends, indices, side="right")  # which file has the row

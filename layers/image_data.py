@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.dataset import digest
 from ..data.images import decode, find_image
 from ..data.sources import find_file
 from ..data.transform import Transform
@@ -104,6 +105,10 @@ class ImageData(Batches):
             raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
         if p.rand_skip > 1 and self.phase == "TRAIN":
             self.order.position = int(self.rng.integers(p.rand_skip))
+
+    def fingerprint(self):
+        """The list; the images are as many as they may be large."""
+        return {"images": len(self.files), "list": digest(["\n".join(self.files).encode(), self.labels])}
 
     def image(self, i):
         path = find_image(self.files[i], self.p.root_folder, self.list, self.folder)
