@@ -323,7 +323,7 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
     screen = _Screen(solver.max_iter, solver.iter)
     screen.write(training.banner(solver))
     started = time.perf_counter()
-    with screen.bar:
+    with screen:
         training.run(solver, screen.write, screen.say, screen.advance, effects)
     screen.write(training.ending(solver, time.perf_counter() - started))
 
@@ -342,6 +342,15 @@ class _Screen:
         self.bar = tqdm(
             total=total, initial=done, file=sys.stderr, disable=hidden, unit="it", leave=False, dynamic_ncols=True
         )
+
+    def __enter__(self) -> _Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.bar.close()
+        except OSError:
+            self._look_away()
 
     def write(self, text: str, stream: Any = None) -> None:
         try:

@@ -162,6 +162,20 @@ def test_the_bar_follows_a_terminal_that_is_resized(workdir):
     assert max(map(len, bars[5:])) <= 50
 
 
+def test_a_terminal_that_is_closed_ends_nothing(workdir):
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    command = [sys.executable, "-m", "nettrain", *LONG, "--out", "part"]
+    process = subprocess.Popen(command, stdout=slave, stderr=slave, stdin=slave, start_new_session=True)
+    os.close(slave)
+    shown = b""
+    while b"%|" not in shown:
+        shown += os.read(master, 1 << 16)
+    os.close(master)
+    assert process.wait(120) == 0
+    assert Path("part/iter_4000.npz").exists()
+
+
 def test_a_dumb_terminal_gets_no_bar(workdir):
     shown = on_terminal(LONG, TERM="dumb")
     assert "%|" not in shown
