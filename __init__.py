@@ -7,9 +7,6 @@ solver = nettrain.get_solver("configs/mlp.yaml")
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 __version__ = "0.1.0"
 
 # Public name -> the module that has it, imported on first use: `nettrain --help` must not wait for numpy.
@@ -33,7 +30,9 @@ _PUBLIC = {
 __all__ = [*_PUBLIC, "__version__"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)

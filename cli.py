@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import errno
+import io
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -38,6 +41,39 @@ class App(click.Group):
                 formatter.write_dl(shown)
         formatter.write("\nEvery command has --help. Shell completion: see README.md.\n")
 
+    def main(self, args: Any = None, prog_name: Any = None, complete_var: Any = None, *_: Any, **extra: Any) -> Any:
+        """Run a command and exit. Whatever is printed, by click too, may fail: that is an error of its own."""
+        _prepare_streams()
+        streams = sys.stdout, sys.stderr
+        try:
+            code = super().main(args, prog_name, complete_var, **extra | {"standalone_mode": False})
+            sys.stdout.flush()
+        except click.ClickException as error:
+            with contextlib.suppress(OSError):  # nobody can be told
+                error.show()
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            say("interrupted")
+            code = 130
+        except OSError as error:  # of our own files every one is a NettrainError
+            if error.filename is not None:
+                raise
+            code = self.cannot_write(error)
+        except SystemExit:
+            if sys.stdout is streams[0]:
+                raise
+            sys.stdout, sys.stderr = streams  # which click replaces, and ends, when nobody reads its output any more
+            code = self.cannot_write(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        sys.exit(code)
+
+    @staticmethod
+    def cannot_write(error: OSError) -> int:
+        """Say so; returns the exit code."""
+        _look_away(sys.stdout)
+        why = "stdout is closed" if error.errno == errno.EBADF else error.strerror or str(error)
+        say(f"the output cannot be written: {why}")
+        return 1
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -51,14 +87,6 @@ class App(click.Group):
                 raise
             say(f"not enough memory: {error}")
             ctx.exit(1)
-        except KeyboardInterrupt:
-            say("interrupted")
-            ctx.exit(130)
-        except OSError as error:
-            if ctx.meta.get("debug") or error.errno != errno.ENOSPC:
-                raise
-            say(f"the output cannot be written: {error.strerror}")
-            ctx.exit(1)
         except Exception as error:
             from .net.user_code import blame
 
@@ -69,9 +97,70 @@ class App(click.Group):
             ctx.exit(words.exit_code)
 
 
+# What a stream's encoding lacks is written as these, or else as `?`.
+PLAIN = {
+    "·": "-",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "×": "x",
+    "→": "->",
+    "✓": "ok",
+    "“": '"',
+    "”": '"',
+    "≥": ">=",
+    "≤": "<=",
+}
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    """For encoders: characters that cannot be encoded, in others that can; bytes of a file's name as they were."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    if all("\udc80" <= character <= "\udcff" for character in text):
+        return text.encode("ascii", "surrogateescape"), error.end
+    return "".join(PLAIN.get(character, "?") for character in text), error.end
+
+
+def _prepare_streams() -> None:
+    """Make stdout and stderr something that can be written to, in whatever encoding.
+
+    Where one was closed (``>&-``), the next file that is opened would get its number, and with it what is printed: so
+    something is put there. What is written to a closed stderr is lost; writing to a closed stdout is an error.
+    """
+    codecs.register_error("nettrain", _plainly)
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # gets the lowest free number
+    sys.stdout, sys.stderr = sys.stdout or _stream(1), sys.stderr or _stream(2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(OSError, ValueError):
+                stream.reconfigure(errors="nettrain")
+
+
+def _stream(number: int) -> TextIO:
+    return io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), "utf-8", line_buffering=True)
+
+
+def _look_away(*streams: TextIO) -> None:
+    """What is written from now on goes nowhere; and so does what is still in the buffers."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        with contextlib.suppress(OSError, ValueError):  # no file of the system
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def say(text: str) -> None:
-    """To a person, on stderr."""
-    click.echo(text, err=True)
+    """To a person, on stderr, if there is anybody."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _look_away(sys.stderr)
 
 
 def show(data: Any, as_json: bool, report: Any) -> None:
@@ -79,6 +168,15 @@ def show(data: Any, as_json: bool, report: Any) -> None:
     from .net import plain_json
 
     click.echo(plain_json.text(data) if as_json else report(data))
+
+
+class Name(click.Path):
+    """A path, or what else names something: never empty, as it is where a shell's variable was not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not value.strip():
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -137,7 +235,7 @@ python_option = click.option(
     callback=_allow_python,
     help="Let layers of type Python run the code they name.",
 )
-spec_argument = click.argument("spec", type=click.Path())
+spec_argument = click.argument("spec", type=Name())
 phase_option = click.option(
     "--phase",
     type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
@@ -165,7 +263,10 @@ def main() -> None:
 
 
 def _comma_separated(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for value in values for name in value.split(",") if name)
+    names = tuple(name for value in values for name in value.split(","))
+    if not all(name.strip() for name in names):
+        raise click.BadParameter("a name between the commas is empty")
+    return names
 
 
 def _effect_option(name: str, default: str, what: str) -> Any:
@@ -182,12 +283,13 @@ def _effect_option(name: str, default: str, what: str) -> Any:
 
 
 @main.command()
-@click.argument("spec", type=click.Path(), required=False)
+@click.argument("spec", type=Name(), required=False)
 @set_option
 @python_option
 @click.option(
     "--weights",
     multiple=True,
+    type=Name(),
     metavar="FILE[,FILE…]",
     callback=_comma_separated,
     help="Start from the parameters in these .npz, by layer name.",
@@ -196,10 +298,11 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     "--resume",
     "--snapshot",
     "resume",
+    type=Name(),
     metavar="RUN_OR_FILE",
     help="Go on with a run (its folder), or from one of its snapshots.",
 )
-@click.option("--out", type=click.Path(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
+@click.option("--out", type=Name(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
 @level_option
 @stage_option
 @threads_option
@@ -231,9 +334,9 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
     screen = _Screen(solver.max_iter, solver.iter)
     screen.write(training.banner(solver))
     started = time.perf_counter()
-    with screen.bar:
+    with screen:
         training.run(solver, screen.write, screen.say, screen.advance, effects)
-    screen.write(training.ending(solver, spec, time.perf_counter() - started))
+    screen.write(training.ending(solver, time.perf_counter() - started))
 
 
 class _Screen:
@@ -246,8 +349,19 @@ class _Screen:
     def __init__(self, total: int, done: int):
         from tqdm import tqdm
 
-        hidden = not sys.stderr.isatty()
-        self.bar = tqdm(total=total, initial=done, file=sys.stderr, disable=hidden, unit="it", leave=False)
+        hidden = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
+        self.bar = tqdm(
+            total=total, initial=done, file=sys.stderr, disable=hidden, unit="it", leave=False, dynamic_ncols=True
+        )
+
+    def __enter__(self) -> _Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.bar.close()
+        except OSError:
+            self._look_away()
 
     def write(self, text: str, stream: Any = None) -> None:
         try:
@@ -267,16 +381,13 @@ class _Screen:
             self._look_away()
 
     def _look_away(self) -> None:
-        """What is written from now on goes nowhere; and so does what is still in the buffers."""
         self.bar.disable = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
+        _look_away(sys.stdout, sys.stderr)
 
 
 @main.command()
-@spec_argument
-@click.option("--weights", required=True, type=click.Path(), help="The .npz with the parameters.")
+@click.argument("spec", metavar="SPEC_OR_RUN", type=Name())
+@click.option("--weights", type=Name(), help="The .npz with the parameters; default a run's best.")
 @click.option(
     "--iterations", type=click.IntRange(1), help="Batches to run; default the whole test set once, or test_iter."
 )
@@ -287,15 +398,18 @@ class _Screen:
 @threads_option
 @json_option
 @debug_option
-def test(spec: str, weights: str, iterations: int, settings: tuple, level: int, stages: tuple, as_json: bool) -> None:
+def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
     """Test trained weights: the mean of every output over the test data.
 
     \b
+    nettrain test runs/mlp/001                    its best weights, with the spec it was trained with
+    nettrain test runs/mlp/001/iter_400.npz
     nettrain test configs/mlp.yaml --weights runs/mlp/001/best.npz
     """
     from .tools import testing
 
-    result = testing.measure(read(spec, settings), weights, iterations, level=level, stages=stages)
+    options |= {"settings": settings, "allow_python": python_is_allowed()}
+    result = testing.run(spec, load=lambda path: read(path, settings), say=say, **options)
     show(result, as_json, testing.report)
     sys.exit(result["exit_code"])
 
@@ -385,14 +499,14 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
 
 
 @main.command()
-@click.argument("spec", type=click.Path(), required=False)
+@click.argument("spec", type=Name(), required=False)
 @click.argument("assignments", metavar="[NAME=VALUE]…", nargs=-1)
 @click.option("--expr", metavar="FORMULA", help="Explain this formula of + - * / ** exp log max sigmoid tanh relu …")
 @click.option("--blob", "blobs", multiple=True, help="Only this blob, whole.")
 @click.option("--layer", "layers", multiple=True, help="Only this layer, with what it reads and makes, whole.")
 @click.option("--sample", type=click.IntRange(0), help="Only this example of the batch, counted from 0.")
-@click.option("--html", type=click.Path(), help="Write a page with the graph drawn, to be stepped through.")
-@click.option("--weights", type=click.Path(), help="The .npz with the parameters; else they are as initialised.")
+@click.option("--html", type=Name(), help="Write a page with the graph drawn, to be stepped through.")
+@click.option("--weights", type=Name(), help="The .npz with the parameters; else they are as initialised.")
 @set_option
 @python_option
 @phase_option
@@ -425,10 +539,10 @@ def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: boo
 
 
 @main.command()
-@click.argument("runs", metavar="[RUN]…", nargs=-1, type=click.Path())
+@click.argument("runs", metavar="[RUN]…", nargs=-1, type=Name())
 @click.option("--activations", is_flag=True, help="Draw activation functions and their derivatives instead.")
 @click.option("--metric", "metrics", multiple=True, help='Only this one, such as "test accuracy"; default all.')
-@click.option("--out", type=click.Path(), help="The file: .svg, .png or .pdf; default curves.svg or activations.svg.")
+@click.option("--out", type=Name(), help="The file: .svg, .png or .pdf; default curves.svg or activations.svg.")
 @debug_option
 def plot(runs: tuple, activations: bool, metrics: tuple, out: str | None) -> None:
     """Draw the curves of runs, or the activation functions.
@@ -448,7 +562,7 @@ def plot(runs: tuple, activations: bool, metrics: tuple, out: str | None) -> Non
 @main.command()
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed, another graph.")
 @click.option("--gates", type=click.IntRange(1, 12), default=4, show_default=True, help="Operations in the graph.")
-@click.option("--html", type=click.Path(), help="Write a page to print: the graph with blanks, then the answers.")
+@click.option("--html", type=Name(), help="Write a page to print: the graph with blanks, then the answers.")
 @json_option
 @debug_option
 def worksheet(seed: int, gates: int, html: str | None, as_json: bool) -> None:

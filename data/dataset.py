@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..net.errors import NettrainError
+
+CHUNK = 1 << 22  # bytes digested at a time
 
 
 @dataclass(frozen=True)
@@ -36,3 +40,35 @@ class DataSet:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @functools.cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this set from another of the same name, as JSON data: the number and shape of the examples, and a
+        digest of all that is in memory. Computed once: the arrays of a set do not change."""
+        arrays = [self.data, self.labels, *(self.others[name] for name in sorted(self.others))]
+        kind = str(self.data.dtype) if isinstance(self.data, np.ndarray) else "records"
+        return {
+            "examples": len(self),
+            "shape": list(map(int, self.data.shape[1:])),
+            "kind": kind,
+            "contents": digest(chunk for array in arrays if array is not None for chunk in _chunks(array)),
+        }
+
+
+def digest(parts: Iterable[Any]) -> str:
+    """A short digest of bytes, or of contiguous arrays."""
+    made = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        made.update(part)
+    return made.hexdigest()
+
+
+def _chunks(array: Any) -> Iterable[Any]:
+    """An array's kind and contents, in pieces; of what is not in memory what it gives as ``digest``."""
+    if not isinstance(array, np.ndarray):
+        yield getattr(array, "digest", str(array.shape)).encode()
+        return
+    yield f"{array.dtype.str} {array.shape}".encode()
+    rows = max(1, CHUNK * len(array) // max(1, array.nbytes))
+    for i in range(0, len(array) if array.nbytes else 0, rows):
+        yield np.ascontiguousarray(array[i : i + rows]).view(np.uint8)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..net.errors import NettrainError
 from ..net.fillers import stream
 
 
@@ -45,4 +46,10 @@ class Order:
         return {"epoch": self.epoch, "position": self.position}
 
     def set_state(self, state: Mapping[str, int]) -> None:
-        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+        """Take back what ``state`` gave. Raises NettrainError for a place that is not in the data."""
+        epoch, position = state["epoch"], state["position"]
+        if type(epoch) is not int or type(position) is not int or epoch < 0 or not 0 <= position < self.size:
+            raise NettrainError(
+                f"it stands at example {position!r} of epoch {epoch!r}, and the data has {self.size:,} examples"
+            )
+        self.epoch, self.position = epoch, position

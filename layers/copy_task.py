@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..net.declare import Declared, param
+from ..net.errors import NettrainError
 from ..net.fillers import stream
 from ..net.registry import register
 from .layer import Example, Layer
@@ -81,4 +82,6 @@ class CopyTask(Layer):
         return {"batch": self.batch}
 
     def set_state(self, state):
+        if type(state["batch"]) is not int or state["batch"] < 0:
+            raise NettrainError(f"`batch` must be a whole number from 0 on, got {state['batch']!r}")
         self.batch = state["batch"]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..data.dataset import digest
 from ..data.generators import GENERATORS, Generate
 from ..data.sources import NAMED, find_file, load
 from ..data.transform import Transform
@@ -188,6 +189,14 @@ class Data(Batches):
                         "must be finite",
                         key="source",
                     )
+
+    def fingerprint(self):
+        """That of the set and of the mean that is taken off; what is generated follows from the spec, and its last bits
+        from the processor."""
+        if self.set.origin in GENERATORS:
+            return {"examples": len(self.set)}
+        mean = {} if self.mean is None else {"mean": digest([np.ascontiguousarray(self.mean)])}
+        return self.set.fingerprint | mean
 
     def fill(self, indices, top, rng):
         further = list(zip(self.further, (blob.data for blob in top[1:]), strict=True))

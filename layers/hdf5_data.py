@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,11 @@ class HDF5Data(Batches):
             return file[name][wanted]
         except OSError as error:
             raise NettrainError(f"{file.filename} cannot be read: {error}", exit_code=1) from None
+
+    def fingerprint(self):
+        """The rows and sizes of the files; they may be too large to be read for this."""
+        sizes = [os.path.getsize(file.filename) for file in self.files]
+        return {"rows": int(self.ends[-1]), "files": len(sizes), "bytes": sum(sizes)}
 
     def fill(self, indices, top, rng):
         number = np.searchsorted(self.ends, indices, side="right")  # which file has the row

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.dataset import digest
 from ..data.images import decode, find_image
 from ..data.sources import find_file
 from ..data.transform import Transform
@@ -146,6 +147,10 @@ class ImageData(Batches):
             f"{self.files[i]} is {format_shape(shape)}; give new_height and new_width to resize them",
             key="source",
         )
+
+    def fingerprint(self):
+        """The list; the images are as many as they may be large."""
+        return {"images": len(self.files), "list": digest(["\n".join(self.files).encode(), self.labels])}
 
     def image(self, i):
         return decode(self.path(i), f"{self.list}: image {self.files[i]}", self.size, self.p.is_color)

@@ -171,8 +171,13 @@ class Layer:
         return {"rng": self.rng.bit_generator.state}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state`` gave."""
+        """Take back what ``state`` gave. Raises an error for what cannot be such a state, NettrainError at best."""
         self.rng.bit_generator.state = state["rng"]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells the data a layer reads from other data of the same name, as JSON data by what a person would call
+        it: how many examples, a digest. Nothing for a layer that reads none. A run goes on with the same data only."""
+        return {}
 
     # What a type may use
 

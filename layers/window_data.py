@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..data.dataset import digest
 from ..data.images import decode, find_image, resize
 from ..data.sources import find_file
 from ..data.transform import Transform
@@ -188,6 +189,11 @@ class WindowData(Layer):
         side = self.p.transform.crop_size
         top[0].reshape((self.p.batch_size, 3, side, side))
         top[1].reshape((self.p.batch_size,))
+
+    def fingerprint(self):
+        """The window file; the images are as many as they may be large."""
+        windows = [*self.foreground, *self.background]
+        return {"windows": len(windows), "list": digest(repr(part).encode() for part in (self.files, windows))}
 
     def image(self, i):
         if i not in self.images:

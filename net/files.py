@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import os
 import tempfile
@@ -44,12 +43,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def remove_unfinished(folder: Path, prefix: str) -> None:
-    """Remove what ``write_atomically`` left under temporary names when its process was killed."""
-    for path in folder.glob(f".{glob.escape(prefix)}*.part"):
-        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -292,12 +292,28 @@ class Net:
         return states
 
     def set_layer_states(self, state: Mapping[str, Any], seed: int | None = None) -> None:
-        """Take back what ``layer_states`` gave, in a net made with another ``seed`` too."""
+        """Take back what ``layer_states`` gave, in a net made with another ``seed`` too.
+
+        Raises NettrainError for a layer that cannot take its state; those before it have theirs then.
+        """
         for name, layer in self.layers.items():
             layer.seed = layer.seed if seed is None else seed
             if name in state:
-                with calling(layer, "set_state"):
-                    layer.set_state(state[name])
+                try:
+                    with calling(layer, "set_state"):
+                        layer.set_state(state[name])
+                except UserCodeError:
+                    raise
+                except NettrainError as error:
+                    raise NettrainError(f"the state of layer `{name}`: {error}") from None
+                except Exception as error:
+                    what = f"no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)
+                    raise NettrainError(f"the state of layer `{name}` is not one it gave: {what}") from error
+
+    def fingerprints(self) -> dict[str, dict[str, Any]]:
+        """What the data of each layer that reads some is, to know it again: see ``Layer.fingerprint``."""
+        found = {name: layer.fingerprint() for name, layer in self.layers.items()}
+        return {name: fingerprint for name, fingerprint in found.items() if fingerprint}
 
     # Parameters and files
 

@@ -105,7 +105,9 @@ class SolverParameters(Declared):
     )
     test_initialization: bool = param(default=True, doc="also test before the first iteration")
     snapshot: int = param(default=0, minimum=0, doc="iterations between snapshots; 0: at the end only")
-    snapshot_prefix: str = param(default="", doc="start of the names of all files written; left out: runs/NAME/NUMBER/")
+    snapshot_prefix: str | None = param(
+        default=None, doc="start of the names of all files written; left out: runs/NAME/NUMBER/"
+    )
     snapshot_keep: int = param(default=0, minimum=0, doc="snapshots kept, the newest and the best one; 0: all")
     snapshot_after_train: bool = param(default=True, doc="write a snapshot at the end")
     weights: tuple[str, ...] = param(
@@ -296,6 +298,8 @@ class SolverParameters(Declared):
     }
 
     def validate(self) -> Iterable[tuple[str, str]]:
+        if self.snapshot_prefix is not None and not self.snapshot_prefix.strip():
+            yield "snapshot_prefix", "is empty; leave it out for runs/NAME/NUMBER/"
         needs = {
             "step": ("gamma", "stepsize"),
             "exp": ("gamma",),

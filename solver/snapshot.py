@@ -1,13 +1,19 @@
 """Snapshots: everything a run needs to go on, in one .npz without pickle, with a checksum.
 
-``param/LAYER/i`` the parameters, ``history/i`` the rule's arrays, ``state`` a JSON text with the iteration,
-the state of every layer (data cursors, random generators), of the rate policy and of the monitor, the losses being
-averaged, the last test, the warnings that were given and the spec.
+``param/LAYER/i`` the parameters, ``history/i`` the rule's arrays, ``state`` a JSON text whose keys SCHEMA lists: the
+iteration, the state of every layer (data cursors, random generators), of the rate policy and of the monitor, the losses
+being averaged, the last test, the warnings that were given, what the data was, and the spec.
+
+VERSION grows when what a key means changes, or one is added. A file is read as a whole or not at all: version, keys,
+kinds and ranges are looked at before anybody takes anything from it.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +22,16 @@ import numpy as np
 
 from ..net.errors import NettrainError
 from ..net.files import has_checksum, read_npz, write_npz
+from ..net.netspec import NetSpec, load
 
-FORMAT = "nettrain snapshot 2"
+VERSION = 3
+FORMAT = re.compile(r"nettrain snapshot ([0-9]{1,9})")
+MOST = 2**53  # of what is counted
+LONGEST_SEED = 2**128
+
+
+class SnapshotError(NettrainError):
+    """A snapshot that is damaged or not what it should be: that of another iteration may be good."""
 
 
 @dataclass
@@ -33,27 +47,163 @@ class Snapshot:
     def iter(self) -> int:
         return self.state["iter"]
 
+    def spec(self, settings: Iterable[str] = (), allow_python: bool = False) -> NetSpec:
+        """The spec of the run, with further overrides. Raises SpecError."""
+        folder = Path(self.state["folder"])
+        if not folder.is_dir():  # the run was moved
+            folder = Path()
+        return load(self.state["spec"], settings, allow_python=allow_python, folder=folder)
+
 
 def write_snapshot(path: Path, params: dict[str, np.ndarray], history: list[np.ndarray], state: dict[str, Any]) -> None:
     """Write a snapshot; it has its name only when it is complete."""
     arrays = dict(params) | {f"history/{i}": array for i, array in enumerate(history)}
-    arrays["state"] = np.array(json.dumps({"format": FORMAT} | state))
+    arrays["state"] = np.array(json.dumps({"format": f"nettrain snapshot {VERSION}"} | state))
     write_npz(path, arrays)
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Raises NettrainError for a damaged file or one of another kind."""
-    arrays = read_npz(path, "snapshot")
-    state = None
-    if "state" in arrays:
+    """Raises SnapshotError for a file that is damaged, of another kind or version, or not whole."""
+    try:
+        arrays = read_npz(path, "snapshot")
+        is_sealed = has_checksum(path)
+    except NettrainError as error:
+        raise SnapshotError(str(error)) from None
+    except Exception as error:  # what else a damaged file can cause
+        raise SnapshotError(f"snapshot {path} is damaged: {error}") from None
+    state = _state(path, arrays)
+    if not is_sealed:
+        raise SnapshotError(f"snapshot {path} is damaged: it has lost its checksum")
+    for key, (holds, words) in SCHEMA.items():
+        if key not in state:
+            raise SnapshotError(f"snapshot {path} is not whole: its state has no `{key}`, {words}")
+        if not holds(state[key]):
+            raise SnapshotError(
+                f"snapshot {path} is not whole: `{key}` of its state must be {words}, got {_short(state[key])}"
+            )
+    params = {key: array for key, array in arrays.items() if key.startswith("param/")}
+    for key, array in params.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise SnapshotError(f"snapshot {path} is not whole: {key} must hold finite numbers, it is {array.dtype}")
+    return Snapshot(path, params, _history(path, arrays), state)
+
+
+def _state(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The JSON of the state, of the version this program writes."""
+    text, state = arrays.get("state"), None
+    if text is not None and text.dtype.kind == "U" and text.shape == ():
         try:
-            state = json.loads(str(arrays.pop("state")))
-        except ValueError:
+            state = json.loads(str(text))
+        except (ValueError, RecursionError):
             state = None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    form = state.get("format") if isinstance(state, dict) else None
+    version = FORMAT.fullmatch(form) if isinstance(form, str) else None
+    if not isinstance(state, dict) or version is None:
         kind = "weights without a solver's state" if any(k.startswith("param/") for k in arrays) else "something else"
-        raise NettrainError(f"{path} is not a snapshot but {kind}; to start from weights use --weights")
-    if not has_checksum(path):
-        raise NettrainError(f"snapshot {path} is damaged: it has lost its checksum")
-    history = [arrays[f"history/{i}"] for i in range(sum(key.startswith("history/") for key in arrays))]
-    return Snapshot(path, {key: array for key, array in arrays.items() if key.startswith("param/")}, history, state)
+        raise SnapshotError(f"{path} is not a snapshot but {kind}; to start from weights use --weights")
+    if int(version[1]) != VERSION:
+        age = "a newer" if int(version[1]) > VERSION else "an older"
+        raise SnapshotError(
+            f"snapshot {path} was written by {age} nettrain (version {version[1]} of snapshots, this one reads "
+            f"{VERSION}): go on with that one, or begin a run with its parameters: --weights {path}"
+        )
+    return state
+
+
+def _history(path: Path, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    count = sum(key.startswith("history/") for key in arrays)
+    history = []
+    for i in range(count):
+        array = arrays.get(f"history/{i}")
+        if array is None or array.dtype.kind != "f":
+            is_what = "is missing" if array is None else f"holds {array.dtype}, not numbers"
+            raise SnapshotError(f"snapshot {path} is not whole: history/{i} of {count} {is_what}")
+        history.append(array)
+    return history
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+# What the state may be, key by key: a test, and what is expected in words.
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MOST
+
+
+def _number(value: Any) -> bool:
+    return math.isfinite(value) if type(value) is float else type(value) is int and abs(value) < MOST
+
+
+def _best(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and len(value) == 2 and _number(value[0]) and _count(value[1]))
+
+
+def _monitor(value: Any) -> bool:
+    if value is None:
+        return True
+    wanted: dict[str, Callable[[Any], bool]] = {
+        "name": lambda name: isinstance(name, str),
+        "higher": lambda higher: isinstance(higher, bool),
+        "best": _best,
+        "waited": _count,
+    }
+    return isinstance(value, dict) and all(key in value and holds(value[key]) for key, holds in wanted.items())
+
+
+def _policy(value: Any) -> bool:
+    return isinstance(value, dict) and all(_count(number) for number in value.values())
+
+
+def _tested(value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    iteration, scores, best = value
+    return (
+        _count(iteration)
+        and isinstance(best, bool)
+        and isinstance(scores, dict)
+        and all(_score(score) for score in scores.values())
+    )
+
+
+def _score(value: Any) -> bool:
+    """A number, NaN and infinity too, or such numbers in lists."""
+    if isinstance(value, list):
+        return all(_score(item) for item in value)
+    return type(value) is float or (type(value) is int and abs(value) < MOST)
+
+
+def _list_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(holds(item) for item in value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _mappings(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, dict) for item in value.values())
+
+
+SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "iter": (_count, "the number of updates made"),
+    "seed": (lambda value: type(value) is int and 0 <= value < LONGEST_SEED, "a whole number from 0 on"),
+    "level": (lambda value: type(value) is int and abs(value) < MOST, "a whole number"),
+    "stages": (_list_of(_text), "a list of names"),
+    "monitor": (_monitor, "null, or a name, a direction, the best score with its iteration and a count of tests"),
+    "policy": (_policy, "counts by name"),
+    "tested": (_tested, "null, or an iteration, its scores and whether they were the best"),
+    "said": (_list_of(_text), "a list of texts"),
+    "losses": (_list_of(_number), "a list of finite numbers"),
+    "layers": (_mappings, "the state of each layer"),
+    "test_layers": (_list_of(_mappings), "the states of the layers of each test net"),
+    "data": (_list_of(_mappings), "what the data of each net was"),
+    "spec": (lambda value: isinstance(value, dict), "the spec"),
+    "folder": (_text, "the folder of the spec"),
+}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,8 +28,8 @@ from .length import count_iterations, epochs
 from .monitor import choose_monitor
 from .parameters import NetState, SolverParameters, read_parameters
 from .policies import rate_policy
-from .runs import Found, Run, find_snapshot
-from .snapshot import Snapshot, read_snapshot, write_snapshot
+from .runs import Found, Run, find_snapshot, quoted
+from .snapshot import Snapshot, SnapshotError, read_snapshot, write_snapshot
 from .updater import Updater
 
 
@@ -56,7 +56,7 @@ class Solver:
     Args:
         spec: a path, YAML text, a mapping or a loaded NetSpec.
         settings: overrides such as ``solver.base_lr=0.1``.
-        weights: further ``.npz`` files to start from.
+        weights: further ``.npz`` files to start from; None for a run that goes on, which needs not even the spec's.
         out: folder for the run's files instead of runs/NAME/NUMBER.
         on_row, on_step: called with each Row, and after each iteration with the solver.
         on_warning: called with each sign that something is wrong, once.
@@ -76,7 +76,7 @@ class Solver:
         spec: NetSpec | Path | str | Mapping[str, Any],
         *,
         settings: Iterable[str] = (),
-        weights: Iterable[str | Path] = (),
+        weights: Iterable[str | Path] | None = (),
         out: str | Path | None = None,
         level: int = 0,
         stages: Iterable[str] = (),
@@ -93,7 +93,8 @@ class Solver:
         self.p: SolverParameters = parameters or SolverParameters(base_lr=0.0, max_iter=0)
         self.seed = self.p.random_seed if self.p.random_seed >= 0 else secrets.randbits(31)
         self.dtype = dtype
-        given = NetState(level=level, stage=tuple(stages))
+        self.level, self.stages = level, tuple(stages)
+        given = NetState(level=level, stage=self.stages)
         net = self._build("TRAIN", self.p.train_state, given, problems, freeze=self.p.freeze)
         states = self.p.test_state or (NetState(),)
         tests = [self._build("TEST", state, given, problems, share_with=net) for state in states]
@@ -126,9 +127,9 @@ class Solver:
         self._tested: tuple[int, Scores, bool] | None = None
         self.losses: deque[float] = deque(maxlen=self.p.average_loss)
         self.last_snapshot: Path | None = None
-        self.load_reports = [self._load(path, problems) for path in self.p.weights]
+        self.load_reports = [self._load(path, problems) for path in self.p.weights if weights is not None]
         problems.raise_if_any()
-        self.load_reports += [net.copy_from(path, self.p.weights_strict) for path in weights]
+        self.load_reports += [net.copy_from(path, self.p.weights_strict) for path in weights or ()]
         self.health.take_as_trained(name for report in self.load_reports for name in report.loaded)
         self._clock = (time.perf_counter(), 0)
         self._reported = -1  # iteration of the last row
@@ -216,18 +217,35 @@ class Solver:
 
         A request to stop ends it earlier, with a snapshot and without a test.
         """
-        self.run.open()
-        self.ended = ""
-        self.step(self.max_iter - self.iter)
-        if self._heed():
-            return
-        if self.p.snapshot_after_train and self._snapshot_path() != self.last_snapshot:
-            self.snapshot()
-        if self._reported != self.iter:
-            try:
-                self._report(*(self._test_for_best() if self.tests else ({}, False)))
-            except InterruptedTestError:
-                self._heed()
+        with self._writing():
+            self.run.begin(self.iter)
+            self.ended = ""
+            self.step(self.max_iter - self.iter)
+            if self._heed():
+                return
+            if self.p.snapshot_after_train and self._snapshot_path() != self.last_snapshot:
+                self.snapshot()
+            if self._reported != self.iter:
+                try:
+                    self._report(*(self._test_for_best() if self.tests else ({}, False)))
+                except InterruptedTestError:
+                    self._heed()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The run's files are this solver's until the end; another thread's is told, as another process is."""
+        turn = self.run.open().turn
+        if not turn.acquire(blocking=False):
+            self.run.close()
+            raise NettrainError(
+                f"{self.run.where} is being written by another solver of this program: wait until it ends, or choose "
+                "another folder"
+            )
+        try:
+            yield
+        finally:
+            turn.release()
+            self.run.close()
 
     def step(self, iterations: int) -> None:
         """Make so many iterations, with the tests, lines of progress and snapshots that fall due.
@@ -339,7 +357,7 @@ class Solver:
             self._warn(self.health.finish(scores, self.iter))
             self._warn(self.health.not_finite(self.found))
             if best:
-                self.run.open()
+                self.run.begin(self.iter)
                 self._write(self.run.path("best.npz"))
         return self._tested[1:]
 
@@ -364,7 +382,7 @@ class Solver:
         )
         self._reported = self.iter
         self.trail.look(self.iter)
-        self.run.open()
+        self.run.begin(self.iter)
         data = {"iter": row.iter, "epoch": row.epoch, "train_loss": row.loss, "lr": row.lr, "it_per_s": row.rate}
         self.run.write_metrics(data | ({"test": scores} if scores else {}))
         self.on_row(row)
@@ -374,12 +392,12 @@ class Solver:
 
     def snapshot(self) -> Path:
         """Write a snapshot of everything; returns its path."""
-        self.run.open()
+        self.run.begin(self.iter)
         path = self._snapshot_path()
         self._write(path)
         self.last_snapshot = path
         if self.p.snapshot_keep:
-            self.run.keep_newest(self.p.snapshot_keep, self.iter)
+            self._warn(self.run.keep_newest(self.p.snapshot_keep, self.iter))
         return path
 
     def _write(self, path: Path) -> None:
@@ -388,6 +406,8 @@ class Solver:
         state = {
             "iter": self.iter,
             "seed": self.seed,
+            "level": self.level,
+            "stages": list(self.stages),
             "monitor": self.monitor.state() if self.monitor else None,
             "policy": self.policy.state(),
             "tested": self._tested,
@@ -395,18 +415,26 @@ class Solver:
             "losses": list(self.losses),
             "layers": self.net.layer_states(),
             "test_layers": [net.layer_states() for net in self.test_nets],
+            "data": self._data(),
             "spec": self.spec.to_python(),
             "folder": str(self.spec.folder.resolve()),
         }
+        self.run.sync_metrics()
         try:
-            self.run.sync_metrics()
             write_snapshot(path, parameter_files.arrays(self.net.params), self.updater.history, state)
         except OSError as error:
             kept = f"; {self.last_snapshot} is intact" if self.last_snapshot else ""
             raise NettrainError(f"cannot write {path}: {error.strerror or error}{kept}", exit_code=1) from None
 
+    def _data(self) -> list[dict[str, Any]]:
+        """What the data of the training net and of each test net is, by layer."""
+        return [net.fingerprints() for net in (self.net, *self.test_nets)]
+
     def restore(self, path: str | Path) -> None:
-        """Go back to a snapshot: parameters, history, iteration, rate, data cursors and random generators."""
+        """Go back to a snapshot: parameters, history, iteration, rate, data cursors and random generators.
+
+        Raises NettrainError, and changes nothing, when it is damaged, of another net or solver, or of other data.
+        """
         self._take(read_snapshot(Path(path)))
 
     def _take(self, snapshot: Snapshot) -> None:
@@ -416,12 +444,12 @@ class Solver:
             raise NettrainError(f"{path} has no parameters for {', '.join(missing)}")
         if [array.shape for array in history] != [array.shape for array in self.updater.history]:
             raise NettrainError(f"{path} was made by another solver type or net: its history has another size")
+        self._check_data(snapshot)
+        self._set_layer_states(snapshot)
         parameter_files.assign(self.net.params, snapshot.params, str(path))
         for mine, theirs in zip(self.updater.history, history, strict=True):
             mine[...] = theirs
         self.seed = state["seed"]
-        for net, states in zip([self.net, *self.test_nets], [state["layers"], *state["test_layers"]], strict=False):
-            net.set_layer_states(states, self.seed)
         self.iter, self.losses = state["iter"], deque(state["losses"], maxlen=self.p.average_loss)
         self.policy.set_state(state["policy"])
         if self.monitor and state["monitor"]:
@@ -430,27 +458,71 @@ class Solver:
         self.health.said = list(state["said"])
         self.last_snapshot, self._reported = path, -1
 
+    def _set_layer_states(self, snapshot: Snapshot) -> None:
+        """Give all layers their states, or none. Raises SnapshotError when one is not what it should be."""
+        state, nets = snapshot.state, [self.net, *self.test_nets]
+        before = [net.layer_states() for net in nets]
+        try:
+            for net, states in zip(nets, [state["layers"], *state["test_layers"]], strict=False):
+                net.set_layer_states(states, state["seed"])
+        except NettrainError as error:
+            for net, states in zip(nets, before, strict=True):
+                net.set_layer_states(states, self.seed)
+            raise SnapshotError(f"snapshot {snapshot.path} is not whole: {error}") from None
+
+    def _check_data(self, snapshot: Snapshot) -> None:
+        """Raise NettrainError when a layer reads other data than the run did: nothing would be as it was."""
+        for net, here, there in zip([self.net, *self.test_nets], self._data(), snapshot.state["data"], strict=False):
+            for name in here.keys() & there.keys():
+                if here[name] != there[name]:
+                    differences = ", ".join(
+                        f"{key} {here[name].get(key)} now and {there[name].get(key)} then"
+                        for key in dict.fromkeys([*here[name], *there[name]])
+                        if here[name].get(key) != there[name].get(key)
+                    )
+                    raise NettrainError(
+                        f"the {net.phase} data of `{name}` is not that of {snapshot.path}: {differences}\n"
+                        "   a run goes on with the data it began with; to begin one with these parameters and the "
+                        f"data of now: --weights {quoted(snapshot.path)} instead of --resume"
+                    )
+
     def resume(self, where: str | Path | Found) -> list[str]:
         """Go on with a run, as if it had never been interrupted: its folder, or one of its snapshots.
 
         A run goes on in its own folder, from the newest snapshot that is good. An older snapshot begins another run in
         a new folder, so that nothing of the first is lost; so does ``out``. Returns sentences a person should read.
+
+        Raises NettrainError, and changes nothing, when there is no good snapshot, another process writes the run, or
+        the data is not what it was.
         """
-        found = where if isinstance(where, Found) else find_snapshot(Path(where))
-        old = Run.of(found.snapshot.path)
-        if found.is_newest if not self.run.is_given else self.run.is_same(old):
-            self.run = old
-        elif self.run.is_given:
-            self.run.open()
-            self.run.check_free()
-        self._take(found.snapshot)
-        dropped = self.run.continue_from(old, self.iter)
-        if dropped and self.run is old:
+        found = where if isinstance(where, Found) else find_snapshot(where)
+        old, new = Run.of(found.snapshot.path), self.run
+        if found.is_newest if not new.is_given else new.is_same(old):
+            new = old
+        try:
+            if new is old:
+                new.open()
+                if found.seen != old.snapshots(with_best=False):
+                    raise NettrainError(f"{old.where} was written to in this moment: try again")
+            elif new.is_given:
+                new.open()
+                new.check_free()
+            while True:
+                try:
+                    self._take(found.snapshot)
+                    break
+                except SnapshotError as error:
+                    found.pass_over(error)
+            dropped = new.continue_from(old, self.iter)
+            if self.best:
+                new.copy_best(old)
+        except BaseException:
+            new.close()
+            raise
+        self.run = new
+        if dropped and new is old:
             what = "1 line of metrics is" if dropped == 1 else f"{dropped} lines of metrics are"
             found.notes.append(f"{what} made anew, from iteration {self.iter} on")
-        best = old.path("best.npz")
-        if self.run is not old and self.best and best.is_file():
-            shutil.copyfile(best, self.run.path("best.npz"))
         return found.notes
 
 

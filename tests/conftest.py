@@ -21,6 +21,12 @@ def zoo():
     registry._TYPES.update(before)
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    """Tables are as wide as they want to be: pytest-xdist sets COLUMNS."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
     """An empty current folder."""

@@ -60,7 +60,7 @@ def test_training_session(nettrain_cli, workdir):
     assert lines[2].endswith("* best")
     assert lines[8].startswith("done: 1000 iterations in ")
     assert "weights runs/mlp/001/best.npz · last snapshot runs/mlp/001/iter_1000.npz" in lines[9]
-    assert lines[10].split() == ["next", "nettrain", "test", "configs/mlp.yaml", "--weights", "runs/mlp/001/best.npz"]
+    assert lines[10].split() == ["next", "nettrain", "test", "runs/mlp/001"]
     assert "using the one that comes with nettrain" in result.stderr
     assert {p.name for p in (workdir / "runs/mlp/001").iterdir()} == {"best.npz", "iter_1000.npz", "metrics.jsonl"}
     rows = [json.loads(line) for line in (workdir / "runs/mlp/001/metrics.jsonl").read_text().splitlines()]
@@ -133,7 +133,12 @@ def test_a_terminal_gets_a_bar(tmp_path):
         (["train", "configs/mlp.yaml", "--weights", "no.npz"], 2, "weights file not found: no.npz"),
         (["train"], 2, "give a spec, or a run to go on with: --resume RUN"),
         (["trian"], 2, "No such command"),
-        (["test", "configs/mlp.yaml"], 2, "Missing option '--weights'"),
+        (
+            ["test", "configs/mlp.yaml"],
+            2,
+            "give the weights too (--weights FILE), or",
+        ),
+        (["test", "."], 2, "no snapshot in ."),
         (["test", "configs/mlp.yaml", "--weights", "no.npz"], 2, "weights file not found"),
         (["check", "."], 2, "this is a folder, not a YAML file"),
         (["layers", "Dense"], 2, "a fully connected layer is `InnerProduct`"),

@@ -69,7 +69,7 @@ def test_lines_that_are_not_whole_are_passed_over(workdir):
         ([], "plot what?"),
         (["nowhere"], "no metrics in nowhere: nowhere (No such file or directory); a run is a folder"),
         (["empty"], "has no line with numbers"),
-        (["binary"], "not text"),
+        (["binary"], "has no line with numbers"),
         (
             ["good", "--metric", "tets loss"],
             "no run has the metric `tets loss`; did you mean `test loss`; there are: test loss",

@@ -286,13 +286,15 @@ def test_lines_a_killed_process_left_unfinished_are_made_again():
     one = solver("part", snapshot=4)
     one.run.open()
     one.step(6)
+    one.run.close()
     with Path("part/metrics.jsonl").open("a") as file:
         file.write('{"iter": 6, "epo')
     Path("part/.iter_8.npz.abc.part").write_bytes(b"PK")
     on = solver()
     assert on.resume("part") == ["3 lines of metrics are made anew, from iteration 4 on"]
-    assert not list(Path("part").glob(".*"))
+    assert [path.name for path in Path("part").glob(".*")] == [".lock"]
     on.solve()
+    assert not list(Path("part").glob(".*"))
     assert rows("part") == rows("whole")
 
 
@@ -456,6 +458,7 @@ def test_a_full_disk_leaves_the_snapshots_before():
     small = solver("part", snapshot=10, test_interval=0)
     small.run.open()
     small.step(10)
+    small.run.close()
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (size - 500, size - 500))
@@ -562,8 +565,8 @@ def test_a_second_signal_stops_at_once():
     process = start("run.yaml", "--out", "part", "--allow-python")
     wait_for("began", process)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    assert process.poll() is None
+    while "once more stops at once" not in process.stderr.readline():
+        assert process.poll() is None
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

@@ -275,6 +275,7 @@ def test_a_failed_write_leaves_the_snapshot_before(monkeypatch):
     with pytest.raises(NettrainError):
         one.snapshot()  # the same name again
     assert Path("run/iter_2.npz").read_bytes() == before
+    one.run.close()
     assert sorted(os.listdir("run")) == ["iter_2.npz", "metrics.jsonl"]
 
 
@@ -288,6 +289,7 @@ def test_an_interrupt_while_writing_leaves_no_file(monkeypatch):
     monkeypatch.setattr(files.np.lib.format, "write_array", interrupted)
     with pytest.raises(KeyboardInterrupt):
         one.snapshot()
+    one.run.close()
     assert os.listdir("run") == []
 
 
@@ -329,6 +331,7 @@ def test_a_snapshot_of_an_iteration_replaces_the_one_before():
     one.net.flat.data[...] = 7
     arrays = archive(one.snapshot())
     assert (arrays["param/ip1/0"] == 7).all()
+    one.run.close()
     assert os.listdir("run") == ["iter_0.npz"]
 
 

@@ -564,7 +564,7 @@ def test_what_is_left_out_is_caffes_default():
         "test_iter": (),
         "test_initialization": True,
         "snapshot": 0,
-        "snapshot_prefix": "",
+        "snapshot_prefix": None,
         "snapshot_after_train": True,
         "weights": (),
         "debug_info": False,
@@ -819,6 +819,8 @@ def test_a_folder_that_cannot_be_written_stops_before_any_work(keys):
 def test_the_probe_of_a_folder_leaves_nothing():
     solver = nettrain.get_solver(no_test(), out="run")
     solver.run.open()
+    assert os.listdir("run") == [".lock"]
+    solver.run.close()
     assert os.listdir("run") == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,11 @@ from ..net.errors import NettrainError, did_you_mean
 from ..net.extras import extra
 from ..net.net import Net
 from ..solver.evaluate import TOTAL_LOSS
+from ..solver.runs import METRICS, read_metrics
 
 FORMATS = ("svg", "png", "pdf")
 VALUE, GRADIENT = "#0a7d2c", "#c21d1d"  # as on explain's page
+LARGEST = 1e300  # number that can be drawn with room around it
 LOG_FROM = 30  # largest / smallest loss from which on the axis is logarithmic
 Series = tuple[list[int], list[float]]
 
@@ -54,34 +56,36 @@ def read_run(where: str) -> Run:
     Raises NettrainError when there are none.
     """
     path = Path(where)
-    path = path / "metrics.jsonl" if path.is_dir() else path
+    path = path / METRICS if os.path.isdir(path) else path
+    run = Run(str(Path(where).parent if path == Path(where) else where))
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        for row in read_metrics(path):
+            for name, at, value in _numbers(row):
+                iterations, values = run.metrics.setdefault(name, ([], []))
+                iterations.append(at)
+                values.append(value)
+    except OSError as error:
         runs = sorted(str(found.parent) for found in Path(where).glob("*/metrics.jsonl"))
         hint = f"there are {', '.join(runs[-5:])}" if runs else "a run is a folder such as runs/mlp/001"
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise NettrainError(f"no metrics in {where}: {path} ({reason}); {hint}") from None
-    run = Run(str(Path(where).parent if path == Path(where) else where))
-    for line in lines:
-        for name, at, value in _numbers(line):
-            iterations, values = run.metrics.setdefault(name, ([], []))
-            iterations.append(at)
-            values.append(value)
+        raise NettrainError(f"no metrics in {where}: {path} ({error.strerror or error}); {hint}") from None
     if not run.metrics:
         raise NettrainError(f"no metrics in {where}: {path} has no line with numbers")
     return run
 
 
-def _numbers(line: str) -> list[tuple[str, int, float]]:
-    """(metric, iteration, value) of a line; nothing when it is no whole line of metrics."""
-    try:
-        row = json.loads(line)
-        at, tests = int(row["iter"]), dict(row.get("test") or {})
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return []
-    found = {"train loss": row.get("train_loss")} | {f"test {name}": value for name, value in tests.items()}
-    return [(name, at, float(value)) for name, value in found.items() if isinstance(value, (int, float))]
+def _numbers(row: Mapping[str, Any]) -> list[tuple[str, int, float]]:
+    """(metric, iteration, value) of a line of metrics."""
+    tests = row["test"] if isinstance(row.get("test"), dict) else {}
+    found = {"train loss": row.get("train_loss")} | {f"test {_shown(name)}": value for name, value in tests.items()}
+    numbers = {
+        name: value for name, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return [(name, row["iter"], float(value)) for name, value in numbers.items() if abs(value) < LARGEST]  # nor NaN
+
+
+def _shown(name: str) -> str:
+    """A name as a picture can show it."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in name)
 
 
 def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:

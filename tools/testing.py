@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..net import plain_json
 from ..net.errors import NettrainError
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..solver.evaluate import TestNet, has_end, run_test
 from ..solver.parameters import parameters_of
+from ..solver.runs import find_snapshot, is_run, quoted
 from .table import table
+
+
+def run(
+    what: str,
+    weights: str | None,
+    iterations: int | None,
+    settings: Iterable[str],
+    load: Callable[[str], NetSpec],
+    say: Callable[[str], None],
+    *,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    allow_python: bool = False,
+) -> dict:
+    """Test the weights of a spec, or those of a run: the best, or else the newest, with the spec, level and stages it
+    was trained with. ``load`` reads a spec, ``say`` gets notes for the user. See ``measure``."""
+    where = Path(what)
+    if not what or not is_run(where):
+        if weights is None:
+            raise NettrainError(
+                f"nothing to test: give the weights too (--weights FILE), or in place of {quoted(what)} a run such as "
+                "runs/mlp/001, which has its spec and its weights"
+            )
+        return measure(load(what), weights, iterations, level=level, stages=stages)
+    found = find_snapshot(where, best_first=True)
+    for note in found.notes:
+        say(note)
+    snapshot = found.snapshot
+    level, stages = level or snapshot.state["level"], tuple(stages) or snapshot.state["stages"]
+    spec = snapshot.spec(settings, allow_python)
+    spec.file = what
+    return measure(spec, weights or snapshot.path, iterations, level=level, stages=stages)
 
 
 def measure(
@@ -47,7 +80,7 @@ def measure(
         "spec": spec.file,
         "weights": str(weights),
         "examples": sets,
-        "scores": _finite(found.scores),
+        "scores": plain_json.plain(found.scores),
         "notes": notes,
         "layers": files,
         "exit_code": (2 if found.trouble.in_data else 1) if found.trouble else 0,
@@ -73,12 +106,3 @@ def _number(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_number, value))}]"
     return "-" if value is None else f"{value:.6g}"
-
-
-def _finite(value: Any) -> Any:
-    """Scores with None for what is no finite number, which JSON has none for."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return value if math.isfinite(value) else None

@@ -6,16 +6,14 @@ import json
 import math
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..net.errors import NettrainError, SpecError
-from ..net.netspec import NetSpec, load
+from ..net.netspec import NetSpec
 from ..net.parallel import threads
 from ..solver.evaluate import has_plain_loss
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
-from ..solver.runs import Found, find_snapshot
-from ..solver.snapshot import Snapshot
+from ..solver.runs import Found, find_snapshot, quoted
 from ..solver.solver import Row, Solver
 from .table import table
 
@@ -28,14 +26,18 @@ def prepare(
     With ``resume``, a run or one of its snapshots, it goes on from there; the spec may then be left out.
     Raises SpecError with every problem found.
     """
-    found = find_snapshot(Path(resume)) if resume else None
+    found = find_snapshot(resume) if resume is not None else None
     source: str | NetSpec
     if spec is not None:
         source = spec
     elif found is not None:
-        source = _spec_of(found.snapshot, settings, options)
+        source = found.snapshot.spec(settings, options.get("allow_python", False))
     else:
         raise NettrainError("nothing to train: give a spec, or a run to go on with: --resume RUN")
+    if found is not None:  # what was given on the command line then; what is given now comes before it
+        options["level"] = options.get("level") or found.snapshot.state["level"]
+        options["stages"] = tuple(options.get("stages") or found.snapshot.state["stages"])
+        options["weights"] = None
     try:
         solver = Solver(source, settings=settings if spec is not None else (), **options)
     except SpecError as error:
@@ -48,8 +50,8 @@ def prepare(
         say(table(["layer", f"from {report.origin}"], report.rows()))
     if found:
         _resume(solver, found, say)
-    solver.run.open()
-    if not found:
+    else:
+        solver.run.open()
         solver.run.check_free()
     return solver
 
@@ -60,15 +62,9 @@ def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:
         say(note)
     say(f"resumed from {found.snapshot.path} at iteration {solver.iter}")
     if solver.iter >= solver.max_iter:
-        say(f"that is all of max_iter; to train longer: --set solver.max_iter={2 * solver.max_iter}")
-
-
-def _spec_of(found: Snapshot, settings: Iterable[str], options: dict[str, Any]) -> NetSpec:
-    """The spec that a snapshot holds."""
-    allowed, folder = options.get("allow_python", False), Path(found.state["folder"])
-    if not folder.is_dir():  # the run was moved
-        folder = Path()
-    return load(found.state["spec"], settings, allow_python=allowed, folder=folder)
+        key = "max_iter" if solver.p.max_epoch is None else "max_epoch"
+        longer = 2 * getattr(solver.p, key) or 1
+        say(f"that is all of {key}; to train longer: --set solver.{key}={longer:.12g}")
 
 
 def _changes(before: Any, now: Any, path: str = "") -> list[str]:
@@ -132,7 +128,15 @@ def _kept(solver: Solver) -> str:
     """What is left of a run that ended early, and how to go on with it."""
     if not solver.last_snapshot:
         return f"stopped at iteration {solver.iter}; no snapshot was made before (solver.snapshot says how often)"
-    return f"  kept    {solver.last_snapshot}\n  go on   nettrain train --resume {solver.run.where}"
+    return f"  kept    {solver.last_snapshot}\n  go on   {command(solver, 'train', '--resume')}"
+
+
+def command(solver: Solver, *words: str) -> str:
+    """A command line for this run: the spec with its settings, level and stages are in its snapshots, and leave to run
+    code is given anew each time."""
+    spec = solver.spec
+    runs_code = "layer_files" in spec.root.value or any(getattr(one.cls, "runs_code", False) for one in spec.layers)
+    return " ".join(["nettrain", *words, quoted(solver.run.where), *["--allow-python"] * runs_code])
 
 
 def banner(solver: Solver) -> str:
@@ -212,7 +216,7 @@ def statistics(solver: Solver) -> str:
     return "\n".join(lines)
 
 
-def ending(solver: Solver, spec: str | None, seconds: float) -> str:
+def ending(solver: Solver, seconds: float) -> str:
     """What was reached, where it is, what to type next."""
     done = f"{'stopped' if solver.ended else 'done'}: {solver.iter} iterations in {seconds:.1f} s"
     best = solver.run.path("best.npz")
@@ -226,7 +230,6 @@ def ending(solver: Solver, spec: str | None, seconds: float) -> str:
     files.append(("metrics", solver.run.path("metrics.jsonl")))
     lines = [done, *([f"  early   {solver.ended}"] if solver.ended else [])]
     lines.append("  " + " · ".join(f"{what} {path}" for what, path in files))
-    weights = best if has_best else solver.last_snapshot
-    if weights is not None and solver.test_nets and spec is not None:
-        lines.append(f"  next    nettrain test {spec} --weights {weights}")
+    if (has_best or solver.last_snapshot is not None) and solver.test_nets:
+        lines.append(f"  next    {command(solver, 'test')}")
     return "\n".join(lines)

@@ -1,0 +1,152 @@
+"""What is printed to be typed next works when it is typed, by a shell."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PYTHON = f"{shlex.quote(sys.executable)} -m nettrain"
+LAYERS = [
+    {"name": "digits", "type": "Data", "top": ["data", "label"], "source": "digits", "batch_size": 64},
+    {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 20},
+    {"name": "hard", "type": "Dropout", "bottom": "ip", "top": "ip", "include": {"stage": "hard"}},
+    {"name": "wide", "type": "InnerProduct", "bottom": "ip", "num_output": 20, "include": {"min_level": 2}},
+    {"name": "fc", "type": "InnerProduct", "bottom": "ip", "num_output": 10},
+    {"name": "accuracy", "type": "Accuracy", "bottom": ["fc", "label"], "include": "test"},
+    {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["fc", "label"]},
+]
+OWN = """
+class Same:
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)
+    def forward(self, bottom, top): top[0].data[...] = bottom[0].data
+    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff
+"""
+
+
+@pytest.fixture(autouse=True)
+def _specs(workdir):
+    solver = {"base_lr": 0.05, "max_iter": 30, "test_interval": 15}
+    Path("a net").mkdir()
+    Path("a net/it's.yaml").write_text(yaml.safe_dump({"name": "my net", "solver": solver, "layers": LAYERS}))
+    own = {"name": "own", "type": "Python", "bottom": "ip", "top": "own", "module": "own", "layer": "Same"}
+    layers = [*LAYERS[:2], own, {**LAYERS[4], "bottom": "own"}, *LAYERS[5:]]
+    Path("own.yaml").write_text(yaml.safe_dump({"name": "own", "solver": solver, "layers": layers}))
+    Path("own.py").write_text(OWN)
+
+
+def shell(line, code=0):
+    """Type a line that begins with nettrain; what it prints on stdout and stderr."""
+    assert line.startswith("nettrain ")
+    command = PYTHON + line.removeprefix("nettrain")
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, (line, done.stderr)
+    return done.stdout, done.stderr
+
+
+def after(word, text):
+    return re.search(rf"^  {word} +(nettrain .*)$", text, re.M)[1]
+
+
+SPACED = 'nettrain train "a net/it\'s.yaml"'
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "nettrain train configs/mlp.yaml --set solver.max_iter=30",
+        "nettrain train configs/mlp.yaml --set solver.max_iter=30 --set ip1.num_output=128",
+        SPACED,
+        f"{SPACED} --set ip.num_output=7 --out 'x y'",
+        f"{SPACED} --out -x",
+        f"{SPACED} --out 'a\"b$HOME;ls'",
+        f"{SPACED} --set 'solver.snapshot_prefix=snap shots/a b'",
+        f"{SPACED} --set solver.snapshot_prefix=snaps/a_b",
+        f"{SPACED} --stage hard --level 2",
+        f"{SPACED} --set solver.test_interval=0 --set solver.test_initialization=false",
+        "nettrain train own.yaml --allow-python",
+        f"{SPACED} --set solver.max_iter=0",
+    ],
+)
+def test_next_after_training_and_after_going_on(command):
+    printed, _ = shell(command)
+    line = after("next", printed)
+    result = json.loads(shell(f"{line} --json")[0])
+    best = re.search(r"best accuracy ([\d.]+)%", printed)
+    assert f"{100 * result['scores']['accuracy']:.2f}" == best[1]
+    assert result["layers"]["missing"] == result["layers"]["ignored"] == []
+    where = shlex.split(line)[2]
+    more = ["--allow-python"] * ("--allow-python" in line)
+    longer, errors = shell(shlex.join(["nettrain", "train", "--resume", where, *more]))
+    option = re.search(r"to train longer: (--set .*)", errors)[1]
+    longer, errors = shell(shlex.join(["nettrain", "train", "--resume", where, *more, *shlex.split(option)]))
+    result = json.loads(shell(f"{after('next', longer)} --json")[0])
+    assert f"{100 * result['scores']['accuracy']:.2f}" == re.search(r"best accuracy ([\d.]+)%", longer)[1]
+
+
+def test_longer_of_a_run_that_counts_epochs():
+    text = Path("a net/it's.yaml").read_text().replace("max_iter: 30", "max_epoch: 1")
+    Path("net.yaml").write_text(text)
+    shell("nettrain train net.yaml --out part")
+    option = re.search(r"to train longer: (--set .*)", shell("nettrain train --resume part")[1])[1]
+    assert "done: 45 iterations" in shell(f"nettrain train --resume part {option}")[0]
+
+
+@pytest.mark.parametrize("out", ["part", "x y"])
+def test_go_on_after_an_error(out):
+    data = "digits.source={train: d.npz, test: digits}"
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 640)
+    labels[-1] = 10  # in the last batch: a score that no output stands for
+    np.savez("d.npz", train_data=rng.random((640, 1, 8, 8)), train_label=labels)
+    settings = ["--set", data, "--set", "digits.shuffle=false", "--set", "loss.ignore_label=-1"]
+    words = ["nettrain", "train", "a net/it's.yaml", "--out", out, "--set", "solver.snapshot=5", *settings]
+    _, errors = shell(shlex.join(words), 2)
+    line = after("go on", errors)
+    assert "resumed from" in shell(line, 2)[1]  # the label is still there: it says so again, after the resume
+
+
+def test_files_that_only_the_beginning_needed_may_be_gone():
+    shell(f"{SPACED} --out first")
+    printed, _ = shell(f"{SPACED} --set solver.weights=first/best.npz --out second")
+    os.remove("first/best.npz")
+    assert "resumed from" in shell("nettrain train --resume second --set solver.max_iter=40")[1]
+    shell(after("next", printed))
+
+
+def test_what_to_try_after_divergence():
+    command = "nettrain train configs/mlp.yaml --set solver.base_lr=1e30 --set solver.max_iter=20"
+    _, errors = shell(command, 3)
+    line = re.search(r"^  try +(.*)$", errors, re.M)[1]
+    for option in line.split("   or   "):
+        done = subprocess.run(["sh", "-c", f"{PYTHON}{command.removeprefix('nettrain')} {option}"], capture_output=True)
+        assert done.returncode in (0, 3)  # not wrong usage: a step towards it
+
+
+def test_test_takes_a_run_or_a_snapshot_and_other_weights(nettrain_cli):
+    nettrain_cli("train", "a net/it's.yaml", "--out", "part", "--set", "solver.snapshot=10", "--set", "ip.num_output=5")
+    scores = {}
+    for what in ("part", "part/", "part/best.npz", "part/iter_10.npz", "part/iter_30.npz"):
+        scores[what] = json.loads(nettrain_cli("test", what, "--json").stdout)
+    assert scores["part"]["weights"] == "part/best.npz"
+    assert scores["part"]["scores"] == scores["part/best.npz"]["scores"]
+    assert scores["part/iter_10.npz"]["scores"] != scores["part/iter_30.npz"]["scores"]
+    other = json.loads(nettrain_cli("test", "part", "--weights", "part/iter_10.npz", "--json").stdout)
+    assert other["scores"] == scores["part/iter_10.npz"]["scores"]
+    Path("part/best.npz").write_bytes(b"PK")
+    result = nettrain_cli("test", "part", "--json")
+    assert "best.npz is damaged" in result.stderr
+    assert json.loads(result.stdout)["weights"] == "part/iter_30.npz"
+    assert "give the weights too" in nettrain_cli("test", "a net/it's.yaml", exit_code=2).stderr
+    assert "no snapshot in a net" in nettrain_cli("test", "a net", exit_code=2).stderr
+    os.remove("a net/it's.yaml")
+    assert nettrain_cli("test", "part/iter_10.npz").exit_code == 0
+    assert "there is no layer `ipp`" in nettrain_cli("test", "part", "--set", "ipp.num_output=3", exit_code=2).stderr
