@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..net.errors import NettrainError, nearest
+from ..net.files import check_memory, fill, open_file, open_npz
 from .dataset import DataSet
 from .generators import GENERATORS, Generate, generate
 from .idx import read_idx
@@ -114,8 +115,8 @@ def _read_file(path: Path, split: str, label_column: str | None, stamp: tuple[in
 @functools.lru_cache(maxsize=2)
 def _digits(split: str) -> DataSet:
     """1,797 handwritten digits, 8 x 8, values 0 to 16 (UCI optdigits, Alpaydin and Kaynak 1998)."""
-    with importlib.resources.files(__package__).joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
-        return DataSet(arrays[f"{split}_data"], arrays[f"{split}_label"], "digits", split)
+    with open_npz(Path(str(importlib.resources.files(__package__) / "digits.npz")), "data set") as arrays:
+        return DataSet(arrays[f"{split}_data"].read(), arrays[f"{split}_label"].read(), "digits", split)
 
 
 def _well_known(name: str, split: str, folder: Path) -> DataSet:
@@ -159,11 +160,20 @@ def _idx_pair(images: Path, labels: Path | None, origin: str, split: str) -> Dat
 
 def _cifar10(files: list[Path], split: str) -> DataSet:
     """Records of 1 label byte and 3 x 32 x 32 pixels."""
-    parts = []
+    counts = []
     for file in files:
-        raw = np.fromfile(file, np.uint8)
-        if raw.size == 0 or raw.size % 3073:
-            raise NettrainError(f"{file} is truncated: {raw.size:,} bytes is no multiple of 3,073", key="source")
-        parts.append(raw.reshape(-1, 3073))
-    records = np.concatenate(parts)
+        size = file.stat().st_size
+        if size == 0 or size % 3073:
+            raise NettrainError(f"{file} is truncated: {size:,} bytes is no multiple of 3,073", key="source")
+        counts.append(size // 3073)
+    check_memory(3073 * sum(counts), "the data set")
+    records = np.empty((sum(counts), 3073), np.uint8)
+    for path, count, end in zip(files, counts, np.cumsum(counts), strict=True):
+        try:
+            with open_file(path) as file:
+                done = fill(file, records[end - count : end])
+        except OSError as error:
+            raise NettrainError(f"{path} cannot be read: {error.strerror}", key="source") from None
+        if done < 3073 * count:
+            raise NettrainError(f"{path} is truncated: it ends after {done:,} bytes", key="source")
     return DataSet(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], "cifar10", split)

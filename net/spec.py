@@ -6,6 +6,7 @@ rules (YAML 1.1) read 1e-3 as a text, ``on`` as a boolean and 010 as 8. A duplic
 
 from __future__ import annotations
 
+import errno
 import importlib.resources
 import re
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 
 from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean
+from .files import read_bytes
 from .node import Node
 
 MOST_BYTES = 1_000_000
@@ -91,14 +93,13 @@ def read_file(path: Path, name: str | None = None, problems: Problems | None = N
         return SpecError([Problem(Place(name), message)])
 
     try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
+        raw = read_bytes(path, MOST_BYTES, pipes=True)
     except IsADirectoryError:
         raise bad("this is a folder, not a YAML file") from None
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes") from None
         raise bad(f"cannot be read: {error.strerror}") from None
-    if len(raw) > MOST_BYTES:
-        raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes")
     try:
         return read_text(raw.decode("utf-8-sig"), name, problems)
     except UnicodeDecodeError as error:

@@ -1,7 +1,6 @@
 """Reading YAML: what scalars mean, where things stand, what is refused, and what --set does."""
 
 import contextlib
-import io
 import math
 import os
 import threading
@@ -386,14 +385,14 @@ def test_a_missing_file(tmp_path):
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     path = tmp_path / "a.yaml"
     path.write_text("name: a\n")
-    really_open = open
+    really_open = os.open
 
     def guarded(file, *args, **kwargs):  # root may read anything, so the system's answer is played
         if str(file) == str(path):
             raise PermissionError(13, "Permission denied", str(file))
         return really_open(file, *args, **kwargs)
 
-    monkeypatch.setattr(io, "open", guarded)
+    monkeypatch.setattr(os, "open", guarded)
     with pytest.raises(SpecError, match="cannot be read: Permission denied"):
         read_file(path)
 
@@ -408,9 +407,11 @@ def test_a_link_to_itself(tmp_path):
 def test_of_an_endless_file_only_so_much_is_read_as_a_spec_may_have(tmp_path):
     path, most, written = tmp_path / "a.yaml", 50_000_000, []
     os.mkfifo(path)
+    kept_open = os.open(path, os.O_RDWR)
 
     def feed():
         with path.open("wb", buffering=0) as file, contextlib.suppress(BrokenPipeError):
+            os.close(kept_open)
             while sum(written) < most:
                 written.append(file.write(b"#" * 65536))
 
