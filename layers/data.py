@@ -84,8 +84,8 @@ class Data(Batches):
     images' H and W, are cropped and flipped with their images, whichever top they are.
     Errors: a missing, damaged or empty file; more examples in a batch than in the set; a label asked for that the set
     does not have; a further top the file has no array for, or one with another number of rows.
-    A folder with an LMDB of Caffe's Datum records is a source too (``pip install "nettrain[lmdb]"``; with encoded
-    images "nettrain[images]"): its examples are read batch by batch, others lie in memory.
+    A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
+    "nettrain[images]"): its examples are read batch by batch, others lie in memory.
     Source: Caffe's Data with transform_param, which never shuffles.
     """
 
