@@ -86,7 +86,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
     looked = ", ".join(f"{place}/" for place in _places(folder))
     message = f"data file not found: {source} (looked in {looked})"
     other = source.removesuffix(".gz") if source.endswith(".gz") else source + ".gz"
-    if any((place / other).exists() for place in _places(folder)):
+    if any(os.path.exists(place / other) for place in _places(folder)):
         message += f"; found {'without' if source.endswith('.gz') else 'with'} .gz: {other}"
     elif folders and not any(mark in source for mark in "/.") and "ubyte" not in source:
         near = nearest(source, NAMED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ class InfogainLoss(CrossEntropy):
 
     def read_source(self):
         path = Path(self.p.source)
-        path = self.folder / path if (self.folder / path).exists() else path
+        path = self.folder / path if os.path.exists(self.folder / path) else path
         try:
             return read_array(path, "file with H")
         except NettrainError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib.resources
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -124,7 +125,7 @@ def find(path: str | Path) -> tuple[Path, str]:
         raise NettrainError(f"{str(path)[-80:]}: {error.strerror}") from None
     bundled = Path(str(importlib.resources.files(__package__.rpartition(".")[0]) / "configs"))
     wanted = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
-    if not path.is_absolute() and ".." not in path.parts and (bundled / wanted).is_file():
+    if not path.is_absolute() and ".." not in path.parts and os.path.isfile(bundled / wanted):
         return bundled / wanted, f"{path} is not in this folder; using the one that comes with nettrain"
     names = sorted(str(Path("configs") / p.relative_to(bundled)) for p in bundled.rglob("*.yaml"))
     hint = did_you_mean(str(path), names, f"; bundled: {', '.join(names)}")
