@@ -53,6 +53,8 @@ def decode(
         raise NettrainError(f"{where}: there is no file {source!s}") from None
     except NettrainError:
         raise
+    except library.DecompressionBombError:
+        raise NettrainError(f"{where} has more pixels than are read of any file") from None
     except MemoryError:
         raise NettrainError(f"{where} needs more memory than this machine has left", exit_code=1) from None
     except Exception as error:  # pillow's readers of formats raise what they like on damaged files

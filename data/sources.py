@@ -170,8 +170,8 @@ def _cifar10(files: list[Path], split: str) -> DataSet:
     records = np.empty((sum(counts), 3073), np.uint8)
     for path, count, end in zip(files, counts, np.cumsum(counts), strict=True):
         try:
-            with open_file(path) as file:
-                done = fill(file, records[end - count : end])
+            with open_file(path) as opened:
+                done = fill(opened, records[end - count : end])
         except OSError as error:
             raise NettrainError(f"{path} cannot be read: {error.strerror}", key="source") from None
         if done < 3073 * count:

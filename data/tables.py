@@ -83,7 +83,8 @@ def read_mean(path: Path) -> np.ndarray:
     mean = read_array(path, "mean_file")
     if mean.dtype.kind not in "fiub":
         raise NettrainError(f"mean_file {path} must hold numbers")
-    return mean.astype(np.float32)
+    with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
+        return mean.astype(np.float32)
 
 
 def read_array(path: Path, what: str) -> np.ndarray:

@@ -183,6 +183,7 @@ class HDF5Data(Batches):
             wanted = slice(distinct[0], distinct[-1] + 1) if np.ptp(distinct) + 1 == len(distinct) else distinct
             for blob, data in zip(top, self.datasets(int(f)), strict=True):
                 try:
-                    blob.data[where] = data[wanted][back]
+                    with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
+                        blob.data[where] = data[wanted][back]
                 except Exception as error:  # as above: what a damaged file can cause
                     raise NettrainError(f"{self.paths[f]} cannot be read: {error}", exit_code=1) from None

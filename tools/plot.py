@@ -13,6 +13,7 @@ import numpy as np
 
 from ..net.errors import NettrainError, did_you_mean
 from ..net.extras import extra
+from ..net.files import read_text
 from ..net.net import Net
 
 FORMATS = ("svg", "png", "pdf")
@@ -55,7 +56,7 @@ def read_run(where: str) -> Run:
     path = Path(where)
     path = path / "metrics.jsonl" if path.is_dir() else path
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         runs = sorted(str(found.parent) for found in Path(where).glob("*/metrics.jsonl"))
         hint = f"there are {', '.join(runs[-5:])}" if runs else "a run is a folder such as runs/mlp/001"
@@ -77,7 +78,7 @@ def _numbers(line: str) -> list[tuple[str, int, float]]:
     try:
         row = json.loads(line)
         at, tests = int(row["iter"]), dict(row.get("test") or {})
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return []
     found = {"train loss": row.get("train_loss")} | {f"test {name}": value for name, value in tests.items()}
     return [(name, at, float(value)) for name, value in found.items() if isinstance(value, (int, float))]
