@@ -21,6 +21,7 @@ from .files import read_bytes
 from .node import Node
 
 MOST_BYTES = 1_000_000
+MOST_WRITTEN = 40_000  # keys and values in a text, at 20 to 50 microseconds each; the largest of nets have some 30,000
 MOST_NODES = 200_000  # after aliases are expanded
 DEEPEST = 100
 
@@ -50,8 +51,25 @@ def scalar(text: str) -> Any:
     return text
 
 
+class _TooManyError(Exception):
+    """A text with more values than any spec; ``mark`` is the place of the first one too many."""
+
+    def __init__(self, mark: yaml.Mark):
+        super().__init__()
+        self.mark = mark
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's composer, except that a scalar's tag only tells whether it was written plain or quoted."""
+    """PyYAML's composer, except that it stops at a number of values, and that a scalar's tag only tells whether it was
+    written plain or quoted."""
+
+    count = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.count += 1
+        if self.count > MOST_WRITTEN:
+            raise _TooManyError(self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
         if kind is yaml.ScalarNode:
@@ -67,6 +85,9 @@ def read_text(text: str, name: str, problems: Problems | None = None) -> Node:
     lines = text.splitlines()
     try:
         root = yaml.compose(text, Loader=_Loader)
+    except _TooManyError as error:
+        place = _place(name, error.mark.line, error.mark.column, 1, lines)
+        raise SpecError([Problem(place, f"more than {MOST_WRITTEN:,} keys and values, too many for a spec")]) from None
     except yaml.MarkedYAMLError as error:
         raise SpecError([_syntax_problem(error, name, lines)]) from None
     except yaml.reader.ReaderError as error:

@@ -335,6 +335,20 @@ def test_a_file_too_large_to_be_a_spec_is_refused_without_parsing_it(size, tmp_p
     assert time.process_time() - started < 2
 
 
+@pytest.mark.parametrize("item", ["1,", "{},"])
+def test_a_text_of_too_many_values_is_a_quick_error_at_the_first_one_too_many(item):
+    """Such a list of 800 kB takes PyYAML 20 seconds."""
+    started = time.process_time()
+    (message,) = errors("[\n" + item * (800_000 // len(item)) + "]")
+    assert message.startswith("2:")
+    assert "more than 40,000 keys and values, too many for a spec" in message
+    assert time.process_time() - started < 8
+
+
+def test_a_spec_of_a_very_large_net_is_read():
+    assert len(read("layers:\n" + "- {name: a, type: B, bottom: [c, d], p: 3}\n" * 2800)["layers"]) == 2800
+
+
 # Files
 
 
