@@ -425,7 +425,6 @@ def test_of_an_endless_file_only_so_much_is_read_as_a_spec_may_have(tmp_path):
 
     def feed():
         with path.open("wb", buffering=0) as file, contextlib.suppress(BrokenPipeError):
-            os.close(kept_open)
             while sum(written) < most:
                 written.append(file.write(b"#" * 65536))
 
@@ -433,6 +432,7 @@ def test_of_an_endless_file_only_so_much_is_read_as_a_spec_may_have(tmp_path):
     feeder.start()
     with pytest.raises(SpecError, match="too large for a spec"):
         read_file(path)
+    os.close(kept_open)  # the last one that could read
     feeder.join()
     assert sum(written) < most / 2
 
