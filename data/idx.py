@@ -6,43 +6,66 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..net.errors import NettrainError, format_shape
+from ..net.files import MOST_UNPACKED, check_memory, fill, open_file, size_of
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array of an IDX file. Raises NettrainError when it is damaged, cut short or something else."""
+    """The array of an IDX file. Raises NettrainError when it is damaged, cut short, too long or something else.
+
+    Of a gzipped one as much is unpacked as its header asks for, and one byte to see that it ends there.
+    """
     try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
+        with open_file(path) as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            if not is_packed:
+                return _read(path, file, size_of(file))
+            with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+                return _read(path, unpacked, None, size_of(file) * MOST_UNPACKED)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NettrainError(f"{path} is a damaged or truncated gzip file ({error})", key="source") from None
     except OSError as error:
         raise NettrainError(f"{path} cannot be read: {error.strerror or error}", key="source") from None
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _TYPES:
-        start = raw[:4].hex(" ") or "nothing"
-        raise NettrainError(f"{path} is not an IDX file: it starts with {start}", key="source")
-    axes = raw[3]
-    header = 4 + 4 * axes
-    if len(raw) < header:
+    except MemoryError:
+        raise NettrainError(f"{path} needs more memory than this machine has left", key="source") from None
+
+
+def _read(path: Path, file: Any, size: int | None, most: int = 0) -> np.ndarray:
+    """The array in an open file of ``size`` bytes, or of a number that only unpacking can tell, but not ``most``."""
+    start = file.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES:
+        raise NettrainError(f"{path} is not an IDX file: it starts with {start.hex(' ') or 'nothing'}", key="source")
+    axes, dtype = start[3], np.dtype(_TYPES[start[2]])
+    sizes = file.read(4 * axes)
+    if len(sizes) < 4 * axes:
         raise NettrainError(f"{path} is truncated inside its header", key="source")
-    shape = [int(size) for size in np.frombuffer(raw, ">u4", axes, 4)]
     if not 1 <= axes <= 8:
         raise NettrainError(f"{path} is not an IDX file of examples: it says that it has {axes} axes", key="source")
-    dtype = np.dtype(_TYPES[raw[2]])
-    need = header + math.prod(shape) * dtype.itemsize
-    if len(raw) != need:
-        raise NettrainError(
-            f"{path} is {'truncated' if len(raw) < need else 'too long'}: {format_shape(shape)} values need "
-            f"{need:,} bytes, the file has {len(raw):,}",
-            key="source",
-        )
-    if 0 in shape:  # the sizes beside the zero may be more than any array can have
+    shape = [int(length) for length in np.frombuffer(sizes, ">u4")]
+    header, nbytes = 4 + 4 * axes, math.prod(shape) * dtype.itemsize
+
+    def wrong(which: str, has: str) -> NettrainError:
+        need = f"{format_shape(shape)} values need {header + nbytes:,} bytes"
+        return NettrainError(f"{path} is {which}: {need}, the file has {has}", key="source")
+
+    if size is not None and size != header + nbytes:
+        raise wrong("truncated" if size < header + nbytes else "too long", f"{size:,}")
+    if size is None and header + nbytes > most:
+        raise wrong("truncated", f"fewer than {most:,}")
+    if 0 not in shape:  # the sizes beside a zero may be more than any array can have
+        check_memory(nbytes, str(path))
+        array = np.empty(shape, dtype)
+        if (count := fill(file, array)) < nbytes:
+            raise wrong("truncated", f"{header + count:,}")
+    if file.read(1):
+        raise wrong("too long", "more")
+    if 0 in shape:
         raise NettrainError(f"{path} holds no examples: {format_shape(shape)}", key="source")
-    array = np.frombuffer(raw, dtype, offset=header).reshape(shape)
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))

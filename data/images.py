@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ import numpy as np
 
 from ..net.errors import NettrainError
 from ..net.extras import extra
+from ..net.files import open_file, size_of
+
+# What Caffe's reader of images knows, and GIF. Others are left out: one of pillow's formats even runs a program.
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "SUN", "TIFF", "WEBP")
+MOST_PIXELS, MOST_FOR_A_BYTE = 1 << 24, 4  # of an image, and as many more for each byte of its file: a photo has some 3
 
 
 def find_image(name: str, root: str, listing: Path, folder: Path) -> Path:
@@ -18,38 +24,61 @@ def find_image(name: str, root: str, listing: Path, folder: Path) -> Path:
     list that names it, beside the spec, or in the current folder. What is nowhere gets the first of these names."""
     plain = [name] if not root else [root + name, f"{root.rstrip('/')}/{name.lstrip('/')}"]
     paths = [place / path for place in (listing.parent, folder, Path()) for path in plain]
-    return next((path for path in paths if path.is_file()), paths[len(plain) - 1])
+    return next((path for path in paths if os.path.isfile(path)), paths[len(plain) - 1])
 
 
 def decode(
     source: Path | bytes, where: str, size: tuple[int, int] | None = None, color: bool | None = True
 ) -> np.ndarray:
     """An image in colour (3 x H x W) or grey (1 x H x W; ``color`` None: as it is stored), resized to (H, W) if
-    ``size`` is given. Of 16 bits the upper 8 are taken.
+    ``size`` is given. Of 16 bits the upper 8 are taken, of several frames the first.
 
-    Raises NettrainError when it cannot be read.
+    Raises NettrainError when it cannot be read, or has more pixels than an honest file of its size.
     """
     library = extra("PIL.Image", "images", f"reading {where}")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
             warnings.simplefilter("ignore")  # of odd metadata; what matters here is the pixels
-            with library.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            with library.open(file, formats=FORMATS) as image:
+                most = MOST_PIXELS + MOST_FOR_A_BYTE * (len(source) if isinstance(source, bytes) else size_of(file))
+                if image.width * image.height > most:
+                    raise NettrainError(
+                        f"{where} has {image.width:,} x {image.height:,} pixels; of a file of its size up to {most:,} "
+                        "are read"
+                    )
                 if color is None:
                     color = library.getmodebase(image.mode) != "L"
-                pixels = np.asarray(_eight_bits(image, library).convert("RGB" if color else "L"))
+                pixels = _pixels(image, library, color)
     except FileNotFoundError:
         raise NettrainError(f"{where}: there is no file {source!s}") from None
-    except MemoryError:
+    except NettrainError:
         raise
+    except library.DecompressionBombError:
+        raise NettrainError(f"{where} has more pixels than are read of any file") from None
+    except MemoryError:
+        raise NettrainError(f"{where} needs more memory than this machine has left", exit_code=1) from None
     except Exception as error:  # pillow's readers of formats raise what they like on damaged files
+        if isinstance(error, OSError) and error.strerror:
+            raise NettrainError(f"{where} cannot be read: {error.strerror}") from None
         raise NettrainError(f"{where} is no image, or damaged: {error}") from None
     pixels = pixels.transpose(2, 0, 1)[::-1] if color else pixels[None]
     return pixels if size is None else resize(pixels, size)
 
 
-def _eight_bits(image: Any, library: Any) -> Any:
+def _pixels(image: Any, library: Any, color: bool) -> np.ndarray:
+    """H x W x 3 or H x W bytes, some rows after the other: pillow's conversions make copies of all they are given."""
+    height, width = image.height, image.width
+    pixels = np.empty((height, width, 3) if color else (height, width), np.uint8)
+    rows = max(1, (1 << 20) // max(1, width))
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height))) if rows < height else image
+        pixels[top : top + rows] = np.asarray(_eight_bits(band, image.format, library).convert("RGB" if color else "L"))
+    return pixels
+
+
+def _eight_bits(image: Any, kind: str | None, library: Any) -> Any:
     """An image of 16 bits a pixel with their upper 8, where pillow would cut off what is above 255."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
         return library.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image
 

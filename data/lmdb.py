@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..net.errors import NettrainError, format_shape
-from ..net.extras import extra
+from .btree import Database
 from .dataset import DataSet, digest
 from .images import decode
 
 # A Datum is one small message of protocol buffers: to read its seven fields here saves a library and a schema.
 CHANNELS, HEIGHT, WIDTH, DATA, LABEL, FLOATS, ENCODED = range(1, 8)
+DIGESTED = 64  # records that tell a database from another
 NUMBER, BYTES, FOUR_BYTES = 0, 2, 5  # how a field may be written
 
 
@@ -83,25 +85,31 @@ class Records:
 
     def __init__(self, path: Path):
         self.path = path
-        library = extra("lmdb", "lmdb", f"reading {path}")
         try:
-            self.database = library.open(str(path), readonly=True, lock=False, subdir=path.is_dir())
-            with self.database.begin() as transaction:
-                self.keys = list(transaction.cursor().iternext(keys=True, values=False))
-        except library.Error as error:
-            raise NettrainError(f"{path} cannot be read as LMDB: {error}", key="source") from None
-        if not self.keys:
+            self.database = Database(path / "data.mdb" if path.is_dir() else path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise NettrainError(f"{path} cannot be read as LMDB: {reason}", key="source") from None
+        if not len(self.database):
             raise NettrainError(f"{path} holds no examples", key="source")
         self.example = self.read(0)[0].shape
         self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # numbers, examples and labels of a batch
 
-    def where(self, i: int) -> str:
-        return f"record {self.keys[i].decode(errors='replace')} of {self.path}"
+    def where(self, key: bytes) -> str:
+        name = key.decode(errors="backslashreplace")
+        return f"record {name if name.isprintable() else ascii(name)[1:-1]} of {self.path}"
+
+    def raw(self, i: int) -> tuple[bytes, bytes]:
+        """Key and value of a record."""
+        try:
+            return self.database[i]
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise NettrainError(f"record {i:,} of {self.path} cannot be read: {reason}", key="source") from None
 
     def read(self, i: int) -> tuple[np.ndarray, int]:
-        with self.database.begin() as transaction:
-            record = transaction.get(self.keys[i])
-        return read_datum(record, self.where(i))
+        key, record = self.raw(i)
+        return read_datum(record, self.where(key))
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(examples, labels) with these numbers, all of the first one's shape; read once, though asked for twice."""
@@ -110,7 +118,7 @@ class Records:
             for i, (array, _) in zip(indices, read, strict=True):
                 if array.shape != self.example:
                     raise NettrainError(
-                        f"{self.where(int(i))} is {format_shape(array.shape)}, the first one "
+                        f"{self.where(self.database[int(i)][0])} is {format_shape(array.shape)}, the first one "
                         f"{format_shape(self.example)}"
                     )
             self.last = indices.copy(), np.stack([array for array, _ in read]), np.array([label for _, label in read])
@@ -122,7 +130,7 @@ class _Column:
 
     def __init__(self, records: Records, is_label: bool):
         self.records, self.is_label = records, is_label
-        self.shape = (len(records.keys), *(() if is_label else records.example))
+        self.shape = (len(records.database), *(() if is_label else records.example))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -132,22 +140,22 @@ class _Column:
 
     @property
     def digest(self) -> str:
-        """Of all keys and the labels and values of a few records: they may be too many to be read."""
-        some = np.linspace(0, len(self) - 1, min(len(self), 8)).astype(int)
-        read = [part for i in some for part in self.records.read(int(i))]
-        return digest([*self.records.keys, *(np.ascontiguousarray(part) for part in read)])
+        """Of the keys and values of some records, evenly spaced: all may be too many to be read."""
+        some = np.linspace(0, len(self) - 1, min(len(self), DIGESTED)).astype(int)
+        return digest(part for i in some for part in self.records.raw(int(i)))
 
 
-_open: dict[Path, tuple[int, Records]] = {}  # LMDB lets a process open a folder once
+@functools.lru_cache(maxsize=4)
+def _records(path: Path, stamp: tuple[int, int]) -> Records:
+    """An LMDB is looked through once; ``stamp`` makes a changed one a different one."""
+    return Records(path)
 
 
 def read_lmdb(path: Path) -> DataSet:
     """A folder with an LMDB of Datum records. Raises NettrainError when it is none."""
-    file = path / "data.mdb" if path.is_dir() else path
-    key, stamp = path.resolve(), file.stat().st_mtime_ns
-    if key in _open and _open[key][0] != stamp:
-        _open.pop(key)[1].database.close()
-    if key not in _open:
-        _open[key] = stamp, Records(path)
-    records = _open[key][1]
+    try:
+        found = (path / "data.mdb" if path.is_dir() else path).stat()
+    except OSError as error:
+        raise NettrainError(f"{path} cannot be read as LMDB: {error.strerror}", key="source") from None
+    records = _records(path, (found.st_mtime_ns, found.st_size))
     return DataSet(_Column(records, False), _Column(records, True), path.name)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..net.errors import NettrainError, folded, nearest
+from ..net.files import check_memory, fill, open_file, open_npz
 from ..net.foreign import DATA_SETS
 from .dataset import DataSet
 from .generators import GENERATORS, Generate, generate
@@ -86,7 +87,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
     looked = ", ".join(f"{place}/" for place in _places(folder))
     message = f"data file not found: {source} (looked in {looked})"
     other = source.removesuffix(".gz") if source.endswith(".gz") else source + ".gz"
-    if any((place / other).exists() for place in _places(folder)):
+    if any(os.path.exists(place / other) for place in _places(folder)):
         message += f"; found {'without' if source.endswith('.gz') else 'with'} .gz: {other}"
     elif folders and not any(mark in source for mark in "/.") and "ubyte" not in source:
         near = None if folded(source) in DATA_SETS else nearest(source, NAMED)
@@ -115,8 +116,8 @@ def _read_file(path: Path, split: str, label_column: str | None, stamp: tuple[in
 @functools.lru_cache(maxsize=2)
 def _digits(split: str) -> DataSet:
     """1,797 handwritten digits, 8 x 8, values 0 to 16 (UCI optdigits, Alpaydin and Kaynak 1998)."""
-    with importlib.resources.files(__package__).joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
-        return DataSet(arrays[f"{split}_data"], arrays[f"{split}_label"], "digits", split)
+    with open_npz(Path(str(importlib.resources.files(__package__) / "digits.npz")), "data set") as arrays:
+        return DataSet(arrays[f"{split}_data"].read(), arrays[f"{split}_label"].read(), "digits", split)
 
 
 def _well_known(name: str, split: str, folder: Path) -> DataSet:
@@ -160,11 +161,20 @@ def _idx_pair(images: Path, labels: Path | None, origin: str, split: str) -> Dat
 
 def _cifar10(files: list[Path], split: str) -> DataSet:
     """Records of 1 label byte and 3 x 32 x 32 pixels."""
-    parts = []
+    counts = []
     for file in files:
-        raw = np.fromfile(file, np.uint8)
-        if raw.size == 0 or raw.size % 3073:
-            raise NettrainError(f"{file} is truncated: {raw.size:,} bytes is no multiple of 3,073", key="source")
-        parts.append(raw.reshape(-1, 3073))
-    records = np.concatenate(parts)
+        size = file.stat().st_size
+        if size == 0 or size % 3073:
+            raise NettrainError(f"{file} is truncated: {size:,} bytes is no multiple of 3,073", key="source")
+        counts.append(size // 3073)
+    check_memory(3073 * sum(counts), "the data set")
+    records = np.empty((sum(counts), 3073), np.uint8)
+    for path, count, end in zip(files, counts, np.cumsum(counts), strict=True):
+        try:
+            with open_file(path) as opened:
+                done = fill(opened, records[end - count : end])
+        except OSError as error:
+            raise NettrainError(f"{path} cannot be read: {error.strerror}", key="source") from None
+        if done < 3073 * count:
+            raise NettrainError(f"{path} is truncated: it ends after {done:,} bytes", key="source")
     return DataSet(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], "cifar10", split)

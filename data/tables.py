@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import array
 import csv
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..net.errors import NettrainError
-from ..net.files import read_npz
+from ..net.files import Archive, lines, open_npz, read_npy
 from .dataset import DataSet
 
 _DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")
@@ -17,100 +19,166 @@ _DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "tar
 def read_arrays(path: Path, split: str) -> DataSet:
     """An .npz with ``data`` and ``label`` (or x and y); with two splits, ``train_data`` or ``x_train`` and so on.
 
-    Raises NettrainError when it is damaged, or has no such arrays.
+    Other arrays are read when they are asked for. Raises NettrainError when it is damaged, or has no such arrays.
     """
     try:
-        arrays = read_npz(path, "data file")
+        with open_npz(path, "data file") as archive:
+            return _data_and_labels(path, archive, split)
     except NettrainError as error:
         error.key = "source"
         raise
 
+
+def _data_and_labels(path: Path, archive: Archive, split: str) -> DataSet:
     def pick(names: tuple[str, ...], part: str) -> np.ndarray | None:
         spellings = [s for n in names for s in ((f"{part}_{n}", f"{n}_{part}") if part else (n,))]
-        return next((arrays[s] for s in spellings if s in arrays), None)
+        return next((_rows(path, archive, s) for s in spellings if s in archive), None)
 
     for part in (split, ""):
         data = pick(_DATA, part)
         if data is not None:
-            labels = pick(_LABEL, part)
-            others = _others(arrays, part)
-            for array in (data, labels, *others.values()):
-                if array is not None and array.dtype.kind not in "fiub":
-                    kind = "text" if array.dtype.kind in "SU" else f"{array.dtype} values"
-                    raise NettrainError(f"{path} holds {kind}; numbers are needed", key="source")
-                if array is not None and array.ndim == 0:
-                    raise NettrainError(f"{path} holds a single number, not an array of examples", key="source")
-            return DataSet(data, labels, path.name, part or "whole", others)
-    has = ", ".join(arrays) or "nothing"
-    raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}", key="source")
+            return DataSet(data, pick(_LABEL, part), path.name, part or "whole", _Others(path, list(archive), part))
+    has = ", ".join(archive) or "nothing"
+    raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}")
 
 
-def _others(arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
-    """Every array of numbers with rows, by its name without the split."""
-    found = {}
-    for name, array in arrays.items():
-        bare = name.removeprefix(f"{part}_").removesuffix(f"_{part}") if part else name
-        if (bare != name or not part) and array.ndim and array.dtype.kind in "fiub":
-            found[bare] = array
-    return found
+def _rows(path: Path, archive: Archive, name: str) -> np.ndarray:
+    """An array of numbers with rows. Raises NettrainError for one of another kind, before it is read."""
+    stored = archive[name]
+    if stored.dtype.kind not in "fiub":
+        kind = "text" if stored.dtype.kind in "SU" else f"{stored.dtype} values"
+        raise NettrainError(f"{path} holds {kind}; numbers are needed")
+    if not stored.shape:
+        raise NettrainError(f"{path} holds a single number, not an array of examples")
+    return stored.read()
+
+
+class _Others(Mapping[str, np.ndarray]):
+    """The arrays of an .npz by their names without the split; each is read when it is asked for."""
+
+    def __init__(self, path: Path, names: list[str], part: str):
+        self.path, self.stamp = path, path.stat().st_mtime_ns
+        self.read: dict[str, np.ndarray] = {}
+        bare = {name: name.removeprefix(f"{part}_").removesuffix(f"_{part}") if part else name for name in names}
+        self.names = {short: name for name, short in bare.items() if short != name or not part}
+
+    def __getitem__(self, short: str) -> np.ndarray:
+        name = self.names[short]
+        if short not in self.read:
+            with open_npz(self.path, "data file") as archive:
+                if self.path.stat().st_mtime_ns != self.stamp:
+                    raise NettrainError(f"{self.path} was changed while it was in use")
+                self.read[short] = _rows(self.path, archive, name)
+        return self.read[short]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def read_mean(path: Path) -> np.ndarray:
     """The one array of a .npy or .npz, as float32. Raises NettrainError when it is damaged or holds something else."""
-    if path.suffix == ".npz":
-        arrays = read_npz(path, "mean_file")
-        if len(arrays) != 1:
-            raise NettrainError(f"mean_file {path} must hold one array, it has {', '.join(arrays) or 'none'}")
-        (mean,) = arrays.values()
-    else:
-        try:
-            mean = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):  # what numpy says is about pickles
-            raise NettrainError(f"mean_file {path} is no .npy or .npz file, or damaged") from None
-    if not isinstance(mean, np.ndarray) or mean.dtype.kind not in "fiub":
+    mean = read_array(path, "mean_file")
+    if mean.dtype.kind not in "fiub":
         raise NettrainError(f"mean_file {path} must hold numbers")
-    return mean.astype(np.float32)
+    with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
+        return mean.astype(np.float32)
+
+
+def read_array(path: Path, what: str) -> np.ndarray:
+    """The array of an .npy, or the only one of an .npz. Raises NettrainError when it is damaged or has several."""
+    if path.suffix != ".npz":
+        return read_npy(path, what)
+    with open_npz(path, what) as archive:
+        if len(archive) != 1:
+            raise NettrainError(f"{what} {path} must hold one array, it has {', '.join(archive) or 'none'}")
+        return next(iter(archive.values())).read()
 
 
 def read_csv(path: Path, label_column: str | None) -> DataSet:
     """A table of numbers, one example a line; a first line of names is recognised: all words, or with the label.
 
     The label is the column called ``label`` (or as ``label_column`` says: a name or a number from 0), else the
-    last one. Raises NettrainError with the line of the first cell that is not a number.
+    last one. A number is written in ASCII, as 12, -1.5, 3e-4, nan or inf. Raises NettrainError with the line of the
+    first cell that is none.
     """
+    names: list[str] = []
+    values, width = array.array("d"), 0
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+        for number, line in lines(path):
+            if not line:
+                continue
+            cells = _cells(path, number, line)
+            if not width:
+                width = len(cells)
+                if _is_head(cells, label_column):
+                    names = [name.strip() for name in cells]
+                    continue
+            if len(cells) != width:
+                raise NettrainError(f"{path}:{number}: {len(cells)} columns where {width} are expected", key="source")
+            try:
+                if not line.isascii() or "_" in line:  # 1_000 and the digits of other alphabets are numbers to Python
+                    raise ValueError
+                values.extend(map(float, cells))
+            except ValueError:
+                raise NettrainError(f"{path}:{number}: {_not_a_number(cells)}", key="source") from None
     except UnicodeDecodeError as error:
         raise NettrainError(f"{path} is not a text file: byte {error.start} is not UTF-8", key="source") from None
-    except (OSError, csv.Error) as error:
-        raise NettrainError(f"{path} cannot be read: {error}", key="source") from None
-    names: list[str] = []
-    if rows and _is_head(rows[0][1], label_column):
-        names = [name.strip() for name in rows.pop(0)[1]]
-    if not rows:
+    except OSError as error:
+        raise NettrainError(f"{path} cannot be read: {error.strerror or error}", key="source") from None
+    except MemoryError:
+        raise NettrainError(f"{path} needs more memory than this machine has left", key="source") from None
+    if not values:
         raise NettrainError(f"{path} holds no examples", key="source")
-    width = len(names or rows[0][1])
-    for number, row in rows:
-        if len(row) != width:
-            raise NettrainError(f"{path}:{number}: {len(row)} columns where {width} are expected", key="source")
-    try:
-        table = np.array([row for _, row in rows], dtype=np.float64)
-    except ValueError:
-        number, cell = next((n, c) for n, row in rows for c in row if not _is_number(c))
-        raise NettrainError(f"{path}:{number}: `{cell}` is not a number", key="source") from None
     if width < 2:
         raise NettrainError(f"{path} has one column; an example needs values and a label", key="source")
+    table = np.frombuffer(values).reshape(-1, width)
     column = _label_column(path, names, width, label_column)
-    return DataSet(np.delete(table, column, axis=1), table[:, column], path.name)
+    if column == 0:
+        data = table[:, 1:]
+    elif column == width - 1:
+        data = table[:, :-1]
+    else:
+        data = np.delete(table, column, axis=1)
+    return DataSet(data, table[:, column], path.name)
+
+
+def _cells(path: Path, number: int, line: str) -> list[str]:
+    if '"' not in line:
+        return line.split(",")
+    try:
+        (cells,) = csv.reader([line], strict=True)
+        return cells
+    except csv.Error as error:
+        what = "a quoted cell does not end on its line" if "unexpected end" in str(error) else str(error)
+        raise NettrainError(f"{path}:{number}: {what}", key="source") from None
+
+
+def _not_a_number(cells: list[str]) -> str:
+    """The message for the first cell that is no number."""
+    column, cell = next((i, cell) for i, cell in enumerate(cells, 1) if not _is_number(cell))
+    if not cell.strip():
+        return f"column {column} is empty; a number is needed"
+    shown = cell if len(cell) <= 40 else cell[:37] + "..."
+    return f"`{shown if shown.isprintable() else ascii(shown)[1:-1]}` is not a number"
 
 
 def _label_column(path: Path, names: list[str], width: int, wanted: str | None) -> int:
+    name = "label" if wanted is None else wanted
+    if names.count(name) > 1:
+        places = [str(i) for i, other in enumerate(names) if other == name]
+        raise NettrainError(
+            f"{path} has {len(places)} columns `{name}`; say which is the label by its number: "
+            f"label_column: {' or '.join(places)}",
+            key="label_column" if wanted else "source",
+        )
+    if name in names:
+        return names.index(name)
     if wanted is None:
-        return names.index("label") if "label" in names else width - 1
-    if wanted in names:
-        return names.index(wanted)
-    if wanted.isascii() and wanted.isdigit() and int(wanted) < width:
+        return width - 1
+    if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < width:
         return int(wanted)
     known = ", ".join(names) or f"0 to {width - 1}"
     raise NettrainError(f"{path} has no column `{wanted}`; it has {known}", key="label_column")
@@ -127,4 +195,4 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return cell.isascii() and "_" not in cell

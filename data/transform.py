@@ -92,6 +92,18 @@ class Transform(Declared):
         ``mean`` is what ``mean()`` gave: it is cropped and flipped with each example. So are the label maps of the
         examples, in pairs of (maps, where to write).
         """
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinity then, which is found where it does harm
+            self._apply(data, indices, out, rng, mean, maps)
+
+    def _apply(
+        self,
+        data: Any,
+        indices: np.ndarray,
+        out: np.ndarray,
+        rng: np.random.Generator | None,
+        mean: np.ndarray | None,
+        maps: Sequence[tuple[np.ndarray, np.ndarray]],
+    ) -> None:
         examples = indices
         if not isinstance(data, np.ndarray):  # what is not in memory is read once
             data, indices = data[indices], np.arange(len(indices))

@@ -90,8 +90,8 @@ class Data(Batches):
     images' H and W, are cropped and flipped with their images, whichever top they are.
     Errors: a missing, damaged or empty file; a label asked for that the set does not have; a further top the file has
     no array for, or one with another number of rows.
-    A folder with an LMDB of Caffe's Datum records is a source too (``pip install "nettrain[lmdb]"``; with encoded
-    images "nettrain[images]"): its examples are read batch by batch, others lie in memory.
+    A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
+    "nettrain[images]"): its examples are read batch by batch, others lie in memory.
     Source: Caffe's Data with transform_param, which never shuffles.
     """
 
@@ -204,4 +204,5 @@ class Data(Batches):
         self.p.transform.apply(self.set.data, indices, top[0].data, rng, self.mean, maps)
         for (array, out), is_map in zip(further, self.are_maps, strict=True):
             if not is_map:
-                np.copyto(out, array[indices])
+                with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
+                    np.copyto(out, array[indices])

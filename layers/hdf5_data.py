@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,14 @@ from ..net.blob import Known
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
+from ..net.files import MOST_UNPACKED, check_file, lines
 from ..net.registry import register
 from .batches import Batches
 from .layer import Example
 
 MOST_KNOWN = 1 << 24  # values of a dataset that are looked through before any work, when a layer asks what they are
+MOST_OPEN = 64  # files
+LARGEST_CHUNK = 1 << 26  # bytes, and four times the file's: a chunk is unpacked whole
 
 
 def _two_files(folder: Path) -> None:
@@ -63,64 +69,135 @@ class HDF5Data(Batches):
     def setup(self, bottom, top):
         self.library = extra("h5py", "hdf5", "HDF5Data")
         listing = find_file(self.p.source, self.folder)
+        self.paths: list[Path] = []
+        self.opened: OrderedDict[int, Any] = OrderedDict()
         try:
-            names = listing.read_text(encoding="utf-8").split()
+            named = [(number, name) for number, line in lines(listing) for name in line.split()]
         except (OSError, UnicodeDecodeError) as error:
             raise NettrainError(f"{listing} is no list of .h5 files: {error}", key="source") from None
-        if not names:
+        if not named:
             raise NettrainError(f"{listing} lists no files", key="source")
-        self.files: list[Any] = []
-        for name in names:
-            beside = listing.parent / name
-            self.files.append(self.open(beside if beside.exists() else find_file(name, self.folder)))
-        self.reads = {str(Path(file.filename).resolve()): file.filename for file in self.files}
-        shapes = [self.files[0][name].shape[1:] for name in self.top_names]
-        for file in self.files[1:]:
-            for name, shape in zip(self.top_names, shapes, strict=True):
-                if file[name].shape[1:] != shape:
-                    raise NettrainError(
-                        f"{file.filename}: rows of `{name}` are {format_shape(file[name].shape[1:])}, in "
-                        f"{self.files[0].filename} {format_shape(shape)}",
-                        key="source",
-                    )
-        for blob, name in zip(top, self.top_names, strict=True):
-            if sum(file[name].size for file in self.files) <= MOST_KNOWN:
-                blob.known = Known(partial(self.everything, name), str(listing))
-        self.ends = np.cumsum([len(file[self.top_names[0]]) for file in self.files])
-        self.begin(int(self.ends[-1]), self.p.batch_size, self.p.shuffle, shapes, str(listing))
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.close)
+            shapes, counts = [], []
+            for number, name in named:
+                self.paths.append(self.place(listing, number, name))
+                shapes.append([data.shape for data in self.datasets(len(self.paths) - 1)])
+                counts.append(self.count(self.paths[-1], shapes[-1], shapes[0]))
+            self.ends = np.cumsum(counts)
+            rows = [shape[1:] for shape in shapes[0]]
+            self.begin(int(self.ends[-1]), self.p.batch_size, self.p.shuffle, rows, str(listing))
+            self.reads = {str(path.resolve()): str(path) for path in self.paths}
+            for t, blob in enumerate(top):
+                if sum(math.prod(of_file[t]) for of_file in shapes) <= MOST_KNOWN:
+                    blob.known = Known(partial(self.everything, t), str(listing))
+            stack.pop_all()  # the files stay open
+
+    def place(self, listing, number, name):
+        """Where a file of the list lies: beside it, or where other files do."""
+        beside = listing.parent / name
+        try:
+            return beside if os.path.exists(beside) else find_file(name, self.folder)
+        except NettrainError as error:
+            raise NettrainError(f"{listing}:{number}: {error}", key="source") from None
+
+    def count(self, path, shapes, firsts):
+        """How many rows every dataset of a file has, of the shapes that those of the first file have."""
+        for top, shape, first in zip(self.top_names, shapes, firsts, strict=True):
+            if shape[1:] != first[1:]:
+                raise NettrainError(
+                    f"{path}: rows of `{top}` are {format_shape(shape[1:])}, in {self.paths[0]} "
+                    f"{format_shape(first[1:])}",
+                    key="source",
+                )
+        if len({shape[0] for shape in shapes}) > 1:
+            counts = ", ".join(f"{top} {shape[0]:,}" for top, shape in zip(self.top_names, shapes, strict=True))
+            raise NettrainError(f"{path}: every dataset needs as many rows, got {counts}", key="source")
+        return shapes[0][0]
+
+    def datasets(self, f):
+        """The datasets of the tops in a file. Of many files the ones that were used last stay open."""
+        if f not in self.opened:
+            self.opened[f] = self.open(self.paths[f])
+            if len(self.opened) > MOST_OPEN:
+                self.opened.popitem(last=False)[1][0].file.close()
+        self.opened.move_to_end(f)
+        return self.opened[f]
+
+    def close(self):
+        """Close the files: what is open cannot be replaced."""
+        while self.opened:
+            self.opened.popitem()[1][0].file.close()
 
     def open(self, path):
-        """An HDF5 file, after looking at its datasets."""
-        try:
-            file = self.library.File(path, "r")
-        except OSError as error:
-            raise NettrainError(f"{path} is no HDF5 file, or damaged: {error}", key="source") from None
-        for name in self.top_names:
-            data = file.get(name)
-            if data is None or not hasattr(data, "dtype"):
-                has = ", ".join(file) or "nothing"
-                raise NettrainError(f"{path} has no dataset `{name}` for that top; it has {has}", key="top")
-            if data.dtype.kind not in "fiub" or not data.shape:
-                raise NettrainError(f"{path}: `{name}` must hold rows of numbers, it holds {data.dtype}", key="source")
-        rows = {name: len(file[name]) for name in self.top_names}
-        if len(set(rows.values())) > 1:
-            counts = ", ".join(f"{name} {count:,}" for name, count in rows.items())
-            raise NettrainError(f"{path}: every dataset needs as many rows, got {counts}", key="source")
-        return file
+        """The datasets of the tops in an HDF5 file, after looking at them."""
+        with contextlib.ExitStack() as stack:
+            try:
+                check_file(path)
+                file = stack.enter_context(self.library.File(path, "r"))
+                found = [self.find(path, file, name) for name in self.top_names]
+            except NettrainError:
+                raise
+            except Exception as error:  # h5py raises whatever its library's error looks like
+                reason = getattr(error, "strerror", None) or error
+                raise NettrainError(f"{path} is no HDF5 file, or damaged: {reason}", key="source") from None
+            stack.pop_all()  # it stays open
+            return found
 
-    def everything(self, name):
-        """All values of a dataset of all files, flat. Raises NettrainError."""
-        return np.concatenate([self.rows(file, name, ...).reshape(-1) for file in self.files])
+    def find(self, path, file, name):
+        """A dataset of numbers that lies in this file, all of it."""
+        data = self.follow(path, file, name, name)
+        if data is None or not hasattr(data, "dtype"):
+            has = ", ".join(file) or "nothing"
+            raise NettrainError(f"{path} has no dataset `{name}` for that top; it has {has}", key="top")
+        if data.dtype.kind not in "fiub" or not data.shape:
+            raise NettrainError(f"{path}: `{name}` must hold rows of numbers, it holds {data.dtype}", key="source")
+        if data.is_virtual or data.external:
+            raise NettrainError(f"{path}: `{name}` lies in other files, which are not read", key="source")
+        size, stored = path.stat().st_size, data.id.get_storage_size()
+        chunk = math.prod(data.chunks or ()) * data.dtype.itemsize
+        is_packed = data.id.get_create_plist().get_nfilters() > 0
+        if (
+            stored > size
+            or max(data.nbytes, len(data)) > stored * (MOST_UNPACKED if is_packed else 1)
+            or (data.chunks and chunk > LARGEST_CHUNK + 4 * size)
+        ):
+            raise NettrainError(
+                f"{path}: `{name}` is damaged: {format_shape(data.shape)} values of {data.dtype} are more than the "
+                f"{stored:,} bytes stored for them can be",
+                key="source",
+            )
+        return data
 
-    def rows(self, file, name, wanted):
+    def follow(self, path, group, name, top, links=16):
+        """What a name stands for in a file, or None. Raises NettrainError for what lies in another file."""
+        for part in filter(None, name.split("/")):
+            link = group.get(part, getlink=True) if hasattr(group, "get") else None
+            if isinstance(link, self.library.ExternalLink):
+                raise NettrainError(f"{path}: `{top}` is a link to another file, which is not read", key="source")
+            if isinstance(link, self.library.SoftLink):
+                start = group.file if link.path.startswith("/") else group
+                group = self.follow(path, start, link.path, top, links - 1) if links else None
+            else:
+                group = None if link is None else group[part]
+        return group
+
+    def everything(self, t):
+        """All values of top t in all files, flat. Raises NettrainError."""
+        return np.concatenate([self.read(f, t, ...).reshape(-1) for f in range(len(self.paths))])
+
+    def read(self, f, t, wanted):
+        """Rows of top t in a file. Raises NettrainError."""
         try:
-            return file[name][wanted]
-        except OSError as error:
-            raise NettrainError(f"{file.filename} cannot be read: {error}", exit_code=1) from None
+            return self.datasets(f)[t][wanted]
+        except NettrainError:
+            raise
+        except Exception as error:  # as above: what a damaged file can cause
+            raise NettrainError(f"{self.paths[f]} cannot be read: {error}", exit_code=1) from None
 
     def fingerprint(self):
         """The rows and sizes of the files; they may be too large to be read for this."""
-        sizes = [os.path.getsize(file.filename) for file in self.files]
+        sizes = [os.path.getsize(path) for path in self.paths]
         return {"rows": int(self.ends[-1]), "files": len(sizes), "bytes": sum(sizes)}
 
     def fill(self, indices, top, rng):
@@ -130,5 +207,6 @@ class HDF5Data(Batches):
             rows = indices[where] - (self.ends[f - 1] if f else 0)
             distinct, back = np.unique(rows, return_inverse=True)  # HDF5 takes rows once, in rising order
             wanted = slice(distinct[0], distinct[-1] + 1) if np.ptp(distinct) + 1 == len(distinct) else distinct
-            for blob, name in zip(top, self.top_names, strict=True):
-                blob.data[where] = self.rows(self.files[f], name, wanted)[back]
+            for t, blob in enumerate(top):
+                with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
+                    blob.data[where] = self.read(int(f), t, wanted)[back]

@@ -71,6 +71,8 @@ class HDF5Output(Layer):
                     rows = file[name]
                     rows.resize(len(rows) + len(blob.data), axis=0)
                     rows[len(rows) - len(blob.data) :] = blob.data
-        except OSError as error:
+        except NettrainError:
+            raise
+        except Exception as error:  # h5py raises whatever its library's error looks like
             raise NettrainError(f"cannot write {self.path}: {error}", exit_code=1) from None
         self.started = True

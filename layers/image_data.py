@@ -17,32 +17,36 @@ from ..net.blob import Known
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
+from ..net.files import lines
 from ..net.registry import register
 from .batches import Batches
 from .layer import Example
 
 
-def read_list(path: Path) -> tuple[list[str], np.ndarray]:
-    """(files, labels) of a list with ``file label`` on each line, split at the last space; empty lines are left out."""
+def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(files, labels, numbers of their lines) of a list with ``file label`` on each line, split at the last space.
+
+    Empty lines are left out.
+    """
+    files, labels, numbers = [], [], []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in lines(path):
+            if not line.strip():
+                continue
+            file, _, label = line.strip().rpartition(" ")
+            if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
+                shown = line.strip() if len(line.strip()) <= 200 else line.strip()[:197] + "..."
+                raise NettrainError(
+                    f"{path}:{number}: `FILE LABEL` is expected, got `{shown}`; LABEL is a whole number", key="source"
+                )
+            files.append(file.strip())
+            labels.append(int(label))
+            numbers.append(number)
     except (OSError, UnicodeDecodeError) as error:
         raise NettrainError(f"{path} is no list of files: {error}", key="source") from None
-    files, labels = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        file, _, label = line.strip().rpartition(" ")
-        if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
-            raise NettrainError(
-                f"{path}:{number}: `FILE LABEL` is expected, got `{line.strip()}`; LABEL is a whole number",
-                key="source",
-            )
-        files.append(file.strip())
-        labels.append(int(label))
     if not files:
         raise NettrainError(f"{path} lists no images", key="source")
-    return files, np.array(labels)
+    return files, np.array(labels), np.array(numbers)
 
 
 LOOKED_AT = 5000  # images of a list whose sizes are compared before work begins, evenly spread
@@ -113,7 +117,7 @@ class ImageData(Batches):
     def setup(self, bottom, top):
         p = self.p
         self.list = find_file(p.source, self.folder)
-        self.files, self.labels = read_list(self.list)
+        self.files, self.labels, self.lines = read_list(self.list)
         self.reads = {str(self.list.resolve()): str(self.list)}
         self.size = (p.new_height, p.new_width) if p.new_height else None
         first = self.image(0)
@@ -153,7 +157,10 @@ class ImageData(Batches):
         return {"images": len(self.files), "list": digest(["\n".join(self.files).encode(), self.labels])}
 
     def image(self, i):
-        return decode(self.path(i), f"{self.list}: image {self.files[i]}", self.size, self.p.is_color)
+        return decode(self.path(i), self.where(i), self.size, self.p.is_color)
+
+    def where(self, i):
+        return f"{self.list}:{self.lines[i]}: image {self.files[i]}"
 
     def fill(self, indices, top, rng):
         images = np.empty((len(indices), *self.example), np.uint8)

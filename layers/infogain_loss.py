@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
+from ..data.tables import read_array
 from ..net.declare import param
 from ..net.errors import NettrainError, ShapeError, format_shape
-from ..net.files import read_npz
 from ..net.registry import register
 from .cross_entropy import CrossEntropy
 from .labels import check_range, positions
@@ -64,20 +65,16 @@ class InfogainLoss(CrossEntropy):
 
     def read_source(self):
         path = Path(self.p.source)
-        path = self.folder / path if (self.folder / path).exists() else path
-        if path.suffix == ".npz":
-            arrays = list(read_npz(path, "H").values())
-            if len(arrays) != 1:
-                raise NettrainError(f"{path} must hold one array, H; it holds {len(arrays)}", key="source")
-            return arrays[0]
+        path = self.folder / path if os.path.exists(self.folder / path) else path
         try:
-            return np.load(path, allow_pickle=False)
-        except FileNotFoundError:
-            raise NettrainError(f"file with H not found: {path}", key="source") from None
-        except (OSError, ValueError, EOFError):
-            raise NettrainError(
-                f"{path} is no .npy file; a binaryproto of Caffe must be converted: numpy.save(path, H)", key="source"
-            ) from None
+            return read_array(path, "file with H")
+        except NettrainError as error:
+            hint = (
+                "; a binaryproto of Caffe must be converted: numpy.save(path, H)"
+                if "damaged or not" in str(error)
+                else ""
+            )
+            raise NettrainError(f"{error}{hint}", key="source") from None
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ from ..net.blob import Known
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
+from ..net.files import lines as lines_of
 from ..net.registry import register
 from .layer import Example, Layer
 
+WHOLE, DECIMAL = r"([+-]?[0-9]{1,9})", r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+WINDOW = re.compile(rf"{WHOLE}\s+{DECIMAL}" + 4 * rf"\s+{WHOLE}", re.ASCII)
 CACHED = 64  # images kept without cache_images: the windows of one image often follow each other
 
 
@@ -37,7 +41,7 @@ class Window:
 def read_windows(path: Path) -> tuple[list[str], list[Window]]:
     """(image files, windows) of a window file. Raises NettrainError with the line that is wrong."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for _, line in lines_of(path)]
     except (OSError, UnicodeDecodeError) as error:
         raise NettrainError(f"{path} is no window file: {error}", key="source") from None
     files: list[str] = []
@@ -45,7 +49,7 @@ def read_windows(path: Path) -> tuple[list[str], list[Window]]:
     at = 0
 
     def wrong(what: str) -> NettrainError:
-        found = f"got `{lines[at]}`" if at < len(lines) else "the file ends"
+        found = f"got `{lines[at][:200]}`" if at < len(lines) else "the file ends"
         return NettrainError(f"{path}:{at + 1}: {what} is expected, {found}", key="source")
 
     while at < len(lines):
@@ -61,18 +65,16 @@ def read_windows(path: Path) -> tuple[list[str], list[Window]]:
         files.append(lines[at])
         for _ in range(4):
             at += 1
-            if not lines[at].isdigit():
+            if not re.fullmatch("[0-9]{1,10}", lines[at]):
                 raise wrong("a whole number")
         count = int(lines[at])
         at += 1
         for _ in range(count):
-            words = lines[at].split() if at < len(lines) else []
-            try:
-                label, overlap, corners = int(words[0]), float(words[1]), tuple(map(int, words[2:]))
-                x1, y1, x2, y2 = corners
-            except (ValueError, IndexError):
-                raise wrong("`class overlap x1 y1 x2 y2`") from None
-            windows.append(Window(len(files) - 1, label, overlap, (x1, y1, x2, y2)))
+            found = WINDOW.fullmatch(lines[at]) if at < len(lines) else None
+            if not found:
+                raise wrong("`class overlap x1 y1 x2 y2`")
+            label, overlap, x1, y1, x2, y2 = found.groups()
+            windows.append(Window(len(files) - 1, int(label), float(overlap), (int(x1), int(y1), int(x2), int(y2))))
             at += 1
     if not windows:
         raise NettrainError(f"{path} lists no windows", key="source")

@@ -1,20 +1,169 @@
-"""Files that are never half written: npz archives without pickle, made under another name and renamed."""
+"""Files: the one place that opens what a user names, and writes that never leave half a file.
+
+Only regular files are read: a pipe, a device or a socket may block, never end or do something when it is opened. What a
+file says of its own size is checked against the bytes that are there and the memory of the machine before anything is
+made, and only what is asked for is read.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
+import math
 import os
+import select
+import stat
 import tempfile
+import warnings
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from .errors import NettrainError
+
+PATIENCE = 4  # seconds to wait for the next bytes of a pipe
+LONGEST_LINE = 1 << 23  # characters
+MOST_UNPACKED = 1040  # bytes that deflate can make of one byte, with a little to spare: its own limit is 1032
+
+
+# Reading
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """A regular file, opened to be read. Raises OSError, also for a folder, a pipe, a device or a socket."""
+    return os.fdopen(_descriptor(path), "rb")
+
+
+def check_file(path: Path) -> None:
+    """For a library that opens files itself. Raises OSError unless this is a regular file that may be read."""
+    os.close(_descriptor(path))
+
+
+def _descriptor(path: Path, pipes: bool = False) -> int:
+    try:
+        _check_kind(os.stat(path), path, pipes)  # before it is opened: with a device that may do something
+        descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, flag, 0) for flag in _FLAGS))
+    except ValueError:  # a character that no name has
+        raise OSError(errno.EINVAL, "no file has such a name", str(path)) from None
+    try:
+        _check_kind(os.fstat(descriptor), path, pipes)  # and after: another one may lie there now
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+_FLAGS = ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")  # as far as the system has them
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def _check_kind(found: os.stat_result, path: Path, pipes: bool) -> None:
+    kind = stat.S_IFMT(found.st_mode)
+    if kind == stat.S_IFDIR:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if kind != stat.S_IFREG and not (pipes and kind == stat.S_IFIFO):
+        what = _KINDS.get(kind, "no regular file")
+        raise OSError(errno.EINVAL, f"it is {what}; only regular files are read", str(path))
+
+
+def size_of(file: IO[bytes]) -> int:
+    """The bytes of an open file."""
+    return os.fstat(file.fileno()).st_size
+
+
+def read_bytes(path: Path, most: int | None = None, pipes: bool = False) -> bytes:
+    """All bytes of a file. Raises OSError, also for one with ``most`` bytes and more than memory can hold.
+
+    With ``pipes`` a pipe is read too, such as the shell's ``<(command)``, while it goes on giving something.
+    """
+    most = memory() if most is None else most
+    with os.fdopen(_descriptor(path, pipes), "rb", buffering=0) as file:
+        found = os.fstat(file.fileno())
+        parts, count = [], 0
+        if found.st_size <= most:
+            while count <= most and (part := _next_bytes(file, min(most + 1 - count, 1 << 24))):
+                parts.append(part)
+                count += len(part)
+        if max(count, found.st_size) > most:
+            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return b"".join(parts)
+
+
+def _next_bytes(file: IO[bytes], count: int) -> bytes:
+    """Up to so many bytes; none at the end. Waits a little for a pipe."""
+    part = file.read(count)
+    if part is None and select.select([file], [], [], PATIENCE)[0]:
+        part = file.read(count)
+    if part is None:
+        raise OSError(errno.ETIMEDOUT, f"nothing came for {PATIENCE} seconds", file.name)
+    return part
+
+
+def read_text(path: Path, most: int | None = None) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark. Raises OSError, UnicodeDecodeError."""
+    return io.IncrementalNewlineDecoder(None, True).decode(read_bytes(path, most).decode("utf-8-sig"), final=True)
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number and text of each line of a text file, one after the other; the line's end is not part of it.
+
+    Raises OSError, also for a line that is too long; UnicodeDecodeError, its ``start`` counted from the file's begin.
+    """
+    with open_file(path) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
+        number = 0
+        try:
+            while line := text.readline(LONGEST_LINE + 1):
+                number += 1
+                if len(line) > LONGEST_LINE:
+                    raise OSError(errno.EFBIG, f"line {number} has more than {LONGEST_LINE:,} characters", str(path))
+                yield number, line.rstrip("\n")
+        except UnicodeDecodeError as error:  # it speaks of the piece that was read last
+            error.start += file.tell() - len(error.object)
+            raise
+
+
+def fill(file: Any, array: np.ndarray) -> int:
+    """Read bytes into an array that lies in one piece, in its memory's order; how many there were."""
+    if not array.nbytes:
+        return 0
+    flat = array.reshape(-1).view(np.uint8)
+    done = 0
+    while done < flat.size and (got := file.readinto(flat[done : done + (1 << 20)])):
+        done += got
+    return done
+
+
+def memory() -> int:
+    """The bytes that this process may have at most: the machine's, or fewer where the system was told so."""
+    limits = [1 << 62]
+    with contextlib.suppress(AttributeError, KeyError, ValueError, OSError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        limits += [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    with contextlib.suppress(OSError, ValueError):  # a container's
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return min(limit for limit in limits if limit > 0)
+
+
+def check_memory(need: int, what: str) -> None:
+    """Raise NettrainError when so many bytes are more than there can be."""
+    if need > (has := memory()):
+        raise NettrainError(f"{what} needs {need / 1e9:,.1f} GB of memory, this machine has {has / 1e9:,.1f} GB")
+
+
+# Writing
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
@@ -92,7 +241,7 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - SEAL_SIZE - END_SIZE))
-    tail = file.read()
+    tail = file.read(SEAL_SIZE + END_SIZE)
     at = tail.rfind(END)
     if at < 0:
         return None
@@ -104,7 +253,7 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
 
 def has_checksum(path: Path) -> bool:
     """Whether a file ends with a checksum; ``read_npz`` tells whether it is right. Raises OSError, ValueError."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         found = _seal(file)
     return found is not None and found[1].startswith(SEAL)
 
@@ -117,36 +266,184 @@ def _check(file: IO[bytes]) -> None:
     file.seek(0)
 
 
-def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
-    """Every array of an .npz. Raises NettrainError when it is missing, damaged or holds Python objects."""
+# Arrays
+
+NPY = b"\x93NUMPY"
+LONGEST_HEADER = 12_000  # bytes of an .npy before its values; numpy's own limit for the text in it is 10,000
+LARGEST_LIST = 1 << 22  # bytes of an archive's list of members: some 40,000 names
+
+
+class Layout:
+    """What the header of an .npy says: shape, dtype and order of the array, and where its values begin."""
+
+    def __init__(self, head: bytes, size: int):
+        """``head`` are the first bytes of ``size``. Raises ValueError unless both agree, or as numpy's parser."""
+        file = io.BytesIO(head)
+        version = np.lib.format.read_magic(file)
+        parse = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that Python 2 made
+            shape, self.is_fortran, self.dtype = parse(file)
+        self.shape = tuple(int(length) for length in shape)
+        self.start = file.tell()
+        if self.dtype.hasobject:
+            raise ObjectsError("Python objects")
+        if any(length < 0 for length in self.shape) or len(self.shape) > 32:
+            raise ValueError("no shape")
+        self.nbytes = math.prod(self.shape) * self.dtype.itemsize
+        if self.start + self.nbytes != size:
+            raise ValueError(f"{self.nbytes} bytes of values in {size}")
+
+    def read(self, file: Any) -> np.ndarray:
+        """The array; ``file`` stands at its values. Raises EOFError when they end too early."""
+        array = np.empty(self.shape[::-1] if self.is_fortran else self.shape, self.dtype)
+        if fill(file, array) != self.nbytes:
+            raise EOFError
+        return array.T if self.is_fortran else array
+
+
+class ObjectsError(ValueError):
+    """An array of Python objects, which only pickle could load."""
+
+
+@contextlib.contextmanager
+def _in_words(path: Path, what: str, kind: str) -> Iterator[None]:
+    """Every way in which reading arrays can fail, as a NettrainError."""
     try:
-        with path.open("rb") as file:
-            _check(file)
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise NettrainError(f"{what} {path} is a single .npy array, not an .npz archive")
-            arrays = {name: archive[name] for name in archive.files}
-            for name, array in arrays.items():
-                if not isinstance(array, np.ndarray):
-                    raise NettrainError(f"{what} {path} holds something that is no array: {name}")
-            return arrays
+        yield
+    except NettrainError:
+        raise
     except FileNotFoundError:
         raise NettrainError(f"{what} not found: {path}") from None
     except IsADirectoryError:
-        raise NettrainError(f"{what} {path} is a folder, not an .npz file") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        RuntimeError,
-        MemoryError,
-    ) as error:
-        if "Object arrays" in str(error):
-            raise NettrainError(f"{what} {path} holds Python objects, which are never loaded") from None
+        raise NettrainError(f"{what} {path} is a folder, not an {kind} file") from None
+    except ObjectsError:
+        raise NettrainError(f"{what} {path} holds Python objects, which are never loaded") from None
+    except MemoryError:
+        raise NettrainError(f"{what} {path} needs more memory than this machine has left") from None
+    except Exception as error:  # zipfile, zlib and numpy's parser raise what they like on damaged files
         if isinstance(error, OSError) and error.strerror:
             raise NettrainError(f"{what} {path} cannot be read: {error.strerror}") from None
         size = path.stat().st_size
-        raise NettrainError(f"{what} {path} is damaged or not an .npz file ({size:,} bytes)") from None
+        raise NettrainError(f"{what} {path} is damaged or not an {kind} file ({size:,} bytes)") from None
+
+
+def read_npy(path: Path, what: str) -> np.ndarray:
+    """The array of an .npy. Raises NettrainError when it is missing, damaged or holds Python objects."""
+    with _in_words(path, what, ".npy"), open_file(path) as file:
+        layout = Layout(file.read(LONGEST_HEADER), size_of(file))
+        check_memory(layout.nbytes, f"{what} {path}")
+        file.seek(layout.start)
+        return layout.read(file)
+
+
+class Stored:
+    """An array in an archive: its shape and dtype are known, its values are read when numpy asks for them."""
+
+    def __init__(self, archive: Archive, info: zipfile.ZipInfo):
+        self.archive, self.info = archive, info
+        with archive.open(info) as file:
+            self.layout = Layout(file.read(LONGEST_HEADER), info.file_size)
+        self.shape, self.dtype = self.layout.shape, self.layout.dtype
+
+    def read(self) -> np.ndarray:
+        """The values. Raises NettrainError when they are damaged."""
+        with self.archive.in_words():
+            check_memory(self.layout.nbytes, f"{self.archive.what} {self.archive.path}")
+            with self.archive.open(self.info) as file:
+                file.read(self.layout.start)
+                array = self.layout.read(file)
+                file.read(1)  # the end: here the checksum is compared
+                return array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.read().astype(dtype, copy=False)
+
+
+class Archive(Mapping[str, Stored]):
+    """The arrays of an .npz by name, of which only those are read that are asked for."""
+
+    def __init__(self, path: Path, what: str, file: IO[bytes]):
+        self.path, self.what = path, what
+        self.size = size_of(file)
+        _check(file)
+        start = file.read(len(NPY))
+        if start == NPY:
+            raise NettrainError(f"{what} {path} is a single .npy array, not an .npz archive")
+        if _list_size(file, self.size) > LARGEST_LIST:
+            raise NettrainError(f"{what} {path} is an archive of more files than any net has arrays")
+        file.seek(0)
+        self.zip = zipfile.ZipFile(file)
+        self.members: dict[str, zipfile.ZipInfo] = {}
+        for info in self.zip.infolist():
+            if info.filename in self.members:
+                raise NettrainError(f"{what} {path} holds {info.filename} twice")
+            self.members[info.filename] = info
+        self._seen: dict[str, Stored] = {}
+        self.arrays = {name[:-4]: info for name, info in self.members.items() if name.endswith(".npy")}
+        if self.members and not self.arrays:
+            some = ", ".join(list(self.members)[:5])
+            raise NettrainError(f"{what} {path} is an archive without arrays, not an .npz file (it has {some})")
+
+    def in_words(self) -> contextlib.AbstractContextManager[None]:
+        return _in_words(self.path, self.what, ".npz")
+
+    def open(self, info: zipfile.ZipInfo) -> IO[bytes]:
+        """A member, unpacked as it is read. Raises ValueError when it cannot be as large as it says."""
+        is_stored = info.compress_type == zipfile.ZIP_STORED
+        most = info.compress_size if is_stored else MOST_UNPACKED * (info.compress_size + 1)
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("numpy writes no such archives")
+        if info.compress_size > self.size or info.file_size > most:
+            raise ValueError("more bytes than there are")
+        return self.zip.open(info)
+
+    def __getitem__(self, name: str) -> Stored:
+        info = self.arrays[name]
+        if name not in self._seen:
+            with self.in_words():
+                self._seen[name] = Stored(self, info)
+        return self._seen[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.arrays
+
+
+def _list_size(file: IO[bytes], size: int) -> int:
+    """The bytes of an archive's list of members, as its last record has it; 0 when there is none such."""
+    file.seek(max(0, size - END_SIZE - 65535 - 76))
+    tail = file.read(END_SIZE + 65535 + 76)
+    at, large = tail.rfind(END), tail.rfind(b"PK\6\6")  # the second one in archives of more than 4 GB
+    length = int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0
+    return int.from_bytes(tail[large + 40 : large + 48], "little") if length == 0xFFFFFFFF and large >= 0 else length
+
+
+@contextlib.contextmanager
+def open_npz(path: Path, what: str) -> Iterator[Archive]:
+    """The arrays of an .npz by name, while it is open.
+
+    Raises NettrainError when it is missing or damaged, and so does reading an array that is, or has Python objects.
+    """
+    with contextlib.ExitStack() as stack:
+        with _in_words(path, what, ".npz"):
+            archive = Archive(path, what, stack.enter_context(open_file(path)))
+            stack.enter_context(archive.zip)
+        yield archive
+
+
+def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
+    """Every array of an .npz. Raises NettrainError when it is missing, damaged or holds Python objects."""
+    with open_npz(path, what) as archive:
+        for name in archive.members:
+            if not name.endswith(".npy"):
+                raise NettrainError(f"{what} {path} holds something that is no array: {name}")
+        return {name: stored.read() for name, stored in archive.items()}

@@ -12,7 +12,7 @@ import numpy as np
 from . import build, parameter_files, plan
 from .blob import Blob
 from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape
-from .files import read_npz, write_npz
+from .files import open_npz, write_npz
 from .graph import wire
 from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
 from .parallel import session
@@ -344,7 +344,8 @@ class Net:
         ``strict`` says what else is an error: with ``shapes`` (as in Caffe) other shapes, with ``all`` also a layer
         that only the net or only the file has; with ``none`` such layers are left as they are.
         """
-        return parameter_files.assign(self.params, read_npz(Path(path), "weights file"), str(path), strict)
+        with open_npz(Path(path), "weights file") as arrays:
+            return parameter_files.assign(self.params, arrays, str(path), strict)
 
     # Looking
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from .blob import Blob
 from .errors import NettrainError, format_shape
+from .files import Stored
 
 Strict = Literal["none", "shapes", "all"]
 Params = Mapping[str, list[Blob]]  # layer name -> its parameter blobs
+Arrays = Mapping[str, np.ndarray] | Mapping[str, Stored]  # in memory, or in a file of which the needed ones are read
 
 
 @dataclass
@@ -38,19 +40,20 @@ def arrays(params: Params) -> dict[str, np.ndarray]:
     return {f"param/{name}/{i}": blob.data for name, blobs in params.items() for i, blob in enumerate(blobs)}
 
 
-def assign(params: Params, arrays: Mapping[str, np.ndarray], origin: str, strict: Strict = "shapes") -> LoadReport:
+def assign(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") -> LoadReport:
     """Copy arrays into the parameters of the layers they are named after.
 
     Nothing is changed unless all of it fits; see ``fit`` for the errors.
     """
-    report = fit(params, arrays, origin, strict)
+    report, found = fit(params, arrays, origin, strict), _by_layer(arrays)
+    values = {name: [np.asarray(array) for array in found[name]] for name in report.loaded}  # all can be read
     for name in report.loaded:
-        for blob, array in zip(params[name], _by_layer(arrays)[name], strict=True):
+        for blob, array in zip(params[name], values[name], strict=True):
             blob.data[...] = array
     return report
 
 
-def fit(params: Params, arrays: Mapping[str, np.ndarray], origin: str, strict: Strict = "shapes") -> LoadReport:
+def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") -> LoadReport:
     """What ``assign`` would do. ``origin`` is what messages call the file.
 
     Raises NettrainError when no layer has a name of the file's, and for what ``strict`` does not allow: ``shapes``
@@ -87,12 +90,12 @@ def fit(params: Params, arrays: Mapping[str, np.ndarray], origin: str, strict: S
     return report
 
 
-def _by_layer(arrays: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
-    """The arrays ``param/LAYER/INDEX`` as a list for each layer."""
-    found: dict[str, dict[int, np.ndarray]] = {}
-    for key, array in arrays.items():
+def _by_layer(arrays: Arrays) -> dict[str, list]:
+    """The arrays ``param/LAYER/INDEX`` as a list for each layer; no other is looked at."""
+    found: dict[str, dict[int, str]] = {}
+    for key in arrays:
         kind, _, rest = key.partition("/")
         name, _, index = rest.rpartition("/")
-        if kind == "param" and index.isascii() and index.isdigit():
-            found.setdefault(name, {})[int(index)] = array
-    return {name: [blobs[i] for i in sorted(blobs)] for name, blobs in found.items()}
+        if kind == "param" and index.isascii() and index.isdigit() and len(index) < 6:
+            found.setdefault(name, {})[int(index)] = key
+    return {name: [arrays[keys[i]] for i in sorted(keys)] for name, keys in found.items()}

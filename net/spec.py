@@ -6,7 +6,9 @@ rules (YAML 1.1) read 1e-3 as a text, ``on`` as a boolean and 010 as 8. A duplic
 
 from __future__ import annotations
 
+import errno
 import importlib.resources
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,9 +19,11 @@ import yaml
 
 from . import registry
 from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, nearest
+from .files import read_bytes
 from .node import Node
 
 MOST_BYTES = 1_000_000
+MOST_WRITTEN = 40_000  # keys and values in a text, at 20 to 50 microseconds each; the largest of nets have some 30,000
 MOST_NODES = 200_000  # after aliases are expanded
 DEEPEST = 100
 
@@ -49,8 +53,25 @@ def scalar(text: str) -> Any:
     return text
 
 
+class _TooManyError(Exception):
+    """A text with more values than any spec; ``mark`` is the place of the first one too many."""
+
+    def __init__(self, mark: yaml.Mark):
+        super().__init__()
+        self.mark = mark
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's composer, except that a scalar's tag only tells whether it was written plain or quoted."""
+    """PyYAML's composer, except that it stops at a number of values, and that a scalar's tag only tells whether it was
+    written plain or quoted."""
+
+    count = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.count += 1
+        if self.count > MOST_WRITTEN:
+            raise _TooManyError(self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
         if kind is yaml.ScalarNode:
@@ -66,6 +87,9 @@ def read_text(text: str, name: str, problems: Problems | None = None) -> Node:
     lines = text.splitlines()
     try:
         root = yaml.compose(text, Loader=_Loader)
+    except _TooManyError as error:
+        place = _place(name, error.mark.line, error.mark.column, 1, lines)
+        raise SpecError([Problem(place, f"more than {MOST_WRITTEN:,} keys and values, too many for a spec")]) from None
     except yaml.MarkedYAMLError as error:
         raise SpecError([_syntax_problem(error, name, lines)]) from None
     except yaml.reader.ReaderError as error:
@@ -93,14 +117,13 @@ def read_file(path: Path, name: str | None = None, problems: Problems | None = N
         return SpecError([Problem(Place(name), message)])
 
     try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
+        raw = read_bytes(path, MOST_BYTES, pipes=True)
     except IsADirectoryError:
         raise bad("this is a folder, not a YAML file") from None
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes") from None
         raise bad(f"cannot be read: {error.strerror}") from None
-    if len(raw) > MOST_BYTES:
-        raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes")
     try:
         return read_text(raw.decode("utf-8-sig"), name, problems)
     except UnicodeDecodeError as error:
@@ -125,7 +148,7 @@ def find(path: str | Path) -> tuple[Path, str]:
         raise NettrainError(f"{str(path)[-80:]}: {error.strerror}") from None
     bundled = Path(str(importlib.resources.files(__package__.rpartition(".")[0]) / "configs"))
     wanted = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
-    if not path.is_absolute() and ".." not in path.parts and (bundled / wanted).is_file():
+    if not path.is_absolute() and ".." not in path.parts and os.path.isfile(bundled / wanted):
         return bundled / wanted, f"{path} is not in this folder; using the one that comes with nettrain"
     names = sorted(str(Path("configs") / p.relative_to(bundled)) for p in bundled.rglob("*.yaml"))
     hint = did_you_mean(str(path), names, f"; bundled: {', '.join(names)}")

@@ -71,7 +71,7 @@ def run_layer_file(path: Path) -> ModuleType:
     """
     if path.suffix != ".py":
         raise NettrainError(f"{path} is not a Python file")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NettrainError(f"{path}: no such file")
     try:
         return run_file(path, f"nettrain_layers_{path.stem}")

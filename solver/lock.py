@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..net.errors import NettrainError
+from ..net.files import read_bytes
 
 try:
     import fcntl
@@ -121,8 +122,7 @@ def _release(path: str, descriptor: int) -> None:
 def _read(path: str) -> dict[str, Any]:
     """What the file says of its owner; nothing when it says none."""
     try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read(MOST_BYTES))
+        found = json.loads(read_bytes(Path(path), MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from typing import IO, Any
 
 from ..net import plain_json
 from ..net.errors import NettrainError
-from ..net.files import write_atomically
+from ..net.files import open_file, read_bytes, write_atomically
 from . import lock
 from .snapshot import Snapshot, SnapshotError, read_snapshot
 
@@ -191,7 +190,7 @@ class Run:
         if not os.path.isfile(source) or self.is_same(other):
             return
         try:
-            weights = source.read_bytes()
+            weights = read_bytes(source)
             write_atomically(path, lambda file: _write_all(file, weights))
         except OSError as error:
             raise _cannot_write(path, error) from None
@@ -309,9 +308,7 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file, those that are too long in pieces. Raises OSError, also for a pipe or a device."""
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while line := file.readline(LONGEST_LINE):
             yield line
 

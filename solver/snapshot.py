@@ -4,8 +4,9 @@
 iteration, the state of every layer (data cursors, random generators), of the rate policy and of the monitor, the losses
 being averaged, the last test, the warnings that were given, what the data was, and the spec.
 
-VERSION grows when what a key means changes, or one is added. A file is read as a whole or not at all: version, keys,
-kinds and ranges are looked at before anybody takes anything from it.
+VERSION grows when what a key means changes, or one is added; ADDED has what an older version that can still be read
+lacks. A file is read as a whole or not at all: version, keys, kinds and ranges are looked at before anybody takes
+anything from it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from ..net.files import has_checksum, read_npz, write_npz
 from ..net.netspec import NetSpec, load
 
 VERSION = 3
+ADDED: dict[int, dict[str, Any]] = {
+    2: {"level": 0, "stages": [], "data": []}
+}  # what older versions lack, as they meant
 FORMAT = re.compile(r"nettrain snapshot ([0-9]{1,9})")
 MOST = 2**53  # of what is counted
 LONGEST_SEED = 2**128
@@ -101,10 +105,13 @@ def _state(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     if not isinstance(state, dict) or version is None:
         kind = "weights without a solver's state" if any(k.startswith("param/") for k in arrays) else "something else"
         raise SnapshotError(f"{path} is not a snapshot but {kind}; to start from weights use --weights")
-    if int(version[1]) != VERSION:
-        age = "a newer" if int(version[1]) > VERSION else "an older"
+    number = int(version[1])
+    if number in ADDED:
+        return ADDED[number] | state
+    if number != VERSION:
+        age = "a newer" if number > VERSION else "an older"
         raise SnapshotError(
-            f"snapshot {path} was written by {age} nettrain (version {version[1]} of snapshots, this one reads "
+            f"snapshot {path} was written by {age} nettrain (version {number} of snapshots, this one reads "
             f"{VERSION}): go on with that one, or begin a run with its parameters: --weights {path}"
         )
     return state

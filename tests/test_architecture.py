@@ -60,6 +60,51 @@ def test_the_package_never_imports_itself_by_name():
     assert [p for p in SOURCES if ("nettrain", False) in set(imports(p))] == []
 
 
+READERS = {"open", "read_text", "read_bytes", "load", "fromfile", "loadtxt", "genfromtxt", "memmap", "File"}
+# What may open files for reading besides net/files.py: libraries that get what it has opened or looked at, pages that
+# come with the package, and what a run has open itself.
+MAY_READ = {
+    ("cli.py", "os.open"),  # /dev/null, to write into
+    ("data/images.py", "library.open"),
+    ("layers/hdf5_data.py", "self.library.File"),
+    ("layers/hdf5_output.py", "self.library.File"),
+    ("solver/lock.py", "os.open"),
+    ("solver/runs.py", "path.open"),  # metrics.jsonl, to bring it to disk
+    ("tools/explain_page.py", "resources.files(__package__).joinpath('explain_page.html').read_text"),
+    ("tools/worksheet.py", "resources.files(__package__).joinpath('worksheet.html').read_text"),
+}
+
+
+def reads(tree):
+    """Calls that open a file to read it: those with a mode for writing aside."""
+    ours = {"solver.run.open", "self.run.open", "self.open"}
+    functions = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    functions |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        words = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+        writes = any(isinstance(word, str) and set(word) <= set("wab") and set(word) & set("wa") for word in words)
+        called = name.rpartition(".")[2]
+        if called in READERS and name not in ours and name not in functions and not writes:
+            yield name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_one_module_opens_files_to_read_them(path):
+    """Elsewhere a pipe would block, a device never end, and a file that lies about its size fill the memory."""
+    file = str(path.relative_to(ROOT))
+    if file != "net/files.py":
+        assert [name for name in reads(ast.parse(path.read_text())) if (file, name) not in MAY_READ] == []
+
+
+def test_a_reader_of_files_is_noticed():
+    for code in ("open(p)", "p.open()", "p.open('rb')", "np.load(p)", "Path(p).read_text()", "np.fromfile(p)"):
+        assert list(reads(ast.parse(code))), code
+    assert not list(reads(ast.parse("p.open('ab')")))
+
+
 def test_commands_are_short():
     for node in ast.parse((ROOT / "cli.py").read_text()).body:
         if isinstance(node, ast.FunctionDef) and node.decorator_list:

@@ -1,8 +1,8 @@
 """Data files that are missing, damaged or hold the wrong things: a message that names the file, and exit code 2."""
 
-import builtins
 import gzip
 import io
+import os
 import pickle
 import struct
 import subprocess
@@ -386,7 +386,7 @@ def test_good_csv_files_are_accepted():
         ("a\n1\n2\n", "a.csv has one column; an example needs values and a label"),
         (bytes(range(256)), "a.csv is not a text file: byte 128 is not UTF-8"),
         ("café,b\n1,2\n".encode("latin-1"), "a.csv is not a text file: byte 3 is not UTF-8"),
-        ("x" * 200_000 + ",1\n", "a.csv cannot be read: field larger than field limit"),
+        ("x" * 200_000 + ",1\n", f"a.csv:1: `{'x' * 37}...` is not a number"),
     ],
     ids=range(15),
 )
@@ -524,15 +524,14 @@ def test_a_damaged_cifar10(content):
 
 def test_a_data_file_that_may_not_be_read(monkeypatch):
     write({"a.csv": ROWS.encode(), IMAGES: GOOD_IMAGES, "a.npz": GOOD_NPZ})
-    really_open = open
+    really_open = os.open
 
     def guarded(file, *args, **kwargs):  # root may read anything, so the system's answer is played
         if str(file).endswith(("a.csv", IMAGES, "a.npz")):
             raise PermissionError(13, "Permission denied", str(file))
         return really_open(file, *args, **kwargs)
 
-    monkeypatch.setattr(io, "open", guarded)
-    monkeypatch.setattr(builtins, "open", guarded)
+    monkeypatch.setattr(os, "open", guarded)
     for source in ("a.csv", IMAGES, "a.npz"):
         refused_at_source(source, f"{source} cannot be read: ", "Permission denied")
 

@@ -119,7 +119,7 @@ def test_infogain_says_what_is_wrong_with_its_file(workdir):
     cases = {
         "none.npy": "not found",
         "h.binaryproto": "a binaryproto of Caffe must be converted",
-        "two.npz": "must hold one array, H; it holds 2",
+        "two.npz": "must hold one array, it has a, b",
         "large.npy": "H must be 2 x 2 for 2 classes, got 3 x 3",
     }
     for name, words in cases.items():
