@@ -65,6 +65,18 @@ def decode(
     return pixels if size is None else resize(pixels, size)
 
 
+def size_in_head(path: Path) -> tuple[int, int] | None:
+    """(height, width) as an image file's head says; None where it cannot be read, which reading the image will say."""
+    library = extra("PIL.Image", "images", f"reading {path}")
+    try:
+        with warnings.catch_warnings(), open_file(path) as file:
+            warnings.simplefilter("ignore")
+            with library.open(file, formats=FORMATS) as image:
+                return image.size[::-1]
+    except Exception:  # as above
+        return None
+
+
 def _pixels(image: Any, library: Any, color: bool) -> np.ndarray:
     """H x W x 3 or H x W bytes, some rows after the other: pillow's conversions make copies of all they are given."""
     height, width = image.height, image.width

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ..data.dataset import digest
-from ..data.images import decode, find_image
+from ..data.images import decode, find_image, size_in_head
 from ..data.sources import find_file
 from ..data.transform import Transform
 from ..net.blob import Known
@@ -50,20 +49,6 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 LOOKED_AT = 5000  # images of a list whose sizes are compared before work begins, evenly spread
-
-
-def size_of(path: Path) -> tuple[int, int] | None:
-    """(height, width) as an image file's head says; None where it cannot be read, which reading the image will say."""
-    library = extra("PIL.Image", "images", "ImageData")
-    if not path.is_file():
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with library.open(path) as image:
-                return image.size[::-1]
-    except Exception:  # pillow's readers raise what they like on damaged files
-        return None
 
 
 def _two_images(folder: Path) -> None:
@@ -141,7 +126,7 @@ class ImageData(Batches):
     def compare_sizes(self):
         """Of a long list a part, so that it begins at once; what that leaves is seen when it is read."""
         for i in np.unique(np.linspace(0, len(self.files) - 1, LOOKED_AT).astype(int)).tolist():
-            size = size_of(self.path(i))
+            size = size_in_head(self.path(i))
             if size not in (None, self.example[1:]):
                 raise self.other_size(i, (self.example[0], *size))
 

@@ -93,7 +93,7 @@ WRONG = {
     "stages": (put("stages", "hard"), "`stages` of its state must be a list of names"),
     "spec": (put("spec", "layers: []"), "`spec` of its state must be the spec"),
     "data": (put("data", [{"d": 3}]), "`data` of its state must be what the data of each net was"),
-    "older": (put("format", "nettrain snapshot 2"), f"an older nettrain .version 2 .*reads {VERSION}.*--weights"),
+    "older": (put("format", "nettrain snapshot 1"), f"an older nettrain .version 1 .*reads {VERSION}.*--weights"),
     "newer": (put("format", "nettrain snapshot 99"), "a newer nettrain .version 99 "),
     "no format": (put("format", 3), "is not a snapshot but weights without a solver's state"),
     "deep": (lambda s, a: "[" * 100_000, "is not a snapshot but weights"),
@@ -131,6 +131,25 @@ def test_a_sealed_snapshot_is_checked_as_a_whole(kind):
     one.solve()
     whole = trained("whole")
     assert everything(one) == everything(whole)
+
+
+def test_a_run_of_the_version_before_goes_on_bit_for_bit():
+    def to_version_2(state, arrays):
+        state["format"] = "nettrain snapshot 2"
+        for key in ("level", "stages", "data"):
+            del state[key]
+
+    trained()
+    whole = everything(trained("whole"))
+    for path in Path("part").glob("*.npz"):
+        if path.name != "iter_6.npz":
+            path.unlink()
+    reseal(Path("part/iter_6.npz"), to_version_2)
+    one = nettrain.get_solver(spec())
+    one.resume("part")
+    assert one.iter == 6
+    one.solve()
+    assert everything(one) == whole
 
 
 def test_every_key_of_the_schema_is_written_and_missed():

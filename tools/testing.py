@@ -21,7 +21,7 @@ def run(
     weights: str | None,
     iterations: int | None,
     settings: Iterable[str],
-    load: Callable[[str], NetSpec],
+    read: Callable[[str], NetSpec],
     say: Callable[[str], None],
     *,
     level: int = 0,
@@ -29,7 +29,7 @@ def run(
     allow_python: bool = False,
 ) -> dict:
     """Test the weights of a spec, or those of a run: the best, or else the newest, with the spec, level and stages it
-    was trained with. ``load`` reads a spec, ``say`` gets notes for the user. See ``measure``."""
+    was trained with. ``read`` reads a spec, ``say`` gets notes for the user. See ``measure``."""
     where = Path(what)
     if not what or not is_run(where):
         if weights is None:
@@ -37,7 +37,7 @@ def run(
                 f"nothing to test: give the weights too (--weights FILE), or in place of {quoted(what)} a run such as "
                 "runs/mlp/001, which has its spec and its weights"
             )
-        return measure(load(what), weights, iterations, level=level, stages=stages)
+        return measure(read(what), weights, iterations, level=level, stages=stages)
     found = find_snapshot(where, best_first=True)
     for note in found.notes:
         say(note)
