@@ -158,7 +158,7 @@ class Blob:
         """Take a new shape, and another order in memory when one is given.
 
         ``reshape((5, 2, 3))``, ``reshape((5, 2, 3), channels_last)`` or, as pycaffe has it, ``reshape(5, 2, 3)``.
-        Raises ShapeError for an axis that is negative or no whole number, and for more than 2^31 - 1 elements.
+        Raises ShapeError for a negative axis or more than 2^31 - 1 elements, TypeError for what is no whole number.
         """
         sizes: tuple[Any, ...]
         if type(shape) is tuple and not more:
@@ -178,7 +178,7 @@ class Blob:
         try:
             sizes = tuple(map(operator.index, sizes))
         except TypeError:
-            raise ShapeError(f"a shape is whole numbers such as (5, 2, 3), got {sizes!r}") from None
+            raise TypeError(f"a shape is whole numbers such as (5, 2, 3), got {sizes!r}") from None
         if min(sizes, default=0) < 0:
             raise ShapeError(f"a blob cannot have the shape {format_shape(sizes)}")
         if math.prod(sizes) > MOST_ELEMENTS:

@@ -246,7 +246,7 @@ PYCAFFE = {
     "setup": ("self.param_str.nothing", "AttributeError: 'str' object has no attribute 'nothing', in Theirs.setup"),
     "reshape": (
         "top[0].reshape('a')",
-        "ShapeError: a shape is whole numbers such as (5, 2, 3), got ('a',), in Theirs.reshape",
+        "TypeError: a shape is whole numbers such as (5, 2, 3), got ('a',), in Theirs.reshape",
     ),
     "forward": ("top[0].data[...] = bottom[5].data", "IndexError: list index out of range, in Theirs.forward"),
     "backward": ("bottom[0].diff[...] = 1 / 0", "ZeroDivisionError: division by zero, in Theirs.backward"),

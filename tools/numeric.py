@@ -118,11 +118,11 @@ def _judge(
     Without ``closely``, one entry was found wrong already, and only what the first differences show is looked at.
     """
     scale = max(abs(g), abs(point.slope), floor)
-    error = max(0.0, abs(g - point.slope) - blur) / scale
-    right = error <= THRESHOLD
+    error = abs(g - point.slope) / scale
+    right = error - blur / scale <= THRESHOLD
     bent = not abs(point.right - point.left) <= 1e-3 * scale
     if right and not (bent and point.stays_bent()):
-        return error, point.slope
+        return min(error, THRESHOLD), point.slope
     if not (right or closely):
         between = bent and _between(point.left, g, point.right)
         return "a kink" if between else (error, point.slope)
@@ -170,8 +170,9 @@ class _Point:
         self.h = STEP * max(1.0, abs(self.x))
         self.middle = evaluate()
         self.largest = abs(self.middle) if math.isfinite(self.middle) else 0.0
-        self.left, self.right = self.sides(self.h)
-        self.slope = (self.left + self.right) / 2
+        above, below = self.at(self.h), self.at(-self.h)
+        self.left, self.right = (self.middle - below) / self.h, (above - self.middle) / self.h
+        self.slope = (above - below) / (2 * self.h)
 
     def at(self, offset: float) -> float:
         self.flat[self.i] = self.x + offset
