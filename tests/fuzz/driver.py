@@ -48,6 +48,7 @@ LONGEST_MESSAGE = 100_000
 EXIT_CODES = (0, 1, 2, 3, 4)
 ROOT = Path(nettrain.__file__).parent
 PACKAGES = ("net", "data", "layers", "solver", "tools", "cli.py")
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # a terminal obeys them, or they cannot be written
 RAN_OUT = re.compile(r"memory allocation failed|can't allocate|unable to allocate|out of memory|cannot allocate", re.I)
 
 
@@ -156,9 +157,7 @@ def _look_at(error: NettrainError, kind: Kind, case: Case) -> Finding | None:
         return Finding("memory", _where(shortage), _text(error))
     if not message.strip() or len(message) > LONGEST_MESSAGE or "Traceback" in message:
         return Finding("bad message", _where(error), _text(error))
-    try:
-        message.encode()
-    except UnicodeEncodeError:  # half a character could not be printed
+    if UNPRINTABLE.search(message):
         return Finding("unprintable message", _where(error), _text(error))
     if names and not any(name in message for name in (*names, os.getcwd())):
         return Finding("no file name", _where(error), _text(error))
@@ -355,7 +354,7 @@ def run(
         use_threads(1)  # a process with threads is not to be forked
         registry.types()
         for kind in kinds:
-            kind.seeds()  # made once, for all processes
+            _check_seeds(kind, Path(folder))
         while open_ones := [t for t in tallies if cases is None or t.cases < cases]:
             if time.monotonic() >= until:
                 break
@@ -369,6 +368,15 @@ def run(
                     say(f"{tally.kind.name} {outcome.number}: {outcome.finding.key}")
             tally.seconds += time.monotonic() - started
     return tallies
+
+
+def _check_seeds(kind: Kind, folder: Path) -> None:
+    """Raise RuntimeError when a seed is refused: what is made of it would not get far."""
+    seeds = kind.seeds()
+    for outcome in run_batch(kind, lambda number: kind.good(seeds[number]), range(len(seeds)), math.inf, folder):
+        wrong = outcome.finding.text if outcome.finding else outcome.message
+        if not outcome.past or (not outcome.accepted and not any(words in wrong for words in kind.missing)):
+            raise RuntimeError(f"seed {outcome.number} of {kind.name} is not good: {wrong}")
 
 
 def _fast_folder() -> str | None:

@@ -50,11 +50,13 @@ class Kind:
 
     A case is damaged with random numbers that follow from the seed and the case's number alone, so that it can be
     made again. ``memory`` is what a case may take besides 4 times its files; None where the input asks for memory by
-    right, as a spec does, and is told when there is not enough.
+    right, as a spec does, and is told when there is not enough. A seed may be refused with a message that has one of
+    the texts ``missing``.
     """
 
     name: ClassVar[str]
     memory: ClassVar[int | None] = 200 << 20
+    missing: ClassVar[tuple[str, ...]] = ()
     all: ClassVar[dict[str, Kind]] = {}
 
     def __init_subclass__(cls) -> None:

@@ -140,6 +140,7 @@ class Yaml(Kind):
 
     name = "yaml"
     memory = None
+    missing = ("not found", "has no data yet", "allow it with --allow-python")
 
     def seeds(self):
         return sorted(good_specs())
@@ -184,7 +185,7 @@ class Set(Kind):
     memory = None
 
     def seeds(self):
-        return ["mlp.yaml", "lenet.yaml"] if "lenet.yaml" in config_texts() else ["mlp.yaml"]
+        return ["mlp.yaml", "spiral.yaml", "lstm_copy.yaml"]
 
     def good(self, seed):
         return Case({}, {"spec": seed, "settings": ["solver.base_lr=0.1"]})
