@@ -14,7 +14,7 @@ from typing import Any
 import nettrain
 import numpy as np
 from nettrain.net import registry
-from nettrain.net.errors import Problems
+from nettrain.net.errors import Problems, printable
 from nettrain.net.net import Net
 from nettrain.net.netspec import Common, load
 from nettrain.net.spec import read_text
@@ -458,3 +458,8 @@ class Lists(Kind):
     def command(self, case):
         Path("net.yaml").write_text(json.dumps(data_spec(self.layer(case))))
         return ["check", "net.yaml"]
+
+    def names(self, case):
+        """Besides these what the list names: what is wrong may be a file of any name."""
+        text = case.files.get("list.txt", b"").decode("utf-8", "replace")
+        return [*case.files, *case.special, *(printable(name) for name in text.split())]
