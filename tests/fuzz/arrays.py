@@ -7,6 +7,7 @@ import copy
 import functools
 import gzip
 import io
+import json
 import random
 import struct
 import zipfile
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from nettrain.net.net import Net
 
-from .kinds import Case, Kind, make_special, read_batches
+from .kinds import Case, Kind, make_special, read_batches, train_spec
 from .mutations import damage, integer, pack, patch
 
 IMAGES = np.arange(6 * 64, dtype=np.uint8).reshape(6, 1, 8, 8)
@@ -292,7 +293,7 @@ def _members(**arrays: Any) -> list[Member]:
     return [Member(name.replace("__", "/").encode() + b".npy", npy(np.asarray(array))) for name, array in arrays.items()]
 
 
-NET = [{"name": "x", "type": "Input", "shape": [2, 3]}, {"name": "ip", "type": "InnerProduct", "num_output": 4}]
+NET = train_spec({"type": "Data", "source": "spiral", "batch_size": 6})
 NPZ_USES = {"data": "data.npz", "weights": "weights.npz", "mean": "mean.npz"}
 
 
@@ -304,7 +305,7 @@ class Npz(Kind):
     @functools.lru_cache  # noqa: B019
     def seeds(self):
         x, mask = np.arange(12, dtype=np.float32).reshape(6, 2), np.zeros((6, 8, 8), np.uint8)
-        weights = {"param__ip__0": np.ones((4, 3), np.float32), "param__ip__1": np.zeros(4)}
+        weights = {"param__ip__0": np.ones((4, 2), np.float32), "param__ip__1": np.zeros(4)}
         return [
             ("data", _members(data=IMAGES, label=LABELS)),
             ("data", _members(x=x, y=LABELS.astype(np.uint8), mask=mask)),
@@ -329,7 +330,7 @@ class Npz(Kind):
         raw = damage(rng, pack_zip(members)) if good else bad_zip(rng, members)
         if rng.random() < 0.02:
             raw = rng.choice([members[0].content, raw + b"x", raw[:-1], b""])
-        return Case({NPZ_USES[use]: raw}, case.what)
+        return Case({NPZ_USES[use]: raw}, case.what | {"command": rng.choice(["test", "explain"])})
 
     def passes_first_check(self, case):
         return all(map(is_zip, case.files.values())) and bool(case.files)
@@ -337,18 +338,24 @@ class Npz(Kind):
     def execute(self, case, folder):
         use = case.what["use"]
         if use == "weights":
-            Net({"layers": NET}).copy_from("weights.npz")
+            net = Net(NET)
+            net.copy_from("weights.npz")
+            with np.errstate(all="ignore"):
+                net.run_forward()
             return
-        layer: dict[str, Any] = {"type": "Data", "source": "data.npz", "batch_size": 2}
-        if use == "mean":
-            layer |= {"source": "digits", "transform": {"mean_file": "mean.npz"}}
-        read_batches(layer, folder, ("TRAIN", "TEST"), batches=3)
+        read_batches(self.layer(case), folder, ("TRAIN", "TEST"), batches=3)
+
+    def layer(self, case: Case) -> dict[str, Any]:
+        if case.what["use"] == "mean":
+            return {"type": "Data", "source": "digits", "batch_size": 2, "transform": {"mean_file": "mean.npz"}}
+        return {"type": "Data", "source": "data.npz", "batch_size": 2}
 
     def command(self, case):
-        if case.what["use"] != "weights":
-            return None
-        Path("net.yaml").write_text(f"layers: {NET + [{'name': 'loss', 'type': 'Reduction'}]}")
-        return ["summary", "net.yaml"] if case.what.get("plain") else ["explain", "net.yaml", "--weights", "weights.npz"]
+        weights = case.what["use"] == "weights"
+        Path("net.yaml").write_text(json.dumps(NET if weights else train_spec(self.layer(case))))
+        if not weights:
+            return ["train", "net.yaml"]
+        return [case.what.get("command", "test"), "net.yaml", "--weights", "weights.npz", "--json"]
 
 
 # IDX: two zeros, the type, the number of axes, the sizes, the values
@@ -385,36 +392,48 @@ class Idx(Kind):
     """Images and labels beside them."""
 
     name = "idx"
-    images, labels = "t-images-idx3-ubyte", "t-labels-idx1-ubyte"
 
     @functools.lru_cache  # noqa: B019
     def seeds(self):
+        labels = idx(LABELS.astype(np.uint8))
+        images, beside = "t-images-idx3-ubyte", "t-labels-idx1-ubyte"
+        mnist, fashion = "data/mnist/train", "data/fashion-mnist/train"
+        records = np.arange(2 * 3073).astype(np.uint8).tobytes()
         return [
-            (idx(IMAGES[:, 0]), idx(LABELS.astype(np.uint8))),
-            (idx(IMAGES), idx(LABELS.astype(">i4"), 12)),
-            (idx(IMAGES[:, 0].astype(">f4"), 13), idx(LABELS.astype(np.uint8))),
+            (images, {images: idx(IMAGES[:, 0]), beside: labels}),
+            (images, {images: idx(IMAGES), beside: idx(LABELS.astype(">i4"), 12)}),
+            (images, {images: idx(IMAGES[:, 0].astype(">f4"), 13), beside: labels}),
+            ("mnist", {f"{mnist}-images-idx3-ubyte": idx(IMAGES[:, 0]), f"{mnist}-labels-idx1-ubyte": labels}),
+            ("fashion-mnist", {f"{fashion}-images-idx3-ubyte": idx(IMAGES), f"{fashion}-labels-idx1-ubyte": labels}),
+            ("cifar10", {"data/data_batch_1.bin": records, "data/data_batch_2.bin": records}),
         ]
 
     def good(self, seed):
-        return Case({self.images: seed[0], self.labels: seed[1]})
+        return Case(dict(seed[1]), {"source": seed[0]})
 
     def mutate(self, rng, seed):
         case = self.good(seed)
         if rng.random() < 0.02:
             return make_special(rng, case)
-        name = rng.choice([self.images, self.images, self.labels])
-        case.files[name] = bad_idx(rng, case.files[name])
+        name = rng.choice([*sorted(case.files), min(case.files)])
+        case.files[name] = bad_idx(rng, case.files[name]) if name.endswith("ubyte") else damage(rng, case.files[name])
         return case
 
     def passes_first_check(self, case):
-        return len(case.files) == 2 and all(map(is_idx, case.files.values()))
+        return not case.special and all(is_idx(raw) for name, raw in case.files.items() if name.endswith("ubyte"))
+
+    def layer(self, case: Case) -> dict[str, Any]:
+        return {"type": "Data", "source": case.what["source"], "batch_size": 2}
+
+    def names(self, case):
+        return [*super().names(case), case.what["source"]]
 
     def execute(self, case, folder):
-        read_batches({"type": "Data", "source": self.images, "batch_size": 2}, folder, batches=3)
+        read_batches(self.layer(case), folder, batches=3)
 
     def command(self, case):
-        Path("net.yaml").write_text(f"layers: [{{name: d, type: Data, source: {self.images}, batch_size: 2}}]")
-        return ["check", "net.yaml"]
+        Path("net.yaml").write_text(json.dumps(train_spec(self.layer(case))))
+        return ["check", "net.yaml", "--json"]
 
 
 # gzip: a header, deflated bytes, their checksum and length

@@ -97,6 +97,16 @@ def data_spec(layer: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": "fuzz", "layers": [{"name": "d", "top": ["data", "label"], **layer}]}
 
 
+def train_spec(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A classifier that trains on what the layer reads, and tests."""
+    net = data_spec(layer)
+    net["layers"] += [
+        {"name": "ip", "type": "InnerProduct", "num_output": 4, "bottom": "data"},
+        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "label"]},
+    ]
+    return net | {"solver": {"base_lr": 0.1, "max_iter": 2, "test_iter": 1, "test_interval": 1}}
+
+
 def read_batches(layer: Mapping[str, Any], folder: Path, phases: Sequence[str] = ("TRAIN",), batches: int = 8) -> None:
     """Make a net of one layer that reads data, and read."""
     for phase in phases:

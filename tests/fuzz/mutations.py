@@ -178,6 +178,8 @@ def retyped(rng: random.Random, value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return rng.choice([0, "true", [], 1.5])
     if isinstance(value, int | float):
+        if abs(value) > 1e300:  # too large to be reckoned with
+            return rng.choice([[value], integer(rng), math.inf])
         return rng.choice([-value, value + 1, value * 2, float(value), str(value), [value], integer(rng), value / 3])
     if isinstance(value, str):
         return rng.choice([value.upper(), value + "x", value[:-1], [value], 0])

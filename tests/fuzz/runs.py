@@ -206,8 +206,11 @@ class Metrics(Kind):
     name = "metrics"
 
     def seeds(self):
-        extra = finished_runs()
-        return [(files_["metrics.jsonl"], files_["iter_4.npz"], spec) for spec, files_ in extra]
+        import matplotlib.backends.backend_agg
+        import matplotlib.backends.backend_svg
+        import matplotlib.figure  # noqa: F401
+
+        return [(files_["metrics.jsonl"], files_["iter_4.npz"], spec) for spec, files_ in finished_runs()]
 
     def good(self, seed):
         lines, snapshot, spec = seed

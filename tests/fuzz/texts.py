@@ -22,7 +22,7 @@ from nettrain.solver.parameters import SolverParameters
 from nettrain.tools import explanation
 from nettrain.tools.check import check
 
-from .kinds import Case, Kind, data_spec, make_special, read_batches
+from .kinds import Case, Kind, data_spec, make_special, read_batches, train_spec
 from .mutations import edit_text, encode, integer, junk, places, word
 
 CONFIGS = Path(nettrain.__file__).parent / "configs"
@@ -368,8 +368,8 @@ class Csv(Kind):
         read_batches(self.layer(case), folder, batches=3)
 
     def command(self, case):
-        Path("net.yaml").write_text(json.dumps(data_spec(self.layer(case))))
-        return ["check", "net.yaml"]
+        Path("net.yaml").write_text(json.dumps(train_spec(self.layer(case))))
+        return ["train", "net.yaml"]
 
 
 # Lists
