@@ -21,7 +21,7 @@ import numpy as np
 from nettrain.net.net import Net
 
 from .kinds import Case, Kind, make_special, read_batches, train_spec
-from .mutations import damage, integer, pack, patch
+from .mutations import damage, integer, pack, patch, pick
 
 IMAGES = np.arange(6 * 64, dtype=np.uint8).reshape(6, 1, 8, 8)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -29,10 +29,14 @@ LABELS = np.array([0, 1, 2, 0, 1, 2])
 # .npy: a magic text, the length of the header, the header (a dictionary of Python's), the values
 
 
-DESCRIPTIONS = ["<f4", ">f8", "<f2", "<f16", "|u1", "|b1", "<i8", ">u2", "<c8", "|O", "<U10", "|S3", "|S0", "<U0", "|V8"]
-DESCRIPTIONS += ["<M8[s]", "<m8", "|V0", "<f3", "f", "O", "object", "", "float32, int8", "(2,)f4", "<f4\0", "é", "<U2147483647"]
-DESCRIPTIONS += ["<f" + "9" * 30, "3" * 400 + "f4", "|S" + "9" * 9, [["a", "<f4"]], [["a", "<f4", [10**6]]], [["", "|O"]], [], [["a"]], None, 5]
-TEXTS = ["{", "(", "'" * 3, "\\", "\n", "}", "[" * 300, "(" * 90, "#", "\0", "é", "lambda: 0", "1_0", "0x1", "1e400", "-", "{}"]
+DESCRIPTIONS = ["<f4", ">f8", "<f2", "<f16", "|u1", "|b1", "<i8", ">u2", "<c8", "|O", "<U10", "|S3", "|S0"]
+DESCRIPTIONS += ["<U0", "|V8"]
+DESCRIPTIONS += ["<M8[s]", "<m8", "|V0", "<f3", "f", "O", "object", "", "float32, int8", "(2,)f4", "<f4\0", "é"]
+DESCRIPTIONS += ["<U2147483647"]
+DESCRIPTIONS += ["<f" + "9" * 30, "3" * 400 + "f4", "|S" + "9" * 9, [["a", "<f4"]], [["a", "<f4", [10**6]]]]
+DESCRIPTIONS += [[["", "|O"]], [], [["a"]], None, 5]
+TEXTS = ["{", "(", "'" * 3, "\\", "\n", "}", "[" * 300, "(" * 90, "#", "\0", "é", "lambda: 0", "1_0", "0x1"]
+TEXTS += ["1e400", "-", "{}"]
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -59,7 +63,7 @@ def join_npy(header: bytes, values: bytes, version: int = 1, reserve: int | None
 def bad_shape(rng: random.Random, shape: tuple[int, ...]) -> Any:
     """Another shape: of as many values, of more than there can be, of things that are no sizes."""
     sizes: list[Any] = list(shape)
-    match rng.choice("number number big zero many order flat odd nested".split()):
+    match pick(rng, "number number big zero many order flat odd nested"):
         case "number":
             at = rng.randrange(len(sizes) + 1)
             sizes[at : at + 1] = [integer(rng)]
@@ -86,7 +90,7 @@ def bad_npy(rng: random.Random, raw: bytes) -> bytes:
     version = 1 if rng.random() < 0.9 else rng.choice([0, 2, 3, 4, 255])
     reserve = None
     for _ in range(rng.choice([1, 1, 2])):
-        match rng.choice("shape shape shape descr descr order keys values values bytes length".split()):
+        match pick(rng, "shape shape shape descr descr order keys values values bytes length"):
             case "shape":
                 header["shape"] = bad_shape(rng, header["shape"] if isinstance(header.get("shape"), tuple) else (6,))
             case "descr":
@@ -194,9 +198,12 @@ def pack_zip(members: Iterable[Member], comment: bytes = b"", before: bytes = b"
     return bytes(body + directory) + b"PK\5\6" + tail + struct.pack("<H", len(comment)) + comment
 
 
-NAMES = [b"", b".npy", b"data", b"data.npy", b"label.npy", b"allow_pickle.npy", b"file.npy", b"../data.npy", b"/etc/x.npy"]
-NAMES += [b"train_data.npy", b"x.npy", b"\xff\xfe.npy", b"a\0b.npy", "é.npy".encode(), b"data.npy.npy", b"dir/", b"x" * 60_000]
-NAMES += [b"param/ip/0.npy", b"param/ip/1.npy", b"param/ip/2.npy", b"param/ip/99999999999999999999.npy", b"param/ip/.npy"]
+NAMES = [b"", b".npy", b"data", b"data.npy", b"label.npy", b"allow_pickle.npy", b"file.npy", b"../data.npy"]
+NAMES += [b"/etc/x.npy"]
+NAMES += [b"train_data.npy", b"x.npy", b"\xff\xfe.npy", b"a\0b.npy", "é.npy".encode(), b"data.npy.npy", b"dir/"]
+NAMES += [b"x" * 60_000]
+NAMES += [b"param/ip/0.npy", b"param/ip/1.npy", b"param/ip/2.npy", b"param/ip/99999999999999999999.npy"]
+NAMES += [b"param/ip/.npy"]
 NAMES += [b"param//0.npy", b"param/other/0.npy", b"state.npy", b"history/0.npy", b"\x1b[2J.npy", b"\xed\xa0\x80.npy"]
 
 
@@ -232,13 +239,14 @@ def bad_zip(rng: random.Random, members: list[Member]) -> bytes:
     members, end, comment, before = list(members), {}, b"", b""
     for _ in range(rng.choice([1, 1, 2])):
         at = rng.randrange(len(members)) if members else 0
-        match rng.choice("npy npy npy npy npy rename add drop twice swap says method extra end comment bomb".split()):
+        match pick(rng, "npy npy npy npy npy rename add drop twice swap says method extra end comment bomb"):
             case "npy" if members and is_npy(members[at].content):
                 members[at] = replace(members[at], content=_bad_content(rng, members[at].content))
             case "rename" if members:
                 members[at] = replace(members[at], name=rng.choice(NAMES))
             case "add":
-                content = rng.choice([b"", b"text", npy(LABELS), npy(np.zeros((0, 2))), npy(np.array("text")), npy(np.array(5))])
+                others = [npy(LABELS), npy(np.zeros((0, 2))), npy(np.array("text")), npy(np.array(5))]
+                content = rng.choice([b"", b"text", *others])
                 members.insert(at, Member(rng.choice(NAMES), content))
             case "drop" if members:
                 del members[at]
@@ -249,7 +257,8 @@ def bad_zip(rng: random.Random, members: list[Member]) -> bytes:
                 members[at] = replace(members[at], content=members[other].content)
             case "says" if members:
                 key = rng.choice(["crc", "size", "packed_size", "flags", "local_name"])
-                value = rng.choice(NAMES) if key == "local_name" else integer(rng) % (65536 if key == "flags" else 2**32)
+                number = integer(rng) % (65536 if key == "flags" else 2**32)
+                value = rng.choice(NAMES) if key == "local_name" else number
                 members[at] = replace(members[at], **{key: value})
             case "method" if members:
                 members[at] = replace(members[at], method=rng.choice([8, 8, 8, 9, 12, 14, 99]))
@@ -290,7 +299,8 @@ def is_zip(raw: bytes) -> bool:
 
 
 def _members(**arrays: Any) -> list[Member]:
-    return [Member(name.replace("__", "/").encode() + b".npy", npy(np.asarray(array))) for name, array in arrays.items()]
+    names = {name.replace("__", "/").encode(): np.asarray(array) for name, array in arrays.items()}
+    return [Member(name + b".npy", npy(array)) for name, array in names.items()]
 
 
 NET = train_spec({"type": "Data", "source": "spiral", "batch_size": 6})
@@ -368,12 +378,14 @@ def idx(array: np.ndarray, code: int = 8) -> bytes:
 def bad_idx(rng: random.Random, raw: bytes) -> bytes:
     axes = raw[3]
     fields = [(2, ">B"), (3, ">B"), *((4 + 4 * i, ">I") for i in range(axes)), (4, ">I")]
-    match rng.choice("field field sizes type values bytes long".split()):
+    match pick(rng, "field field sizes type values bytes long"):
         case "field":
             return patch(rng, raw, fields)
         case "sizes":  # as many values, other axes
-            sizes = rng.choice([[1], [6, 64], [6, 8, 8], [2, 3, 8, 8], [384], [1, 384, 1, 1], [6, 2, 2, 2, 2, 2, 2], [6] + [1] * 300])
-            return bytes([0, 0, raw[2], len(sizes) % 256]) + struct.pack(f">{len(sizes)}I", *sizes) + raw[4 + 4 * axes :]
+            few = [[1], [384], [6, 64], [6, 8, 8], [2, 3, 8, 8], [1, 384, 1, 1]]
+            sizes = rng.choice([*few, [6, 2, 2, 2, 2, 2, 2], [6] + [1] * 300])
+            head = bytes([0, 0, raw[2], len(sizes) % 256]) + struct.pack(f">{len(sizes)}I", *sizes)
+            return head + raw[4 + 4 * axes :]
         case "type":  # the header is right, the values are numbers of another type
             code, size = rng.choice([(9, 1), (11, 2), (12, 4), (13, 4), (14, 8)])
             return raw[:2] + bytes([code]) + raw[3 : 4 + 4 * axes] + rng.randbytes(size * (len(raw) - 4 - 4 * axes))
@@ -485,7 +497,7 @@ class Gz(Kind):
         if rng.random() < 0.02:
             return make_special(rng, self.good(seed))
         packed = gzipped(raw)
-        match rng.choice("inside inside inside inside bytes trailer header members garbage nested cut bomb".split()):
+        match pick(rng, "inside inside inside inside bytes trailer header members garbage nested cut bomb"):
             case "inside":
                 packed = gzipped(bad_idx(rng, raw) if "idx" in name else damage(rng, raw))
             case "bytes":
@@ -517,5 +529,3 @@ class Gz(Kind):
 
     def execute(self, case, folder):
         read_batches({"type": "Data", "source": case.what["source"], "batch_size": 2}, folder, batches=2)
-
-

@@ -14,7 +14,7 @@ import numpy as np
 
 from .images import Images, bad_image
 from .kinds import Case, Kind, data_spec, make_special, read_batches
-from .mutations import damage, integer, patch
+from .mutations import damage, integer, patch, pick
 
 # Datum: a message of protocol buffers
 
@@ -43,7 +43,7 @@ def bad_datum(rng: random.Random, fields: list[tuple[int, Any]]) -> bytes:
     fields = list(fields)
     at = rng.randrange(len(fields))
     number, value = fields[at]
-    match rng.choice("value value value drop twice rename bytes raw sizes".split()):
+    match pick(rng, "value value value drop twice rename bytes raw sizes"):
         case "value":
             fields[at] = number, damage(rng, value) if isinstance(value, bytes) else integer(rng)
         case "drop":
@@ -87,31 +87,33 @@ METAS += [(136, "<Q"), (144, "<Q")]
 def bad_pages(rng: random.Random, raw: bytes) -> bytes:
     """An LMDB with other numbers in its meta pages, pages or nodes, or some of its pages."""
     pages = len(raw) // PAGE
-    match rng.choice("meta meta page page page node node cut bytes swap zero grow".split()):
+    match pick(rng, "meta meta page page page node node cut bytes swap zero grow"):
         case "meta":  # both of them, or only the one that counts more
             data = bytearray(raw)
             at, form = rng.choice(METAS)
-            new = integer(rng) % 2 ** (8 * struct.calcsize(form))
+            most = 2 ** (8 * struct.calcsize(form))
+            new = integer(rng) % most
             for page in rng.choice([(0, 1), (0, 1), (0,), (1,)]):
                 old = struct.unpack_from(form, data, page * PAGE + at)[0]
-                value = new if rng.random() < 0.7 else (old + rng.choice([-1, 1, 2, 1000])) % 2 ** (8 * struct.calcsize(form))
+                value = new if rng.random() < 0.7 else (old + rng.choice([-1, 1, 2, 1000])) % most
                 struct.pack_into(form, data, page * PAGE + at, value)
             return bytes(data)
         case "page" if pages > 2:
             start = rng.randrange(2, pages) * PAGE
-            return patch(rng, raw, [(start, "<Q"), (start + 8, "<H"), (start + 10, "<H"), (start + 12, "<H"), (start + 14, "<H")])
+            return patch(rng, raw, [(start, "<Q"), *((start + at, "<H") for at in (8, 10, 12, 14))])
         case "node" if pages > 2:
             start = rng.randrange(2, pages) * PAGE
             offsets = [(start + 16 + 2 * i, "<H") for i in range(4)]
             node = start + int.from_bytes(raw[start + 16 : start + 18], "little") % PAGE
-            fields = [(node, "<H"), (node + 2, "<H"), (node + 4, "<H"), (node + 6, "<H"), (node + 8, "<Q")]
-            return patch(rng, raw, [(at, form) for at, form in offsets + fields if at + struct.calcsize(form) <= len(raw)])
+            fields = [*offsets, *((node + at, "<H") for at in (0, 2, 4, 6)), (node + 8, "<Q")]
+            return patch(rng, raw, [(at, form) for at, form in fields if at + struct.calcsize(form) <= len(raw)])
         case "cut":
             return raw[: rng.choice([rng.randrange(pages + 1) * PAGE, rng.randrange(len(raw) + 1), len(raw) - 1])]
         case "swap" if pages > 3:
             first, second = (rng.randrange(2, pages) * PAGE for _ in range(2))
             data = bytearray(raw)
-            data[first : first + PAGE], data[second : second + PAGE] = raw[second : second + PAGE], raw[first : first + PAGE]
+            data[first : first + PAGE] = raw[second : second + PAGE]
+            data[second : second + PAGE] = raw[first : first + PAGE]
             return bytes(data)
         case "zero":
             at = rng.randrange(pages) * PAGE
@@ -202,11 +204,15 @@ def _chunked(file: Any) -> None:
 ODD_TYPES = ["S5", "f2", "c8", "?", "V3", ">i8", "f8", [("a", "f4"), ("b", "i4")], ("f4", (2, 2))]
 
 
+ODD_DATASETS = ["group", "soft", "external", "empty", "scalar", "odd", "text", "vlen", "huge", "wide", "rows", "zero"]
+ODD_DATASETS += ["virtual", "raw", "loop", "enum", "ref", "cycle"]
+
+
 def odd_dataset(rng: random.Random, file: Any, name: str) -> None:
     """Something else under this name."""
     import h5py
 
-    match rng.choice("group soft external empty scalar odd text vlen huge wide rows zero virtual raw loop enum ref cycle".split()):
+    match rng.choice(ODD_DATASETS):
         case "group":
             file.create_group(name)
         case "soft":

@@ -1,8 +1,8 @@
 """Runs cases in processes of their own, and tells what was found.
 
-A finding is an exception that is no NettrainError, the death of the process, more than 5 s, more memory than 4 times the
-file plus 200 MB (also when the MemoryError is turned into words), a message that does not name the file, or a traceback
-or JSON with a NaN from the command line.
+A finding is an exception that is no NettrainError, the death of the process, more than 5 s, more memory than 4 times
+the file plus 200 MB (also when the MemoryError is turned into words), a message that does not name the file or cannot
+be printed, a traceback or JSON with a NaN from the command line, a RuntimeWarning.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ LONGEST_MESSAGE = 100_000
 EXIT_CODES = (0, 1, 2, 3, 4)
 ROOT = Path(nettrain.__file__).resolve().parent
 PACKAGES = ("net", "data", "layers", "solver", "tools", "cli.py")
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # a terminal obeys them, or they cannot be written
+# what a terminal obeys or cannot be written
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 RAN_OUT = re.compile(r"memory allocation failed|can't allocate|unable to allocate|out of memory|cannot allocate", re.I)
 
 
@@ -257,9 +258,7 @@ def run_alone(kind: Kind, case: Case) -> Outcome:
     return outcome
 
 
-def run_batch(
-    kind: Kind, make: Callable[[int], Case], numbers: range, until: float, folder: Path
-) -> Iterator[Outcome]:
+def run_batch(kind: Kind, make: Callable[[int], Case], numbers: range, until: float, folder: Path) -> Iterator[Outcome]:
     """The outcomes of these cases, run in a process that may die."""
     reading, writing = os.pipe()
     here = Path(tempfile.mkdtemp(dir=folder))
@@ -397,8 +396,8 @@ def _fast_folder() -> str | None:
 
 def table(tallies: list[Tally]) -> str:
     """Cases, how many got past the first check, were taken, and what was found, by kind."""
-    head = f"{'kind':<10} {'cases':>8} {'past first check':>17} {'taken':>7} {'cases/s':>8} {'slowest':>8} {'findings':>9}"
-    lines = [head]
+    heads = f"{'past first check':>17} {'taken':>7} {'cases/s':>8} {'slowest':>8} {'findings':>9}"
+    lines = [f"{'kind':<10} {'cases':>8} {heads}"]
     for t in tallies:
         share = [f"{count / max(t.cases, 1):.0%}" for count in (t.past, t.accepted)]
         rate, slow = f"{t.cases / max(t.seconds, 1e-9):.0f}", f"{t.slowest[0]:.2f} s"

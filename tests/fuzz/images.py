@@ -14,15 +14,17 @@ import numpy as np
 
 from .arrays import zeros_packed
 from .kinds import Case, Kind, data_spec, make_special, read_batches
-from .mutations import damage, integer, patch
+from .mutations import damage, integer, patch, pick
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
     """A PNG with the lengths and checksums of its chunks."""
-    parts = [struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks]
-    return PNG + b"".join(parts)
+    parts = [PNG]
+    for kind, body in chunks:
+        parts += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
+    return b"".join(parts)
 
 
 def split_png(raw: bytes) -> list[tuple[bytes, bytes]]:
@@ -42,7 +44,7 @@ def bad_png(rng: random.Random, raw: bytes) -> bytes:
     for _ in range(rng.choice([1, 1, 2])):
         at = rng.randrange(len(chunks))
         kind, body = chunks[at]
-        match rng.choice("header header header body pixels drop twice swap rename add bomb wide".split()):
+        match pick(rng, "header header header body pixels drop twice swap rename add bomb wide"):
             case "header" if len(header) == 13:
                 header = patch(rng, header, [(0, ">I"), (4, ">I"), *((i, ">B") for i in range(8, 13))])
                 chunks[0] = b"IHDR", header
@@ -63,14 +65,14 @@ def bad_png(rng: random.Random, raw: bytes) -> bytes:
             case "add":
                 packed = zlib.compress(bytes(rng.choice([0, 100, 10**6])))
                 body = rng.choice([b"", rng.randbytes(20), bytes(300), b"k\0\0" + packed, b"k\0\1\0\0\0" + packed])
-                names = [b"PLTE", b"tRNS", b"gAMA", b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"acTL", b"fcTL", b"pHYs"]
-                chunks.insert(rng.randrange(len(chunks) + 1), (rng.choice(names), body))
+                name = pick(rng, "PLTE tRNS gAMA iCCP tEXt zTXt iTXt eXIf acTL fcTL pHYs").encode()
+                chunks.insert(rng.randrange(len(chunks) + 1), (name, body))
             case "bomb":  # a text, or pixels, of many megabytes
                 body = rng.choice([b"k\0\0", b""]) + b"\x78\x9c" + zeros_packed(400)
                 chunks.insert(1, (rng.choice([b"zTXt", b"iCCP", b"IDAT"]), body))
             case "wide":  # an image of so many pixels, packed well
-                width, height = rng.choice([(10_000, 10_000), (8_000, 8_000), (20_000, 8_900), (1, 10**8), (2**31 - 1, 1)])
-                colour = struct.pack(">II", width, height) + bytes([8, rng.choice([0, 2, 6]), 0, 0, 0])
+                sizes = rng.choice([(10_000, 10_000), (8_000, 8_000), (20_000, 8_900), (1, 10**8), (2**31 - 1, 1)])
+                colour = struct.pack(">II", *sizes) + bytes([8, rng.choice([0, 2, 6]), 0, 0, 0])
                 chunks = [(b"IHDR", colour), (b"IDAT", b"\x78\x9c" + zeros_packed(400)), (b"IEND", b"")]
                 header = colour
     return png(chunks)
@@ -83,13 +85,14 @@ def jpeg_fields(raw: bytes) -> list[tuple[int, str]]:
         size = int.from_bytes(raw[at + 2 : at + 4], "big")
         fields += [(at + 1, ">B"), (at + 2, ">H")]
         if 0xC0 <= raw[at + 1] <= 0xC2:
-            fields += [(at + 4, ">B"), *[(at + 5, ">H"), (at + 7, ">H")] * 3, *((at + 9 + i, ">B") for i in range(size - 7))]
+            fields += [(at + 5, ">H"), (at + 7, ">H")] * 3
+            fields += [(at + 4, ">B"), *((at + 9 + i, ">B") for i in range(size - 7))]
         at += 2 + size
     return fields
 
 
 FIELDS = {
-    "bmp": [(2, "<I"), (10, "<I"), (14, "<I"), *[(18, "<i"), (22, "<i")] * 3, (26, "<H"), (28, "<H"), (30, "<I"), (46, "<I")],
+    "bmp": [(18, "<i"), (22, "<i")] * 3 + [(at, "<I") for at in (2, 10, 14, 30, 46)] + [(26, "<H"), (28, "<H")],
     "gif": [(6, "<H"), (8, "<H"), (10, ">B"), (11, ">B"), (12, ">B")],
     "webp": [(4, "<I"), (12, "<I"), (16, "<I"), (20, "<I"), (24, "<H"), (26, "<H"), (28, "<H")],
 }
@@ -107,7 +110,8 @@ def bad_image(rng: random.Random, form: str, raw: bytes) -> bytes:
             start = int.from_bytes(raw[4:8], "little")
             count = int.from_bytes(raw[start : start + 2], "little")
             entries = range(start + 2, start + 2 + 12 * count, 12)
-            return patch(rng, raw, [(at + i, f) for at in entries for i, f in ((0, "<H"), (2, "<H"), (4, "<I"), (8, "<I"))])
+            parts = ((0, "<H"), (2, "<H"), (4, "<I"), (8, "<I"))
+            return patch(rng, raw, [(at + i, form) for at in entries for i, form in parts])
         case "ppm":
             head, rest = raw[:40].decode("latin1"), raw[40:]
             words = head.split("\n")
@@ -116,7 +120,7 @@ def bad_image(rng: random.Random, form: str, raw: bytes) -> bytes:
     return patch(rng, raw, [field for field in FIELDS[form] if field[0] + struct.calcsize(field[1]) <= len(raw)])
 
 
-MAGIC = {"png": PNG, "jpeg": b"\xff\xd8\xff", "bmp": b"BM", "gif": b"GIF8", "tiff": b"II*\0", "webp": b"RIFF", "ppm": b"P"}
+MAGIC = {"jpeg": b"\xff\xd8\xff", "bmp": b"BM", "gif": b"GIF8", "tiff": b"II*\0", "webp": b"RIFF", "ppm": b"P"}
 LIST = "list.txt"
 
 
@@ -134,7 +138,8 @@ class Images(Kind):
             for form in ("png", "jpeg", "bmp", "gif", "tiff", "webp", "ppm"):
                 buffer = io.BytesIO()
                 pixels = np.arange(20, dtype=np.uint8).reshape(4, 5) * 9
-                image = Image.fromarray(pixels.astype(np.uint16)) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
+                image = Image.fromarray(pixels.astype(np.uint16) if mode == "I;16" else pixels)
+                image = image if mode == "I;16" else image.convert(mode)
                 try:
                     image.save(buffer, form)
                 except (OSError, ValueError):  # not every format has every mode
@@ -148,7 +153,22 @@ class Images(Kind):
         from PIL import Image
 
         found = []
-        for form in ("eps", "ico", "icns", "pcx", "tga", "sgi", "dds", "im", "msp", "spider", "xbm", "pdf", "mpo", "jpeg2000"):
+        for form in [
+            "eps",
+            "ico",
+            "icns",
+            "pcx",
+            "tga",
+            "sgi",
+            "dds",
+            "im",
+            "msp",
+            "spider",
+            "xbm",
+            "pdf",
+            "mpo",
+            "jpeg2000",
+        ]:
             buffer = io.BytesIO()
             with contextlib.suppress(OSError, ValueError, KeyError):
                 Image.new("1" if form in ("msp", "xbm") else "RGB", (16, 16)).save(buffer, form)
@@ -173,8 +193,8 @@ class Images(Kind):
 
     def passes_first_check(self, case):
         raw = case.files.get("a.img", b"")
-        if case.what["form"] == "png" and raw[:8] == PNG:
-            return png(split_png(raw)) == raw
+        if case.what["form"] == "png":
+            return raw[:8] == PNG and png(split_png(raw)) == raw
         return raw.startswith(MAGIC.get(case.what["form"], b""))
 
     def layer(self, case):

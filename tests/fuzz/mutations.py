@@ -12,6 +12,11 @@ INTEGERS = [0, 1, 2, 3, 5, 7, 8, 9, 127, 128, 255, 256, 4095, 4096, 65535, 65536
 INTEGERS += [2**32 - 1, 2**32, 10**10, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1, -1, -2, -(2**31), -(2**63)]
 
 
+def pick(rng: random.Random, words: str) -> str:
+    """One of some words; one that stands there twice twice as often."""
+    return rng.choice(words.split())
+
+
 def integer(rng: random.Random) -> int:
     """A number on which readers stumble, or any small one."""
     return rng.choice(INTEGERS) if rng.random() < 0.7 else rng.randrange(300)
@@ -29,7 +34,7 @@ def damage(rng: random.Random, raw: bytes, times: int = 3, start: int = 0, end: 
     data = bytearray(raw[start:end])
     for _ in range(rng.randint(1, times)):
         at, size = rng.randrange(len(data) + 1), rng.choice([1, 1, 2, 4, 8, 16, 100])
-        match rng.choice("flip flip flip set number number zero cut take put double".split()):
+        match pick(rng, "flip flip flip set number number zero cut take put double"):
             case "flip" if at < len(data):
                 data[at] ^= 1 << rng.randrange(8)
             case "set" if at < len(data):
@@ -65,7 +70,8 @@ def patch(rng: random.Random, raw: bytes, places: list[tuple[int, str]]) -> byte
 
 # Texts
 
-WORDS = ["1_0", "١", "٣.٥", "1e400", "-1e400", "nan", "inf", "-Infinity", "NaN", "1e5", "0x10", "1.", ".5", "+3", "--3"]
+WORDS = ["1_0", "١", "٣.٥", "1e400", "-1e400", "nan", "inf", "-Infinity", "NaN", "1e5", "0x10", "1.", ".5"]
+WORDS += ["+3", "--3"]
 WORDS += ["", " ", "#", "label", "train", "\N{SNOWMAN}", "é", "\0", "\x1b[31m", "\ufeff", "\u202e", "\x85", "\u2028"]
 WORDS += ["9" * 30, "9" * 400, "9" * 5000, "1/2", "1,5", "'", '"', '"1', '"a""b"', "x" * 300, "$x_1^$", "%s", "{}"]
 MARKS = [",", ";", " ", "\t", "\n", "\r", "\r\n", "\n\n", '"', "'", "\\", "-", "+", ".", "e", "_", "/", "../", "\0"]
@@ -80,7 +86,7 @@ def edit_text(rng: random.Random, text: str, separators: str = " \t\n,", times: 
     """Words, lines and marks replaced, doubled, taken out, moved."""
     for _ in range(rng.randint(1, times)):
         at = rng.randrange(len(text) + 1)
-        match rng.choice("word word word put take double line swap cut marks".split()):
+        match pick(rng, "word word word put take double line swap cut marks"):
             case "word":
                 ends = [i for i, letter in enumerate(text) if letter in separators]
                 first = rng.choice([-1, *ends]) + 1
@@ -156,7 +162,7 @@ def change_data(rng: random.Random, data: Any, times: int = 2) -> Any:
         if key is None:
             box.append(junk(rng))
             continue
-        match rng.choice("drop retype retype replace replace replace rename add wrap".split()):
+        match pick(rng, "drop retype retype replace replace replace rename add wrap"):
             case "drop":
                 del box[key]
             case "retype":

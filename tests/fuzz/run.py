@@ -40,7 +40,8 @@ def main() -> int:
         return again(kinds[0], asked)
     if asked.seconds is None and asked.cases is None:
         parser.error("give --seconds or --cases")
-    tallies = driver.run(kinds, asked.seed, asked.seconds, asked.cases, asked.first, lambda text: print(text, flush=True))
+    limits = asked.seconds, asked.cases, asked.first
+    tallies = driver.run(kinds, asked.seed, *limits, lambda text: print(text, flush=True))
     print(driver.table(tallies))
     found = [(tally.kind, *of) for tally in tallies for of in tally.findings.values()]
     for kind, number, finding, count in found:

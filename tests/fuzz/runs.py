@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import json
 import random
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nettrain.net import files
-from nettrain.net.errors import NettrainError
 from nettrain.solver.runs import Run, find_snapshot
 from nettrain.solver.solver import Solver
 from nettrain.tools import plot, training
 
 from .arrays import Member, bad_npy, is_zip, npy, pack_zip
 from .kinds import Case, Kind, make_special
-from .mutations import change_data, damage, edit_text, encode, integer, junk
+from .mutations import change_data, damage, edit_text, encode, integer, junk, pick
 
 MLP = [
     {"name": "d", "type": "Data", "source": "digits", "batch_size": 4, "top": ["d", "l"]},
@@ -34,7 +32,15 @@ MLP = [
 ]
 SOLVERS: list[dict[str, Any]] = [
     {"type": "SGD", "base_lr": 0.1, "momentum": 0.9, "max_iter": 4, "test_iter": 1, "test_interval": 2, "snapshot": 2},
-    {"type": "Adam", "base_lr": 0.01, "max_iter": 4, "average_loss": 3, "test_iter": 1, "test_interval": 2, "snapshot": 2}
+    {
+        "type": "Adam",
+        "base_lr": 0.01,
+        "max_iter": 4,
+        "average_loss": 3,
+        "test_iter": 1,
+        "test_interval": 2,
+        "snapshot": 2,
+    }
     | {"lr_policy": "plateau", "gamma": 0.5, "plateau_patience": 3},
     {"type": "RMSProp", "base_lr": 0.01, "max_iter": 4, "test_interval": 0, "snapshot": 2, "display": 1},
 ]
@@ -95,15 +101,12 @@ class Snapshots(Kind):
         return arrays_of(self.seeds()[number][1]["iter_4.npz"])
 
     def mutate(self, rng, seed):
-        spec, files_ = seed
+        files_ = seed[1]
         case = self.good(seed)
         if rng.random() < 0.02:
             return make_special(rng, case)
-        raw = files_["iter_4.npz"]
-        if rng.random() < 0.1:
-            raw = damage(rng, raw)
-        else:
-            raw = self._sealed(rng, self._arrays(self.seeds().index(seed)))
+        arrays = self._arrays(self.seeds().index(seed))
+        raw = damage(rng, files_["iter_4.npz"]) if rng.random() < 0.1 else self._sealed(rng, arrays)
         case.files["run/iter_4.npz"] = raw
         case.what["with_spec"] = rng.random() < 0.7
         case.what["folder"] = rng.random() < 0.4
@@ -120,7 +123,7 @@ class Snapshots(Kind):
         state = json.loads(str(arrays["state"]))
         for _ in range(rng.choice([1, 1, 2])):
             name = rng.choice(list(members)) if members else "state"
-            match rng.choice("state state state state state part part text array array name drop add".split()):
+            match pick(rng, "state state state state state part part text array array name drop add"):
                 case "state":
                     state = change_data(rng, state)
                 case "part" if isinstance(state, dict) and state:  # what lies on top, more often
@@ -130,16 +133,17 @@ class Snapshots(Kind):
                     with contextlib.suppress(ValueError, SyntaxError):
                         members[name] = bad_npy(rng, members[name])
                 case "name" if members:
-                    members[rng.choice(["param/x/0", "history/99", "history/x", "history/", "param/ip/7", "state2", "state"])] = (
-                        members.pop(name)
-                    )
+                    other = pick(rng, "param/x/0 history/99 history/x history/ param/ip/7 state2 state")
+                    members[other] = members.pop(name)
                 case "drop":
                     members.pop(name, None)
                 case "add":
                     other = rng.choice(["history/1", "history/5", "param/ip/2", "param/other/0", "more"])
                     members[other] = npy(rng.choice([np.zeros(3), np.array("x"), np.zeros((0, 2)), np.array(5)]))
                 case "text":
-                    text = rng.choice(["", "null", "[" * 100_000, '{"iter": 1e400}', "{" * 500, "[]", '"x"', "{}", "\0"])
+                    text = rng.choice(
+                        ["", "null", "[" * 100_000, '{"iter": 1e400}', "{" * 500, "[]", '"x"', "{}", "\0"]
+                    )
                     members["state"] = npy(np.array(rng.choice([text, text.encode(), [text], 5, [1, 2]])))
                     return sealed(pack_zip(Member(f"{n}.npy".encode(), m) for n, m in members.items()))
         if "state" in members and rng.random() < 0.95:
@@ -184,7 +188,11 @@ def _json(rng: random.Random, state: Any) -> str:
         numbers = [match.span() for match in re.finditer(r"-?\d+(\.\d+)?", text)]
         if numbers:
             first, last = rng.choice(numbers)
-            text = text[:first] + rng.choice(["1e400", "-1e400", "NaN", "9" * 5000, "[" * 2000 + "]" * 2000, "1.0"]) + text[last:]
+            text = (
+                text[:first]
+                + rng.choice(["1e400", "-1e400", "NaN", "9" * 5000, "[" * 2000 + "]" * 2000, "1.0"])
+                + text[last:]
+            )
     return text
 
 
@@ -193,11 +201,15 @@ def _no_number(name: str) -> None:
 
 
 LINES = ["", "{}", "[]", "null", "5", '"x"', "{", "[" * 100_000, '{"iter": 1e400}', '{"iter": "3"}', '{"iter": -1}']
-LINES += ['{"iter": 3, "test": 5}', '{"iter": 3, "test": [[1, 2]]}', '{"iter": 3, "test": {"a": true}}', '{"iter": true}']
+LINES += ['{"iter": 3, "test": 5}', '{"iter": 3, "test": [[1, 2]]}', '{"iter": 3, "test": {"a": true}}']
+LINES += ['{"iter": true}']
 LINES += ['{"iter": 3, "train_loss": 1e400}', '{"iter": 1e300, "train_loss": 1}', '{"iter": 3, "train_loss": NaN}']
-LINES += ['{"iter": 3, "train_loss": ' + "9" * 400 + "}", '{"iter": ' + "9" * 400 + ', "train_loss": 1}', "\0", "\ufeff"]
-LINES += ['{"iter": ' + "9" * 5000 + "}", '{"iter": 3, "test": {"$x$": 1, "": 2, "\\ud800": 3}}', '{"iter": NaN}', '{"iter": 2.5}']
-LINES += ['{"iter": 3, "test": {"' + "a" * 5000 + '": 1}}', '{"iter": 3, "test": {"loss": "1"}}', '{"iter": 3, "iter": 4}']
+LINES += ['{"iter": 3, "train_loss": ' + "9" * 400 + "}", '{"iter": ' + "9" * 400 + ', "train_loss": 1}', "\0"]
+LINES += ["\ufeff"]
+LINES += ['{"iter": ' + "9" * 5000 + "}", '{"iter": 3, "test": {"$x$": 1, "": 2, "\\ud800": 3}}']
+LINES += ['{"iter": NaN}', '{"iter": 2.5}']
+LINES += ['{"iter": 3, "test": {"' + "a" * 5000 + '": 1}}', '{"iter": 3, "test": {"loss": "1"}}']
+LINES += ['{"iter": 3, "iter": 4}']
 
 
 class Metrics(Kind):
@@ -225,7 +237,7 @@ class Metrics(Kind):
         lines = seed[0].decode().splitlines()
         for _ in range(rng.randint(1, 3)):
             at = rng.randrange(len(lines))
-            match rng.choice("data data line text token".split()):
+            match pick(rng, "data data line text token"):
                 case "data":
                     with contextlib.suppress(ValueError):
                         lines[at] = json.dumps(change_data(rng, json.loads(lines[at])))
@@ -237,7 +249,9 @@ class Metrics(Kind):
                     found = [match.span() for match in re.finditer(r"-?\d+(\.\d+)?", lines[at])]
                     if found:
                         first, last = rng.choice(found)
-                        new = rng.choice(["1e400", "-1e400", "NaN", "Infinity", "null", "true", "9" * 400, str(integer(rng))])
+                        new = rng.choice(
+                            ["1e400", "-1e400", "NaN", "Infinity", "null", "true", "9" * 400, str(integer(rng))]
+                        )
                         lines[at] = lines[at][:first] + new + lines[at][last:]
         text = rng.choice(["\n", "\n", "\n", "\r\n", "\n\n"]).join(lines) + rng.choice(["\n", "\n", ""])
         case.files["run/metrics.jsonl"] = encode(rng, text)

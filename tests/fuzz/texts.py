@@ -23,7 +23,7 @@ from nettrain.tools import explanation
 from nettrain.tools.check import check
 
 from .kinds import Case, Kind, data_spec, make_special, read_batches, train_spec
-from .mutations import edit_text, encode, integer, junk, places, word
+from .mutations import edit_text, encode, integer, junk, pick, places, word
 
 CONFIGS = Path(nettrain.__file__).parent / "configs"
 LARGE = ("alexnet.yaml",)  # 61 million parameters take longer to fill than a spec may take here
@@ -95,7 +95,7 @@ def change_spec(rng: random.Random, spec: Any) -> Any:
         if not found:
             break
         box, key = rng.choice(found)
-        match rng.choice("drop rename repeat replace add".split()):
+        match pick(rng, "drop rename repeat replace add"):
             case "drop":
                 del box[key]
             case "replace":
@@ -112,16 +112,19 @@ def change_spec(rng: random.Random, spec: Any) -> Any:
 
 
 # No digits: 64 becomes 6464646 and takes gigabytes, in earnest.
-CHARACTERS = ["{", "}", "[", "]", ":", ": ", "- ", ", ", "\n", "\t", "#", "&a ", "*a", "!!", "!x ", "|", ">", "'", '"', "%", "<<: "]
-CHARACTERS += ["---\n", "...\n", "? ", "@", "`", "\\", "é", "\x85", "\u2028", "\ufeff", "\0", "\x07", "~", "=", "<", "a", "x", ".", " "]
-CHARACTERS += ["[" * 200, "{a: " * 60, "[" * 5000, "- " * 3000, '"\\ud800"', '"\\0"', "&a [*a]", "!!python/object:os.system ", "\r", "\ud800"]
+CHARACTERS = ["{", "}", "[", "]", ":", ": ", "- ", ", ", "\n", "\t", "#", "&a ", "*a", "!!", "!x ", "|", ">"]
+CHARACTERS += ["'", '"', "%", "<<: "]
+CHARACTERS += ["---\n", "...\n", "? ", "@", "`", "\\", "é", "\x85", "\u2028", "\ufeff", "\0", "\x07", "~", "="]
+CHARACTERS += ["<", "a", "x", ".", " "]
+CHARACTERS += ["[" * 200, "{a: " * 60, "[" * 5000, "- " * 3000, '"\\ud800"', '"\\0"', "&a [*a]"]
+CHARACTERS += ["!!python/object:os.system ", "\r", "\ud800"]
 
 
 def slip(rng: random.Random, text: str) -> str:
     """A text after a few slips of the keyboard."""
     for _ in range(rng.choice([1, 1, 2, 3])):
         at, more = rng.randrange(len(text) + 1), rng.choice(CHARACTERS)
-        match rng.choice("cut put put delete double".split()):
+        match pick(rng, "cut put put delete double"):
             case "cut":
                 text = text[:at]
             case "put":
@@ -226,8 +229,10 @@ class Set(Kind):
 # Formulas
 
 FUNCTIONS = ["exp", "log", "sqrt", "abs", "max", "pow", "sigmoid", "tanh", "relu"]
-CONSTANTS = ["0", "1", "2", "3", "0.5", "-1", "1e308", "1e-308", "1e400", "10", "0.0", "1.5", "100", "1_0", "0x10", "1j", "1e6", "True"]
-VALUES = ["0", "1", "-1", "2", "0.5", "-2", "1e6", "-1e6", "1e-300", "1e300", "1,2,3", "-1,0,1", "0,0,0", "1,2", "nan", "inf", "1000", "-1000"]
+CONSTANTS = ["0", "1", "2", "3", "0.5", "-1", "1e308", "1e-308", "1e400", "10", "0.0", "1.5", "100", "1_0"]
+CONSTANTS += ["0x10", "1j", "1e6", "True"]
+VALUES = ["0", "1", "-1", "2", "0.5", "-2", "1e6", "-1e6", "1e-300", "1e300", "1,2,3", "-1,0,1", "0,0,0"]
+VALUES += ["1,2", "nan", "inf", "1000", "-1000"]
 
 
 def formula(rng: random.Random, depth: int = 0) -> str:
@@ -235,7 +240,7 @@ def formula(rng: random.Random, depth: int = 0) -> str:
     if depth > rng.choice([1, 2, 3, 4]):
         return rng.choice(["x", "y", "z", rng.choice(CONSTANTS)])
     parts = [formula(rng, depth + 1) for _ in range(2)]
-    match rng.choice("sum sum power power divide call call minus".split()):
+    match pick(rng, "sum sum power power divide call call minus"):
         case "sum":
             return f"({parts[0]} {rng.choice('+-*')} {parts[1]})"
         case "power":
@@ -250,8 +255,10 @@ def formula(rng: random.Random, depth: int = 0) -> str:
     return f"{name}({', '.join(formula(rng, depth + 1) for _ in range(count))})"
 
 
-TOKENS = ["^", "//", "%", "**", "(", ")", "[0]", ".a", " if x else ", "lambda: ", "=", ":=", "@", "é", "x", "xyz", ",", "'s'", "f'{x}'", "_"]
-TOKENS += ["(" * 150, "-" * 300, "x+" * 600, "\0", "\n", "#", "\\", "²", "9" * 400, "9" * 5000, "\ud800", "class", "...", "max()", "*x", "x=1"]
+TOKENS = ["^", "//", "%", "**", "(", ")", "[0]", ".a", " if x else ", "lambda: ", "=", ":=", "@", "é", "x"]
+TOKENS += ["xyz", ",", "'s'", "f'{x}'", "_"]
+TOKENS += ["(" * 150, "-" * 300, "x+" * 600, "\0", "\n", "#", "\\", "²", "9" * 400, "9" * 5000, "\ud800"]
+TOKENS += ["class", "...", "max()", "*x", "x=1"]
 
 
 class Expr(Kind):
@@ -274,7 +281,8 @@ class Expr(Kind):
         values = [f"{one[0]}={rng.choice(VALUES)}" if rng.random() < 0.5 else one for one in seed]
         values = [one for one in values if one[0] in text or rng.random() < 0.03]
         if values and rng.random() < 0.05:
-            values[0] = rng.choice(["x", "x=", "=1", "x=1=2", "x=a", "x=1,,2", "é=1", "x=1" + ",1" * 5000, "\ud800=1", word(rng), "x=" + word(rng)])
+            odd = ["x", "x=", "=1", "x=1=2", "x=a", "x=1,,2", "é=1", "x=1" + ",1" * 5000, "\ud800=1"]
+            values[0] = rng.choice([*odd, word(rng), "x=" + word(rng)])
         ways = {"html": rng.random() < 0.1, "sample": rng.choice([None] * 9 + [0])}
         return Case({}, {"expr": text, "assignments": values, **ways})
 
@@ -336,12 +344,13 @@ class Csv(Kind):
         for _ in range(rng.choice([1, 1, 2, 3])):
             at = rng.randrange(len(lines))
             cells = lines[at].split(",")
-            match rng.choice("cell cell cell cell cell row text column long".split()):
+            match pick(rng, "cell cell cell cell cell row text column long"):
                 case "cell":
                     cells[rng.randrange(len(cells))] = word(rng)
                     lines[at] = ",".join(cells)
                 case "row":
-                    lines.insert(at, rng.choice(["", " ", ",", ",,", "# x", "label", "a,b,label", "1,2", '"1', '"1\n2",3,4']))
+                    rows = ["", " ", ",", ",,", "# x", "label", "a,b,label", "1,2", '"1', '"1\n2",3,4']
+                    lines.insert(at, rng.choice(rows))
                 case "text":
                     lines[at] = edit_text(rng, lines[at], ",", 1)
                 case "column":
@@ -374,8 +383,10 @@ class Csv(Kind):
 
 # Lists
 
-NAMES = ["a.png", "b.png", "nothing.png", ".", "..", "/", "/dev/zero", "/dev/null", "/etc/passwd", "fifo", "sub", "a.png\0", "\0", "~"]
-NAMES += ["x" * 300, "x/" * 3000, "list.txt", "a.h5", "b.h5", "c:\\a.png", "a.png 0", "./a.png", "é.png", "\ud800", "*", "loop", "-1", "/proc/self/mem"]
+NAMES = ["a.png", "b.png", "nothing.png", ".", "..", "/", "/dev/zero", "/dev/null", "/etc/passwd", "fifo"]
+NAMES += ["sub", "a.png\0", "\0", "~"]
+NAMES += ["x" * 300, "x/" * 3000, "list.txt", "a.h5", "b.h5", "c:\\a.png", "a.png 0", "./a.png", "é.png"]
+NAMES += ["\ud800", "*", "loop", "-1", "/proc/self/mem"]
 
 
 class Lists(Kind):
@@ -408,7 +419,7 @@ class Lists(Kind):
         return Case({"list.txt": text.encode(), **others}, {"type": kind})
 
     def mutate(self, rng, seed):
-        kind, text, _ = seed
+        _, text, _ = seed
         case = self.good(seed)
         if rng.random() < 0.02:
             return make_special(rng, case)
@@ -420,7 +431,7 @@ class Lists(Kind):
         for _ in range(rng.choice([1, 1, 2, 3])):
             at = rng.randrange(len(lines))
             words = lines[at].split(" ")
-            match rng.choice("name name word word word line text".split()):
+            match pick(rng, "name name word word word line text"):
                 case "name":
                     named = [i for i, line in enumerate(lines) if ".png" in line or ".h5" in line] or [at]
                     at = rng.choice(named)
@@ -431,7 +442,8 @@ class Lists(Kind):
                     words[rng.randrange(len(words))] = word(rng) if rng.random() < 0.5 else str(integer(rng))
                     lines[at] = " ".join(words)
                 case "line":
-                    lines.insert(at, rng.choice(["", "#", "# 2", "a.png", "a.png 1", "5", "1 0.5 0 0 1 1", str(junk(rng))]))
+                    others = ["", "#", "# 2", "a.png", "a.png 1", "5", "1 0.5 0 0 1 1", str(junk(rng))]
+                    lines.insert(at, rng.choice(others))
                 case "text":
                     lines[at] = edit_text(rng, lines[at], " ", 1)
         case.files["list.txt"] = encode(rng, rng.choice(["\n", "\n", "\r\n", "\r"]).join(lines))
