@@ -13,7 +13,7 @@ KINDS = [
     *("npy", "npz", "idx", "gz", "images", "lmdb", "hdf5"),
     *("snapshots", "metrics", "yaml", "set", "expr", "csv", "lists"),
 ]
-CASES = 200  # of each kind: a minute on two cores for all
+CASES = 300  # of each kind: a minute on two cores for all
 
 
 def fuzz(*arguments, cwd):

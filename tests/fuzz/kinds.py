@@ -125,3 +125,8 @@ def make_special(rng: random.Random, case: Case) -> Case:
     del case.files[name]
     case.special[name] = rng.choice(SPECIAL)
     return case
+
+
+def no_number(name: str) -> None:
+    """For ``json.loads``: NaN and infinities are no JSON."""
+    raise AssertionError(f"JSON has no {name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import io
@@ -13,6 +14,7 @@ from typing import Any
 
 import nettrain
 import numpy as np
+from nettrain.cli import show
 from nettrain.net import registry
 from nettrain.net.errors import Problems, printable
 from nettrain.net.net import Net
@@ -22,7 +24,7 @@ from nettrain.solver.parameters import SolverParameters
 from nettrain.tools import explanation
 from nettrain.tools.check import check
 
-from .kinds import Case, Kind, data_spec, make_special, read_batches, train_spec
+from .kinds import Case, Kind, data_spec, make_special, no_number, read_batches, train_spec
 from .mutations import edit_text, encode, integer, junk, pick, places, word
 
 CONFIGS = Path(nettrain.__file__).parent / "configs"
@@ -305,7 +307,10 @@ class Expr(Kind):
         )
         answer = explanation.answer(asked, lambda path: load(path))
         answer.report().encode()
-        json.dumps(answer.as_json(), allow_nan=False)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            show(answer.as_json(), True, None)
+        json.loads(printed.getvalue(), parse_constant=no_number)
 
     def command(self, case):
         try:
