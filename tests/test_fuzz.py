@@ -47,7 +47,7 @@ from nettrain.data.idx import read_idx
 from nettrain.data.tables import read_csv
 from nettrain.net.errors import NettrainError
 
-driver.SECONDS, driver.WAITING = 0.5, 3
+driver.SECONDS, driver.WAITING, driver.KILLED = 0.5, 1, 5
 
 class Broken(Kind):
     name = "broken"
@@ -79,6 +79,10 @@ class Broken(Kind):
                 try:
                     while True: pass
                 except Exception: pass
+            case "in a library":
+                signal.signal(signal.SIGPROF, signal.SIG_IGN)
+                signal.signal(signal.SIGALRM, signal.SIG_IGN)
+                time.sleep(100)
             case "waiting": os.mkfifo("fifo"); read_csv(Path("fifo"), None)
             case "memory": np.ones(50 << 20)
             case "memory in words":
@@ -138,6 +142,7 @@ def test_what_is_refused_in_words_is_no_finding(broken):
         ("quiet death", "death by exit 0 in outside of nettrain"),
         ("computing", "hang in outside of nettrain"),
         ("computing in a net", "hang in outside of nettrain"),
+        ("in a library", "hang, could not be interrupted in outside of nettrain"),
         ("waiting", "hang in data/tables.py read_csv"),
         ("memory", "memory in outside of nettrain"),
         ("memory in words", "memory in outside of nettrain"),

@@ -24,7 +24,6 @@ import signal
 import tempfile
 import time
 import traceback
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -44,7 +43,8 @@ from nettrain.net.parallel import use_threads
 from .kinds import Case, Kind, no_number
 
 SECONDS = 5  # of computing, for one case
-WAITING = 20  # seconds, however busy the machine
+WAITING = 10  # seconds in which it computes nothing, however busy the machine
+KILLED = 120  # seconds after which a case that cannot be interrupted is
 DECLARED_MEMORY = 2 << 30  # for kinds that may ask for memory
 BATCH = 200  # cases for one process
 COMMAND_SHARE = 0.03  # of the cases that go through the command line too
@@ -122,7 +122,7 @@ def _limits(kind: Kind, case: Case) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + allowed, before[1]))
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
-    signal.setitimer(signal.ITIMER_REAL, WAITING)
+    signal.setitimer(signal.ITIMER_REAL, WAITING, WAITING)
     try:
         yield
     finally:
@@ -131,9 +131,20 @@ def _limits(kind: Kind, case: Case) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def _too_long(number: int, _: types.FrameType | None) -> None:
-    took = f"{SECONDS} s of computing" if number == signal.SIGPROF else f"{WAITING} s"
-    raise TooLongError(f"more than {took}")
+def _computed_too_long(*_: object) -> None:
+    raise TooLongError(f"more than {SECONDS} s of computing")
+
+
+class _Waiting:
+    """Called each WAITING seconds: a case that did nothing meanwhile waits for what never comes."""
+
+    def __init__(self) -> None:
+        self.computed = 0.0
+
+    def __call__(self, *_: object) -> None:
+        before, self.computed = self.computed, time.process_time()
+        if self.computed - before < 0.01 * WAITING:
+            raise TooLongError(f"nothing happens in {WAITING} s")
 
 
 def _attempt(work: Callable[[], None], kind: Kind, case: Case, outcome: Outcome) -> None:
@@ -217,8 +228,8 @@ def _text(error: BaseException) -> str:
 
 def _work(kind: Kind, make: Callable[[int], Case], numbers: range, until: float, pipe: int, folder: Path) -> None:
     """Run these cases and write what comes of each, a line of JSON, into the pipe."""
-    signal.signal(signal.SIGPROF, _too_long)
-    signal.signal(signal.SIGALRM, _too_long)
+    signal.signal(signal.SIGPROF, _computed_too_long)
+    signal.signal(signal.SIGALRM, _Waiting())
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
@@ -275,7 +286,7 @@ def run_batch(kind: Kind, make: Callable[[int], Case], numbers: range, until: fl
             while True:
                 if not select.select([lines], [], [], 0.5)[0]:
                     # what hangs in a library in C cannot be interrupted
-                    if time.monotonic() - began > 3 * WAITING:
+                    if time.monotonic() - began > KILLED:
                         os.kill(child, signal.SIGKILL)
                         killed = True
                     continue
