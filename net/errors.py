@@ -11,17 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_SHOWN = 25  # problems printed by one SpecError; the rest are counted
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class NettrainError(Exception):
     """Something the user can put right.
 
     ``exit_code`` is what the command line returns for it, ``key`` names the parameter to blame (its place in
-    the file is shown; of several the first that is written), ``hint`` says what would be right.
+    the file is shown; of several the first that is written), ``hint`` says what would be right. What a message quotes
+    of a file or a command line may be anything; see ``printable``.
     """
 
     def __init__(self, message: str, *, exit_code: int = 2, key: str | tuple[str, ...] | None = None, hint: str = ""):
-        super().__init__(message)
+        super().__init__(printable(message))
         self.exit_code, self.key, self.hint = exit_code, key, hint
 
 
@@ -107,6 +109,12 @@ class Problems:
     def raise_if_any(self) -> None:
         if self.found:
             raise SpecError(self.found)
+
+
+def printable(text: str) -> str:
+    """The text with control characters, which a terminal obeys, and halves of surrogate pairs, which nobody can print,
+    written as ``\\x1b`` and ``\\ud800``; line breaks and tabs stay."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
