@@ -409,7 +409,7 @@ def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
     from .tools import testing
 
     options |= {"settings": settings, "allow_python": python_is_allowed()}
-    result = testing.run(spec, load=lambda path: read(path, settings), say=say, **options)
+    result = testing.run(spec, read=lambda path: read(path, settings), say=say, **options)
     show(result, as_json, testing.report)
     sys.exit(result["exit_code"])
 
