@@ -77,6 +77,7 @@ def param(
     return dataclasses.field(default=default, metadata={"param": about})
 
 
+MOST_KEYS = 100  # unknown keys of a mapping that get advice
 MISSING: Any = object()  # what reading returns when it reported a problem
 
 
@@ -141,7 +142,8 @@ class Declared:
         ``is_short``: the mapping stands for a single value, so messages do not name its keys.
         """
         complete = cls._exclude(reader, node, what)
-        unknown = [key for key in node.keys if key not in cls.names() and key not in others]
+        own = {*cls.names(), *others}
+        unknown = [key for key in node.keys if key not in own]
         meant = cls._meant(node, unknown, {**cls.aliases, **aliases})
         values = {}
         for name, hint, about, default in cls.fields():
@@ -186,7 +188,7 @@ class Declared:
     def _meant(cls, node: Node, unknown: list[str], aliases: Mapping[str, str]) -> set[str]:
         """The parameters that unknown keys were probably meant to be, or hold as Caffe's ``…_param`` do."""
         meant: set[str] = set()
-        for key in unknown:
+        for key in unknown[:MOST_KEYS]:
             meant.update(foreign.names_in(advice_on(key, cls.names(), aliases)))
             inner = node.value[key].value
             meant.update(inner if isinstance(inner, dict) else [])
@@ -237,12 +239,17 @@ class Reader:
         self.problems.add(node.place, f"{what} must be {expected}, got {node.words()}{end}")
         return MISSING
 
+    def few(self, unknown: list[str], node: Node, what: str) -> list[str]:
+        """The first of many unknown keys; of the others it is said how many they are."""
+        if len(unknown) > MOST_KEYS:
+            more = f"{what} has {len(unknown) - MOST_KEYS:,} more keys that it does not know"
+            self.problems.add(node.keys[unknown[MOST_KEYS]], more)
+        return unknown[:MOST_KEYS]
+
     def unknown_keys(self, node: Node, known: Iterable[str], what: str, aliases: Mapping[str, str] = {}) -> None:
         known = list(known)
-        for key, place in node.keys.items():
-            if key in known:
-                continue
-            advice = advice_on(key, known, aliases)
+        for key in self.few([key for key in node.keys if key not in known], node, what):
+            advice, place = advice_on(key, known, aliases), node.keys[key]
             if not advice:
                 advice = f"it has {', '.join(known)}"
             elif " " not in advice:

@@ -6,6 +6,7 @@ exceptions; these three classes are for mistakes in specs, shapes and data.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_folded[longer[0]] if len(longer) == 1 and 2 * len(word) >= len(longer[0]) else None
 
 
+@functools.lru_cache(maxsize=2048)
 def folded(word: str) -> str:
     """A name without upper case, ``_``, ``-`` and spaces."""
     return re.sub(r"[-_\s]", "", str(word).casefold())
@@ -144,7 +146,7 @@ def _edits(a: str, b: str) -> int | None:
     """How many edits lead from a to b; None where these are more than a misspelling has."""
     length = max(len(a), len(b))
     most = 0 if length < 3 else 1 if length < 6 else 2 if length < 12 else 3
-    if abs(len(a) - len(b)) > most:
+    if abs(len(a) - len(b)) > most or len(set(a) ^ set(b)) > 2 * most:  # an edit changes one character for another
         return None
     far = most + 1
     before: dict[int, int] = {}  # rows of the table of distances, of each only what is near the diagonal

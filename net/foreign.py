@@ -600,8 +600,9 @@ def names_in(advice: str) -> list[str]:
 
 def advice(table: Table, word: str, known: Iterable[str]) -> str:
     """What to write instead of a word from elsewhere, or nothing."""
-    known = set(known)
-    for one in table.get(folded(word), ()):
+    advices = table.get(folded(word))
+    known = set(known) if advices else set()
+    for one in advices or ():
         names = names_in(one)
         if not names or names[0] in known:
             return one

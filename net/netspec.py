@@ -398,9 +398,8 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
 def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str]) -> None:
     """Unknown keys of a layer; a parameter of another type is said to be one."""
     with_advice = {folded(key) for key in aliases}
-    for key, place in node.keys.items():
-        if key in known:
-            continue
+    for key in reader.few([key for key in node.keys if key not in known], node, name):
+        place = node.keys[key]
         if node.value[key].value is None and folded(key) not in with_advice and not place.setting:
             message = f"{name} has no key `{key}`; several names stand in brackets, such as top: [data, label]"
             reader.problems.add(place, message)

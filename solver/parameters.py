@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from ..net import foreign
-from ..net.declare import MISSING, Declared, Reader, advice_on, param
+from ..net.declare import MISSING, MOST_KEYS, Declared, Reader, advice_on, param
 from ..net.errors import Problems
 from ..net.netspec import NetSpec, Phase
 
@@ -356,7 +356,9 @@ def read_parameters(spec: NetSpec, problems: Problems) -> SolverParameters | Non
         return None
     result = SolverParameters.from_node(Reader(problems), node, "solver")
     names, aliases = SolverParameters.names(), SolverParameters.aliases
-    meant = {name for key in node.keys for name in foreign.names_in(advice_on(key, names, aliases))}
+    meant = set(node.keys)
+    for key in [key for key in node.keys if key not in names][:MOST_KEYS]:
+        meant.update(foreign.names_in(advice_on(key, names, aliases)))
     if not meant & {"max_iter", "max_epoch"}:
         problems.add(node.place, "solver.max_iter is missing: give it, or max_epoch, to say how long to train")
     return None if result is MISSING else result

@@ -467,3 +467,18 @@ def test_a_run_by_epochs_goes_on_by_iterations(nettrain_cli):
     assert "done: 25 iterations" in result.output
     again = nettrain_cli("train", "--resume", "runs/net/001", "--set", "solver.max_epoch=0.2")
     assert "done: 36 iterations" in again.output
+
+
+@pytest.mark.parametrize("mapping", ["solver:\n", "layers:\n- name: a\n  type: Convolution\n"])
+def test_of_very_many_unknown_keys_some_get_advice_and_the_rest_is_counted(mapping):
+    text = mapping + "".join(f"  key{i}: 1\n" for i in range(300))
+    if "layers" not in text:
+        text += NET
+    from nettrain.net.errors import Problems
+    from nettrain.solver.parameters import read_parameters
+
+    problems = Problems()
+    read_parameters(load(text, (), problems), problems)
+    messages = [problem.message for problem in problems.found]
+    assert len([message for message in messages if "has no key `key" in message]) == 100
+    assert [message for message in messages if "has 200 more keys that it does not know" in message]
