@@ -70,7 +70,7 @@ class Layer:
     is_loss: ClassVar[bool] = False
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
     is_input: ClassVar[bool] = False  # the user fills the tops
-    normalizes: ClassVar[bool] = False  # the scale of what it reads makes no difference to what it gives
+    normalizes: bool = False  # the scale of what it reads makes no difference to what it gives
     moves_blobs: bool = False  # Forward_cpu changes blobs that are never learned, such as running statistics
     runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
     shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones

@@ -40,7 +40,7 @@ class MVN(RowNorm):
     )
 
     def setup(self, bottom, top):
-        self.divides = self.p.normalize_variance
+        self.divides = self.normalizes = self.p.normalize_variance
 
     def cut(self, shape):
         if len(shape) < 2:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from . import registry
-from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, nearest
+from .errors import NettrainError, Place, Problem, Problems, SpecError, nearest
 from .files import read_bytes
 from .node import Node
 
@@ -151,7 +151,10 @@ def find(path: str | Path) -> tuple[Path, str]:
     if not path.is_absolute() and ".." not in path.parts and os.path.isfile(bundled / wanted):
         return bundled / wanted, f"{path} is not in this folder; using the one that comes with nettrain"
     names = sorted(str(Path("configs") / p.relative_to(bundled)) for p in bundled.rglob("*.yaml"))
-    hint = did_you_mean(str(path), names, f"; bundled: {', '.join(names)}")
+    near = nearest(str(path), names) or {Path(name).stem: name for name in names}.get(
+        nearest(path.stem, [Path(name).stem for name in names]) or ""
+    )
+    hint = f"; did you mean `{near}`?" if near else f"; bundled: {', '.join(names)}"
     raise NettrainError(f"{path}: no such file{hint}")
 
 

@@ -81,7 +81,9 @@ def choose_monitor(p: SolverParameters, tests: list[TestNet], place: Place, prob
     if not tests:
         problems.add(place, "solver.monitor needs a test net with data to test with")
     elif metric not in scores:
-        near = did_you_mean(metric, scores)
+        of_nets = [name for name in scores if name.rpartition("/")[2] == metric]
+        near = f"; did you mean {' or '.join(f'`{name}`' for name in of_nets)}?" if of_nets else ""
+        near = near or did_you_mean(metric, scores)
         problems.add(place, f"solver.monitor: the tests have no score `{metric}`{near}", f"scores: {', '.join(scores)}")
     elif direction is None and scores[metric] is None:
         problems.add(place, f"solver.monitor: `{metric}` is neither a loss nor a score; give a direction too")

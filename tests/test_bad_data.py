@@ -300,9 +300,8 @@ def test_examples_without_values():
 
 def test_train_and_test_parts_of_different_shape():
     write({"a.npz": npz(x_train=X, y_train=CLASSES, x_test=X[:, :4], y_test=CLASSES)})
-    refused(
-        "a.npz", "spec.yaml:3:", "has the shape 6 in the TRAIN net", "and 4 in the TEST net", "`ip1`", "3 x 6", "3 x 4"
-    )
+    shapes = ("has the shape 6 in the TRAIN net", "and 4 in the TEST net", "3 x 6", "3 x 4")
+    refused("a.npz", "spec.yaml:3:", "`ip1`", *shapes)
 
 
 # Labels and values

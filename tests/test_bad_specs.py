@@ -228,6 +228,8 @@ def test_a_mapping_in_python_gets_key_paths_for_places():
     [
         ("nowhere.yaml", "nowhere.yaml: no such file; bundled: configs/"),
         ("configs/mpl.yaml", "configs/mpl.yaml: no such file; did you mean `configs/mlp.yaml`?"),
+        ("mlp.yml", "mlp.yml: no such file; did you mean `configs/mlp.yaml`?"),
+        ("lenet", "lenet: no such file; did you mean `configs/lenet.yaml`?"),
         (".", "this is a folder, not a YAML file"),
         ("x" * 300 + ".yaml", "x.yaml: "),
         ("bad.yaml/inside", "bad.yaml/inside: no such file"),

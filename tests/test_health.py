@@ -123,6 +123,15 @@ def test_unscaled_inputs():
     )
 
 
+def test_a_norm_that_takes_only_the_mean_off_leaves_the_scale():
+    layers = [ip("h", "data", 4), {"name": "n", "type": "MVN", "bottom": "h", "across_channels": True}, ip("out", "n")]
+    for variance, count in ((True, 0), (False, 1)):
+        layers[1]["normalize_variance"] = variance
+        solver, said = make(layers, scale=255.0, base_lr=1e-9)
+        solver.solve()
+        assert len([text for text in said if "unscaled" in text]) == count
+
+
 NORMS = [{"type": "BatchNorm"}, {"type": "GroupNorm", "num_groups": 2}, {"type": "LayerNorm"}]
 
 

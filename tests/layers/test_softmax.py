@@ -96,7 +96,7 @@ def test_no_examples(shape):
         ((2, 3), {"axis": 2}, "axis 2 of 2 x 3: there are axes -2 to 1"),
         ((2, 3), {"axis": -3}, "axis -3 of 2 x 3"),
         ((4,), {}, "axis 1 of 4"),
-        ((2, 3), {"softmax_param": {"axis": 1}}, "write its fields beside `type`"),
+        ((2, 3), {"softmax_param": {"axis": 1}}, "write axis beside type"),
         ((2, 3), {"num_output": 3}, "Softmax has no key `num_output`; it belongs to"),
     ],
 )
