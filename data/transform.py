@@ -43,13 +43,15 @@ class Transform(Declared):
         if not self.mean_file:
             return None
         try:
-            mean = read_mean(find_file(self.mean_file, folder))
+            path = find_file(self.mean_file, folder)
+            mean = read_mean(path)
         except NettrainError as error:
             error.key = "transform"
             raise
         if shape is not None and mean.shape != shape:
             raise NettrainError(
-                f"mean_file holds {format_shape(mean.shape)}, the examples are {format_shape(shape)}", key="transform"
+                f"mean_file {path} holds {format_shape(mean.shape)}, the examples are {format_shape(shape)}",
+                key="transform",
             )
         return mean
 

@@ -182,7 +182,9 @@ class WindowData(Layer):
         side = self.p.transform.crop_size
         if mean.ndim != 3 or mean.shape[0] != 3 or min(mean.shape[1:]) < side:
             raise NettrainError(
-                f"mean_file holds {format_shape(mean.shape)}; 3 x {side} x {side} or more is needed", key="transform"
+                f"mean_file {self.p.transform.mean_file} holds {format_shape(mean.shape)}; 3 x {side} x {side} or more "
+                "is needed",
+                key="transform",
             )
         y, x = ((size - side) // 2 for size in mean.shape[1:])
         return mean[:, y : y + side, x : x + side]

@@ -215,13 +215,18 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             for name, array in arrays.items():
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-        size = file.seek(-2, os.SEEK_END) + 2  # the archive ends with the length of its comment, which is 0 so far
-        file.write(SEAL_SIZE.to_bytes(2, "little"))
-        digest = _digest(file, size)
-        file.seek(size)
-        file.write(SEAL + digest)
+        seal(file)
 
     write_atomically(path, write)
+
+
+def seal(file: IO[bytes]) -> None:
+    """Add its checksum to an archive without a comment, which is open for reading and writing."""
+    size = file.seek(-2, os.SEEK_END) + 2  # it ends with the length of its comment, which is 0 so far
+    file.write(SEAL_SIZE.to_bytes(2, "little"))
+    digest = _digest(file, size)
+    file.seek(size)
+    file.write(SEAL + digest)
 
 
 def _digest(file: IO[bytes], size: int) -> bytes:

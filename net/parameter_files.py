@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,11 +46,24 @@ def assign(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes
     Nothing is changed unless all of it fits; see ``fit`` for the errors.
     """
     report, found = fit(params, arrays, origin, strict), _by_layer(arrays)
-    values = {name: [np.asarray(array) for array in found[name]] for name in report.loaded}  # all can be read
+    values = {  # all can be read before any is taken
+        name: [_as(blob.dtype, array, name, origin) for blob, array in zip(params[name], found[name], strict=True)]
+        for name in report.loaded
+    }
     for name in report.loaded:
         for blob, array in zip(params[name], values[name], strict=True):
             blob.data[...] = array
     return report
+
+
+def _as(dtype: np.dtype, stored: Any, name: str, origin: str) -> np.ndarray:
+    """The array of a file in the net's precision. Raises NettrainError for a number that has none."""
+    array = np.asarray(stored)
+    with np.errstate(over="ignore"):
+        values = array.astype(dtype, copy=False)
+    if values is not array and np.isinf(values).any() and not np.isinf(array).any():
+        raise NettrainError(f"{origin}: layer `{name}` holds numbers beyond what {dtype} can hold")
+    return values
 
 
 def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") -> LoadReport:

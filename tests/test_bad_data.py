@@ -10,6 +10,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import nettrain
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -593,3 +594,15 @@ def test_a_process_ends_with_2_and_a_message(files, words):
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
+
+
+def test_weights_beyond_single_precision():
+    layers = "{name: x, type: Input, shape: [2, 3]}, {name: ip, type: InnerProduct, num_output: 2}"
+    write({"net.yaml": f"layers: [{layers}]\n".encode()})
+    np.savez("w.npz", **{"param/ip/0": np.full((2, 3), 1e300), "param/ip/1": np.zeros(2)})
+    net = nettrain.Net("net.yaml")
+    before = net.flat.data.copy()
+    with pytest.raises(nettrain.NettrainError, match=r"w\.npz: layer `ip` holds numbers beyond what float32 can hold"):
+        net.copy_from("w.npz")
+    np.testing.assert_array_equal(net.flat.data, before)
+    nettrain.Net("net.yaml", dtype="float64").copy_from("w.npz")

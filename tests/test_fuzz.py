@@ -44,7 +44,7 @@ import numpy as np
 from fuzz import driver
 from fuzz.kinds import Case, Kind
 from nettrain.data.idx import read_idx
-from nettrain.data.tables import read_csv
+from nettrain.net import files
 from nettrain.net.errors import NettrainError
 
 driver.SECONDS, driver.WAITING, driver.KILLED = 0.5, 1, 5
@@ -83,7 +83,10 @@ class Broken(Kind):
                 signal.signal(signal.SIGPROF, signal.SIG_IGN)
                 signal.signal(signal.SIGALRM, signal.SIG_IGN)
                 time.sleep(100)
-            case "waiting": os.mkfifo("fifo"); read_csv(Path("fifo"), None)
+            case "waiting":
+                os.mkfifo("fifo")
+                silent = os.open("fifo", os.O_RDWR)
+                files.read_bytes(Path("fifo"), pipes=True)
             case "memory": np.ones(50 << 20)
             case "memory in words":
                 try: np.ones(50 << 20)
@@ -135,7 +138,7 @@ def test_what_is_refused_in_words_is_no_finding(broken):
 @pytest.mark.parametrize(
     ("way", "finding"),
     [
-        ("exception", "AttributeError in data/idx.py read_idx"),
+        ("exception", "TypeError in net/files.py _descriptor"),
         ("exit", "SystemExit in outside of nettrain"),
         ("interrupt", "KeyboardInterrupt in outside of nettrain"),
         ("death", "death by SIGBUS in outside of nettrain"),
@@ -143,7 +146,7 @@ def test_what_is_refused_in_words_is_no_finding(broken):
         ("computing", "hang in outside of nettrain"),
         ("computing in a net", "hang in outside of nettrain"),
         ("in a library", "hang, could not be interrupted in outside of nettrain"),
-        ("waiting", "hang in data/tables.py read_csv"),
+        ("waiting", "hang in net/files.py _next_bytes"),
         ("memory", "memory in outside of nettrain"),
         ("memory in words", "memory in outside of nettrain"),
         ("no name", "no file name in outside of nettrain"),
@@ -185,4 +188,4 @@ def test_a_case_that_was_kept_can_be_run_again(tmp_path):
     (folder / "case.json").write_text(json.dumps({"what": {}, "special": {}}))
     done = fuzz("--kind", "npy", "--replay", folder, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "mean.npy is no .npy or .npz file" in done.stdout
+    assert "mean.npy is damaged or not an .npy file" in done.stdout

@@ -107,8 +107,12 @@ def test_go_on_after_an_error(out):
     labels = rng.integers(0, 10, 640)
     labels[-1] = 10  # in the last batch: a score that no output stands for
     np.savez("d.npz", train_data=rng.random((640, 1, 8, 8)), train_label=labels)
-    settings = ["--set", data, "--set", "digits.shuffle=false", "--set", "loss.ignore_label=-1"]
-    words = ["nettrain", "train", "a net/it's.yaml", "--out", out, "--set", "solver.snapshot=5", *settings]
+    # behind a layer, labels are known only when they come
+    behind = {"name": "l", "type": "Power", "bottom": "label"}
+    layers = [*LAYERS[:5], behind, {**LAYERS[6], "bottom": ["fc", "l"]}]
+    solver = {"base_lr": 0.05, "max_iter": 30, "test_interval": 15, "snapshot": 5}
+    Path("a net/it's.yaml").write_text(yaml.safe_dump({"name": "late", "solver": solver, "layers": layers}))
+    words = ["nettrain", "train", "a net/it's.yaml", "--out", out, "--set", data, "--set", "digits.shuffle=false"]
     _, errors = shell(shlex.join(words), 2)
     line = after("go on", errors)
     assert "resumed from" in shell(line, 2)[1]  # the label is still there: it says so again, after the resume

@@ -395,7 +395,7 @@ def test_mean_files_that_are_wrong():
     Path("bad.npy").write_bytes(b"no array")
     np.save("words.npy", np.array(["a"]))
     for name, words in (
-        ("mean.npy", "mean_file holds 3 x 4 x 4, the examples are 3 x 5 x 6"),
+        ("mean.npy", "mean_file mean.npy holds 3 x 4 x 4, the examples are 3 x 5 x 6"),
         ("two.npz", "mean_file two.npz must hold one array, it has a, b"),
         ("bad.npy", "mean_file bad.npy is damaged or not an .npy file (8 bytes)\n"),
         ("words.npy", "mean_file words.npy must hold numbers"),
@@ -455,7 +455,7 @@ def test_the_middle_of_a_mean_image_is_taken_off_windows():
     np.save("mean.npy", mean[:, :5])
     params = {"source": "windows.txt", "batch_size": 1, "fg_fraction": 1}
     params["transform"] = {"crop_size": 6, "mean_file": "mean.npy"}
-    fails("mean_file holds 3 x 5 x 10; 3 x 6 x 6 or more is needed", "WindowData", ["x", "y"], **params)
+    fails("mean_file mean.npy holds 3 x 5 x 10; 3 x 6 x 6 or more is needed", "WindowData", ["x", "y"], **params)
 
 
 def test_a_window_gets_its_surroundings_and_zeros_beyond_the_image():
