@@ -24,6 +24,9 @@ check: .venv/ready
 	$(MAKE) types
 	$(BIN)/pytest
 
+versions:
+	.ci/versions
+
 build: .venv/ready
 	$(BIN)/pip wheel -q --no-deps -w dist .
 
@@ -33,4 +36,4 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/zoo.py
 
-.PHONY: bench install format types check build
+.PHONY: bench install format types check versions build
