@@ -91,6 +91,12 @@ BUGS = {
         "TypeError: Mine.Forward_cpu() takes 2 positional arguments but 3 were given",
         RUNNING,
     ),
+    "lambda": (
+        "    Forward_cpu = lambda self, bottom: None\n",
+        "Forward_cpu = lambda self, bottom: None",
+        "<lambda>() takes 2 positional arguments but 3 were given",
+        RUNNING,
+    ),
     "constructor": (
         "    def __init__(self, parameters):\n        pass\n",
         "def __init__(self, parameters):",
@@ -278,6 +284,22 @@ def test_a_class_of_pycaffes(nettrain_cli, workdir, method, command):
     assert line.rpartition(" = ")[2] in message
     assert re.search(r"^theirs\.py:\d+:\d+: ", message, re.M)
     assert "Python `y` (net.yaml:5:10), TRAIN" in message
+
+
+@pytest.mark.parametrize(
+    ("has", "lacks"),
+    [("backward", "forward(self, bottom, top)"), ("forward", "backward(self, top, propagate_down, bottom)")],
+)
+def test_a_class_of_pycaffes_without_a_method(nettrain_cli, workdir, has, lacks):
+    (workdir / "theirs.py").write_text(
+        f"class Theirs:\n    def {has}(self, *blobs):\n        pass\n\n"
+        "    def reshape(self, bottom, top):\n        top[0].reshape(*bottom[0].shape)\n"
+    )
+    spec = NET.replace("layer_files: mine.py\n", "").replace("Mine", "Python, module: theirs, layer: Theirs")
+    (workdir / "net.yaml").write_text(spec)
+    message = nettrain_cli("train", "net.yaml", "--allow-python", exit_code=2).stderr
+    assert f"Python `y`: theirs.Theirs (theirs.py:1:1) has no {lacks}" in message
+    assert "Traceback" not in message
 
 
 @pytest.mark.parametrize(
