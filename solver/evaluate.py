@@ -60,8 +60,8 @@ class TestNet:
 
 @dataclass
 class Evaluation:
-    """What a test found: its scores; sentences on scores that depend on the size of a batch; and of the first batch
-    with a score that is not finite which they are, and why."""
+    """What a test found: its scores; sentences on scores that depend on the size of a batch; the scores that were not
+    finite in some batch, each once, and why in the first one."""
 
     scores: Scores = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -133,7 +133,7 @@ def run_test(
             bad += [total for mean in losses if total is not None and not mean.add(examples)]
             if bad and found.trouble is None:
                 found.trouble = find_trouble(net)
-            found.bad += [name for name in bad if name not in found.bad]
+            found.bad = list(dict.fromkeys([*found.bad, *bad]))
             after_batch()
         found.scores = {name: mean.value().tolist() for name, mean in outputs.items()}
         if total is not None:

@@ -226,6 +226,17 @@ def test_the_api_raises_it_too_with_its_cause(workdir):
     assert isinstance(error.value.__cause__, AttributeError)
 
 
+def test_a_layer_that_cannot_take_its_state_is_not_the_fault_of_snapshots(nettrain_cli, workdir):
+    write(workdir, FORWARD + BACKWARD)
+    settings = ("--set", "solver.snapshot=1", "--allow-python")
+    nettrain_cli("train", "net.yaml", "--out", "run", *settings)
+    write(workdir, FORWARD + BACKWARD + "    def set_state(self, state):\n        self.nothing\n")
+    message = nettrain_cli("train", "--resume", "run", "--allow-python", exit_code=2).stderr
+    assert "AttributeError: 'Mine' object has no attribute 'nothing', in Mine.set_state" in message
+    assert blamed(message) == "self.nothing"
+    assert "snapshot" not in message
+
+
 def test_a_layer_of_nettrains_own_is_not_blamed_on_the_user(workdir):
     """Its traceback stays, with a note."""
     write(workdir, FORWARD + BACKWARD)
