@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nettrain
 import pytest
-from nettrain.net.errors import NettrainError, SpecError
+from nettrain.net.errors import NettrainError, SpecError, printable
 from nettrain.net.netspec import load
 from nettrain.net.spec import read_file, read_text, scalar
 
@@ -644,7 +644,7 @@ def test_a_wrong_setting_is_an_error_that_shows_it(option, words):
     with pytest.raises(SpecError) as error:
         load(SPEC, [option])
     assert words in str(error.value)
-    assert str(error.value).startswith(f"--set {option}: ")
+    assert str(error.value).startswith(printable(f"--set {option}: "))
 
 
 def test_all_wrong_settings_are_reported():
