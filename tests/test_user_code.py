@@ -227,10 +227,16 @@ def test_the_api_raises_it_too_with_its_cause(workdir):
 
 
 def test_a_layer_that_cannot_take_its_state_is_not_the_fault_of_snapshots(nettrain_cli, workdir):
-    write(workdir, FORWARD + BACKWARD)
+    body = (
+        FORWARD
+        + "        self.n += 1\n\n    n = 0\n\n"
+        + BACKWARD
+        + "\n    def state(self):\n        return {'n': self.n}\n"
+    )
+    write(workdir, body)
     settings = ("--set", "solver.snapshot=1", "--allow-python")
     nettrain_cli("train", "net.yaml", "--out", "run", *settings)
-    write(workdir, FORWARD + BACKWARD + "    def set_state(self, state):\n        self.nothing\n")
+    write(workdir, body + "\n    def set_state(self, state):\n        if state['n']:\n            self.nothing\n")
     message = nettrain_cli("train", "--resume", "run", "--allow-python", exit_code=2).stderr
     assert "AttributeError: 'Mine' object has no attribute 'nothing', in Mine.set_state" in message
     assert blamed(message) == "self.nothing"
