@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..net import parameter_files
-from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order
+from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order, why
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, load
 from ..net.parallel import session
@@ -426,7 +426,7 @@ class Solver:
             write_snapshot(path, parameter_files.arrays(self.net.params), self.updater.history, state)
         except OSError as error:
             kept = f"; {self.last_snapshot} is intact" if self.last_snapshot else ""
-            raise NettrainError(f"cannot write {path}: {error.strerror or error}{kept}", exit_code=1) from None
+            raise NettrainError(f"cannot write {path}: {why(error)}{kept}", exit_code=1) from None
 
     @functools.cached_property
     def _data(self) -> list[dict[str, Any]]:
