@@ -309,13 +309,13 @@ def test_a_snapshot_is_removed_only_when_the_next_is_there(monkeypatch):
     one = solver("part", snapshot=2, snapshot_keep=1, test_interval=0)
     one.run.open()
     one.step(4)
-    monkeypatch.setattr(files.np, "savez", full_disk)
+    monkeypatch.setattr(files.np.lib.format, "write_array", full_disk)
     with pytest.raises(NettrainError, match=r"No space left on device; part/iter_4\.npz is intact"):
         one.step(2)
     assert find_snapshot(Path("part")).snapshot.iter == 4
 
 
-def full_disk(file, **arrays):
+def full_disk(file, array, **options):
     file.write(b"PK" + bytes(1000))
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
