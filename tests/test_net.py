@@ -449,11 +449,11 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     mlp(seed=1).save(path)
     before = path.read_bytes()
 
-    def full(file, **arrays):
+    def full(file, array, **options):
         file.write(b"half of it")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files.np, "savez", full)
+    monkeypatch.setattr(files.np.lib.format, "write_array", full)
     with pytest.raises(OSError, match="No space left"):
         mlp(seed=2).save(path)
     assert path.read_bytes() == before
