@@ -187,9 +187,9 @@ class Python(Layer):
         function(*([View(b) for b in item] if item and isinstance(item[0], Blob) else item for item in blobs))
 
     def lacks(self, method):
-        return NettrainError(
-            f"{self.p.module}.{self.p.layer} ({place_of(self.user_class)}) has no {method}", key="layer"
-        )
+        assert self.user_class is not None
+        place = place_of(self.user_class)
+        return NettrainError(f"{self.p.module}.{self.p.layer} ({place}) has no {method}", key="layer")
 
     def reshape(self, bottom, top):
         self.call("reshape", bottom, top)
