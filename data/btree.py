@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -28,9 +29,8 @@ PAGE = struct.Struct("<QHHHH")  # its number, unused, kind, where free space beg
 # magic, version, unused, size of the map; two trees (of free pages, and of records), each: size of a page, flags,
 # depth, branch pages, leaf pages, overflow pages, records, root; then the last page and the transaction
 DESCRIPTION = struct.Struct("<IIQQ" + 2 * "IHHQQQQQ" + "QQ")
-NODE = (
-    8  # bytes before a key: size of the value (low, high), flags, size of the key; in a branch the first three: a page
-)
+# bytes before a key: size of the value (low, high), flags, size of the key; in a branch the first three are a page
+NODE = 8
 
 
 class Database:
@@ -56,17 +56,25 @@ class Database:
         return len(self.places)
 
     def __getitem__(self, i: int) -> tuple[bytes, bytes]:
-        node, start, size = (int(number) for number in self.places[i])
+        (record,) = self.several([i])
+        return record
+
+    def several(self, numbers: Iterable[int]) -> Iterator[tuple[bytes, bytes]]:
+        """The records with these numbers, one after the other, while the file is opened once."""
         with open_file(self.path) as file:
             if os.fstat(file.fileno()).st_mtime_ns != self.stamp:
                 raise ValueError("it was changed while it was in use")
-            key = _piece(file, node, NODE + int.from_bytes(_piece(file, node + 6, 2), "little"))[NODE:]
-            if not node <= start < node + self.page_size:
-                number, _, kind, low, high = PAGE.unpack(_piece(file, start - PAGE.size, PAGE.size))
-                room = (low | high << 16) * self.page_size - PAGE.size
-                if number * self.page_size + PAGE.size != start or kind & ~DIRTY != OVERFLOW or size > room:
-                    raise ValueError("its value is not where it should be")
-            return key, _piece(file, start, size)
+            for i in numbers:
+                yield self._record(file, *self.places[i].tolist())
+
+    def _record(self, file: IO[bytes], node: int, start: int, size: int) -> tuple[bytes, bytes]:
+        key = _piece(file, node, NODE + int.from_bytes(_piece(file, node + 6, 2), "little"))[NODE:]
+        if not node <= start < node + self.page_size:
+            number, _, kind, low, high = PAGE.unpack(_piece(file, start - PAGE.size, PAGE.size))
+            room = (low | high << 16) * self.page_size - PAGE.size
+            if number * self.page_size + PAGE.size != start or kind & ~DIRTY != OVERFLOW or size > room:
+                raise ValueError("its value is not where it should be")
+        return key, _piece(file, start, size)
 
     def _description(self, file: IO[bytes]) -> tuple[int, int, int, int]:
         """(size of a page, depth of the tree, number of records, root), of the later transaction."""

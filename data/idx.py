@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, format_shape
+from ..net.errors import NettrainError, format_shape, why
 from ..net.files import MOST_UNPACKED, check_memory, fill, open_file, size_of
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -32,7 +32,7 @@ def read_idx(path: Path) -> np.ndarray:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NettrainError(f"{path} is a damaged or truncated gzip file ({error})", key="source") from None
     except OSError as error:
-        raise NettrainError(f"{path} cannot be read: {error.strerror or error}", key="source") from None
+        raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
     except MemoryError:
         raise NettrainError(f"{path} needs more memory than this machine has left", key="source") from None
 

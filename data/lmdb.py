@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, format_shape
+from ..net.errors import NettrainError, format_shape, why
 from .btree import Database
 from .dataset import DataSet, digest
 from .images import decode
@@ -88,40 +88,44 @@ class Records:
         try:
             self.database = Database(path / "data.mdb" if path.is_dir() else path)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise NettrainError(f"{path} cannot be read as LMDB: {reason}", key="source") from None
+            raise NettrainError(f"{path} cannot be read as LMDB: {why(error)}", key="source") from None
         if not len(self.database):
             raise NettrainError(f"{path} holds no examples", key="source")
-        self.example = self.read(0)[0].shape
+        self.example = next(self.read([0]))[1].shape
         self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # numbers, examples and labels of a batch
 
     def where(self, key: bytes) -> str:
         name = key.decode(errors="backslashreplace")
         return f"record {name if name.isprintable() else ascii(name)[1:-1]} of {self.path}"
 
-    def raw(self, i: int) -> tuple[bytes, bytes]:
-        """Key and value of a record."""
+    def raw(self, numbers: Sequence[int]) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values of records."""
+        done = 0
         try:
-            return self.database[i]
+            for record in self.database.several(numbers):
+                yield record
+                done += 1
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise NettrainError(f"record {i:,} of {self.path} cannot be read: {reason}", key="source") from None
+            message = f"record {numbers[done]:,} of {self.path} cannot be read: {why(error)}"
+            raise NettrainError(message, key="source") from None
 
-    def read(self, i: int) -> tuple[np.ndarray, int]:
-        key, record = self.raw(i)
-        return read_datum(record, self.where(key))
+    def read(self, numbers: Sequence[int]) -> Iterator[tuple[bytes, np.ndarray, int]]:
+        """Keys, examples and labels of records."""
+        for key, record in self.raw(numbers):
+            yield key, *read_datum(record, self.where(key))
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(examples, labels) with these numbers, all of the first one's shape; read once, though asked for twice."""
         if self.last is None or not np.array_equal(self.last[0], indices):
-            read = [self.read(int(i)) for i in indices]
-            for i, (array, _) in zip(indices, read, strict=True):
+            arrays, labels = [], []
+            for key, array, label in self.read(indices.tolist()):
                 if array.shape != self.example:
                     raise NettrainError(
-                        f"{self.where(self.database[int(i)][0])} is {format_shape(array.shape)}, the first one "
-                        f"{format_shape(self.example)}"
+                        f"{self.where(key)} is {format_shape(array.shape)}, the first one {format_shape(self.example)}"
                     )
-            self.last = indices.copy(), np.stack([array for array, _ in read]), np.array([label for _, label in read])
+                arrays.append(array)
+                labels.append(label)
+            self.last = indices.copy(), np.stack(arrays), np.array(labels)
         return self.last[1:]
 
 
@@ -142,7 +146,7 @@ class _Column:
     def digest(self) -> str:
         """Of the keys and values of some records, evenly spaced: all may be too many to be read."""
         some = np.linspace(0, len(self) - 1, min(len(self), DIGESTED)).astype(int)
-        return digest(part for i in some for part in self.records.raw(int(i)))
+        return digest(part for record in self.records.raw(some.tolist()) for part in record)
 
 
 @functools.lru_cache(maxsize=4)
@@ -156,6 +160,6 @@ def read_lmdb(path: Path) -> DataSet:
     try:
         found = (path / "data.mdb" if path.is_dir() else path).stat()
     except OSError as error:
-        raise NettrainError(f"{path} cannot be read as LMDB: {error.strerror}", key="source") from None
+        raise NettrainError(f"{path} cannot be read as LMDB: {why(error)}", key="source") from None
     records = _records(path, (found.st_mtime_ns, found.st_size))
     return DataSet(_Column(records, False), _Column(records, True), path.name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..net.errors import NettrainError, folded, nearest
+from ..net.errors import NettrainError, folded, nearest, why
 from ..net.files import check_memory, fill, open_file, open_npz
 from ..net.foreign import DATA_SETS
 from .dataset import DataSet
@@ -83,7 +83,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
             if path.exists():
                 return path
     except OSError as error:
-        raise NettrainError(f"{source[-80:]}: {error.strerror}", key="source") from None
+        raise NettrainError(f"{source[-80:]}: {why(error)}", key="source") from None
     looked = ", ".join(f"{place}/" for place in _places(folder))
     message = f"data file not found: {source} (looked in {looked})"
     other = source.removesuffix(".gz") if source.endswith(".gz") else source + ".gz"
@@ -174,7 +174,7 @@ def _cifar10(files: list[Path], split: str) -> DataSet:
             with open_file(path) as opened:
                 done = fill(opened, records[end - count : end])
         except OSError as error:
-            raise NettrainError(f"{path} cannot be read: {error.strerror}", key="source") from None
+            raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
         if done < 3073 * count:
             raise NettrainError(f"{path} is truncated: it ends after {done:,} bytes", key="source")
     return DataSet(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], "cifar10", split)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..net.errors import NettrainError
+from ..net.errors import NettrainError, why
 from ..net.files import Archive, lines, open_npz, read_npy
 from .dataset import DataSet
 
@@ -127,7 +127,7 @@ def read_csv(path: Path, label_column: str | None) -> DataSet:
     except UnicodeDecodeError as error:
         raise NettrainError(f"{path} is not a text file: byte {error.start} is not UTF-8", key="source") from None
     except OSError as error:
-        raise NettrainError(f"{path} cannot be read: {error.strerror or error}", key="source") from None
+        raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
     except MemoryError:
         raise NettrainError(f"{path} needs more memory than this machine has left", key="source") from None
     if not values:

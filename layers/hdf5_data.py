@@ -15,7 +15,7 @@ import numpy as np
 from ..data.sources import find_file
 from ..net.blob import Known
 from ..net.declare import Declared, param
-from ..net.errors import NettrainError, format_shape
+from ..net.errors import NettrainError, format_shape, why
 from ..net.extras import extra
 from ..net.files import MOST_UNPACKED, check_file, lines
 from ..net.registry import register
@@ -139,8 +139,7 @@ class HDF5Data(Batches):
             except NettrainError:
                 raise
             except Exception as error:  # h5py raises whatever its library's error looks like
-                reason = getattr(error, "strerror", None) or error
-                raise NettrainError(f"{path} is no HDF5 file, or damaged: {reason}", key="source") from None
+                raise NettrainError(f"{path} is no HDF5 file, or damaged: {why(error)}", key="source") from None
             stack.pop_all()  # it stays open
             return found
 
@@ -193,7 +192,7 @@ class HDF5Data(Batches):
         except NettrainError:
             raise
         except Exception as error:  # as above: what a damaged file can cause
-            raise NettrainError(f"{self.paths[f]} cannot be read: {error}", exit_code=1) from None
+            raise NettrainError(f"{self.paths[f]} cannot be read: {why(error)}", exit_code=1) from None
 
     def fingerprint(self):
         """The rows and sizes of the files; they may be too large to be read for this."""

@@ -69,11 +69,8 @@ class InfogainLoss(CrossEntropy):
         try:
             return read_array(path, "file with H")
         except NettrainError as error:
-            hint = (
-                "; a binaryproto of Caffe must be converted: numpy.save(path, H)"
-                if "damaged or not" in str(error)
-                else ""
-            )
+            is_caffes = path.suffix == ".binaryproto" and os.path.exists(path)
+            hint = "; a binaryproto of Caffe must be converted: numpy.save(path, H)" if is_caffes else ""
             raise NettrainError(f"{error}{hint}", key="source") from None
 
     def reshape(self, bottom, top):

@@ -162,13 +162,10 @@ class Python(Layer):
         if not isinstance(cls, type):
             has = ", ".join(name for name, value in vars(made).items() if isinstance(value, type)) or "none"
             raise NettrainError(f"module {self.p.module} has no class `{self.p.layer}`; it has {has}", key="layer")
-        if not hasattr(cls, "forward"):
-            place = place_of(cls)
-            raise NettrainError(
-                f"{self.p.module}.{self.p.layer} ({place}) has no forward(self, bottom, top)", key="layer"
-            )
-        # the class finds these from the start, in __init__ too
         self.user_class = cls
+        if not hasattr(cls, "forward"):
+            raise self.lacks("forward(self, bottom, top)")
+        # the class finds these from the start, in __init__ too
         found = {"param_str": self.p.param_str, "phase": 0 if self.phase == "TRAIN" else 1, "blobs": Blobs(self)}
         self.user = type(cls.__name__, (cls,), found)()
         self.call("setup", bottom, top)
@@ -183,13 +180,16 @@ class Python(Layer):
         """A method of the user's class, if it has it, on blobs as pycaffe shows them."""
         function = getattr(self.user, method, None)
         if function is None:
-            if method in ("forward", "backward"):
-                place = place_of(type(self.user).__mro__[1])
-                arguments = "bottom, top" if method == "forward" else "top, propagate_down, bottom"
-                raise NettrainError(f"{self.p.module}.{self.p.layer} ({place}) has no {method}(self, {arguments})")
+            if method == "backward":
+                raise self.lacks("backward(self, top, propagate_down, bottom)")
             return
         self.called = method
         function(*([View(b) for b in item] if item and isinstance(item[0], Blob) else item for item in blobs))
+
+    def lacks(self, method):
+        assert self.user_class is not None
+        place = place_of(self.user_class)
+        return NettrainError(f"{self.p.module}.{self.p.layer} ({place}) has no {method}", key="layer")
 
     def reshape(self, bottom, top):
         self.call("reshape", bottom, top)

@@ -156,14 +156,9 @@ def build_steps(
             continue
         names = [name for name, _ in item.tops]
         try:
-            layer = spec.cls(
-                spec.parameters, name=spec.name, phase=phase, seed=seed, dtype=dtype, folder=folder, tops=names
-            )
-        except Exception as error:
-            words = user_code.blame(error, spec.cls, "__init__", [f"{spec.title()} ({spec.place})"])
-            if words is None:
-                raise
-            problems.found.append(words.problem)
+            layer = _make_layer(spec, phase=phase, seed=seed, dtype=dtype, folder=folder, tops=names)
+        except user_code.UserCodeError as error:
+            problems.found.append(error.problem)
             continue
         step = Step(
             spec,
@@ -202,6 +197,12 @@ def build_steps(
         blobs.update(zip(item.tops, step.top, strict=True))
         steps.append(step)
     return steps
+
+
+def _make_layer(spec: LayerSpec, **about: Any) -> Any:
+    """The layer of a spec. Raises UserCodeError for an exception in a class of the user's own."""
+    with user_code.calling(spec.cls, "__init__", lambda: f"{spec.title()} ({spec.place})"):
+        return spec.cls(spec.parameters, name=spec.name, **about)
 
 
 def _check_statistics(step: Step, problems: Problems) -> None:

@@ -112,6 +112,11 @@ class Problems:
             raise SpecError(self.found)
 
 
+def why(error: BaseException) -> str:
+    """What an exception says: of the system's the reason alone, without number and file."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def printable(text: str) -> str:
     """The text with control characters, which a terminal obeys, and halves of surrogate pairs, which nobody can print,
     written as ``\\x1b`` and ``\\ud800``; line breaks and tabs stay."""

@@ -365,7 +365,7 @@ class Stored:
                 return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.read().astype(dtype, copy=False)
+        return np.asarray(self.read(), dtype)
 
 
 class Archive(Mapping[str, Stored]):

@@ -582,8 +582,9 @@ def _table(text: str) -> Table:
     result: Table = {}
     parts = re.findall(r"^((?:\S.*\n)+)((?: +.*\n)+)", text, re.MULTILINE)
     for advice, words in parts:
-        for word in words.split():
-            result.setdefault(folded(word), []).append(" ".join(advice.split()))
+        sentence = " ".join(advice.split())
+        for word in re.sub("[-_]", "", words.casefold()).split():  # as `folded`, at once: every command does this
+            result.setdefault(word, []).append(sentence)
     return result
 
 

@@ -312,7 +312,10 @@ class Net:
 
     def fingerprints(self) -> dict[str, dict[str, Any]]:
         """What the data of each layer that reads some is, to know it again: see ``Layer.fingerprint``."""
-        found = {name: layer.fingerprint() for name, layer in self.layers.items()}
+        found = {}
+        for name, layer in self.layers.items():
+            with calling(layer, "fingerprint"):
+                found[name] = layer.fingerprint()
         return {name: fingerprint for name, fingerprint in found.items() if fingerprint}
 
     # Parameters and files

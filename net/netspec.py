@@ -23,9 +23,9 @@ Phase = Literal["TRAIN", "TEST"]
 def as_phase(phase: Any) -> Phase:
     """The phase meant, upper and lower case alike. Raises NettrainError for anything else."""
     known: dict[str, Phase] = {"TRAIN": "TRAIN", "TEST": "TEST"}
-    folded = phase.upper() if isinstance(phase, str) else ""
-    if folded in known:
-        return known[folded]
+    upper = phase.upper() if isinstance(phase, str) else ""
+    if upper in known:
+        return known[upper]
     raise NettrainError(f"the phase must be TRAIN or TEST, got {phase!r}")
 
 

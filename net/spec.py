@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from . import registry
-from .errors import NettrainError, Place, Problem, Problems, SpecError, nearest
+from .errors import NettrainError, Place, Problem, Problems, SpecError, nearest, why
 from .files import read_bytes
 from .node import Node
 
@@ -123,7 +123,7 @@ def read_file(path: Path, name: str | None = None, problems: Problems | None = N
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes") from None
-        raise bad(f"cannot be read: {error.strerror}") from None
+        raise bad(f"cannot be read: {why(error)}") from None
     try:
         return read_text(raw.decode("utf-8-sig"), name, problems)
     except UnicodeDecodeError as error:
@@ -145,7 +145,7 @@ def find(path: str | Path) -> tuple[Path, str]:
         if path.exists():
             return path, ""
     except OSError as error:
-        raise NettrainError(f"{str(path)[-80:]}: {error.strerror}") from None
+        raise NettrainError(f"{str(path)[-80:]}: {why(error)}") from None
     bundled = Path(str(importlib.resources.files(__package__.rpartition(".")[0]) / "configs"))
     wanted = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
     if not path.is_absolute() and ".." not in path.parts and os.path.isfile(bundled / wanted):

@@ -13,7 +13,7 @@ import linecache
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -129,14 +129,16 @@ def blame(
 
 
 @contextmanager
-def calling(layer: Any, method: str) -> Iterator[None]:
-    """Around a call of a method of a layer: an exception in a layer of the user's own becomes a UserCodeError."""
+def calling(layer: Any, method: str, circumstances: Callable[[], str] | None = None) -> Iterator[None]:
+    """Around a call of a method of a layer, or of a class that makes one: an exception in a layer of the user's own
+    becomes a UserCodeError. ``circumstances`` gives the line below it; left out, that is the layer's name."""
     try:
         yield
     except NettrainError:
         raise
     except Exception as error:
-        words = blame(error, *author(layer, method), [f"layer `{layer.name}`"])
+        whose, called = (layer, method) if isinstance(layer, type) else author(layer, method)
+        words = blame(error, whose, called, [circumstances() if circumstances else f"layer `{layer.name}`"])
         if words is None:
             raise
         raise words from error
@@ -157,8 +159,9 @@ def place_of(cls: type, method: str = "") -> Place:
             file = inspect.getsourcefile(thing)  # type: ignore[arg-type]
         except (OSError, TypeError):
             continue
-        at, text = next((i, t) for i, t in enumerate(lines) if t.lstrip().startswith(("def ", "class ", "async ")))
-        text = text.rstrip("\n")
+        heads = (i for i, line in enumerate(lines) if line.lstrip().startswith(("def ", "class ", "async ")))
+        at = next(heads, 0)  # a lambda has none
+        text = lines[at].rstrip("\n")
         stripped = text.lstrip()
         return Place(_shown(file or "?"), start + at, len(text) - len(stripped) + 1, len(stripped), text)
     return Place(cls.__qualname__)

@@ -60,8 +60,8 @@ class TestNet:
 
 @dataclass
 class Evaluation:
-    """What a test found: its scores; sentences on scores that depend on the size of a batch; and of the first batch
-    with a score that is not finite which they are, and why."""
+    """What a test found: its scores; sentences on scores that depend on the size of a batch; the scores that were not
+    finite in some batch, each once, and why in the first one."""
 
     scores: Scores = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -124,7 +124,7 @@ def run_test(
     ``total`` is what the weighted sum of all losses is called, None to leave it out; ``after_batch`` may end the test
     by raising.
     """
-    outputs = {name: _mean_of(net, name) for name in net.outputs}
+    outputs = _means(net)
     losses = [_Mean(step, i, of_sum=True) for step in net.steps for i, w in enumerate(step.loss_weights) if w]
     found = Evaluation()
     with np.errstate(all="ignore"), closing(net.passes() if batches is None else _some(net, batches)) as passes:
@@ -133,7 +133,7 @@ def run_test(
             bad += [total for mean in losses if total is not None and not mean.add(examples)]
             if bad and found.trouble is None:
                 found.trouble = find_trouble(net)
-            found.bad += [name for name in bad if name not in found.bad]
+            found.bad = list(dict.fromkeys([*found.bad, *bad]))
             after_batch()
         found.scores = {name: mean.value().tolist() for name, mean in outputs.items()}
         if total is not None:
@@ -187,13 +187,15 @@ def _sum_of(losses: Iterable[_Mean]) -> float:
     return float(sum(m.step.loss_weights[m.i] * m.value().sum() for m in losses if np.any(m.weight)))
 
 
-def _mean_of(net: Net, name: str) -> _Mean:
-    """How an output is averaged."""
+def _means(net: Net) -> dict[str, _Mean]:
+    """How each output is averaged."""
     kinds = _kinds(net)
-    at, key = max((i, key) for i, step in enumerate(net.steps) for key in step.top_keys if key[0] == name)
-    step = net.steps[at]
-    rows = kinds[key] == "rows" and bool(net.blobs[name].shape)
-    return _Mean(step, step.top_keys.index(key), rows, kinds[key] == "constant")
+    makers = {key[0]: (step, i, kinds[key]) for step in net.steps for i, key in enumerate(step.top_keys)}
+    result = {}
+    for name in net.outputs:
+        step, i, kind = makers[name]
+        result[name] = _Mean(step, i, kind == "rows" and bool(net.blobs[name].shape), kind == "constant")
+    return result
 
 
 def _kinds(net: Net) -> dict[Any, str]:
@@ -226,11 +228,6 @@ def name_of_total(net: Net) -> str:
     while name in net.outputs:
         name = f"weighted_{name}"
     return name
-
-
-def rows_for_examples(net: Net) -> list[str]:
-    """Outputs with rows for the examples of a batch: all but what measures a whole batch, or is learned alone."""
-    return [name for name in net.outputs if _mean_of(net, name).rows]
 
 
 def has_end(net: Net) -> bool:

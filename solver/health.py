@@ -173,7 +173,7 @@ class Unscaled(Sign):
             self.advice = "bring each column to mean 0 and standard deviation 1, or put a BatchNorm between them"
         elif least >= 0:
             self.range = f"values up to {most:g}"
-            self.advice = f"{self._scaled(most <= 255 and bool((x == np.rint(x)).all()), most)}"
+            self.advice = self._scaled(most <= 255 and bool((x == np.rint(x)).all()), most)
 
     def _scaled(self, is_bytes: bool, most: float) -> str:
         """How the layer that makes the values makes smaller ones."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..net import plain_json
-from ..net.errors import NettrainError
+from ..net.errors import NettrainError, why
 from ..net.files import open_file, read_bytes, write_atomically
 from . import lock
 from .snapshot import Snapshot, SnapshotError, read_snapshot
@@ -65,7 +65,7 @@ class Run:
             self._lock = lock.take(path.with_name(f".{path.name}"), str(self.where))
         except OSError as error:
             raise NettrainError(
-                f"cannot write to {self.folder or 'runs'}: {_why(error)}; choose another folder with --out",
+                f"cannot write to {self.folder or 'runs'}: {why(error)}; choose another folder with --out",
                 exit_code=1,
             ) from None
         self._remove_unfinished()
@@ -135,7 +135,7 @@ class Run:
         try:
             newest = self.snapshots()[:1]
         except OSError as error:
-            raise NettrainError(f"{self.folder} cannot be read: {_why(error)}") from None
+            raise NettrainError(f"{self.folder} cannot be read: {why(error)}") from None
         if newest:
             raise NettrainError(
                 f"{self.where} holds a run already ({newest[0].name}): go on with it (--resume "
@@ -200,13 +200,13 @@ class Run:
         try:
             made = [path for path in self.snapshots(with_best=False) if _iteration_of(path) <= iteration]
         except OSError as error:
-            return [f"{self.folder} cannot be read: {_why(error)}"]
+            return [f"{self.folder} cannot be read: {why(error)}"]
         failed = []
         for path in made[count:]:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                failed.append(f"{path} cannot be removed: {_why(error)}")
+                failed.append(f"{path} cannot be removed: {why(error)}")
         return failed
 
 
@@ -263,7 +263,7 @@ def find_snapshot(where: str | Path, best_first: bool = False) -> Found:
                 notes.append(f"{error}; passed over")
         raise NettrainError("\n".join([*notes, f"no good snapshot in {where}"]) if notes else _nothing(where))
     except OSError as error:
-        raise NettrainError(f"snapshot {where} cannot be read: {_why(error)}") from None
+        raise NettrainError(f"snapshot {where} cannot be read: {why(error)}") from None
 
 
 def _is_file(where: Path) -> bool:
@@ -357,11 +357,7 @@ def _write_all(file: IO[bytes], text: bytes) -> None:
 
 
 def _cannot_write(path: Path, error: OSError) -> NettrainError:
-    return NettrainError(f"cannot write {path}: {_why(error)}", exit_code=1)
-
-
-def _why(error: OSError) -> str:
-    return error.strerror or str(error)
+    return NettrainError(f"cannot write {path}: {why(error)}", exit_code=1)
 
 
 def _next_folder(base: Path) -> Path:

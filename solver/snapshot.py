@@ -26,9 +26,8 @@ from ..net.files import has_checksum, read_npz, write_npz
 from ..net.netspec import NetSpec, load
 
 VERSION = 3
-ADDED: dict[int, dict[str, Any]] = {
-    2: {"level": 0, "stages": [], "data": []}
-}  # what older versions lack, as they meant
+# what older versions lack, as they meant it
+ADDED: dict[int, dict[str, Any]] = {2: {"level": 0, "stages": [], "data": []}}
 FORMAT = re.compile(r"nettrain snapshot ([0-9]{1,9})")
 MOST = 2**53  # of what is counted
 LONGEST_SEED = 2**128
@@ -50,6 +49,10 @@ class Snapshot:
     @property
     def iter(self) -> int:
         return self.state["iter"]
+
+    def level_and_stages(self, level: int, stages: Iterable[str]) -> tuple[int, tuple[str, ...]]:
+        """Those given now, or else those of the run."""
+        return level or self.state["level"], tuple(stages) or tuple(self.state["stages"])
 
     def spec(self, settings: Iterable[str] = (), allow_python: bool = False) -> NetSpec:
         """The spec of the run, with further overrides. Raises SpecError."""

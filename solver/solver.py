@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import secrets
 import time
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..net import parameter_files
-from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order
+from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order, why
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, load
 from ..net.parallel import session
+from ..net.user_code import UserCodeError
 from . import divergence
 from .evaluate import Evaluation, Scores, TestNet, evaluate_all, name_test_nets, one_number
 from .health import Health, mistakes
@@ -415,7 +417,7 @@ class Solver:
             "losses": list(self.losses),
             "layers": self.net.layer_states(),
             "test_layers": [net.layer_states() for net in self.test_nets],
-            "data": self._data(),
+            "data": self._data,
             "spec": self.spec.to_python(),
             "folder": str(self.spec.folder.resolve()),
         }
@@ -424,10 +426,11 @@ class Solver:
             write_snapshot(path, parameter_files.arrays(self.net.params), self.updater.history, state)
         except OSError as error:
             kept = f"; {self.last_snapshot} is intact" if self.last_snapshot else ""
-            raise NettrainError(f"cannot write {path}: {error.strerror or error}{kept}", exit_code=1) from None
+            raise NettrainError(f"cannot write {path}: {why(error)}{kept}", exit_code=1) from None
 
+    @functools.cached_property
     def _data(self) -> list[dict[str, Any]]:
-        """What the data of the training net and of each test net is, by layer."""
+        """What the data of the training net and of each test net is, by layer; found out once."""
         return [net.fingerprints() for net in (self.net, *self.test_nets)]
 
     def restore(self, path: str | Path) -> None:
@@ -459,12 +462,15 @@ class Solver:
         self.last_snapshot, self._reported = path, -1
 
     def _set_layer_states(self, snapshot: Snapshot) -> None:
-        """Give all layers their states, or none. Raises SnapshotError when one is not what it should be."""
+        """Give all layers their states, or none. Raises SnapshotError when one is not what it should be, UserCodeError
+        when a layer of the user's own cannot take any: that is not the snapshot's fault."""
         state, nets = snapshot.state, [self.net, *self.test_nets]
         before = [net.layer_states() for net in nets]
         try:
             for net, states in zip(nets, [state["layers"], *state["test_layers"]], strict=False):
                 net.set_layer_states(states, state["seed"])
+        except UserCodeError:
+            raise
         except NettrainError as error:
             for net, states in zip(nets, before, strict=True):
                 net.set_layer_states(states, self.seed)
@@ -472,7 +478,7 @@ class Solver:
 
     def _check_data(self, snapshot: Snapshot) -> None:
         """Raise NettrainError when a layer reads other data than the run did: nothing would be as it was."""
-        for net, here, there in zip([self.net, *self.test_nets], self._data(), snapshot.state["data"], strict=False):
+        for net, here, there in zip([self.net, *self.test_nets], self._data, snapshot.state["data"], strict=False):
             for name in here.keys() & there.keys():
                 if here[name] != there[name]:
                     differences = ", ".join(

@@ -318,6 +318,15 @@ def test_tables_of_what_are_no_numbers(text, words):
     refused(words, reader_of("a.csv")["csv"], most=100_000_000)
 
 
+def test_an_array_of_an_archive_keeps_its_kind():
+    path = Path("a.npz")
+    files.write_npz(path, {"single": np.ones(3, np.float32), "large": np.array([2**60 + 1])})
+    with files.open_npz(path, "file") as archive:
+        assert np.asarray(archive["single"]).dtype == np.float32
+        assert np.asarray(archive["large"]).tolist() == [2**60 + 1]
+        assert np.asarray(archive["single"], np.float64).dtype == np.float64
+
+
 def test_the_place_of_a_byte_that_is_no_text_is_counted_from_the_begin_of_the_file():
     for mark in (b"", b"\xef\xbb\xbf"):
         for at in (0, 100, 5000, 8191, 8192, 100_000):

@@ -1,6 +1,7 @@
 """The wheel holds what git holds, no more and no less, and works without the repository."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,18 @@ def test_versions_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == nettrain.__version__
     assert sorted(d.split(">")[0] for d in project["dependencies"]) == ["click", "numpy", "pyyaml", "tqdm"]
+
+
+def test_extras_that_are_named_are_there():
+    from nettrain.tools.environment import EXTRAS
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert EXTRAS.keys() == extras.keys()
+    files = [ROOT / ".ci" / "run", ROOT / ".ci" / "versions", *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    files += [path for path in ROOT.glob("*/*.py") if path.parent.name in ("data", "layers", "net", "solver", "tools")]
+    for path in files:
+        for names in re.findall(r"""(?:nettrain|['"]\.)\[([a-z0-9,]+)\]""", path.read_text()):
+            assert extras.keys() >= set(names.split(",")), path
 
 
 def test_every_layer_is_in_the_changelog():

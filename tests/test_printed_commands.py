@@ -105,7 +105,7 @@ def test_go_on_after_an_error(out):
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 640)
-    labels[-1] = 10  # in the last batch: a score that no output stands for
+    labels[-1] = 10  # in the last batch: a score that no output stands for, seen only when it comes
     np.savez("d.npz", train_data=rng.random((640, 1, 8, 8)), train_label=labels)
     # behind a layer, labels are known only when they come
     behind = {"name": "l", "type": "Power", "bottom": "label"}

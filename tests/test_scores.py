@@ -384,6 +384,16 @@ def test_bad_test_data_is_blamed_with_its_example(nettrain_cli, bad):
     assert json.loads(result.stdout)["scores"] == {"loss": None}
 
 
+def test_a_sum_of_several_bad_losses_is_named_once(nettrain_cli):
+    good = np.random.default_rng(0).standard_normal((20, 5))
+    second = {"name": "again", "type": "SoftmaxWithLoss", "bottom": ["ip", "label"]}
+    spec = spec_of(good, np.full_like(good, np.nan))
+    spec["layers"].append(second)
+    solver = nettrain.get_solver(spec, out="run")
+    solver.test()
+    assert solver.found.bad == ["loss", "again", "total_loss"]
+
+
 def test_training_data_that_is_bad_is_blamed_with_its_example(nettrain_cli):
     good = np.random.default_rng(0).standard_normal((20, 5))
     data = good.copy()

@@ -91,6 +91,12 @@ BUGS = {
         "TypeError: Mine.Forward_cpu() takes 2 positional arguments but 3 were given",
         RUNNING,
     ),
+    "lambda": (
+        "    Forward_cpu = lambda self, bottom: None\n",
+        "Forward_cpu = lambda self, bottom: None",
+        "<lambda>() takes 2 positional arguments but 3 were given",
+        RUNNING,
+    ),
     "constructor": (
         "    def __init__(self, parameters):\n        pass\n",
         "def __init__(self, parameters):",
@@ -220,6 +226,23 @@ def test_the_api_raises_it_too_with_its_cause(workdir):
     assert isinstance(error.value.__cause__, AttributeError)
 
 
+def test_a_layer_that_cannot_take_its_state_is_not_the_fault_of_snapshots(nettrain_cli, workdir):
+    body = (
+        FORWARD
+        + "        self.n += 1\n\n    n = 0\n\n"
+        + BACKWARD
+        + "\n    def state(self):\n        return {'n': self.n}\n"
+    )
+    write(workdir, body)
+    settings = ("--set", "solver.snapshot=1", "--allow-python")
+    nettrain_cli("train", "net.yaml", "--out", "run", *settings)
+    write(workdir, body + "\n    def set_state(self, state):\n        if state['n']:\n            self.nothing\n")
+    message = nettrain_cli("train", "--resume", "run", "--allow-python", exit_code=2).stderr
+    assert "AttributeError: 'Mine' object has no attribute 'nothing', in Mine.set_state" in message
+    assert blamed(message) == "self.nothing"
+    assert "snapshot" not in message
+
+
 def test_a_layer_of_nettrains_own_is_not_blamed_on_the_user(workdir):
     """Its traceback stays, with a note."""
     write(workdir, FORWARD + BACKWARD)
@@ -278,6 +301,22 @@ def test_a_class_of_pycaffes(nettrain_cli, workdir, method, command):
     assert line.rpartition(" = ")[2] in message
     assert re.search(r"^theirs\.py:\d+:\d+: ", message, re.M)
     assert "Python `y` (net.yaml:5:10), TRAIN" in message
+
+
+@pytest.mark.parametrize(
+    ("has", "lacks"),
+    [("backward", "forward(self, bottom, top)"), ("forward", "backward(self, top, propagate_down, bottom)")],
+)
+def test_a_class_of_pycaffes_without_a_method(nettrain_cli, workdir, has, lacks):
+    (workdir / "theirs.py").write_text(
+        f"class Theirs:\n    def {has}(self, *blobs):\n        pass\n\n"
+        "    def reshape(self, bottom, top):\n        top[0].reshape(*bottom[0].shape)\n"
+    )
+    spec = NET.replace("layer_files: mine.py\n", "").replace("Mine", "Python, module: theirs, layer: Theirs")
+    (workdir / "net.yaml").write_text(spec)
+    message = nettrain_cli("train", "net.yaml", "--allow-python", exit_code=2).stderr
+    assert f"Python `y`: theirs.Theirs (theirs.py:1:1) has no {lacks}" in message
+    assert "Traceback" not in message
 
 
 @pytest.mark.parametrize(

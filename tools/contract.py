@@ -19,7 +19,7 @@ from ..net import plan
 from ..net.blob import Blob
 from ..net.errors import NettrainError, ShapeError, format_shape
 from ..net.extras import MissingExtraError
-from ..net.user_code import UserCodeError, author, blame, is_users
+from ..net.user_code import UserCodeError, blame, calling, is_users
 from .numeric import Check, compare
 
 
@@ -53,7 +53,7 @@ class Bench:
         self.folder = folder
         count = example.tops if example.tops is not None else least
         names = [f"top{i}" for i in range(count)]
-        try:
+        with calling(cls, "__init__", lambda: f"example {describe(example)}"):
             self.layer = cls(
                 parameters,
                 name="gradcheck",
@@ -63,11 +63,6 @@ class Bench:
                 folder=folder,
                 tops=names,
             )
-        except Exception as error:
-            words = None if isinstance(error, NettrainError) else blame(error, cls, "__init__")
-            if words is None:
-                raise
-            raise words from error
         self.bottom = [Blob(shape, np.float64, channels_last) for shape in example.bottoms]
         self.top = [Blob((), np.float64) for _ in range(count)]
         for i, blob in enumerate(self.bottom):
@@ -97,15 +92,8 @@ class Bench:
 
     def run(self, method: str, *arguments: Any) -> Any:
         """Call a method of the layer. Raises UserCodeError for an exception in a layer of the user's own."""
-        try:
+        with calling(self.layer, method, self.shapes_in_words):
             return getattr(self.layer, method)(*arguments)
-        except NettrainError:
-            raise
-        except Exception as error:
-            words = blame(error, *author(self.layer, method), [self.shapes_in_words()])
-            if words is None:
-                raise
-            raise words from error
 
     def shapes_in_words(self) -> str:
         shapes = {"bottom": self.bottom, "top": self.top, "blobs": self.layer.blobs}

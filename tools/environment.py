@@ -13,7 +13,7 @@ from ..net import openblas
 from ..net.parallel import threads
 
 # extra -> the module that shows it is there
-EXTRAS = {"hdf5": "h5py", "images": "PIL", "bench": "torch", "dev": "pytest"}
+EXTRAS = {"hdf5": "h5py", "images": "PIL", "plot": "matplotlib", "bench": "torch", "dev": "pytest"}
 _PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_DEBUG_CPU_TYPE")
 
 

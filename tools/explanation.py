@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, SpecError
+from ..net.errors import NettrainError, SpecError, why
 from ..net.netspec import NetSpec
 from .explain import Explanation, explain, pick
 from .explain_json import as_json
@@ -102,7 +102,7 @@ def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
         try:
             Path(asked.html).write_text(page(result.explanation, title), encoding="utf-8")
         except OSError as error:
-            raise NettrainError(f"--html {asked.html} cannot be written: {error.strerror}", exit_code=1) from None
+            raise NettrainError(f"--html {asked.html} cannot be written: {why(error)}", exit_code=1) from None
     return result
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, did_you_mean
+from ..net.errors import NettrainError, did_you_mean, why
 from ..net.extras import extra
 from ..net.net import Net
 from ..solver.evaluate import TOTAL_LOSS
@@ -67,7 +67,7 @@ def read_run(where: str) -> Run:
     except OSError as error:
         runs = sorted(str(found.parent) for found in Path(where).glob("*/metrics.jsonl"))
         hint = f"there are {', '.join(runs[-5:])}" if runs else "a run is a folder such as runs/mlp/001"
-        raise NettrainError(f"no metrics in {where}: {path} ({error.strerror or error}); {hint}") from None
+        raise NettrainError(f"no metrics in {where}: {path} ({why(error)}); {hint}") from None
     if not run.metrics:
         raise NettrainError(f"no metrics in {where}: {path} has no line with numbers")
     return run
@@ -190,7 +190,7 @@ def _save(figure: Any, file: str) -> None:
         with rc_context({"svg.hashsalt": "nettrain", "svg.fonttype": "none"}):
             figure.savefig(file, dpi=120, metadata=when)
     except OSError as error:
-        raise NettrainError(f"--out {file} cannot be written: {error.strerror}", exit_code=1) from None
+        raise NettrainError(f"--out {file} cannot be written: {why(error)}", exit_code=1) from None
 
 
 def plot(runs: Sequence[str], metrics: Sequence[str], show_activations: bool, file: str | None) -> str:

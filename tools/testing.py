@@ -42,7 +42,7 @@ def run(
     for note in found.notes:
         say(note)
     snapshot = found.snapshot
-    level, stages = level or snapshot.state["level"], tuple(stages) or snapshot.state["stages"]
+    level, stages = snapshot.level_and_stages(level, stages)
     spec = snapshot.spec(settings, allow_python)
     spec.file = what
     return measure(spec, weights or snapshot.path, iterations, level=level, stages=stages)

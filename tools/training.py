@@ -34,10 +34,9 @@ def prepare(
         source = found.snapshot.spec(settings, options.get("allow_python", False))
     else:
         raise NettrainError("nothing to train: give a spec, or a run to go on with: --resume RUN")
-    if found is not None:  # what was given on the command line then; what is given now comes before it
-        options["level"] = options.get("level") or found.snapshot.state["level"]
-        options["stages"] = tuple(options.get("stages") or found.snapshot.state["stages"])
-        options["weights"] = None
+    if found is not None:
+        level, stages = found.snapshot.level_and_stages(options.get("level", 0), options.get("stages", ()))
+        options |= {"level": level, "stages": stages, "weights": None}
     try:
         solver = Solver(source, settings=settings if spec is not None else (), **options)
     except SpecError as error:

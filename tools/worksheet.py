@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError
+from ..net.errors import NettrainError, why
 from ..net.netspec import load
 from .explain import Explanation, explain
 from .explain_page import BLANK, Drawing
@@ -113,7 +113,7 @@ def make(seed: int, gates: int = 4, page: str | None = None) -> Worksheet:
         try:
             Path(page).write_text(sheet.page(), encoding="utf-8")
         except OSError as error:
-            raise NettrainError(f"--html {page} cannot be written: {error.strerror}", exit_code=1) from None
+            raise NettrainError(f"--html {page} cannot be written: {why(error)}", exit_code=1) from None
     return sheet
 
 
