@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..net.errors import NettrainError
+from ..net.files import open_file, size_of
 
 CHUNK = 1 << 22  # bytes digested at a time
+SOME = 64  # examples
+FIRST = 1 << 16  # bytes of a file
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,18 @@ def digest(parts: Iterable[Any]) -> str:
     for part in parts:
         made.update(part)
     return made.hexdigest()
+
+
+def some_of(count: int) -> list[int]:
+    """Some numbers of examples, evenly spread, whose contents tell a set from another that is too large to be read."""
+    return np.linspace(0, count - 1, min(count, SOME)).astype(int).tolist()
+
+
+def beginning_of(path: Path) -> bytes:
+    """A file's size and first bytes, for a digest; nothing of one that cannot be read."""
+    with contextlib.suppress(OSError), open_file(path) as file:
+        return f"{size_of(file)} ".encode() + file.read(FIRST)
+    return b""
 
 
 def _chunks(array: Any) -> Iterable[Any]:

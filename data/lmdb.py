@@ -12,12 +12,11 @@ import numpy as np
 
 from ..net.errors import NettrainError, format_shape, why
 from .btree import Database
-from .dataset import DataSet, digest
+from .dataset import DataSet, digest, some_of
 from .images import decode
 
 # A Datum is one small message of protocol buffers: to read its seven fields here saves a library and a schema.
 CHANNELS, HEIGHT, WIDTH, DATA, LABEL, FLOATS, ENCODED = range(1, 8)
-DIGESTED = 64  # records that tell a database from another
 NUMBER, BYTES, FOUR_BYTES = 0, 2, 5  # how a field may be written
 
 
@@ -145,8 +144,7 @@ class _Column:
     @property
     def digest(self) -> str:
         """Of the keys and values of some records, evenly spaced: all may be too many to be read."""
-        some = np.linspace(0, len(self) - 1, min(len(self), DIGESTED)).astype(int)
-        return digest(part for record in self.records.raw(some.tolist()) for part in record)
+        return digest(part for record in self.records.raw(some_of(len(self))) for part in record)
 
 
 @functools.lru_cache(maxsize=4)

@@ -34,7 +34,7 @@ class BatchReindex(Layer):
             raise ShapeError("there are no examples to choose from in a scalar")
         if len(bottom[1].shape) != 1:
             raise ShapeError(f"the numbers of the examples need one axis, got {format_shape(bottom[1].shape)}")
-        top[0].reshape((*bottom[1].shape, *bottom[0].shape[1:]), bottom[0].channels_last)
+        top[0].reshape((*bottom[1].shape, *bottom[0].shape[1:]), channels_last=bottom[0].channels_last)
 
     def Forward_cpu(self, bottom, top):
         given, count = bottom[1].data, bottom[0].shape[0]

@@ -71,7 +71,7 @@ class Broadcast(Layer):
         if last and (axis, end) == (1, 2):
             outer, inner = outer * inner, 1
         self.channels = Channels(outer, count, inner)
-        top[0].reshape(shape, bottom[0].channels_last and self.as_it_lies)
+        top[0].reshape(shape, channels_last=bottom[0].channels_last and self.as_it_lies)
 
     def plain(self, name, array):
         """The array in the order of its axes; a copy where it is not."""

@@ -142,7 +142,7 @@ class Copy:
         """Let the cell's parameters lie where these blobs lie."""
         for own, i in self.uses:
             if own is not blobs[i] and not own.shares_data_with(blobs[i]):
-                own.reshape(own.shape, blobs[i].channels_last)
+                own.reshape(own.shape, channels_last=blobs[i].channels_last)
                 own.share_data(blobs[i])
                 own.share_diff(blobs[i])
 

@@ -50,7 +50,7 @@ class Concat(Layer):
                 if a != b and i != self.axis:
                     raise ShapeError(f"{equal}; axis {i} differs, {a} and {b}")
         total = sum(blob.shape[self.axis] for blob in bottom)
-        top[0].reshape((*first[: self.axis], total, *first[self.axis + 1 :]), bottom[0].channels_last)
+        top[0].reshape((*first[: self.axis], total, *first[self.axis + 1 :]), channels_last=bottom[0].channels_last)
 
     def in_words(self):
         return "joined: each input gets its part of the gradient"

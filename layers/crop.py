@@ -65,7 +65,7 @@ class Crop(Layer):
                 )
         inside = (slice(offset, offset + size) for offset, size in zip(offsets, sizes, strict=True))
         self.part = (*(slice(None),) * first, *inside)
-        top[0].reshape((*shape[:first], *sizes), bottom[0].channels_last)
+        top[0].reshape((*shape[:first], *sizes), channels_last=bottom[0].channels_last)
 
     def Forward_cpu(self, bottom, top):
         blockwise(np.copyto, top[0].data, bottom[0].data[self.part])

@@ -54,7 +54,7 @@ class Filter(Layer):
                     f"bottom {i} of {format_shape(blob.shape)} and the selector of {format_shape(selector.shape)} "
                     "must have the same number of examples (axis 0)"
                 )
-            made.reshape(blob.shape, blob.channels_last)
+            made.reshape(blob.shape, channels_last=blob.channels_last)
 
     def Forward_cpu(self, bottom, top):
         *filtered, selector = bottom

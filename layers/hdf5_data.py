@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.dataset import digest, some_of
 from ..data.sources import find_file
 from ..net.blob import Known
 from ..net.declare import Declared, param
@@ -195,9 +196,16 @@ class HDF5Data(Batches):
             raise NettrainError(f"{self.paths[f]} cannot be read: {why(error)}", exit_code=1) from None
 
     def fingerprint(self):
-        """The rows and sizes of the files; they may be too large to be read for this."""
+        """The rows and sizes of the files, and some rows, evenly spread: all may be too many to be read."""
         sizes = [os.path.getsize(path) for path in self.paths]
-        return {"rows": int(self.ends[-1]), "files": len(sizes), "bytes": sum(sizes)}
+        return {"rows": int(self.ends[-1]), "files": len(sizes), "bytes": sum(sizes), "contents": digest(self.some())}
+
+    def some(self):
+        """Rows of all tops, evenly spread over the files."""
+        for row in some_of(int(self.ends[-1])):
+            f = int(np.searchsorted(self.ends, row, side="right"))
+            for t in range(len(self.top_names)):
+                yield np.ascontiguousarray(self.read(f, t, row - (self.ends[f - 1] if f else 0)))
 
     def fill(self, indices, top, rng):
         number = np.searchsorted(self.ends, indices, side="right")  # which file has the row

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.dataset import digest
+from ..data.dataset import beginning_of, digest, some_of
 from ..data.images import decode, find_image, size_in_head
 from ..data.sources import find_file
 from ..data.transform import Transform
@@ -138,8 +138,12 @@ class ImageData(Batches):
         )
 
     def fingerprint(self):
-        """The list; the images are as many as they may be large."""
-        return {"images": len(self.files), "list": digest(["\n".join(self.files).encode(), self.labels])}
+        """The list, and some images, evenly spread: all may be too many to be read."""
+        return {
+            "images": len(self.files),
+            "list": digest(["\n".join(self.files).encode(), self.labels]),
+            "contents": digest(beginning_of(self.path(i)) for i in some_of(len(self.files))),
+        }
 
     def image(self, i):
         return decode(self.path(i), self.where(i), self.size, self.p.is_color)

@@ -111,7 +111,7 @@ class Layer:
     def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
         """Give every top its shape, from shapes alone. Raises ShapeError."""
         for blob in top:
-            blob.reshape(bottom[0].shape, bottom[0].channels_last)
+            blob.reshape(bottom[0].shape, channels_last=bottom[0].channels_last)
 
     def Forward_cpu(self, bottom: list[Blob], top: list[Blob]) -> None:
         """Fill ``top[i].data``."""

@@ -94,7 +94,7 @@ class Pad(Layer):
             if self.p.mode == "edge" and before + after and not shape[axis]:
                 raise ShapeError(f"axis {axis} of {format_shape(shape)} has no edge that could be repeated", key="pad")
         sizes = (shape[axis] + before + after for axis, (before, after) in self.pads.items())
-        top[0].reshape((*shape[:first], *sizes), bottom[0].channels_last)
+        top[0].reshape((*shape[:first], *sizes), channels_last=bottom[0].channels_last)
 
         self.whole = [slice(None)] * len(shape)
         self.inside = list(self.whole)

@@ -134,7 +134,7 @@ class Pooling(Layer):
         self.output = tuple(map(self._output_size, sizes, self.kernel, self.stride, self.pad))
         self.axes = tuple(map(self._places, sizes, self.kernel, self.stride, self.pad, self.output))
         for blob in top:
-            blob.reshape((*bottom[0].shape[:2], *self.output), bottom[0].channels_last)
+            blob.reshape((*bottom[0].shape[:2], *self.output), channels_last=bottom[0].channels_last)
         if self.p.pool == "AVE":
             heights, widths = map(self._extents, sizes, self.kernel, self.stride, self.pad, self.output)
             self.window_size = np.outer(heights, widths).astype(self.dtype)

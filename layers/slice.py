@@ -64,7 +64,9 @@ class Slice(Layer):
             )
         self.points = points
         for blob, start, stop in zip(top, [0, *points], [*points, size], strict=True):
-            blob.reshape((*shape[: self.axis], stop - start, *shape[self.axis + 1 :]), bottom[0].channels_last)
+            blob.reshape(
+                (*shape[: self.axis], stop - start, *shape[self.axis + 1 :]), channels_last=bottom[0].channels_last
+            )
 
     def in_words(self):
         return "cut: the parts' gradients one after the other"

@@ -71,9 +71,9 @@ class SPP(Layer):
         for i, (level, y) in enumerate(zip(self.levels, self.pooled, strict=True)):
             self.check(i, shape[2:], *level.geometry(shape[2:]))
             level.reshape(bottom, [y])
-        self.one.reshape(shape, bottom[0].channels_last)
+        self.one.reshape(shape, channels_last=bottom[0].channels_last)
         if len(self.levels) == 1:
-            top[0].reshape(self.pooled[0].shape, bottom[0].channels_last)
+            top[0].reshape(self.pooled[0].shape, channels_last=bottom[0].channels_last)
         else:
             top[0].reshape((shape[0], sum(shape[1] * level.bins**2 for level in self.levels)))
 

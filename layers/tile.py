@@ -37,7 +37,7 @@ class Tile(Layer):
         shape = bottom[0].shape
         self.axis = bottom[0].canonical_axis(self.p.axis)
         size = self.p.tiles * shape[self.axis]
-        top[0].reshape((*shape[: self.axis], size, *shape[self.axis + 1 :]), bottom[0].channels_last)
+        top[0].reshape((*shape[: self.axis], size, *shape[self.axis + 1 :]), channels_last=bottom[0].channels_last)
 
     def repetitions(self, whole, x):
         """An array of the top's shape with an axis for the repetitions before ``axis``: a view in any memory order."""

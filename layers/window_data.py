@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..data.dataset import digest
+from ..data.dataset import beginning_of, digest, some_of
 from ..data.images import decode, find_image, resize
 from ..data.sources import find_file
 from ..data.transform import Transform
@@ -195,14 +195,20 @@ class WindowData(Layer):
         top[1].reshape((self.p.batch_size,))
 
     def fingerprint(self):
-        """The window file; the images are as many as they may be large."""
+        """The window file, and some images, evenly spread: all may be too many to be read."""
         windows = [*self.foreground, *self.background]
-        return {"windows": len(windows), "list": digest(repr(part).encode() for part in (self.files, windows))}
+        return {
+            "windows": len(windows),
+            "list": digest(repr(part).encode() for part in (self.files, windows)),
+            "contents": digest(beginning_of(self.path(i)) for i in some_of(len(self.files))),
+        }
+
+    def path(self, i):
+        return find_image(self.files[i], self.p.root_folder, self.list, self.folder)
 
     def image(self, i):
         if i not in self.images:
-            path = find_image(self.files[i], self.p.root_folder, self.list, self.folder)
-            self.images[i] = decode(path, f"{self.list}: image {self.files[i]}")
+            self.images[i] = decode(self.path(i), f"{self.list}: image {self.files[i]}")
             if len(self.images) > CACHED and not self.p.cache_images:
                 self.images.popitem(last=False)
         return self.images[i]

@@ -152,22 +152,19 @@ class Blob:
         # the arrays the views were cut from: another blob that shares the memory may have made it grow
         self._data_from: np.ndarray | None = None
         self._diff_from: np.ndarray | None = None
-        self.reshape(shape, channels_last)
+        self.reshape(shape, channels_last=channels_last)
 
-    def reshape(self, shape: Iterable[int] | int = (), *more: Any, channels_last: bool | None = None) -> None:
+    def reshape(self, shape: Iterable[int] | int = (), *more: int, channels_last: bool | None = None) -> None:
         """Take a new shape, and another order in memory when one is given.
 
-        ``reshape((5, 2, 3))``, ``reshape((5, 2, 3), channels_last)`` or, as pycaffe has it, ``reshape(5, 2, 3)``.
+        ``reshape((5, 2, 3))`` or, as pycaffe has it, ``reshape(5, 2, 3)``.
         Raises ShapeError for a negative axis or more than 2^31 - 1 elements, TypeError for what is no whole number.
         """
         sizes: tuple[Any, ...]
         if type(shape) is tuple and not more:
             sizes = shape  # the usual case, of every layer in every step
-        elif isinstance(shape, Iterable) and not isinstance(shape, str):
+        elif isinstance(shape, Iterable) and not isinstance(shape, str) and not more:
             sizes = tuple(shape)
-            if more:
-                channels_last, *others = more
-                sizes = (sizes, *others) if others else sizes
         else:
             sizes = (shape, *more)
         if channels_last is not None and channels_last != self.channels_last:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -307,8 +306,7 @@ def _belongs(key: str, root: Node, known: list[str]) -> str:
     first, *rest = re.split(r"[/:\]\[]+", key.strip("/:[]"))
     if is_setting and rest and first in ["solver", *(str(node.value["name"].value) for node in named)]:
         return ".".join([first, *rest])
-    # by name, as the zoo in registry.py: net/ stands below solver/
-    solver = importlib.import_module(f"{__package__.rpartition('.')[0]}.solver.parameters").SolverParameters
+    solver = registry.solver_parameters()
     advice = advice_on(key, solver.names(), solver.aliases)
     if advice:
         if " " in advice:

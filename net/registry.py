@@ -46,6 +46,11 @@ def types() -> dict[str, LayerType]:
     return dict(sorted(_TYPES.items()))
 
 
+def solver_parameters() -> Any:
+    """The class of the solver's parameters, found by name like the zoo: net/ stands below solver/ too."""
+    return importlib.import_module(f"{__package__.rpartition('.')[0]}.solver.parameters").SolverParameters
+
+
 def layer_type(name: str) -> LayerType | None:
     """The class of a layer type, or None."""
     return types().get(name)

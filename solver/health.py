@@ -369,6 +369,12 @@ class Health:
         names = ", ".join(f"`{name}`" for name in found.bad)
         return [f"the test gives no finite number for {names}: {found.trouble.sentence}"]
 
+    def notes(self, found: Evaluation) -> list[str]:
+        """What is to be said of scores that depend on the size of a batch, each once."""
+        new = [note for note in found.notes if note not in self.said]
+        self.said += new
+        return new
+
     def gradients(self) -> list[str]:
         """What is to be said of the gradients of an iteration: parameters that had none, twice in a row."""
         if self.net.loss == 0:  # there is nothing to improve: a hinge is satisfied, or all is ignored

@@ -358,6 +358,7 @@ class Solver:
             self._tested = (self.iter, scores, best)
             self._warn(self.health.finish(scores, self.iter))
             self._warn(self.health.not_finite(self.found))
+            self._warn(self.health.notes(self.found))
             if best:
                 self.run.begin(self.iter)
                 self._write(self.run.path("best.npz"))

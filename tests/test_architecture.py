@@ -56,6 +56,12 @@ def test_a_library_has_one_home(module, homes):
     assert users == homes
 
 
+def test_one_module_finds_others_by_name():
+    """What stands above net/ is found in registry.py; packages find their own."""
+    homes = [str(p.relative_to(ROOT)) for p in SOURCES if "import_module(f" in p.read_text()]
+    assert homes == ["__init__.py", "layers/__init__.py", "net/registry.py"]
+
+
 def test_the_package_never_imports_itself_by_name():
     assert [p for p in SOURCES if ("nettrain", False) in set(imports(p))] == []
 

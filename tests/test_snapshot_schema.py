@@ -258,6 +258,20 @@ def test_lists_of_files_are_known_again(workdir, kind):
     first = nettrain.Net({"layers": [one]}).fingerprints()
     assert json.loads(json.dumps(first)) == nettrain.Net({"layers": [one]}).fingerprints() == first
     listing = workdir / example.params["source"]
+    for path in sorted({*workdir.iterdir()} - {listing}):  # other contents of the same size
+        raw = path.read_bytes()
+        if kind == "HDF5Data":
+            import h5py
+
+            with h5py.File(path, "r+") as file:
+                file["top0"][-1] += 1
+        else:
+            path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+        changed = nettrain.Net({"layers": [one]}).fingerprints()["it"]
+        assert changed["contents"] != first["it"]["contents"]
+        assert changed | {"contents": 0} == first["it"] | {"contents": 0}
+        path.write_bytes(raw)
+    assert nettrain.Net({"layers": [one]}).fingerprints() == first
     if kind == "WindowData":
         listing.write_text(listing.read_text().replace("0.2", "0.3"))
     else:

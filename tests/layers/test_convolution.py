@@ -225,7 +225,7 @@ def cut(request, monkeypatch):
 def test_every_way_to_cut_the_work_gives_the_same(cut, shape, params, channels_last):
     net = net_of(shape, 2, **params)
     for name in ("x0", "x1"):
-        net.blobs[name].reshape(shape, channels_last)
+        net.blobs[name].reshape(shape, channels_last=channels_last)
     net.reshape()
     layer = net.layers["conv"]
     assert {w.channels_last for w in layer.windows} == {channels_last and len(shape) > 2}

@@ -14,7 +14,7 @@ def net_of(shape, tops=1, phase="TRAIN", dtype="float64", channels_last=False, *
     layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "pool", "type": "Pooling", "top": names}]
     layers[1] |= params
     net = nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, dtype=dtype)
-    net.blobs["x"].reshape(shape, channels_last)
+    net.blobs["x"].reshape(shape, channels_last=channels_last)
     net.reshape()
     return net
 

@@ -57,7 +57,7 @@ class Geometry:
         layers = [{"name": "x", "type": "Input", "shape": bottom}, layer]
         net = nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype=self.dtype)
         assert net.blobs["y"].shape == top
-        net.blobs["x"].reshape(bottom, self.channels_last)
+        net.blobs["x"].reshape(bottom, channels_last=self.channels_last)
         net.reshape()
         return net
 
