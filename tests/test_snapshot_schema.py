@@ -258,7 +258,7 @@ def test_lists_of_files_are_known_again(workdir, kind):
     first = nettrain.Net({"layers": [one]}).fingerprints()
     assert json.loads(json.dumps(first)) == nettrain.Net({"layers": [one]}).fingerprints() == first
     listing = workdir / example.params["source"]
-    for path in sorted({*workdir.iterdir()} - {listing}):  # other contents of the same size
+    for path in sorted(p for p in workdir.iterdir() if p.suffix in (".png", ".h5")):  # other contents of the same size
         raw = path.read_bytes()
         if kind == "HDF5Data":
             import h5py
