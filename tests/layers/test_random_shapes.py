@@ -141,7 +141,7 @@ def net_of(rng, layer, shapes):
     net = nettrain.Net({"force_backward": True, "layers": [*inputs, layer]}, phase="TRAIN", dtype="float64")
     if net.layers["it"].any_layout:
         for name, shape in zip(names, shapes, strict=True):
-            net.blobs[name].reshape(shape, len(shape) > 2 and bool(rng.random() < 0.5))
+            net.blobs[name].reshape(shape, channels_last=len(shape) > 2 and bool(rng.random() < 0.5))
         net.reshape()
     return net
 

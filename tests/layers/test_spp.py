@@ -105,7 +105,7 @@ def test_random_images(mode, monkeypatch):
                 net_of(shape, pyramid_height=height, pool=mode)
             continue
         net = net_of(shape, pyramid_height=height, pool=mode)
-        net.blobs["x"].reshape(shape, bool(rng.random() < 0.5))
+        net.blobs["x"].reshape(shape, channels_last=bool(rng.random() < 0.5))
         net.reshape()
         for name, size in zip(("BLOCK", "TASK"), [whole, (1, 1)][rng.integers(2)], strict=True):
             monkeypatch.setattr(parallel, name, size)
@@ -123,7 +123,7 @@ def test_random_images(mode, monkeypatch):
 def test_channels_last(mode, height):
     shape = (2, 3, 6, 7)
     net = net_of(shape, pyramid_height=height, pool=mode)
-    net.blobs["x"].reshape(shape, True)
+    net.blobs["x"].reshape(shape, channels_last=True)
     net.reshape()
     check_against_loops(net, shape, height, mode)
 
