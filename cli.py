@@ -176,7 +176,10 @@ class Name(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and not value.strip():
             self.fail("it is empty", param, ctx)
-        return super().convert(value, param, ctx)
+        try:
+            return super().convert(value, param, ctx)
+        except (UnicodeError, ValueError):  # a character that no name has
+            self.fail(f"{value!a} is no name of a file", param, ctx)
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -145,6 +145,8 @@ def test_a_terminal_gets_a_bar(tmp_path):
         (["gradcheck", "--layer", "Convolutoin"], 2, "did you mean `Convolution`?"),
         (["gradcheck", "own.py"], 2, "own.py: no such file"),
         (["gradcheck", "own.py:Swish"], 2, "no such file"),
+        (["explain", "\ud800", "x=1"], 2, "is no name of a file"),
+        (["check", "a\0b.yaml"], 2, "is no name of a file"),
     ],
 )
 def test_wrong_usage_is_one_message_and_exit_code_2(nettrain_cli, arguments, code, words):
