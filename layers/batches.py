@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.order import Order
+from ..net.errors import NettrainError
 from ..net.fillers import stream
 from .layer import Layer
 
@@ -20,7 +21,10 @@ class Batches(Layer):
 
     def begin(self, size: int, batch_size: int, shuffle: bool, shapes: list[tuple[int, ...]], origin: str) -> None:
         """``shapes`` are those of an example, for each top; ``origin`` is what messages call the data. A batch may be
-        larger than all: it goes round, as in Caffe, and in a test pass ends with the data."""
+        larger than all: it goes round, as in Caffe, and in a test pass ends with the data. Raises NettrainError when
+        there are no examples."""
+        if not size:  # there is nothing to go round
+            raise NettrainError(f"{origin} holds no examples", key="source")
         self.pass_size, self.batch_size, self.batch_count, self.origin = size, batch_size, batch_size, origin
         self.shapes = shapes
         self.order = Order(size, shuffle and self.phase == "TRAIN", self.seed, self.name)

@@ -28,6 +28,7 @@ except ImportError:  # Windows
 
 TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # what the system says of a lock that another process has
 FAR = 1 << 30  # Windows locks bytes, and others cannot read those: one that is never written
+FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 MOST_BYTES = 4096  # read of what should be a line
 
 _here = threading.Lock()
@@ -54,7 +55,8 @@ def take(path: Path, what: str) -> Lock:
 
     Raises NettrainError, about ``what``, when another process has it, OSError when the file cannot be written.
     """
-    key = os.path.realpath(path)
+    folder, name = os.path.split(path)
+    key = os.path.join(os.path.realpath(folder), name)  # the file itself is no link: what it names is not ours
     with _here:
         held = _held.get(key)
         if held is None:
@@ -64,7 +66,7 @@ def take(path: Path, what: str) -> Lock:
 
 def _take(path: str, what: str) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | FLAGS, 0o666)
         try:
             works = _lock(descriptor)
             if works is None:

@@ -233,3 +233,13 @@ def test_a_run_that_is_gone_frees_its_lock(workdir):
     assert Path("part/.lock").exists()
     del run
     assert os.listdir("part") == []
+
+
+def test_a_lock_that_is_a_link_is_not_followed(workdir):
+    """A run's folder may come from somebody else: what its files point to is not the run's."""
+    (workdir / "precious").write_text("mine")
+    (workdir / "lock").symlink_to("precious")
+    with pytest.raises(OSError, match="symbolic links"):
+        lock.take(str(workdir / "lock"), "the run")
+    assert (workdir / "precious").read_text() == "mine"
+    assert (workdir / "lock").is_symlink()

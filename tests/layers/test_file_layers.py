@@ -106,6 +106,12 @@ def test_a_batch_of_hdf5_larger_than_all_rows_goes_round(shuffle):
     assert shuffle or (got == np.arange(8)).all()
 
 
+def test_hdf5_without_rows_is_refused():
+    write_hdf5("none.h5", 0, 0)
+    Path("list.txt").write_text("none.h5\n")
+    fails("list.txt holds no examples", "HDF5Data", ["data", "label"], source="list.txt", batch_size=2)
+
+
 def test_hdf5_says_what_is_wrong():
     params = hdf5_list()
     fails("has no dataset `mask` for that top; it has data, label", "HDF5Data", ["data", "mask"], **params)
