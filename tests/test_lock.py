@@ -53,7 +53,7 @@ def start(*arguments, **keys):
     ids=" ".join,
 )
 def test_a_second_run_is_told_who_writes_there(nettrain_cli, workdir, where, second):
-    process = start(*where, snapshot=1, snapshot_keep=2)
+    process = start(*where, snapshot=1)
     folder = Path("part" if where else "runs/net/001")
     try:
         deadline = time.monotonic() + 60
