@@ -21,11 +21,12 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from .errors import NettrainError, Place, Problem
+from .errors import NettrainError, Place, Problem, nearest
 
 ALLOW = "if you trust it, allow it with --allow-python (allow_python=True in Python)"
 LONGEST = 500  # characters of an exception's message
 _ran: set[str] = set()  # the folders of the files that were run
+_layer_files: dict[str, ModuleType] = {}  # by path, those that were run for their layer types
 
 
 class UserCodeError(NettrainError):
@@ -78,7 +79,21 @@ def run_layer_file(path: Path) -> ModuleType:
     if not os.path.isfile(path):
         raise NettrainError(f"{path}: no such file")
     with loading(str(path)):
-        return run_file(path, f"nettrain_layers_{path.stem}")
+        module = _layer_files[str(path.resolve())] = run_file(path, f"nettrain_layers_{path.stem}")
+    return module
+
+
+def class_in_layer_files(name: str) -> type | None:
+    """The class of this name, or nearly, that a file with layer types has, the last one first."""
+    found = {}
+    for module in _layer_files.values():
+        found |= {key: value for key, value in vars(module).items() if _is_class_of(module, value)}
+    near = name if name in found else nearest(name, found)
+    return None if near is None else found[near]
+
+
+def _is_class_of(module: ModuleType, value: Any) -> bool:
+    return isinstance(value, type) and value.__module__ == module.__name__
 
 
 @contextmanager
