@@ -678,7 +678,69 @@ def breaches():
     )
     right = forward + backward
     neuron = right + "    may_run_in_place = True\n"
+    both = right.replace("    def Forward", "    backward_reads = ('bottom.data', 'top.data')\n    def Forward")
+    written = "diff[...] = 2 * top[0].diff"
+    drawn = forward.replace("2 * bottom[0].data", "2 * bottom[0].data + {}") + backward
     return [
+        (
+            "spoils bottom.data",
+            both.replace(written, f"{written}; bottom[0].data[...] = 0"),
+            "`x = bottom[0].data.copy()`",
+        ),
+        (
+            "spoils one value",
+            both.replace(written, f"{written}; bottom[0].data[1, 2] += 1e-9"),
+            "changed bottom[0].data",
+        ),
+        ("spoils top.data", both.replace(written, f"{written}; top[0].data *= 2"), "Backward_cpu changed top[0].data"),
+        ("spoils top.diff", both.replace(written, "diff[...] = np.multiply(top[0].diff, 2, out=top[0].diff)"), "`dy ="),
+        (
+            "learns by itself",
+            blob.replace("        top[0].data", "        self.blobs[0].data *= 0.9\n        top[0].data"),
+            "solver",
+        ),
+        (
+            "learns in backward",
+            blob.replace("diff += (", "data -= 0.1; self.blobs[0].diff += ("),
+            "the solver alone changes",
+        ),
+        (
+            "adds in forward",
+            blob.replace("        top[0].data", "        self.blobs[0].diff += 1\n        top[0].data"),
+            "only",
+        ),
+        (
+            "clips its bottom",  # the same again changes nothing more
+            forward.replace("        top", "        np.maximum(bottom[0].data, 0, out=bottom[0].data)\n        top")
+            + backward
+            + "    shapes_follow_values = True\n",
+            "Forward_cpu changed bottom[0].data; write into top[0].data only",
+        ),
+        (
+            "draws from np.random",
+            drawn.format("np.random.randn()"),
+            "draw them from `self.rng` (not np.random or random)",
+        ),
+        ("draws a little", drawn.format("1e-9 * np.random.default_rng().random()"), "draw them from `self.rng`"),
+        ("draws from random", drawn.format("__import__('random').random()"), "gives another top[0].data each time"),
+        ("counts", drawn.format("self.n; self.n += 1") + "    n = 0\n", "in `state` and `set_state`"),
+        ("nan gradient", right.replace(written, "diff[...] = np.nan"), "backward +nan  numeric"),
+        ("draws from its own", drawn.format("self.rng.standard_normal()"), None),
+        (
+            "draws in backward",
+            right.replace(written, f"{written} + np.random.randn()"),
+            "Backward_cpu gives something else each",
+        ),
+        (
+            "draws blobs",
+            blob + "    def fill_blobs(self):\n        self.blobs[0].data[...] = np.random.randn(4)\n",
+            "from one seed",
+        ),
+        (
+            "draws blobs from its own",
+            blob + "    def fill_blobs(self):\n        self.blobs[0].data[...] = self.rng.random(4)\n",
+            None,
+        ),
         ("written unasked", right.replace("if propagate_down[0]", "if True"), "write it only `if propagate_down[0]:`"),
         ("added to", right.replace("diff[...] =", "diff[...] +="), "overwrite it: `bottom[0].diff[...] = …`"),
         ("not written", forward + backward.replace("bottom[0].diff[...] = 2", "2"), "`no_gradient = (0,)`"),

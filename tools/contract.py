@@ -266,8 +266,11 @@ def _is_repeatable(bench: Bench, check: Check) -> bool:
         for blob in bench.top if bench.bottom else ():
             blob.data.fill(0.5)
         bench.run("set_state", bench.state)
-        bench.run("Forward_cpu", bench.bottom, bench.top)
+        bench.watch("Forward_cpu", bench.bottom, bench.top)
         made.append([blob.data.copy() for blob in bench.top])
+    if bench.spoiled:
+        _say_what_was_spoiled(bench, check)
+        return False
     for i, (a, b) in enumerate(zip(*made, strict=True)):
         if not _same_bits(a, b):
             check.failures.append(
@@ -338,14 +341,14 @@ def _compare_all(bench: Bench, possible: list[bool], diffs: list, added: list, c
     plain, sums = bench.backward(possible, bench.learned)
     bench.before, bench.accumulated = held
     for what, i in failing:
-        if what == "bottom" and _same(diffs[i], held[0][i]):
+        if what == "bottom" and _same(diffs[i], held[0][i], equal_nan=False):
             check.failures.append(
                 f"bottom[{i}].diff was not written: `bottom[{i}].diff[...] = …`; or if it has no gradient, "
                 f"`no_gradient = ({i},)` in the class"
             )
-        elif what == "bottom" and _same(diffs[i] - held[0][i], plain[i]):
+        elif what == "bottom" and _same(diffs[i] - held[0][i], plain[i], equal_nan=False):
             check.failures.append(f"bottom[{i}].diff was added to; overwrite it: `bottom[{i}].diff[...] = …`")
-        elif what == "blobs" and _same(added[i] + held[1][i], sums[i]):
+        elif what == "blobs" and _same(added[i] + held[1][i], sums[i], equal_nan=False):
             check.failures.append(f"the diff of blobs[{i}] was overwritten; add to it: `self.blobs[{i}].diff += …`")
 
 
@@ -353,8 +356,8 @@ def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return np.array_equal(a, b, equal_nan=True)
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-9))
+def _same(a: np.ndarray, b: np.ndarray, equal_nan: bool = True) -> bool:
+    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=equal_nan))
 
 
 def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list, check: Check) -> None:

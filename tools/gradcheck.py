@@ -157,7 +157,10 @@ def report(checks: list[Check], seconds: float, first: str = "layer") -> str:
             lines += [f"{c.subject} {c.example}", f"  not compared: {c.uncompared[0]}{more}"]
     kinds = len({c.subject for c in checks})
     what = f"{kinds} layer types, {len(checks)} examples" if first == "layer" else f"{len(checks)} parameter blobs"
-    lines.append(f"{what}: {'all ok' if not failed else f'{len(failed)} FAILED'} in {seconds:.1f} s")
+    left = sum(len(c.uncompared) for c in checks if c.ok)
+    verdict = f"{len(failed)} FAILED" if failed else "all ok"
+    verdict += f", {left:,} entr{'y' if left == 1 else 'ies'} not compared" if left else ""
+    lines.append(f"{what}: {verdict} in {seconds:.1f} s")
     return "\n".join(lines)
 
 
