@@ -87,12 +87,16 @@ class App(click.Group):
                 raise
             say(f"not enough memory: {error}")
             ctx.exit(1)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a SystemExit of a user's file too, which would end this without a word
             from .net.user_code import blame
 
-            words = None if ctx.meta.get("debug") else blame(error)
+            words = blame(error)
             if words is None:
                 raise
+            if ctx.meta.get("debug"):
+                raise words from error
             say(f"{words}")
             ctx.exit(words.exit_code)
 
@@ -167,7 +171,8 @@ def show(data: Any, as_json: bool, report: Any) -> None:
     """A result, on stdout: one JSON object, or as ``report`` words it."""
     from .net import plain_json
 
-    click.echo(plain_json.text(data) if as_json else report(data))
+    stdout = click.get_current_context().meta.get("stdout")
+    click.echo(plain_json.text(data) if as_json else report(data), file=stdout)
 
 
 class Name(click.Path):
@@ -188,6 +193,14 @@ def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None
 
 def _allow_python(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     ctx.meta["allow_python"] = value
+
+
+def _keep_stdout_for_json(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    """While JSON is asked for, stdout holds that alone: what a user's code prints goes to stderr."""
+    if value:
+        ctx.meta["stdout"] = sys.stdout
+        ctx.with_resource(contextlib.redirect_stdout(sys.stderr))
+    return value
 
 
 def python_is_allowed() -> bool:
@@ -213,7 +226,11 @@ debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
 )
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object instead of text; NaN and infinity are null."
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=_keep_stdout_for_json,
+    help="Print one JSON object instead of text; NaN and infinity are null.",
 )
 set_option = click.option(
     "--set",

@@ -11,11 +11,10 @@ import numpy as np
 from ..net import build, plan
 from ..net.blob import Blob
 from ..net.declare import MISSING, Declared, Reader
-from ..net.errors import NettrainError, Problems
+from ..net.errors import Problems
 from ..net.graph import wire
 from ..net.netspec import Broken, Common, LayerSpec, NetSpec, Phase, State, read_layer
 from ..net.node import Node
-from ..net.user_code import UserCodeError
 from .input import Input
 from .layer import Layer
 
@@ -121,7 +120,7 @@ class Copy:
         }
         self.read = {key[0] for step in self.steps for key in step.bottom_keys}
         for step in self.steps:
-            step.layer.rng = owner.rng
+            step.layer.rng, step.within = owner.rng, "in its cell"
 
     @staticmethod
     def _spec(cls: type[Layer], name: str, parameters: dict, cell: Cell, **common: Any) -> LayerSpec:
@@ -130,13 +129,7 @@ class Copy:
     def reshape(self) -> None:
         """Pass the inputs' shapes through the cell."""
         for step in self.steps:
-            step.follow_bottoms()
-            try:
-                step.reshape()
-            except UserCodeError:
-                raise
-            except NettrainError as error:
-                raise type(error)(f"in its cell, {step.spec.title()}: {error}", key=error.key) from None
+            step.reshape_again()
 
     def use(self, blobs: list[Blob]) -> None:
         """Let the cell's parameters lie where these blobs lie."""
@@ -160,12 +153,7 @@ class Copy:
 
     def forward(self) -> None:
         for step in self.steps:
-            try:
-                step.forward()
-            except UserCodeError:
-                raise
-            except NettrainError as error:
-                raise type(error)(f"in its cell, {step.spec.title()}: {error}", key=error.key) from None
+            step.forward()
 
     def backward(self) -> None:
         for step in reversed(self.steps):

@@ -27,7 +27,7 @@ class Example:
 
     ``values`` gives bottoms that are not normally distributed, by index; ``tops`` the number of tops when it
     is not the least the type allows; ``prepare`` is called with the layer before the first forward pass; ``files``
-    writes the files the layer reads into a folder.
+    writes the files the layer reads into a folder. Raises TypeError for what is none of these.
     """
 
     bottoms: Sequence[tuple[int, ...]] = ()
@@ -37,6 +37,57 @@ class Example:
     phase: str = "TRAIN"
     prepare: Callable[[Any], None] | None = None
     files: Callable[[Path], None] | None = None
+
+    def __post_init__(self) -> None:
+        wrong = self._wrong()
+        if wrong:
+            raise TypeError(wrong)
+
+    def _wrong(self) -> str:
+        """What is no example, with what would be one; nothing when it is all right."""
+        if not isinstance(self.bottoms, list | tuple) or not all(map(_is_shape, self.bottoms)):
+            one = _is_shape(self.bottoms) and bool(self.bottoms)
+            meant = f"Example([({', '.join(map(str, self.bottoms))}{',' * (len(self.bottoms) == 1)})])" if one else ""
+            return f"an example is a list of shapes: {meant or 'Example([(3, 4)])'}, got {_briefly(self.bottoms)}"
+        if not isinstance(self.params, Mapping) or not all(isinstance(key, str) for key in self.params):
+            wanted = 'a mapping of names, as in Example([(3, 4)], {"num_output": 2})'
+            return f"the parameters of an example are {wanted}; got {_briefly(self.params)}"
+        if not isinstance(self.values, Mapping) or not all(map(callable, self.values.values())):
+            wanted = (
+                "functions by the number of the bottom, as in values={0: lambda rng, shape: rng.uniform(1, 2, shape)}"
+            )
+            return f"the values of an example are {wanted}; got {_briefly(self.values)}"
+        beyond = [i for i in self.values if not _is_size(i) or i >= len(self.bottoms)]
+        if beyond:
+            return (
+                f"the example has values for bottom {_briefly(beyond[0])}, and {len(self.bottoms)} bottoms, from 0 on"
+            )
+        if self.tops is not None and not _is_size(self.tops):
+            return f"the tops of an example are a number, as in tops=2; got {_briefly(self.tops)}"
+        if self.phase not in ("TRAIN", "TEST"):
+            return f'the phase of an example is "TRAIN" or "TEST"; got {_briefly(self.phase)}'
+        for name, takes in (("prepare", "the layer"), ("files", "a folder")):
+            function = getattr(self, name)
+            if not (function is None or callable(function)):
+                return f"`{name}` of an example is a function that takes {takes}; got {_briefly(function)}"
+        return ""
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_size, value))
+
+
+def _briefly(value: Any) -> str:
+    """A value in a message, however long it is or badly it shows itself."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = type(value).__name__
+    return text if len(text) <= 80 else text[:80] + "…"
 
 
 def labels(classes: int, *others: int) -> Values:
@@ -102,6 +153,20 @@ class Layer:
         self.fillers: list[tuple[Filler, bool]] = []
         self.param_propagate_down: list[bool] = []
         self._buffers: dict[str, Memory] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raises TypeError for an attribute of the class that is not what it must be."""
+        super().__init_subclass__(**options)
+        for name, (is_right, wanted) in _ATTRIBUTES.items():
+            value = vars(cls).get(name)
+            if name in vars(cls) and not hasattr(value, "__get__") and not is_right(value):
+                raise TypeError(f"{cls.__name__}.{name} must be {wanted}; got {_briefly(value)}")
+        parameters = vars(cls).get("Parameters", Declared)
+        if not (isinstance(parameters, type) and issubclass(parameters, Declared)):
+            raise TypeError(
+                f"{cls.__name__}.Parameters must be a class that inherits from nettrain.Declared: "
+                "`class Parameters(Declared):`"
+            )
 
     # What a type may override
 
@@ -204,6 +269,34 @@ class Layer:
         if memory is None:
             memory = self._buffers[name] = Memory()
         return memory.view(shape, np.dtype(dtype or self.dtype), channels_last)
+
+
+def _is_range(value: Any) -> bool:
+    if isinstance(value, tuple) and len(value) == 2:
+        return _is_size(value[0]) and (value[1] is None or (_is_size(value[1]) and value[1] >= value[0]))
+    return _is_size(value)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(name in ("bottom.data", "top.data") for name in value)
+
+
+def _are_indices(value: Any) -> bool:
+    return value == "all" if isinstance(value, str) else _is_shape(value)
+
+
+def _are_examples(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, Example) for one in value)
+
+
+# attributes of a layer's class -> whether a value is right, and what one looks like
+_ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "examples": (_are_examples, "a list of examples: `examples = [Example([(3, 4)])]`"),
+    "num_bottoms": (_is_range, "a number, or the least and the most: `num_bottoms = (1, None)` for any"),
+    "num_tops": (_is_range, "a number, or the least and the most: `num_tops = (1, None)` for any"),
+    "backward_reads": (_are_names, "a tuple of 'bottom.data' and 'top.data': `backward_reads = (\"bottom.data\",)`"),
+    "no_gradient": (_are_indices, "a tuple of numbers of bottoms, or 'all': `no_gradient = (1,)`"),
+}
 
 
 class NeuronLayer(Layer):

@@ -16,7 +16,7 @@ from ..net.declare import Declared, param
 from ..net.errors import NettrainError
 from ..net.fillers import Filler
 from ..net.registry import register
-from ..net.user_code import does_not_load, neighbours_of, place_of, run_file
+from ..net.user_code import UserCodeError, loading, neighbours_of, place_of, run_file
 from .layer import Example, Layer
 
 
@@ -94,17 +94,16 @@ def load(module: str, folder: Path) -> types.ModuleType:
         sys.modules["caffe"] = _stand_in()
     path = folder / (module.replace(".", "/") + ".py")
     try:
-        with neighbours_of(folder):
+        with loading(f"module {module}"), neighbours_of(folder):
             return run_file(path, module) if path.is_file() else importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
-            raise does_not_load(f"module {module}", error) from error
-        raise NettrainError(f"there is no {path} and no module {module}", key="module") from None
-    except (Exception, SystemExit) as error:
-        raise does_not_load(f"module {module}", error) from error
+    except UserCodeError as error:
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and cause.name == module.partition(".")[0]:
+            raise NettrainError(f"there is no {path} and no module {module}", key="module") from None
+        raise
     finally:
         if lent:
-            del sys.modules["caffe"]
+            sys.modules.pop("caffe", None)
 
 
 _SQUARE = """

@@ -12,6 +12,7 @@ from ..net.errors import ShapeError, did_you_mean, format_shape
 from ..net.fillers import Filler, stream
 from ..net.parallel import scratch
 from ..net.registry import register
+from ..net.user_code import ask
 from .cell import Cell, Copy
 from .layer import Example, Layer
 from .targets import CONT
@@ -250,7 +251,7 @@ class Recurrent(Layer):
         copy.use(self.blobs)
         for step in reversed(copy.steps):
             if step.layer.blobs:
-                step.layer.fill_blobs()
+                ask(step.layer, "fill_blobs")
         for state in self.p.states:
             if state.has_blob:
                 random = stream(self.seed, self.name, f"state {state.name}")
@@ -357,18 +358,18 @@ class Recurrent(Layer):
             self.blobs[self.begins[state.name]].diff += gradient.sum(axis=0)
 
     def multiply_adds(self, bottom, top):
-        return self.T * sum(step.layer.multiply_adds(step.bottom, step.top) for step in self.copies[0].steps)
+        return self.T * sum(ask(step.layer, "multiply_adds", step.bottom, step.top) for step in self.copies[0].steps)
 
     def start_pass(self):
         """A pass over a data set begins with fresh states."""
         self.carried = {}
         for step in (step for copy in self.copies for step in copy.steps):
-            step.layer.start_pass()
+            ask(step.layer, "start_pass")
 
     def state(self):
         """Random numbers, carried states and what the cell's layers keep themselves."""
         cells = [
-            {s.spec.name: {k: v for k, v in s.layer.state().items() if k != "rng"} for s in copy.steps}
+            {s.spec.name: {k: v for k, v in ask(s.layer, "state").items() if k != "rng"} for s in copy.steps}
             for copy in self.copies
         ]
         cells = [{name: kept for name, kept in cell.items() if kept} for cell in cells]
@@ -381,4 +382,4 @@ class Recurrent(Layer):
         for copy, kept in zip(self.copies, state["cells"], strict=False):
             for step in copy.steps:
                 if step.spec.name in kept:
-                    step.layer.set_state(step.layer.state() | kept[step.spec.name])
+                    ask(step.layer, "set_state", ask(step.layer, "state") | kept[step.spec.name])

@@ -40,18 +40,20 @@ class Step:
     sums: list[tuple[Blob, Blob, int]] = field(default_factory=list)  # own diff, where to add it, step that starts it
     seeds: list[tuple[Blob, float]] = field(default_factory=list)  # loss weights to add to a diff this step wrote
     shapes: list[tuple[int, ...]] | None = None  # the bottoms' shapes at the last reshape
+    within: str = ""  # in what the layer is, for messages: "in its cell"
 
     def forward(self) -> float:
-        """Run the layer; return what its tops add to the loss."""
+        """Run the layer; return what its tops add to the loss. An error names the layer."""
         self.follow_bottoms()
         if self.shapes != [blob.shape for blob in self.bottom]:
-            self.reshape()
+            self.reshape_again()
         for own, blob in self.copies:
             np.copyto(own.data, blob.data)
         try:
             self.layer.Forward_cpu(self.bottom, self.top)
-        except Exception as error:
+        except BaseException as error:
             self.blame(error, "Forward_cpu")
+            self.say_where(error)
             raise
         return sum(w * float(t.data.sum()) for w, t in zip(self.loss_weights, self.top, strict=True) if w)
 
@@ -65,7 +67,7 @@ class Step:
     def set_up(self) -> None:
         try:
             self.layer.setup(self.bottom, self.top)
-        except Exception as error:
+        except BaseException as error:
             self.blame(error, "setup")
             raise
 
@@ -73,10 +75,19 @@ class Step:
         self.shapes = None  # an error may leave the layer half way
         try:
             self.layer.reshape(self.bottom, self.top)
-        except Exception as error:
+        except BaseException as error:
             self.blame(error, "reshape")
             raise
         self.shapes = [blob.shape for blob in self.bottom]
+
+    def reshape_again(self) -> None:
+        """Take the bottoms' shapes as they are by now. An error names the layer."""
+        self.follow_bottoms()
+        try:
+            self.reshape()
+        except NettrainError as error:
+            self.say_where(error)
+            raise
 
     def backward(self) -> None:
         """Run the layer's backward pass and hand its gradients on."""
@@ -84,11 +95,12 @@ class Step:
         self.hand_on()
 
     def run_backward(self) -> None:
-        """The layer's backward pass alone."""
+        """The layer's backward pass alone. An error names the layer."""
         try:
             self.layer.Backward_cpu(self.top, self.propagate_down, self.bottom)
-        except Exception as error:
+        except BaseException as error:
             self.blame(error, "Backward_cpu")
+            self.say_where(error)
             raise
 
     def hand_on(self) -> None:
@@ -100,12 +112,27 @@ class Step:
         for own, total, _ in self.sums:
             total.diff += own.diff
 
-    def blame(self, error: Exception, method: str) -> None:
+    def say_where(self, error: BaseException) -> None:
+        """Let an error of ours begin with this layer and where that is written; what is wrong with shapes shows them.
+
+        Within a cell the layer around it says the rest.
+        """
+        if not isinstance(error, NettrainError):
+            return
+        if self.within:
+            error.say_where(f"{self.within}, {self.spec.title()}")
+            return
+        blobs = zip(self.bottom_keys, self.bottom, strict=True)
+        shapes = " · ".join(f"{key[0]} {format_shape(blob.shape)}" for key, blob in blobs)
+        shown = shapes if isinstance(error, ShapeError) else ""
+        error.say_where(f"{self.spec.place}: {self.spec.title()}", shown, error.hint)
+
+    def blame(self, error: BaseException, method: str) -> None:
         """Say which layer an exception came from, where that is written, and what it was given.
 
         Raises UserCodeError for a layer of the user's own; a traceback of nettrain's own gets a note.
         """
-        if isinstance(error, NettrainError):
+        if isinstance(error, NettrainError | KeyboardInterrupt):
             return
         words = user_code.blame(error, *user_code.author(self.layer, method), [self.circumstances()])
         if words is not None:

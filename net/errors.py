@@ -23,9 +23,20 @@ class NettrainError(Exception):
     of a file or a command line may be anything; see ``printable``.
     """
 
+    knows_its_place = False  # whether the message begins with where it is to be put right
+
     def __init__(self, message: str, *, exit_code: int = 2, key: str | tuple[str, ...] | None = None, hint: str = ""):
         super().__init__(printable(message))
         self.exit_code, self.key, self.hint = exit_code, key, hint
+
+    def say_where(self, where: str, *details: str) -> None:
+        """Put where it happened before the message, and lines of detail below it; for whoever lets the error pass.
+
+        Nothing changes where it ``knows_its_place``: such an error says more than those it passes through can.
+        """
+        if not self.knows_its_place:
+            lines = [f"{where}: {self}", *(f"   {detail}" for detail in details if detail)]
+            self.args = (printable("\n".join(lines)),)
 
 
 class ShapeError(NettrainError):
@@ -86,6 +97,8 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 class SpecError(NettrainError):
     """The spec is wrong; ``problems`` lists every one found, in the order of the file."""
+
+    knows_its_place = True
 
     def __init__(self, problems: Iterable[Problem]):
         self.problems = in_order(problems)

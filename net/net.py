@@ -16,7 +16,7 @@ from .files import open_npz, write_npz
 from .graph import wire
 from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
 from .parallel import session
-from .user_code import UserCodeError, calling
+from .user_code import ask
 
 DEFAULT_SEED = 1701
 
@@ -129,8 +129,7 @@ class Net:
         for step in reversed(self.steps):  # an owner comes before those who share, so its values are written last
             try:
                 if any(id(blob) in owned for blob in step.layer.blobs):
-                    with calling(step.layer, "fill_blobs"):
-                        step.layer.fill_blobs()
+                    ask(step.layer, "fill_blobs")
             except ShapeError as error:
                 problems.add(step.spec.node.at(error.key), f"{step.spec.title()}: {error}")
         problems.raise_if_any()
@@ -187,15 +186,10 @@ class Net:
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
         """Run the steps by index; return the weighted loss."""
-        loss, step = 0.0, None
-        try:
-            with session():
-                for step in self.steps[first : None if last is None else last + 1]:
-                    loss += step.forward()
-        except UserCodeError:
-            raise
-        except NettrainError as error:
-            raise _with_layer(error, step) from None
+        loss = 0.0
+        with session():
+            for step in self.steps[first : None if last is None else last + 1]:
+                loss += step.forward()
         return loss
 
     def backward(self, *, start: str | None = None, end: str | None = None, **diffs: Any) -> dict[str, np.ndarray]:
@@ -230,16 +224,10 @@ class Net:
 
     def run_backward(self, first: int, last: int = 0) -> None:
         """Run the steps by index from ``first`` down to ``last``, from the diffs that are there."""
-        running: build.Step | None = None
-        try:
-            with session():
-                for running in reversed(self.steps[last : first + 1]):
-                    if running.needs_backward:
-                        running.backward()
-        except UserCodeError:
-            raise
-        except NettrainError as error:
-            raise _with_layer(error, running) from None
+        with session():
+            for step in reversed(self.steps[last : first + 1]):
+                if step.needs_backward:
+                    step.backward()
 
     def forward_backward(self) -> float:
         """One forward and one backward pass; returns the loss."""
@@ -254,11 +242,7 @@ class Net:
     def reshape(self) -> None:
         """Pass changed input shapes through the whole net, from shapes alone."""
         for step in self.steps:
-            try:
-                step.follow_bottoms()
-                step.reshape()
-            except ShapeError as error:
-                raise _with_layer(error, step) from None
+            step.reshape_again()
 
     def passes(self) -> Generator[tuple[int, float], None, None]:
         """Run forward over the data exactly once; yields (examples, loss) of each batch.
@@ -270,8 +254,7 @@ class Net:
             raise NettrainError("no layer of this net reads a data set that ends; give the number of batches")
         left = max(source.pass_size for source in sources)
         for layer in self.layers.values():
-            with calling(layer, "start_pass"):
-                layer.start_pass()
+            ask(layer, "start_pass")
         try:
             while left > 0:
                 self.loss = self.run_forward()
@@ -280,16 +263,11 @@ class Net:
                 yield examples, self.loss
         finally:
             for layer in self.layers.values():
-                with calling(layer, "end_pass"):
-                    layer.end_pass()
+                ask(layer, "end_pass")
 
     def layer_states(self) -> dict[str, Any]:
         """What a snapshot keeps of every layer besides parameters: data cursors, random generators."""
-        states = {}
-        for name, layer in self.layers.items():
-            with calling(layer, "state"):
-                states[name] = layer.state()
-        return states
+        return {name: ask(layer, "state") for name, layer in self.layers.items()}
 
     def set_layer_states(self, state: Mapping[str, Any], seed: int | None = None) -> None:
         """Take back what ``layer_states`` gave, in a net made with another ``seed`` too.
@@ -300,22 +278,17 @@ class Net:
             layer.seed = layer.seed if seed is None else seed
             if name in state:
                 try:
-                    with calling(layer, "set_state"):
-                        layer.set_state(state[name])
-                except UserCodeError:
-                    raise
+                    ask(layer, "set_state", state[name])
                 except NettrainError as error:
-                    raise NettrainError(f"the state of layer `{name}`: {error}") from None
+                    error.say_where(f"the state of layer `{name}`")
+                    raise
                 except Exception as error:
                     what = f"no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)
                     raise NettrainError(f"the state of layer `{name}` is not one it gave: {what}") from error
 
     def fingerprints(self) -> dict[str, dict[str, Any]]:
         """What the data of each layer that reads some is, to know it again: see ``Layer.fingerprint``."""
-        found = {}
-        for name, layer in self.layers.items():
-            with calling(layer, "fingerprint"):
-                found[name] = layer.fingerprint()
+        found = {name: ask(layer, "fingerprint") for name, layer in self.layers.items()}
         return {name: fingerprint for name, fingerprint in found.items() if fingerprint}
 
     # Parameters and files
@@ -388,15 +361,3 @@ class Net:
         if target.shape != values.shape:
             raise ShapeError(f"blob `{name}` is {format_shape(target.shape)}, got {format_shape(values.shape)}")
         target[...] = values
-
-
-def _with_layer(error: NettrainError, step: build.Step | None) -> NettrainError:
-    """The same error, naming the layer it came from and where that is written."""
-    if step is None:
-        return error
-    lines = [f"{step.spec.place}: {step.spec.title()}: {error}"]
-    if isinstance(error, ShapeError):
-        blobs = zip(step.bottom_keys, step.bottom, strict=True)
-        lines.append("   " + " · ".join(f"{key[0]} {format_shape(blob.shape)}" for key, blob in blobs))
-    lines += [f"   {error.hint}"] * bool(error.hint)
-    return type(error)("\n".join(lines), exit_code=error.exit_code)

@@ -9,6 +9,7 @@ from .blob import Blob
 from .build import Step, param_spec
 from .errors import Problems
 from .graph import Key, Wired
+from .user_code import ask
 
 
 def decide_backward(steps: list[Step], force: bool, problems: Problems) -> None:
@@ -123,7 +124,7 @@ def pass_diffs_on(steps: list[Step]) -> None:
     for step in reversed(steps):  # the top's gradient may lie in that of a layer further up
         for i, key in enumerate(step.bottom_keys):
             maker, t = makers[key]
-            if not (step.layer.passes_gradient_on(i) and step.needs_backward and step.propagate_down[i]):
+            if not (ask(step.layer, "passes_gradient_on", i) and step.needs_backward and step.propagate_down[i]):
                 continue
             as_it_is = step.bottom[i] is maker.top[t] and step.bottom[i].channels_last == step.top[0].channels_last
             if not grows(key, readers) and as_it_is and maker.bottom:  # gradients of inputs are the user's

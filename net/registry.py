@@ -9,6 +9,7 @@ from typing import Any
 
 from . import foreign
 from .errors import folded, nearest
+from .user_code import class_in_layer_files, place_of
 
 LayerType = type[Any]  # a class that follows the contract of layers/layer.py, which stands above this module
 _TYPES: dict[str, LayerType] = {}
@@ -63,13 +64,27 @@ def unknown_type(name: str) -> str:
     same = next((other for other in known if folded(other) in words), None)
     advice = next((foreign.TYPES[word][0] for word in words if word in foreign.TYPES), "")
     near = same or (None if advice else nearest(name, known))
-    if near:
+    unregistered = None if same else class_in_layer_files(name)
+    if unregistered and unregistered not in known.values():
+        advice = _how_to_use(unregistered)
+    elif near:
         advice = f"did you mean `{near}`?"
     elif advice and not advice.startswith("nettrain "):
         meant = [cls for cls in map(known.get, foreign.names_in(advice)) if cls]
         in_caffe = meant and all(f"Source: Caffe's {cls.__name__}" in (cls.__doc__ or "") for cls in meant)
         advice = f"in nettrain{' (as in Caffe)' if in_caffe else ''} {advice}"
     return f"unknown layer type `{name}`; {advice or '`nettrain layers` lists the types'}"
+
+
+def _how_to_use(cls: type) -> str:
+    """What to do with a class of a user's layer file that is not among the types."""
+    where = f"{place_of(cls)} has a class {cls.__name__}"
+    if hasattr(cls, "Forward_cpu"):
+        return f"{where}: put @register above it (`from nettrain import register`)"
+    if hasattr(cls, "forward"):
+        module = cls.__module__.removeprefix("nettrain_layers_")
+        return f"{where} with pycaffe's methods: write type: Python, module: {module}, layer: {cls.__name__}"
+    return f"{where}, which is no layer type: let it inherit from nettrain.Layer, and put @register above it"
 
 
 def summary(cls: type) -> str:

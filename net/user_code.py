@@ -1,7 +1,9 @@
 """Code of the user's: Python files that are run only when that was allowed, and what to say when one raises.
 
 An exception in a layer of the user's own becomes a UserCodeError: the line that raised it, in which method of which
-layer, with which shapes. An exception of nettrain's own layers stays what it is, with a note.
+layer, with which shapes. So does what is no Exception, such as the SystemExit of ``sys.exit()``, which would end the
+program without a word; KeyboardInterrupt alone stays what it is. An exception of nettrain's own layers does too, with
+a note.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from .errors import NettrainError, Place, Problem
+from .errors import NettrainError, Place, Problem, nearest
 
 ALLOW = "if you trust it, allow it with --allow-python (allow_python=True in Python)"
 LONGEST = 500  # characters of an exception's message
 _ran: set[str] = set()  # the folders of the files that were run
+_layer_files: dict[str, ModuleType] = {}  # by path, those that were run for their layer types
 
 
 class UserCodeError(NettrainError):
@@ -31,6 +34,8 @@ class UserCodeError(NettrainError):
 
     ``problem`` has its place in the user's file, the words, and below them the layer and its shapes.
     """
+
+    knows_its_place = True
 
     def __init__(self, problem: Problem):
         super().__init__(str(problem))
@@ -73,10 +78,33 @@ def run_layer_file(path: Path) -> ModuleType:
         raise NettrainError(f"{path} is not a Python file")
     if not os.path.isfile(path):
         raise NettrainError(f"{path}: no such file")
+    with loading(str(path)):
+        module = _layer_files[str(path.resolve())] = run_file(path, f"nettrain_layers_{path.stem}")
+    return module
+
+
+def class_in_layer_files(name: str) -> type | None:
+    """The class of this name, or nearly, that a file with layer types has, the last one first."""
+    found = {}
+    for module in _layer_files.values():
+        found |= {key: value for key, value in vars(module).items() if _is_class_of(module, value)}
+    near = name if name in found else nearest(name, found)
+    return None if near is None else found[near]
+
+
+def _is_class_of(module: ModuleType, value: Any) -> bool:
+    return isinstance(value, type) and value.__module__ == module.__name__
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Around the first run of a user's file or module: what it raises becomes a UserCodeError."""
     try:
-        return run_file(path, f"nettrain_layers_{path.stem}")
-    except (Exception, SystemExit) as error:
-        raise does_not_load(str(path), error) from error
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise does_not_load(what, error) from error
 
 
 def does_not_load(what: str, error: BaseException) -> UserCodeError:
@@ -100,7 +128,7 @@ def is_users(cls: type) -> bool:
 
 
 def blame(
-    error: Exception, cls: type | None = None, method: str = "", details: Iterable[str] = ()
+    error: BaseException, cls: type | None = None, method: str = "", details: Iterable[str] = ()
 ) -> UserCodeError | None:
     """The exception in words, when it comes from code of the user's; else None.
 
@@ -115,7 +143,7 @@ def blame(
             return None
     elif not is_users(cls):
         return None
-    more = [*getattr(error, "__notes__", ()), *details]
+    more = [*map(str, getattr(error, "__notes__", ())), *details]
     if frames:
         place, title = _place(frames[-1]), _title(frames[0])
         if _title(frames[-1]) != title:
@@ -134,14 +162,21 @@ def calling(layer: Any, method: str, circumstances: Callable[[], str] | None = N
     becomes a UserCodeError. ``circumstances`` gives the line below it; left out, that is the layer's name."""
     try:
         yield
-    except NettrainError:
+    except (NettrainError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         whose, called = (layer, method) if isinstance(layer, type) else author(layer, method)
         words = blame(error, whose, called, [circumstances() if circumstances else f"layer `{layer.name}`"])
         if words is None:
             raise
         raise words from error
+
+
+def ask(layer: Any, method: str, *arguments: Any) -> Any:
+    """What a method of a layer gives, called as ``calling`` has it. Whatever a user's layer may override is called so,
+    but for what a step runs itself."""
+    with calling(layer, method):
+        return getattr(layer, method)(*arguments)
 
 
 def author(layer: Any, method: str = "") -> tuple[type, str]:
@@ -222,7 +257,10 @@ def _title(frame: Frame) -> str:
 
 def _said(error: BaseException) -> str:
     """``ValueError: …``, as a traceback ends."""
-    said = " ".join(str(error).split())
+    try:
+        said = " ".join(str(error).split())
+    except Exception as other:  # a __str__ of the user's
+        said = f"its message cannot be made ({type(other).__name__})"
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..net.build import Step
 from ..net.net import Net
+from ..net.user_code import ask
 from .updater import Updater
 
 LARGE = 1e3  # for a parameter
@@ -114,8 +115,8 @@ def find_trouble(net: Net) -> Trouble:
     name = step.spec.name if step else ""
     if _is_data(step):
         return Trouble(name, f"{what}; look for NaN or infinity in the data", True)
-    unready = [s for s in net.steps[: net.steps.index(step) + 1 if step else None] if s.layer.unready()]
-    causes = [f"; {unready[0].spec.title()} {unready[0].layer.unready()}"] if unready else []
+    unready = [s for s in net.steps[: net.steps.index(step) + 1 if step else None] if ask(s.layer, "unready")]
+    causes = [f"; {unready[0].spec.title()} {ask(unready[0].layer, 'unready')}"] if unready else []
     return Trouble(name, "".join([what, *causes]), False)
 
 
@@ -146,7 +147,7 @@ def _first_bad(net: Net) -> tuple[Step | None, str]:
 
 def _which(step: Step, array: np.ndarray) -> str:
     """The first example with a bad value, where the layer knows which it is."""
-    known = step.layer.which_example(int(np.argwhere(~np.isfinite(array))[0][0])) if array.ndim else ""
+    known = ask(step.layer, "which_example", int(np.argwhere(~np.isfinite(array))[0][0])) if array.ndim else ""
     return f", the first in {known}" if known else ""
 
 

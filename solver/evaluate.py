@@ -13,6 +13,7 @@ import numpy as np
 
 from ..net.build import Step
 from ..net.net import Net
+from ..net.user_code import ask
 from .divergence import Trouble, find_trouble
 from .parameters import NetState, SolverParameters
 
@@ -168,7 +169,7 @@ class _Mean:
         if self.rows:
             added, weight = values.sum(axis=0), len(values)
         else:
-            weight = None if self.constant else layer.mean_over(self.i, step.bottom, step.top)
+            weight = None if self.constant else ask(layer, "mean_over", self.i, step.bottom, step.top)
             if weight is None:
                 weight, self.is_of_batches = examples, not self.constant
             if self.of_sum and np.ndim(weight) == 0:

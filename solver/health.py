@@ -16,6 +16,7 @@ from ..net.errors import Problem
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..net.plan import has_gradient
+from ..net.user_code import ask
 from .evaluate import Evaluation, Scores, TestNet
 
 MOST = 0.5  # of the units or values: above that it is no longer normal
@@ -203,7 +204,7 @@ class Unready(Sign):
     def begin(self):
         self.first, self.count = "", 0
         for step in self.steps:
-            why = step.layer.unready()
+            why = ask(step.layer, "unready")
             self.first = self.first or (f"{step.spec.title()} {why}" if why else "")
             self.count += bool(why)
 
@@ -219,7 +220,7 @@ def signs(net: Net, training: Net) -> Iterator[Sign]:
     makers = {key: step for step in net.steps for key in step.top_keys}
     trained = {step.spec.name: step for step in training.steps}
     losses = [key[0] for step in net.steps if any(step.loss_weights) for key in step.top_keys]
-    if any(step.layer.unready() for step in net.steps):
+    if any(ask(step.layer, "unready") for step in net.steps):
         yield Unready(net.steps)
     for i, step in enumerate(net.steps):
         type_name, p = step.spec.cls.__name__, step.spec.parameters

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import sys
 import textwrap
 
@@ -316,3 +317,101 @@ def test_registering_needs_a_docstring_and_an_example():
         nettrain.register(type("Bare", (Layer,), {}))
     with pytest.raises(TypeError, match="Example"):
         nettrain.register(type("Bare", (Layer,), {"__doc__": "y = x."}))
+
+
+# What cannot be compared is never ok
+
+LOG = """
+layers:
+- {name: x, type: DummyData, shape: [4, 3], data_filler: VALUE}
+- {name: ip, type: InnerProduct, num_output: 2, weight_filler: 1}
+- {name: other, type: InnerProduct, num_output: 2, weight_filler: 1}
+- {name: log, type: Log}
+- {name: loss, type: Reduction, loss_weight: 1}
+"""
+
+
+@pytest.mark.parametrize(("value", "kind", "what"), [(-1, "NaN", "8 NaN"), (0, "infinite", "8 inf")])
+def test_a_loss_that_is_no_number_leaves_nothing_to_compare(nettrain_cli, workdir, value, kind, what):
+    (workdir / "net.yaml").write_text(LOG.replace("VALUE", str(value)))
+    text = nettrain_cli("gradcheck", "net.yaml", exit_code=4).stdout
+    words = f"nothing could be compared: the loss is {kind}; the first that is no number: forward, layer `log`"
+    assert text.count(f"{words} (net.yaml:6:10): {what} among 8 of its outputs") == 1  # for all four blobs
+    assert text.count("  FAILED\n") == 4
+    assert "4 parameter blobs: 4 FAILED" in text
+    assert nettrain_cli("gradcheck", "net.yaml", "--json", exit_code=4).stdout.count("nothing could be compared") == 4
+    (workdir / "net.yaml").write_text(LOG.replace("VALUE", "1"))
+    assert "4 parameter blobs: all ok" in nettrain_cli("gradcheck", "net.yaml").stdout
+
+
+def test_data_that_is_no_number_is_named_by_gradcheck(nettrain_cli, workdir):
+    np.savez("a.npz", data=np.full((4, 3), np.nan), label=np.zeros(4, int))
+    (workdir / "net.yaml").write_text(
+        LOG.replace("type: DummyData, shape: [4, 3], data_filler: VALUE", "type: Data, source: a.npz, batch_size: 4")
+    )
+    text = nettrain_cli("gradcheck", "net.yaml", exit_code=4).stdout
+    assert "the loss is NaN; the first that is no number: forward, layer `x` (net.yaml:3:10): 12 NaN among 12" in text
+
+
+ROOT = """
+layers:
+- {name: a, type: Parameter, shape: [3], filler: VALUE}
+- {name: b, type: Parameter, shape: [2], filler: 4}
+- {name: ab, type: Concat, bottom: [a, b], axis: 0}
+- {name: root, type: Power, power: 0.5}
+- {name: loss, type: Reduction, loss_weight: 1}
+"""
+
+
+def test_a_blob_of_points_without_a_slope_is_not_ok(nettrain_cli, workdir):
+    (workdir / "net.yaml").write_text(ROOT.replace("VALUE", "0"))
+    text = nettrain_cli("gradcheck", "net.yaml", exit_code=4).stdout
+    assert "nothing could be compared: a[0][0]: the end of where there is a value, none below" in text
+    assert "b[0]       2              2" in text
+    assert "2 parameter blobs: 1 FAILED" in text
+
+
+def test_points_without_a_slope_among_others_are_said(nettrain_cli, workdir):
+    spec = ROOT.replace("VALUE", "{type: constant, values: [0, 0, 4]}")
+    (workdir / "net.yaml").write_text(spec)
+    text = nettrain_cli("gradcheck", "net.yaml").stdout
+    assert "  ok, 2 not compared\n" in text
+    assert "not compared: a[0][0]: the end of where there is a value, none below, and 1 more" in text
+    assert "2 parameter blobs: all ok, 2 entries not compared" in text
+    found = json.loads(nettrain_cli("gradcheck", "net.yaml", "--json").stdout)["checks"][0]
+    assert [line.partition(":")[0] for line in found["uncompared"]] == ["a[0][0]", "a[0][1]"]
+
+
+class Rooted(NeuronLayer):
+    """y = sqrt(|x|), with an infinite slope at 0. Backward: dx = sign(x) / (2 y) dy."""
+
+    examples = (Example([(3,)], values={0: lambda rng, shape: np.zeros(shape)}),)
+    backward_reads = ("bottom.data", "top.data")
+    may_run_in_place = False
+
+    def Forward_cpu(self, bottom, top):
+        np.sqrt(np.abs(bottom[0].data), out=top[0].data)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            np.divide(np.sign(bottom[0].data), 2 * top[0].data, out=bottom[0].diff)
+            bottom[0].diff *= top[0].diff
+
+
+def test_a_layer_whose_example_has_no_slope_anywhere_is_not_ok():
+    check = contract.check_layer(Rooted, Rooted.examples[0])
+    assert any("nothing could be compared: bottom[0][0]: " in failure for failure in check.failures)
+    some = Example([(3,)], values={0: lambda rng, shape: np.array([0.0, 1.0, 2.0])})
+    check = contract.check_layer(Rooted, some)
+    assert check.verdict == "ok, 1 not compared"
+
+
+def test_at_a_kink_values_are_compared():
+    """|x| at 0: whatever lies between the slopes is right, and what does not is wrong."""
+    from nettrain.tools.numeric import Check, compare
+
+    for backward, is_right in ((0.0, True), (-1.0, True), (1.5, False)):
+        x, check = np.zeros(1), Check("", "")
+        compare("x", x, np.array([backward]), lambda x=x: float(np.abs(x).sum()), [0], check)
+        assert check.ok is is_right
+        assert (check.kinks, check.uncompared) == ((1, []) if is_right else (0, []))

@@ -1,8 +1,10 @@
 """A layer of the user's own with a bug: file, line, exception, layer and shapes by every command, no traceback."""
 
+import inspect
 import json
 import re
 import sys
+import textwrap
 
 import nettrain
 import numpy as np
@@ -345,6 +347,285 @@ def test_a_file_that_does_not_load(nettrain_cli, workdir, text, place, words, ho
         assert "net.yaml:" in message
 
 
+# What is no Exception, and would pass by every `except Exception`
+
+ENDS = {"sys.exit(7)": "SystemExit: 7", "raise GeneratorExit": "GeneratorExit", "raise Odd('so')": "Odd: so"}
+ODD = "\nimport sys\n\n\nclass Odd(BaseException):\n    pass\n\n"
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("method", ["setup", "reshape", "Forward_cpu", "Backward_cpu", "state", "__init__", "validate"])
+def test_a_layer_cannot_end_the_program(nettrain_cli, workdir, method, end):
+    arguments = {"Backward_cpu": "top, propagate_down, bottom", "state": "", "__init__": "*a, **k", "validate": ""}
+    body = f"    def {method}(self, {arguments.get(method, 'bottom, top')}):\n        {end}\n"
+    if method == "validate":
+        body = "    class Parameters(Declared):\n" + textwrap.indent(body, "    ")
+    write(workdir, FORWARD + BACKWARD + body)
+    (workdir / "mine.py").write_text(ODD + (workdir / "mine.py").read_text())
+    for command in ("train", "check", "explain", "gradcheck", "time"):
+        if method == "state" and command not in ("train", "gradcheck"):
+            continue
+        message = nettrain_cli(command, "net.yaml", "--allow-python", exit_code=2).stderr
+        assert f"{ENDS[end]}, in Mine." in message
+        assert blamed(message) == end
+    text = nettrain_cli("gradcheck", "mine.py", exit_code=4).stdout
+    assert f"{ENDS[end]}, in Mine." in text
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("how", ["layer_files", "Python", "gradcheck"])
+def test_a_file_cannot_end_the_program(nettrain_cli, workdir, how, end):
+    (workdir / "mine.py").write_text(f"{ODD}{end}\n")
+    python = NET.replace("layer_files: mine.py\n", "").replace("Mine", "Python, module: mine, layer: A")
+    (workdir / "net.yaml").write_text(python if how == "Python" else NET)
+    arguments = ("gradcheck", "mine.py") if how == "gradcheck" else ("train", "net.yaml", "--allow-python")
+    message = nettrain_cli(*arguments, exit_code=2).stderr
+    assert message.startswith("mine.py:8:1: ")
+    assert f"does not load: {ENDS[end]}" in message
+
+
+@pytest.mark.parametrize("method", ["setup", "reshape", "forward", "backward"])
+def test_a_class_of_pycaffes_cannot_end_the_program(nettrain_cli, workdir, method):
+    methods = {"setup": "pass", "reshape": "top[0].reshape(*bottom[0].shape)", "forward": "pass", "backward": "pass"}
+    (workdir / "theirs.py").write_text(
+        "import sys\n\n\nclass Theirs:\n"
+        + "".join(
+            f"    def {name}(self, *blobs):\n        bottom, top = blobs[:2]\n"
+            f"        {'sys.exit()' if name == method else text}\n"
+            for name, text in methods.items()
+        )
+    )
+    spec = NET.replace("layer_files: mine.py\n", "").replace("Mine", "Python, module: theirs, layer: Theirs")
+    (workdir / "net.yaml").write_text(spec)
+    message = nettrain_cli("train", "net.yaml", "--allow-python", exit_code=2).stderr
+    assert f"SystemExit, in Theirs.{method}" in message
+
+
+def test_ctrl_c_within_a_layer_is_no_bug_of_it(workdir):
+    body = FORWARD.replace("top[0].data", "raise KeyboardInterrupt; top[0].data")
+    write(workdir, body + BACKWARD)
+    with pytest.raises(KeyboardInterrupt):
+        nettrain.Net("net.yaml", "train", allow_python=True).forward()
+    with pytest.raises(KeyboardInterrupt):
+        list(gradcheck.check_file("mine.py"))
+    (workdir / "mine.py").write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        nettrain.Net("net.yaml", "train", allow_python=True)
+
+
+def test_an_exception_without_words_is_told_too(nettrain_cli, workdir):
+    body = (
+        "    class Mute(Exception):\n        def __str__(self):\n            return self.nothing\n\n"
+        + FORWARD.replace("top[0].data", "raise self.Mute(); top[0].data")
+    )
+    write(workdir, body)
+    message = nettrain_cli("explain", "net.yaml", "--allow-python", exit_code=2).stderr
+    assert "Mute: its message cannot be made (AttributeError), in Mine.Forward_cpu" in message
+
+
+# Every method that a layer may override
+
+METHODS = {name for name, found in vars(nettrain.Layer).items() if inspect.isfunction(found) and name[0] != "_"}
+METHODS -= {"add_blob", "buffer"}  # which a layer calls and does not write
+SCORE = """\
+layer_files: mine.py
+solver: {base_lr: 0.1, max_iter: 2, test_interval: 1, snapshot: 1}
+layers:
+- {name: d, type: Data, source: digits, batch_size: 4, top: [data, label]}
+- {name: ip, type: InnerProduct, bottom: data, num_output: 10}
+- {name: y, type: Mine}
+- {name: loss, type: SoftmaxWithLoss, bottom: [y, label]}
+- {name: sum, type: Reduction, bottom: y, loss_weight: 1}
+- {name: score, type: Mine}
+"""
+CELL = """\
+layer_files: mine.py
+solver: {base_lr: 0.1, max_iter: 2, test_interval: 1, test_iter: 2, snapshot: 1}
+layers:
+- {name: x, type: DummyData, top: [x, cont], shape: [[3, 4, 2], [3, 4]]}
+- name: r
+  type: Recurrent
+  bottom: [x, cont]
+  states: {name: h, next: y, shape: 2}
+  outputs: y
+  cell:
+    - {name: ip, type: InnerProduct, bottom: x, num_output: 2}
+    - {name: mine, type: Mine}
+    - {name: y, type: Eltwise, bottom: [mine, h]}
+- {name: loss, type: Reduction, bottom: r, loss_weight: 1}
+"""
+UNMET = {"which_example", "check_values", "fill_blobs"}  # of layers that read data, or have blobs
+UNMET_IN_A_CELL = {"mean_over", "formula", "in_words", "fingerprint", "unready", "start_pass", "end_pass", "set_state"}
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("spec", [SCORE, CELL], ids=["net", "cell"])
+def test_a_bug_in_any_method_is_told_by_every_command(workdir, method, spec):
+    """Whatever a user's layer overrides, at the top of a net or in a cell: never a traceback; some command meets it."""
+    from nettrain.cli import main
+
+    bug = f"    def {method}(self, *arguments):\n        raise ArithmeticError('seven')\n"
+    (workdir / "net.yaml").write_text(spec)
+    (workdir / "mine.py").write_text(HEAD + FORWARD + BACKWARD)
+    nettrain.Net("net.yaml", "TRAIN", allow_python=True).save("w.npz")
+    (workdir / "mine.py").write_text(HEAD + FORWARD + BACKWARD + bug)
+    met = 0
+    for command in (*COMMANDS, "test"):
+        weights = ["--weights", "w.npz", "--iterations", "2"] if command == "test" else []
+        result = CliRunner().invoke(main, [command, "net.yaml", "--allow-python", *weights])
+        assert result.exception is None or isinstance(result.exception, SystemExit), (command, result.exception)
+        told = f"ArithmeticError: seven, in Mine.{method}" in result.output
+        assert result.exit_code == (2 if told else 0), (command, result.output)
+        met += told
+    if method not in UNMET and not (spec is CELL and method in UNMET_IN_A_CELL):
+        assert met, "no command met it"
+
+
+# Examples and other attributes of a class that are not what they must be
+
+WRONG = {
+    "examples = [Example((3, 4))]": "an example is a list of shapes: Example([(3, 4)]), got (3, 4)",
+    "examples = [Example([3, 4])]": "an example is a list of shapes: Example([(3, 4)]), got [3, 4]",
+    "examples = [Example(5)]": "an example is a list of shapes: Example([(3, 4)]), got 5",
+    "examples = [Example('3x4')]": "an example is a list of shapes: Example([(3, 4)]), got '3x4'",
+    "examples = [Example(None)]": "an example is a list of shapes: Example([(3, 4)]), got None",
+    "examples = [Example([(3, 4), None])]": "an example is a list of shapes: Example([(3, 4)]), got [(3, 4), None]",
+    "examples = [Example([(3, -4)])]": "an example is a list of shapes: Example([(3, 4)]), got [(3, -4)]",
+    "examples = [Example([(3, 4.0)])]": "an example is a list of shapes: Example([(3, 4)]), got [(3, 4.0)]",
+    "examples = [Example((s, s) for s in (1, 2))]": "an example is a list of shapes: Example([(3, 4)]), got <generator",
+    "examples = [Example([(3, 4)], 5)]": 'a mapping of names, as in Example([(3, 4)], {"num_output": 2}); got 5',
+    "examples = [Example([(3, 4)], {1: 5})]": "a mapping of names",
+    "examples = [Example([(3, 4)], None)]": "a mapping of names",
+    "examples = [Example([(3, 4)], values=5)]": "functions by the number of the bottom",
+    "examples = [Example([(3, 4)], values={0: np.ones((3, 4))})]": "functions by the number of the bottom",
+    "examples = [Example([(3, 4)], values={1: np.ones})]": "the example has values for bottom 1, and 1 bottoms",
+    "examples = [Example([(3, 4)], values={'x': np.ones})]": "the example has values for bottom 'x', and 1 bottoms",
+    "examples = [Example([(3, 4)], tops='y')]": "the tops of an example are a number, as in tops=2; got 'y'",
+    "examples = [Example([(3, 4)], tops=True)]": "the tops of an example are a number, as in tops=2; got True",
+    "examples = [Example([(3, 4)], phase='test')]": 'the phase of an example is "TRAIN" or "TEST"; got \'test\'',
+    "examples = [Example([(3, 4)], prepare=1)]": "`prepare` of an example is a function that takes the layer; got 1",
+    "examples = [Example([(3, 4)], files='a.npz')]": "`files` of an example is a function that takes a folder; got 'a.",
+    "examples = Example([(3, 4)])": "Mine.examples must be a list of examples: `examples = [Example([(3, 4)])]`",
+    "examples = (Example([(3, 4)]) for _ in range(2))": "Mine.examples must be a list of examples",
+    "examples = None": "Mine.examples must be a list of examples",
+    "examples = {'a': Example([(3, 4)])}": "Mine.examples must be a list of examples",
+    "examples = [Example([(3, 4)]), (3, 4)]": "Mine.examples must be a list of examples",
+    "examples = [Example]": "Mine.examples must be a list of examples",
+    "num_bottoms = '2'": "Mine.num_bottoms must be a number, or the least and the most: `num_bottoms = (1, None)`",
+    "num_bottoms = (1,)": "Mine.num_bottoms must be a number, or the least and the most",
+    "num_bottoms = (None, 2)": "Mine.num_bottoms must be a number, or the least and the most",
+    "num_tops = None": "Mine.num_tops must be a number, or the least and the most",
+    "num_tops = (3, 1)": "Mine.num_tops must be a number, or the least and the most",
+    "backward_reads = 'bottom.data'": "Mine.backward_reads must be a tuple of 'bottom.data' and 'top.data'",
+    "backward_reads = ['data']": "Mine.backward_reads must be a tuple of 'bottom.data' and 'top.data'",
+    "backward_reads = [[]]": "Mine.backward_reads must be a tuple of 'bottom.data' and 'top.data'",
+    "no_gradient = 0": "Mine.no_gradient must be a tuple of numbers of bottoms, or 'all': `no_gradient = (1,)`; got 0",
+    "no_gradient = 'none'": "Mine.no_gradient must be a tuple of numbers of bottoms, or 'all'",
+    "class Parameters: pass": "Mine.Parameters must be a class that inherits from nettrain.Declared",
+    "Parameters = {'a': 1}": "Mine.Parameters must be a class that inherits from nettrain.Declared",
+}
+
+
+@pytest.mark.parametrize("how", ["gradcheck", "layer_files"])
+@pytest.mark.parametrize("line", WRONG)
+@pytest.mark.parametrize("decorated", [True, False])
+def test_a_wrong_attribute_of_a_class_is_told_with_its_line(nettrain_cli, workdir, line, how, decorated):
+    write(workdir, FORWARD + BACKWARD + f"    {line}\n")
+    if not decorated:
+        (workdir / "mine.py").write_text((workdir / "mine.py").read_text().replace("@register\n", ""))
+    command = ["gradcheck", "mine.py"] if how == "gradcheck" else ["check", "net.yaml", "--allow-python"]
+    message = nettrain_cli(*command, exit_code=2).stderr
+    assert WRONG[line] in message
+    number = int(re.match(r"mine\.py:(\d+):\d+: ", message)[1])
+    shown = (workdir / "mine.py").read_text().split("\n")[number - 1]
+    assert shown in (f"    {line}", "class Mine(Layer):")
+    assert shown.strip() == line or "Mine." in WRONG[line]
+
+
+# the example, and the words for it: the shapes are right, what is asked of the layer is not
+REFUSED = {
+    "Example([(3, 4)], {'scala': 2})": "Mine has no key `scala`",
+    "Example([(3, 4)], {'scale': np.ones(3)})": "Mine.scale must be a number",
+    "Example([(3, 4)], {'scale': {1, 2}})": "Mine.scale must be a number",
+    "Example([(3, 4)], {'scale': len})": "Mine.scale must be a number",
+    "Example([(3, 4)], tops=3)": "it has 3 tops, the type takes 1",
+    "Example([(3, 4)], values={0: lambda: 3})": "takes 0 positional arguments but 2 were given",
+    "Example([(3, 4)], values={0: lambda rng, shape: np.ones((7, 7))})": "could not broadcast input array",
+    "Example([(3, 4)], values={0: lambda rng, shape: None})": "(one of 12 that are no numbers)",
+    "Example([(3, 4)], values={0: lambda rng, shape: 1 / 0})": "ZeroDivisionError",
+    "Example([(3, 4)], values={0: lambda rng, shape: exit()})": "SystemExit",
+    "Example([(3, 4)], prepare=lambda: 3)": "takes 0 positional arguments but 1 was given",
+    "Example([(3, 4)], files=lambda folder: folder.nothing)": "has no attribute 'nothing'",
+    "Example([(10**9, 10**9)])": "is larger than 2^31 - 1",
+    "Example([(3, 4)], values={0: lambda rng, shape: np.random.randn(*shape)})": "draw them from the generator",
+}
+
+
+@pytest.mark.parametrize("example", REFUSED)
+def test_an_example_that_does_not_suit_the_layer_is_a_failure_of_it(nettrain_cli, workdir, example):
+    """The other classes of the file are checked all the same."""
+    body = "    class Parameters(Declared):\n        scale: float = param(default=2.0, doc='a factor')\n\n"
+    write(workdir, body + FORWARD + BACKWARD + f"    examples = [{example}]\n")
+    with (workdir / "mine.py").open("a") as file:
+        file.write("\n\nclass Other(Mine):\n    examples = [Example([(2,)])]\n")
+    text = nettrain_cli("gradcheck", "mine.py", exit_code=4).stdout
+    assert REFUSED[example] in text
+    assert re.search(r"^Other .* ok$", text, re.M)
+
+
+# What stands in a file of the user's, and is no layer type yet
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "words"),
+    [
+        (HEAD.replace("@register\n", "") + FORWARD, "Mine", "mine.py:10:1 has a class Mine: put @register above it"),
+        (HEAD.replace("@register\n", "") + FORWARD, "mine", "mine.py:10:1 has a class Mine: put @register above it"),
+        (HEAD.replace("@register\n", "") + FORWARD, "Mines", "mine.py:10:1 has a class Mine: put @register above it"),
+        (
+            "class Mine:\n    pass\n",
+            "Mine",
+            "mine.py:1:1 has a class Mine, which is no layer type: let it inherit from",
+        ),
+        (
+            "class Mine:\n    def forward(self, bottom, top):\n        pass\n",
+            "Mine",
+            "with pycaffe's methods: write type: Python, module: mine, layer: Mine",
+        ),
+        (HEAD + FORWARD, "Minee", "did you mean `Mine`?"),
+        (HEAD.replace("@register\n", "") + FORWARD, "Dense", "a fully connected layer is `InnerProduct`"),
+    ],
+)
+def test_a_class_that_is_not_registered_is_named(nettrain_cli, workdir, text, asked, words):
+    (workdir / "mine.py").write_text(text)
+    (workdir / "net.yaml").write_text(NET.replace("type: Mine", f"type: {asked}"))
+    message = nettrain_cli("check", "net.yaml", "--allow-python", exit_code=2).stderr
+    assert f"net.yaml:6:19: unknown layer type `{asked}`" in message
+    assert words in message
+
+
+# What a user's code prints
+
+
+@pytest.mark.parametrize("command", ["check", "explain", "summary", "gradcheck", "time", "test"])
+def test_json_stands_alone_on_stdout(nettrain_cli, workdir, command):
+    body = FORWARD.replace("        top[0]", "        print('so far', 'so good')\n        top[0]") + BACKWARD
+    body += "    def setup(self, bottom, top):\n        sys.stdout.write('set up')\n"
+    write(workdir, body)
+    (workdir / "mine.py").write_text("import sys\nprint('loading')\n" + (workdir / "mine.py").read_text())
+    nettrain.Net("net.yaml", "TRAIN", allow_python=True).save("w.npz")
+    more = ["--weights", "w.npz"] if command == "test" else []
+    result = nettrain_cli(command, "net.yaml", "--allow-python", *more, "--json")
+    assert isinstance(json.loads(result.stdout), dict)
+    assert "loading\n" in result.stderr
+    assert "set up" in result.stderr
+    assert ("so far so good" in result.stderr) == (command != "summary")
+    assert "loading\n" in nettrain_cli(command, "net.yaml", "--allow-python", *more).stdout
+    (workdir / "mine.py").write_text((workdir / "mine.py").read_text() + "\nprint(nothing)\n")
+    result = nettrain_cli(command, "net.yaml", "--allow-python", *more, "--json", exit_code=2)
+    assert json.loads(result.stdout)["ok"] is False if command == "check" else not result.stdout
+
+
 # gradcheck of a file
 
 
@@ -374,7 +655,7 @@ def test_every_class_of_a_file_is_checked(nettrain_cli, workdir):
         ("from nettrain import Layer\nclass A(Layer):\n    pass\n", "A has no `examples`"),
         (
             "from nettrain import Layer\nclass A(Layer):\n    examples = [(3, 4)]\n",
-            "A.examples must hold Example([(3, 4)]), got (3, 4)",
+            "A.examples must be a list of examples: `examples = [Example([(3, 4)])]`; got [(3, 4)]",
         ),
     ],
 )
@@ -397,7 +678,69 @@ def breaches():
     )
     right = forward + backward
     neuron = right + "    may_run_in_place = True\n"
+    both = right.replace("    def Forward", "    backward_reads = ('bottom.data', 'top.data')\n    def Forward")
+    written = "diff[...] = 2 * top[0].diff"
+    drawn = forward.replace("2 * bottom[0].data", "2 * bottom[0].data + {}") + backward
     return [
+        (
+            "spoils bottom.data",
+            both.replace(written, f"{written}; bottom[0].data[...] = 0"),
+            "`x = bottom[0].data.copy()`",
+        ),
+        (
+            "spoils one value",
+            both.replace(written, f"{written}; bottom[0].data[1, 2] += 1e-9"),
+            "changed bottom[0].data",
+        ),
+        ("spoils top.data", both.replace(written, f"{written}; top[0].data *= 2"), "Backward_cpu changed top[0].data"),
+        ("spoils top.diff", both.replace(written, "diff[...] = np.multiply(top[0].diff, 2, out=top[0].diff)"), "`dy ="),
+        (
+            "learns by itself",
+            blob.replace("        top[0].data", "        self.blobs[0].data *= 0.9\n        top[0].data"),
+            "solver",
+        ),
+        (
+            "learns in backward",
+            blob.replace("diff += (", "data -= 0.1; self.blobs[0].diff += ("),
+            "the solver alone changes",
+        ),
+        (
+            "adds in forward",
+            blob.replace("        top[0].data", "        self.blobs[0].diff += 1\n        top[0].data"),
+            "only",
+        ),
+        (
+            "clips its bottom",  # the same again changes nothing more
+            forward.replace("        top", "        np.maximum(bottom[0].data, 0, out=bottom[0].data)\n        top")
+            + backward
+            + "    shapes_follow_values = True\n",
+            "Forward_cpu changed bottom[0].data; write into top[0].data only",
+        ),
+        (
+            "draws from np.random",
+            drawn.format("np.random.randn()"),
+            "draw them from `self.rng` (not np.random or random)",
+        ),
+        ("draws a little", drawn.format("1e-9 * np.random.default_rng().random()"), "draw them from `self.rng`"),
+        ("draws from random", drawn.format("__import__('random').random()"), "gives another top[0].data each time"),
+        ("counts", drawn.format("self.n; self.n += 1") + "    n = 0\n", "in `state` and `set_state`"),
+        ("nan gradient", right.replace(written, "diff[...] = np.nan"), "backward +nan  numeric"),
+        ("draws from its own", drawn.format("self.rng.standard_normal()"), None),
+        (
+            "draws in backward",
+            right.replace(written, f"{written} + np.random.randn()"),
+            "Backward_cpu gives something else each",
+        ),
+        (
+            "draws blobs",
+            blob + "    def fill_blobs(self):\n        self.blobs[0].data[...] = np.random.randn(4)\n",
+            "from one seed",
+        ),
+        (
+            "draws blobs from its own",
+            blob + "    def fill_blobs(self):\n        self.blobs[0].data[...] = self.rng.random(4)\n",
+            None,
+        ),
         ("written unasked", right.replace("if propagate_down[0]", "if True"), "write it only `if propagate_down[0]:`"),
         ("added to", right.replace("diff[...] =", "diff[...] +="), "overwrite it: `bottom[0].diff[...] = …`"),
         ("not written", forward + backward.replace("bottom[0].diff[...] = 2", "2"), "`no_gradient = (0,)`"),

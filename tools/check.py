@@ -10,7 +10,7 @@ import numpy as np
 from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, in_order
 from ..net.net import Net
 from ..net.netspec import NetSpec
-from ..net.user_code import UserCodeError, author, is_users
+from ..net.user_code import UserCodeError, ask, author, is_users
 from ..solver.evaluate import has_end
 from ..solver.health import mistakes
 from ..solver.solver import Solver
@@ -33,7 +33,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
     for net in nets:
         for step in net.steps:
             try:
-                step.layer.check_values()
+                ask(step.layer, "check_values")
             except NettrainError as error:
                 problems.add(step.spec.node.at(error.key), f"{step.spec.title()}: {error}", error.hint)
     problems.raise_if_any()

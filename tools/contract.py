@@ -68,9 +68,12 @@ class Bench:
         for i, blob in enumerate(self.bottom):
             make = example.values.get(i, lambda rng, shape: rng.standard_normal(shape))
             blob.data[...] = make(rng, blob.shape)
+        self.inputs = [blob.data.copy() for blob in self.bottom]
+        self.spoiled: dict[str, str] = {}  # what a method changed that is not its to change -> the method
         self.run("setup", self.bottom, self.top)
         self.run("reshape", self.bottom, self.top)
         self.run("fill_blobs")
+        self.first_blobs = [blob.data.copy() for blob in self.layer.blobs]
         if example.prepare:
             example.prepare(self.layer)
         if cls.shapes_follow_values:
@@ -83,7 +86,7 @@ class Bench:
         self.upstream = [rng.standard_normal(blob.shape) for blob in self.top]
         self.before = [rng.standard_normal(blob.shape) for blob in self.bottom]  # what diffs hold before backward
         self.accumulated = [rng.standard_normal(blob.shape) for blob in self.layer.blobs]
-        self.inputs = [blob.data.copy() for blob in self.bottom]
+        self.restore()
 
     def restore(self) -> None:
         """Give the bottoms their values again."""
@@ -94,6 +97,23 @@ class Bench:
         """Call a method of the layer. Raises UserCodeError for an exception in a layer of the user's own."""
         with calling(self.layer, method, self.shapes_in_words):
             return getattr(self.layer, method)(*arguments)
+
+    def watch(self, method: str, *arguments: Any) -> Any:
+        """``run``, and remember in ``spoiled`` which arrays it changed that others go on to read."""
+        backward = method == "Backward_cpu"
+        kept = {f"bottom[{i}].data": blob.data for i, blob in enumerate(self.bottom)}
+        kept |= {f"blobs[{i}].data": b.data for i, b in enumerate(self.layer.blobs) if backward or self.learned[i]}
+        if backward:
+            kept |= {f"top[{i}].data": blob.data for i, blob in enumerate(self.top)}
+            kept |= {f"top[{i}].diff": blob.diff for i, blob in enumerate(self.top)}
+        else:
+            kept |= {f"blobs[{i}].diff": blob.diff for i, blob in enumerate(self.layer.blobs)}
+        before = {name: array.copy() for name, array in kept.items()}
+        result = self.run(method, *arguments)
+        for name, values in before.items():
+            if not _same_bits(kept[name], values):
+                self.spoiled.setdefault(name, method)
+        return result
 
     def shapes_in_words(self) -> str:
         shapes = {"bottom": self.bottom, "top": self.top, "blobs": self.layer.blobs}
@@ -124,21 +144,24 @@ class Bench:
                 for blob in blobs:
                     blob.data[...] = np.nan
         self.layer.param_propagate_down[:] = learn
-        self.run("Backward_cpu", self.top, propagate, self.bottom)
+        self.watch("Backward_cpu", self.top, propagate, self.bottom)
         self.layer.param_propagate_down[:] = self.learned
         added = [b.diff - before for b, before in zip(self.layer.blobs, self.accumulated, strict=True)]
         return [blob.diff.copy() for blob in self.bottom], added
 
 
 def _check_counts(cls: type[Layer], example: Example) -> None:
-    """Whether the example has as many bottoms as the type says it takes."""
-    given, allowed = len(example.bottoms), cls.num_bottoms
-    least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
-    if given < least or (most is not None and given > most):
-        raise ShapeError(
-            f"it has {given} bottom{'' if given == 1 else 's'}, the type takes {least if least == most else allowed}; "
-            f"`num_bottoms = {given}` in the class, or another example"
-        )
+    """Whether the example has as many bottoms and tops as the type says it takes."""
+    tops = example.tops
+    if cls.same_number_of_tops and tops is None:
+        tops = len(example.bottoms)
+    for what, given, allowed in (("bottom", len(example.bottoms), cls.num_bottoms), ("top", tops, cls.num_tops)):
+        least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
+        if given is not None and (given < least or (most is not None and given > most)):
+            raise ShapeError(
+                f"it has {given} {what}{'' if given == 1 else 's'}, the type takes "
+                f"{least if least == most else allowed}; `num_{what}s = {given}` in the class, or another example"
+            )
 
 
 def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
@@ -155,7 +178,9 @@ def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
         if not is_users(cls):
             raise
         check.failures.append("\n   ".join(filter(None, [f"the layer refuses its example: {error}", error.hint])))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         words = blame(error, cls, "examples", [f"example {describe(example)}"])
         if words is None:
             raise
@@ -176,6 +201,8 @@ def _files(example: Example) -> Iterator[Path | None]:
 
 def _check(bench: Bench, check: Check) -> Check:
     promised = [blob.shape for blob in bench.top]
+    if not _is_repeatable(bench, check):
+        return check
     returned = _forward_filled(bench, check)
     if [blob.shape for blob in bench.top] != promised:
         made = ", ".join(format_shape(blob.shape) for blob in bench.top)
@@ -183,12 +210,7 @@ def _check(bench: Bench, check: Check) -> Check:
             f"reshape promised {', '.join(map(format_shape, promised))}, Forward_cpu made {made}; give the tops this "
             "shape in reshape(self, bottom, top): `top[0].reshape(…)`"
         )
-    for i, (blob, values) in enumerate(zip(bench.bottom, bench.inputs, strict=True)):
-        if not np.array_equal(blob.data, values):
-            check.failures.append(
-                f"Forward_cpu changed bottom[{i}].data; write into top[0].data only: `top[0].data[...] = …`, or take a "
-                f"copy, `x = bottom[{i}].data.copy()`"
-            )
+    _say_what_was_spoiled(bench, check)
     if bench.layer.no_gradient == "all":
         check.note = "" if check.failures else "no gradient"
         return check
@@ -205,9 +227,78 @@ def _check(bench: Bench, check: Check) -> Check:
         return check
     possible = [plan.has_gradient(bench.layer, i) for i in range(len(bench.bottom))]
     diffs, added = bench.backward(possible, bench.learned)
+    _say_what_was_spoiled(bench, check)
+    again = bench.backward(possible, bench.learned)
+    same = map(_same_bits, [*diffs, *added], [*again[0], *again[1]])
+    if not bench.spoiled and not all(same):
+        check.failures.append(f"Backward_cpu gives something else each time for the same blobs; {_SOURCES}")
+        return check
     _compare_all(bench, possible, diffs, added, check)
     _check_contract(bench, possible, diffs, added, check)
+    _say_what_was_spoiled(bench, check)
     return check
+
+
+_SOURCES = (
+    "keep random numbers of Forward_cpu in `self`, draw them from `self.rng` (not np.random or random), and give what "
+    "else lasts from call to call in `state` and `set_state`"
+)
+
+
+def _is_repeatable(bench: Bench, check: Check) -> bool:
+    """Whether a layer that is made anew from the same seed begins as this one did, and Forward_cpu gives the same for
+    the same blobs and state: else nothing can be compared with anything."""
+    other = Bench(type(bench.layer), bench.example, bench.seed, folder=bench.folder)
+    for i, (a, b) in enumerate(zip(bench.first_blobs, other.first_blobs, strict=True)):
+        if not _same_bits(a, b):
+            check.failures.append(
+                f"blobs[{i}].data begins with other values each time, from one seed; give `add_blob` a "
+                "Filler, or draw from `self.rng` in fill_blobs (not from np.random or random)"
+            )
+    if not all(map(_same_bits, bench.inputs, other.inputs)):
+        check.failures.append(
+            "the values of the example are others each time; draw them from the generator that is given: "
+            "`values={0: lambda rng, shape: rng.uniform(0.5, 2, shape)}`"
+        )
+    made = []
+    for _ in range(2):
+        bench.restore()
+        for blob in bench.top if bench.bottom else ():
+            blob.data.fill(0.5)
+        bench.run("set_state", bench.state)
+        bench.watch("Forward_cpu", bench.bottom, bench.top)
+        made.append([blob.data.copy() for blob in bench.top])
+    if bench.spoiled:
+        _say_what_was_spoiled(bench, check)
+        return False
+    for i, (a, b) in enumerate(zip(*made, strict=True)):
+        if not _same_bits(a, b):
+            check.failures.append(
+                f"Forward_cpu gives another top[{i}].data each time for the same blobs and state; {_SOURCES}"
+            )
+    return not check.failures
+
+
+def _say_what_was_spoiled(bench: Bench, check: Check) -> None:
+    """The arrays that a method changed though others read them afterwards, each with the line that repairs it."""
+    for name, method in bench.spoiled.items():
+        what = name.partition(".")[2]
+        if name.startswith("blobs"):
+            repair = (
+                "the solver alone changes what is learned; take a copy, or keep it in another blob with "
+                "`self.param_propagate_down[-1] = False` behind add_blob"
+                if what == "data"
+                else "add to it in Backward_cpu only"
+            )
+        elif method == "Forward_cpu":
+            repair = f"write into top[0].data only: `top[0].data[...] = …`, or take a copy, `x = {name}.copy()`"
+        elif what == "diff":
+            repair = f"take a copy first, `dy = {name}.copy()`, or write with `out=bottom[0].diff`"
+        else:
+            repair = f"others read it after this layer; take a copy first, `x = {name}.copy()`"
+        failure = f"{method} changed {name}; {repair}"
+        if failure not in check.failures:
+            check.failures.append(failure)
 
 
 def _forward_filled(bench: Bench, check: Check) -> bool:
@@ -218,9 +309,9 @@ def _forward_filled(bench: Bench, check: Check) -> bool:
         for blob in bench.top if bench.bottom else ():  # a source may keep what it wrote once
             blob.data.fill(old)
         bench.run("set_state", bench.state)
-        result = bench.run("Forward_cpu", bench.bottom, bench.top)
+        result = bench.watch("Forward_cpu", bench.bottom, bench.top)
         made.append([blob.data.copy() for blob in bench.top])
-    bad = [i for i, (a, b) in enumerate(zip(*made, strict=True)) if not np.array_equal(a, b, equal_nan=True)]
+    bad = [i for i, (a, b) in enumerate(zip(*made, strict=True)) if not _same_bits(a, b)]
     for i in bad:
         why = f"top[{i}].data depends on what it held before, so Forward_cpu does not fill all of it"
         if result is not None:
@@ -250,19 +341,23 @@ def _compare_all(bench: Bench, possible: list[bool], diffs: list, added: list, c
     plain, sums = bench.backward(possible, bench.learned)
     bench.before, bench.accumulated = held
     for what, i in failing:
-        if what == "bottom" and _same(diffs[i], held[0][i]):
+        if what == "bottom" and _same(diffs[i], held[0][i], equal_nan=False):
             check.failures.append(
                 f"bottom[{i}].diff was not written: `bottom[{i}].diff[...] = …`; or if it has no gradient, "
                 f"`no_gradient = ({i},)` in the class"
             )
-        elif what == "bottom" and _same(diffs[i] - held[0][i], plain[i]):
+        elif what == "bottom" and _same(diffs[i] - held[0][i], plain[i], equal_nan=False):
             check.failures.append(f"bottom[{i}].diff was added to; overwrite it: `bottom[{i}].diff[...] = …`")
-        elif what == "blobs" and _same(added[i] + held[1][i], sums[i]):
+        elif what == "blobs" and _same(added[i] + held[1][i], sums[i], equal_nan=False):
             check.failures.append(f"the diff of blobs[{i}] was overwritten; add to it: `self.blobs[{i}].diff += …`")
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-9))
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def _same(a: np.ndarray, b: np.ndarray, equal_nan: bool = True) -> bool:
+    return bool(np.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=equal_nan))
 
 
 def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list, check: Check) -> None:
@@ -299,12 +394,6 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
             f"Backward_cpu reads {name}, and must say so: `backward_reads = {reads}` in the class",
             poison=(name,),
         )
-    for i, blob in enumerate(bench.top):
-        if not np.array_equal(blob.diff, bench.upstream[i]):
-            check.failures.append(
-                f"Backward_cpu changed top[{i}].diff; take a copy first, `dy = top[{i}].diff.copy()`, or write with "
-                "`out=bottom[0].diff`"
-            )
     if bench.layer.any_layout and not bench.draws:
         _check_channels_last(bench, possible, check)
     if bench.layer.may_run_in_place:

@@ -21,7 +21,7 @@ from ..net.graph import Key
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase
 from ..net.parallel import session
-from ..net.user_code import calling
+from ..net.user_code import ask
 
 MOST_ENTRIES = 4096  # of a local gradient written out as a matrix
 MOST_RUNS = 64  # backward passes of one layer for it
@@ -184,16 +184,14 @@ class _Watched:
             for label, blob in zip(labels, layer.blobs, strict=False)
         ]
         tops = [name for name, _ in self.tops(step)]
-        with calling(layer, "in_words"):
-            words = layer.in_words() or backward_words(type(layer))
-        with calling(layer, "formula"):
-            formula, sign = layer.formula(names), _sign(layer, len(names))
+        words = ask(layer, "in_words") or backward_words(type(layer))
+        formula, sign = ask(layer, "formula", names), _sign(layer, len(names))
         return Gate(step.spec.name, type(layer).__name__, formula, sign, words, names, tops, parameters, loss)
 
 
 def _sign(layer: Layer, count: int) -> str:
     """What stands in the node of a drawn graph: ``+`` for x + x, ``exp`` for exp(x), ``1 / x`` as it is."""
-    formula = layer.formula(["x"] * count)
+    formula = ask(layer, "formula", ["x"] * count)
     between = re.fullmatch(r"x( [+*-] x)+", formula)
     if between:
         return between[1].split()[0]

@@ -5,18 +5,20 @@ For a layer the function differentiated is f = Σ top · g with random g; for a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from ..layers.layer import Example, Layer
+from ..layers.layer import Layer
 from ..net import registry
 from ..net.errors import NettrainError, format_shape
 from ..net.net import Net
 from ..net.netspec import NetSpec
-from ..net.user_code import place_of, run_layer_file
+from ..net.user_code import run_layer_file
+from ..solver.divergence import find_trouble
 from .contract import check_layer
 from .numeric import Check, Rounding, compare
 from .table import table
@@ -74,12 +76,6 @@ def load_classes(path: str, class_name: str | None = None) -> list[type[Layer]]:
         found = [named]
     if not found:
         raise NettrainError(f"{path} has no layer class: a class that inherits from nettrain.Layer; {_others(module)}")
-    for cls in found:
-        for example in cls.examples:
-            if not isinstance(example, Example):
-                raise NettrainError(
-                    f"{place_of(cls)}: {cls.__name__}.examples must hold Example([(3, 4)]), got {example!r}"
-                )
     if not any(cls.examples for cls in found):
         names = ", ".join(cls.__name__ for cls in found)
         raise NettrainError(f"{names} has no `examples`; give at least one: `examples = [Example([(3, 4)])]`")
@@ -104,7 +100,8 @@ def check_net(
 ) -> Iterator[Check]:
     """Each parameter blob of a net on one batch of its own data, ENTRIES_OF_A_NET random entries of each.
 
-    ``formula``: it is the net of a formula, see ``compare``.
+    ``formula``: it is the net of a formula, see ``compare``. A loss that is no number is a failure of every blob: there
+    is nothing to compare.
     """
     net = Net(spec, phase=phase, dtype="float64", seed=seed)
     if not any(any(step.loss_weights) for step in net.steps):
@@ -115,6 +112,7 @@ def check_net(
     states = net.layer_states()
     with np.errstate(all="ignore"):
         net.forward_backward()
+    nothing = "" if formula or math.isfinite(net.loss) else _no_loss(net)
     steps = [step for step in net.steps if step.bottom or step.layer.blobs]  # data stays the batch it is
 
     def loss() -> float:
@@ -127,10 +125,18 @@ def check_net(
         check = Check(parameter.name, format_shape(blob.shape))
         if parameter.lr_mult == 0:
             check.note = "not learned"
+        elif nothing:
+            check.failures.append(nothing)
         else:
             entries = rng.choice(blob.count, min(blob.count, ENTRIES_OF_A_NET), replace=False)
             compare(parameter.name, blob.data, blob.diff, loss, sorted(entries), check, formula)
         yield check
+
+
+def _no_loss(net: Net) -> str:
+    """Why there is nothing to compare, for a loss that is no number."""
+    kind = "NaN" if math.isnan(net.loss) else "infinite"
+    return f"nothing could be compared: the loss is {kind}; the first that is no number: {find_trouble(net).sentence}"
 
 
 def report(checks: list[Check], seconds: float, first: str = "layer") -> str:
@@ -142,15 +148,31 @@ def report(checks: list[Check], seconds: float, first: str = "layer") -> str:
     text = table([first, "example", "checked", "max rel. error", "kinks", "verdict"], rows, right=(2, 3, 4))
     failed = [c for c in checks if not c.ok]
     lines = [text]
-    for c in failed:
-        lines += [f"{c.subject} {c.example}", *(f"  {line}" for failure in c.failures for line in failure.split("\n"))]
+    for failures, having in _alike(failed):
+        names = ", ".join(f"{c.subject} {c.example}" for c in having)
+        lines += [names, *(f"  {line}" for failure in failures for line in failure.split("\n"))]
+    for c in checks:
+        if c.ok and c.uncompared:
+            more = f", and {len(c.uncompared) - 1:,} more" if len(c.uncompared) > 1 else ""
+            lines += [f"{c.subject} {c.example}", f"  not compared: {c.uncompared[0]}{more}"]
     kinds = len({c.subject for c in checks})
     what = f"{kinds} layer types, {len(checks)} examples" if first == "layer" else f"{len(checks)} parameter blobs"
-    lines.append(f"{what}: {'all ok' if not failed else f'{len(failed)} FAILED'} in {seconds:.1f} s")
+    left = sum(len(c.uncompared) for c in checks if c.ok)
+    verdict = f"{len(failed)} FAILED" if failed else "all ok"
+    verdict += f", {left:,} entr{'y' if left == 1 else 'ies'} not compared" if left else ""
+    lines.append(f"{what}: {verdict} in {seconds:.1f} s")
     return "\n".join(lines)
+
+
+def _alike(failed: list[Check]) -> list[tuple[tuple[str, ...], list[Check]]]:
+    """Checks that failed, those for the same reasons together."""
+    found: dict[tuple[str, ...], list[Check]] = {}
+    for check in failed:
+        found.setdefault(tuple(check.failures), []).append(check)
+    return list(found.items())
 
 
 def as_json(checks: list[Check]) -> dict:
     """The same as data."""
-    keys = ("subject", "example", "checked", "error", "kinks", "verdict", "failures")
+    keys = ("subject", "example", "checked", "error", "kinks", "uncompared", "verdict", "failures")
     return {"ok": all(c.ok for c in checks), "checks": [{key: getattr(c, key) for key in keys} for c in checks]}

@@ -7,6 +7,7 @@ there, and that is compared.
 One rule for points without a gradient, whatever function they are points of. Nothing is compared
 - at the end of a domain, with no value on one side or on both: sqrt(x) at 0;
 - at an infinite slope, or a jump: sqrt(|x|) at 0.
+These are counted and said; where nothing else is left the check has failed.
 At a kink, where the slopes of the two sides differ (|x|, max(x, y), relu(x)), a backward value between them is right.
 """
 
@@ -37,6 +38,7 @@ class Check:
     error: float = 0.0  # largest relative error
     kinks: int = 0  # entries without a gradient: kinks, ends of a domain, infinite slopes
     without: list[str] = field(default_factory=list)  # those entries, and why
+    uncompared: list[str] = field(default_factory=list)  # of them those where nothing was compared: all but kinks
     failures: list[str] = field(default_factory=list)
     note: str = ""
 
@@ -46,11 +48,15 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        return self.note or ("ok" if self.ok else "FAILED")
+        if self.note or not self.ok:
+            return self.note or "FAILED"
+        return f"ok, {len(self.uncompared):,} not compared" if self.uncompared else "ok"
 
-    def leave_out(self, entry: str, why: str) -> None:
+    def leave_out(self, entry: str, why: str, compared: bool = False) -> None:
         self.kinks += 1
         self.without.append(f"{entry}: {why}")
+        if not compared:
+            self.uncompared.append(self.without[-1])
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ def compare(
     """Check the gradient ``backward`` of ``evaluate`` at ``values`` (changed and restored in place).
 
     ``formula``: it is one of a user's, which may go through points that have no gradient, and numbers so large or small
-    that rounding hides their slopes; both are said and are no failures.
+    that rounding hides their slopes; both are said and are no failures. Of others it is one when no entry is left that
+    has a slope to compare with.
     """
     noise = formula.result if formula else 0.0
     blur = formula.gradients.get(name, 0.0) if formula else 0.0
@@ -89,6 +96,7 @@ def compare(
         rounding = 8 * max(EPS * largest, noise) / STEP
         floor = max(rounding / THRESHOLD, 1e-3 * max(slopes, default=0.0), 1e-12)
         wrong: list[tuple[int, float, float]] = []
+        left_out = len(to.uncompared)
         for point in points:
             to.checked += 1
             entry, g = _entry(name, values.shape, point.i), float(gradient[point.i])
@@ -100,7 +108,7 @@ def compare(
                 continue
             judged = _judge(point, g, floor, blur, closely=not wrong, formula=formula is not None)
             if isinstance(judged, str):
-                to.leave_out(entry, judged)
+                to.leave_out(entry, judged, compared=judged.startswith("a kink"))
                 continue
             error, numeric = judged
             to.error = max(to.error, error) if error == error else float("inf")
@@ -108,6 +116,8 @@ def compare(
                 wrong.append((point.i, g, numeric))
     if wrong:
         to.failures.append(_in_words(name, values.shape, wrong, len(entries)))
+    elif formula is None and len(to.uncompared) - left_out == len(entries):
+        to.failures.append(f"nothing could be compared: {to.uncompared[left_out]}")
 
 
 def _judge(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..net.errors import format_shape
 from ..net.net import Net
-from ..net.user_code import calling
+from ..net.user_code import ask
 from ..solver.length import count_iterations
 from ..solver.parameters import SolverParameters, parameters_of
 from ..solver.policies import rate_policy
@@ -23,8 +23,7 @@ def summarise(net: Net) -> dict:
         bytes_ = net.dtype.itemsize * (values * (2 if training and step.needs_backward else 1))
         if any(top.shares_data_with(bottom) for top in step.top for bottom in step.bottom):
             bytes_ -= net.dtype.itemsize * values
-        with calling(step.layer, "multiply_adds"):
-            multiply_adds = step.layer.multiply_adds(step.bottom, step.top)
+        multiply_adds = ask(step.layer, "multiply_adds", step.bottom, step.top)
         layers.append(
             {
                 "name": step.spec.name,

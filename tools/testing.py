@@ -10,6 +10,7 @@ from ..net import plain_json
 from ..net.errors import NettrainError
 from ..net.net import Net
 from ..net.netspec import NetSpec
+from ..net.user_code import ask
 from ..solver.evaluate import TestNet, has_end, run_test
 from ..solver.parameters import parameters_of
 from ..solver.runs import find_snapshot, is_run, quoted
@@ -70,7 +71,7 @@ def measure(
         iterations = p.test_iter[0]
     total = TestNet("", net, iterations).total
     found = run_test(net, iterations, total)
-    notes = [f"{step.spec.title()} {step.layer.unready()}" for step in net.steps if step.layer.unready()]
+    notes = [f"{step.spec.title()} {why}" for step in net.steps if (why := ask(step.layer, "unready"))]
     notes += found.notes
     if found.trouble:
         notes.append(f"no finite number for {', '.join(f'`{name}`' for name in found.bad)}: {found.trouble.sentence}")

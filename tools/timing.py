@@ -15,7 +15,7 @@ from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, as_phase
 from ..net.parallel import run, session, threads
 from ..net.plan import has_gradient
-from ..net.user_code import calling
+from ..net.user_code import ask
 from ..solver.parameters import parameters_of
 from ..solver.updater import Updater
 from .table import table
@@ -124,8 +124,7 @@ def flops(step: Step) -> tuple[int, int]:
 
     Backward makes a product as large as forward's for the weights' gradient and another for the bottoms'.
     """
-    with calling(step.layer, "multiply_adds"):
-        forward = 2 * step.layer.multiply_adds(step.bottom, step.top)
+    forward = 2 * ask(step.layer, "multiply_adds", step.bottom, step.top)
     if not (forward and step.needs_backward):
         return forward, 0
     learns = any(step.layer.param_propagate_down[:1])  # blobs[0] are the weights
