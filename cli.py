@@ -392,7 +392,9 @@ class _Screen:
 @click.argument("spec", metavar="SPEC_OR_RUN", type=Name())
 @click.option("--weights", type=Name(), help="The .npz with the parameters; default a run's best.")
 @click.option(
-    "--iterations", type=click.IntRange(1), help="Batches to run; default the whole test set once, or test_iter."
+    "--iterations",
+    type=click.IntRange(1),
+    help="Batches to run; default the solver's test_iter, or the whole test set once.",
 )
 @set_option
 @python_option
@@ -402,7 +404,9 @@ class _Screen:
 @json_option
 @debug_option
 def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
-    """Test trained weights: the mean of every output over the test data.
+    """Test trained weights: the mean of every output over the test data, as training does.
+
+    A solver with several test nets (test_state) has as many tests; --stage or --level asks for one net alone.
 
     \b
     nettrain test runs/mlp/001                    its best weights, with the spec it was trained with

@@ -140,9 +140,17 @@ class Solver:
 
     def _build(self, phase: Phase, state: NetState, given: NetState, problems: Problems, **options: Any) -> Net | None:
         """``given`` on the command line counts besides what the spec says."""
-        options |= {"level": state.level or given.level, "stages": (*state.stage, *given.stage)}
+        state = state.beside(given)
         try:
-            return Net(self.spec, phase, seed=self.seed, dtype=self.dtype, **options)
+            return Net(
+                self.spec,
+                phase,
+                level=state.level,
+                stages=state.stage,
+                seed=self.seed,
+                dtype=self.dtype,
+                **options,
+            )
         except SpecError as error:
             problems.found.extend(error.problems)
             return None
