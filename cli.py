@@ -324,8 +324,8 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
     nettrain train --resume runs/mlp/001 --set solver.max_iter=2000
 
     The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl, a bar to stderr when
-    that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once. Exit codes: 0 done, 1 failed,
-    2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
+    that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once (within half a second two count
+    as one). Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
     """
     from .tools import training
 

@@ -549,9 +549,9 @@ def test_what_was_passed_over_is_said_once(nettrain_cli):
     )
 
 
-def test_a_second_signal_stops_at_once():
-    write_spec(max_iter=10**6, display=1)
-    slow = "import time; time.sleep(60)"
+def start_slow(seconds):
+    """A run in the middle of a first forward pass that takes so long."""
+    slow = f"import time; time.sleep({seconds})"
     Path("slow.py").write_text(
         "class Slow:\n"
         "    def setup(self, bottom, top): pass\n"
@@ -564,15 +564,54 @@ def test_a_second_signal_stops_at_once():
     Path("run.yaml").write_text(yaml.safe_dump(one, sort_keys=False))
     process = start("run.yaml", "--out", "part", "--allow-python")
     wait_for("began", process)
-    process.send_signal(signal.SIGINT)
+    return process
+
+
+def ask_to_stop(process, number):
+    process.send_signal(number)
     while "once more stops at once" not in process.stderr.readline():
         assert process.poll() is None
+
+
+@pytest.mark.parametrize("later", [(0.6,), (0.05, 0.05), (0.05, 0.6)], ids=str)
+def test_a_second_signal_stops_at_once_and_a_third_always(later):
+    process = start_slow(60)
+    ask_to_stop(process, signal.SIGINT)
     began = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    for seconds in later:
+        time.sleep(seconds)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert time.monotonic() - began < 10
     assert process.returncode == 130, err
     assert "interrupted at iteration 0; no snapshot was made before" in err
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_two_signals_at_once_are_one_request(second):
+    """As a shell, a process manager and `timeout` send them: the snapshot must not be lost."""
+    process = start_slow(1)
+    ask_to_stop(process, signal.SIGTERM)
+    process.send_signal(second)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "go on   nettrain train --resume part" in err
+    assert find_snapshot(Path("part")).snapshot.iter == 1
+
+
+def test_an_echo_that_comes_when_the_snapshot_is_written_does_no_harm():
+    write_spec(max_iter=10**6, display=1, test_interval=0)
+    process = start("run.yaml", "--out", "part")
+    wait_for("part/metrics.jsonl", process)
+    ask_to_stop(process, signal.SIGTERM)
+    end = time.monotonic() + 30
+    while not list(Path("part").glob("iter_*.npz")):
+        assert time.monotonic() < end
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "go on   nettrain train --resume part" in err
 
 
 def test_training_goes_on_when_nobody_reads_its_rows():
