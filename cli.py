@@ -251,6 +251,10 @@ def read(spec: str, settings: tuple[str, ...], problems: Any = None) -> Any:
     """Load a spec, saying so when it is a bundled one."""
     from .net.netspec import load
 
+    if os.path.isdir(spec) or spec.endswith(".npz"):
+        from .tools.training import check_spec
+
+        check_spec(spec)
     loaded = load(spec, settings, problems, python_is_allowed())
     if loaded.note:
         say(loaded.note)

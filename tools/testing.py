@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,8 @@ def run(
     """
     asked = NetState(level=level, stage=tuple(stages)) if level or stages else None
     where = Path(what)
-    if not what or not is_run(where):
+    is_name_of_spec = where.suffix in (".yaml", ".yml") or os.path.lexists(where) or weights is not None
+    if not is_run(where) and is_name_of_spec:
         if weights is None:
             raise NettrainError(
                 f"nothing to test: give the weights too (--weights FILE), or in place of {quoted(what)} a run such as "

@@ -13,9 +13,11 @@ from ..net.netspec import NetSpec
 from ..net.parallel import threads
 from ..solver.evaluate import has_plain_loss
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
-from ..solver.runs import Found, find_snapshot, quoted
+from ..solver.runs import Found, check_spec, find_snapshot, quoted
 from ..solver.solver import Row, Solver
 from .table import table
+
+LARGE = 1e5  # what is larger is written with an exponent
 
 
 def prepare(
@@ -26,6 +28,8 @@ def prepare(
     With ``resume``, a run or one of its snapshots, it goes on from there; the spec may then be left out.
     Raises SpecError with every problem found.
     """
+    if spec is not None:
+        check_spec(spec)
     found = find_snapshot(resume) if resume is not None else None
     source: str | NetSpec
     if spec is not None:
@@ -188,10 +192,12 @@ class Rows:
 
     def line(self, row: Row) -> str:
         cells = [f"{row.iter:>6}"] + ([f"{row.epoch:>6.1f}"] if self.has_epochs else [])
-        cells.append(f"{row.loss:>11.4f}" if row.loss is not None else f"{'-':>11}")
+        cells.append(f"{'-' if row.loss is None else _decimal(row.loss):>11}")
         for name, heading, percent in self.outputs:
             value = row.test.get(name)
-            shown = "" if value is None else "-" if math.isnan(value) else f"{value:.2%}" if percent else f"{value:.4f}"
+            shown = (
+                "" if value is None else "-" if math.isnan(value) else f"{value:.2%}" if percent else _decimal(value)
+            )
             cells.append(f"{shown:>{self._width(heading)}}")
         speed = f"{row.rate:,.0f}" if row.rate >= 10 else f"{row.rate:.2f}" if row.rate else ""
         return " ".join([*cells, f"{row.lr:>9.4g}", f"{speed:>7}"]) + ("   * best" if row.best else "")
@@ -199,6 +205,11 @@ class Rows:
     @staticmethod
     def _width(heading: str) -> int:
         return max(9, len(heading))
+
+
+def _decimal(value: float) -> str:
+    """With four decimals, as far as it fits into a column."""
+    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.4g}"
 
 
 def statistics(solver: Solver) -> str:
