@@ -162,8 +162,8 @@ def _data(solver: Solver) -> list[str]:
 class Rows:
     """Formats rows as aligned columns: iter, epoch, losses, other test outputs, learning rate, speed.
 
-    ``test loss`` is in the unit of ``train loss``: of several losses, or one with another weight than 1, the weighted
-    sum; each of them then stands under its own name.
+    A loss is called ``test`` and the name that it has in the metrics and in pictures of them: of several losses, or one
+    with another weight than 1, what is in the unit of ``train loss`` is ``test total_loss``, the weighted sum.
     """
 
     def __init__(self, solver: Solver):
@@ -172,15 +172,15 @@ class Rows:
             prefix, net = test.prefix, test.net
             makers = {key[0]: step for step in net.steps for key in step.top_keys}
             plain = has_plain_loss(net)
-            if test.total and not plain:
-                self.outputs.append((prefix + test.total, prefix + test.total if prefix else "test loss", False))
+            total = [(test.total, f"{prefix or 'test '}{test.total}", False)] if test.total else []
+            outputs = []
             for name in net.outputs:
                 if net.blobs[name].count == 1:
-                    is_train_loss = plain and any(makers[name].loss_weights) and not prefix
+                    is_loss = any(makers[name].loss_weights) and not prefix
                     percent = makers[name].spec.cls.__name__ == "Accuracy"
-                    self.outputs.append((prefix + name, f"test {name}" if is_train_loss else prefix + name, percent))
-            if test.total and plain:
-                self.outputs.append((prefix + test.total, prefix + test.total, False))
+                    outputs.append((name, f"test {name}" if is_loss else prefix + name, percent))
+            shown = outputs + total if plain else total + outputs
+            self.outputs += [(prefix + name, heading, percent) for name, heading, percent in shown]
         self.percent = {score for score, _, percent in self.outputs if percent}
         self.outputs.sort(key=lambda output: output[2])  # losses before accuracies
         self.has_epochs = solver.epochs(1) is not None
