@@ -268,6 +268,10 @@ def read(spec: str, settings: tuple[str, ...], problems: Any = None) -> Any:
     """Load a spec, saying so when it is a bundled one."""
     from .net.netspec import load
 
+    if os.path.isdir(spec) or spec.endswith(".npz"):
+        from .tools.training import check_spec
+
+        check_spec(spec)
     loaded = load(spec, settings, problems, python_is_allowed())
     if loaded.note:
         say(loaded.note)
@@ -341,8 +345,8 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
     nettrain train --resume runs/mlp/001 --set solver.max_iter=2000
 
     The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl, a bar to stderr when
-    that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once. Exit codes: 0 done, 1 failed,
-    2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
+    that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once (within half a second two count
+    as one). Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
     """
     from .tools import training
 
@@ -409,7 +413,9 @@ class _Screen:
 @click.argument("spec", metavar="SPEC_OR_RUN", type=Name())
 @click.option("--weights", type=Name(), help="The .npz with the parameters; default a run's best.")
 @click.option(
-    "--iterations", type=click.IntRange(1), help="Batches to run; default the whole test set once, or test_iter."
+    "--iterations",
+    type=click.IntRange(1),
+    help="Batches to run; default the solver's test_iter, or the whole test set once.",
 )
 @set_option
 @python_option
@@ -419,7 +425,9 @@ class _Screen:
 @json_option
 @debug_option
 def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
-    """Test trained weights: the mean of every output over the test data.
+    """Test trained weights: the mean of every output over the test data, as training does.
+
+    A solver with several test nets (test_state) has as many tests; --stage or --level asks for one net alone.
 
     \b
     nettrain test runs/mlp/001                    its best weights, with the spec it was trained with

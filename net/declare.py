@@ -123,7 +123,8 @@ class Declared:
             short = None if isinstance(node.value, list) else cls.shorthand(node.value)
             if short is None:
                 return reader.wrong(node, what, getattr(cls, "words", "a mapping of " + ", ".join(cls.names()[:6])))
-            return cls.from_known(reader, Node.plain(dict(short), node.place), what, is_short=True)
+            whole = Node.plain(dict(short), node.place, in_one_place=True)
+            return cls.from_known(reader, whole, what, is_short=True)
         reader.unknown_keys(node, cls.names(), what, cls.aliases)
         return cls.from_known(reader, node, what)
 
@@ -175,11 +176,13 @@ class Declared:
             written = sorted(filter(None, forms), key=lambda form: max(map(order.index, form)))
             for form in written[:-1]:
                 last = written[-1]
-                if any(node.keys[key].setting for key in last):
+                is_set = [next((key for key in one if node.keys[key].setting), None) for one in (last, form)]
+                if is_set[0] and not is_set[1]:
                     for key in form:
                         del node.value[key], node.keys[key]
                 else:
-                    message = f"{what}.{last[0]} cannot stand beside `{form[0]}`; write one of them"
+                    where = f" ({node.at(is_set[1])})" if is_set[1] else ""
+                    message = f"{what}.{last[0]} cannot stand beside `{form[0]}`{where}; write one of them"
                     reader.problems.add(node.at(last[0]), message)
                     good = False
         return good

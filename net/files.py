@@ -60,6 +60,9 @@ def _descriptor(path: Path, pipes: bool = False) -> int:
 
 _FLAGS = ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")  # as far as the system has them
 _KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
@@ -72,8 +75,12 @@ def _check_kind(found: os.stat_result, path: Path, pipes: bool) -> None:
     if kind == stat.S_IFDIR:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if kind != stat.S_IFREG and not (pipes and kind == stat.S_IFIFO):
-        what = _KINDS.get(kind, "no regular file")
-        raise OSError(errno.EINVAL, f"it is {what}; only regular files are read", str(path))
+        raise OSError(errno.EINVAL, f"it is {kind_of(kind)}; only regular files are read", str(path))
+
+
+def kind_of(mode: int) -> str:
+    """What a file is, in words, by its mode."""
+    return _KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
 def size_of(file: IO[bytes]) -> int:
@@ -257,18 +264,22 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
 
 
 def has_checksum(path: Path) -> bool:
-    """Whether a file ends with a checksum; ``read_npz`` tells whether it is right. Raises OSError, ValueError."""
+    """Whether a file ends with a checksum; ``open_npz`` tells whether it is right. Raises OSError, ValueError."""
     with open_file(path) as file:
-        found = _seal(file)
+        return _is_sealed(_seal(file))
+
+
+def _is_sealed(found: tuple[int, bytes] | None) -> bool:
     return found is not None and found[1].startswith(SEAL)
 
 
-def _check(file: IO[bytes]) -> None:
-    """Raise ValueError when the file is not what its checksum says; one without a checksum may be anything."""
+def _check(file: IO[bytes]) -> bool:
+    """Whether the file has a checksum. Raises ValueError when it has another one; without it may be anything."""
     found = _seal(file)
-    if found and found[1].startswith(SEAL) and found[1] != SEAL + _digest(file, found[0]):
+    if found and _is_sealed(found) and found[1] != SEAL + _digest(file, found[0]):
         raise ValueError("the checksum is wrong")
     file.seek(0)
+    return _is_sealed(found)
 
 
 # Arrays
@@ -374,7 +385,7 @@ class Archive(Mapping[str, Stored]):
     def __init__(self, path: Path, what: str, file: IO[bytes]):
         self.path, self.what = path, what
         self.size = size_of(file)
-        _check(file)
+        self.is_sealed = _check(file)  # whether it has a checksum
         start = file.read(len(NPY))
         if start == NPY:
             raise NettrainError(f"{what} {path} is a single .npy array, not an .npz archive")
@@ -447,8 +458,13 @@ def open_npz(path: Path, what: str) -> Iterator[Archive]:
 
 def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
     """Every array of an .npz. Raises NettrainError when it is missing, damaged or holds Python objects."""
+    return read_sealed(path, what)[0]
+
+
+def read_sealed(path: Path, what: str) -> tuple[dict[str, np.ndarray], bool]:
+    """What ``read_npz`` gives, and whether the file had a checksum, which was right."""
     with open_npz(path, what) as archive:
         for name in archive.members:
             if not name.endswith(".npy"):
                 raise NettrainError(f"{what} {path} holds something that is no array: {name}")
-        return {name: stored.read() for name, stored in archive.items()}
+        return {name: stored.read() for name, stored in archive.items()}, archive.is_sealed

@@ -43,6 +43,8 @@ class Trail:
         at, then = looks[-1]
         grew = "grew" if not now <= 2 * then else "went"
         count = iteration - at
+        if not count:  # nothing was learned since: it came so, from a filler, a file or a snapshot
+            return f"largest |W| of `{step.spec.name}` is {now:.2g}"
         text = f"largest |W| of `{step.spec.name}` {grew} from {then:.2g} to {now:.2g} "
         text += f"in {count} iteration{'' if count == 1 else 's'}"
         share = _last_update(step, updater) / now if now else math.nan
@@ -60,6 +62,17 @@ def _of_the_layer(step: Step) -> list[Finding]:
         ("likely cause", cause),
         ("try", "other values there: scale or shift what it reads, or hold it with a Clip"),
     ]
+
+
+def _of_the_start(bad: Step | None, learned: list[Step]) -> list[Finding]:
+    """What to say when no update was made, so that no rate is to blame: parameters that were too large from the
+    beginning, or else the layer."""
+    for step in learned:
+        size = _largest(step)
+        if not size < LARGE:
+            cause = f"the parameters of {step.spec.title()} are too large from the start: largest |W| {size:.2g}"
+            return [("likely cause", cause), ("try", "a smaller weight_filler there, or other weights")]
+    return _of_the_layer(bad) if bad is not None and bad.bottom else []
 
 
 def _largest(step: Step) -> float:
@@ -87,6 +100,8 @@ def explain(net: Net, iteration: int, trail: Trail, updater: Updater, place: str
         lines.append(("try", "look for NaN or infinity in the data file"))
     else:
         learned = [s for s in net.steps[: net.steps.index(step) + 1 if step else None] if _largest(s)]
+        if iteration == 0:
+            return [*lines, *_of_the_start(step, learned), ("kept", kept)]
         before = trail.before(learned[-1], iteration, updater) if learned else ""
         lines += [("before it", before)] if before else []
         if step is not None and step.bottom and not any(trail.has_grown(s) for s in learned):

@@ -34,9 +34,14 @@ class TestNet:
     compute_loss: bool = False
 
     @property
+    def has_length(self) -> bool:
+        """Whether a test of it ends."""
+        return self.batches is not None or has_end(self.net)
+
+    @property
     def can_run(self) -> bool:
         """Whether it makes something to look at, and a test of it ends."""
-        return bool(self.net.outputs) and (has_end(self.net) or self.batches is not None)
+        return bool(self.net.outputs) and self.has_length
 
     @property
     def total(self) -> str | None:
@@ -61,10 +66,12 @@ class TestNet:
 
 @dataclass
 class Evaluation:
-    """What a test found: its scores; sentences on scores that depend on the size of a batch; the scores that were not
-    finite in some batch, each once, and why in the first one."""
+    """What a test found: its scores; of each layer that reads a data set how many examples it gave, and how many it
+    has; sentences on scores that depend on the size of a batch; the scores that were not finite in some batch, each
+    once, and why in the first one."""
 
     scores: Scores = field(default_factory=dict)
+    measured: dict[str, tuple[int, int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     trouble: Trouble | None = None
@@ -72,6 +79,7 @@ class Evaluation:
     def add(self, other: Evaluation, prefix: str) -> None:
         """Take in the test of another net."""
         self.scores |= {prefix + name: score for name, score in other.scores.items()}
+        self.measured |= {prefix + name: counts for name, counts in other.measured.items()}
         self.notes += other.notes
         self.bad += [prefix + name for name in other.bad]
         self.trouble = self.trouble or other.trouble
@@ -127,15 +135,20 @@ def run_test(
     """
     outputs = _means(net)
     losses = [_Mean(step, i, of_sum=True) for step in net.steps for i, w in enumerate(step.loss_weights) if w]
+    sources = {name: layer for name, layer in net.layers.items() if layer.pass_size}
+    given = dict.fromkeys(sources, 0)
     found = Evaluation()
     with np.errstate(all="ignore"), closing(net.passes() if batches is None else _some(net, batches)) as passes:
         for examples, _ in passes:
+            for name, layer in sources.items():
+                given[name] += layer.batch_count
             bad = [name for name, mean in outputs.items() if not mean.add(examples)]
             bad += [total for mean in losses if total is not None and not mean.add(examples)]
             if bad and found.trouble is None:
                 found.trouble = find_trouble(net)
             found.bad = list(dict.fromkeys([*found.bad, *bad]))
             after_batch()
+        found.measured = {name: (count, sources[name].pass_size) for name, count in given.items()}
         found.scores = {name: mean.value().tolist() for name, mean in outputs.items()}
         if total is not None:
             found.scores[total] = _sum_of(losses)

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import threading
 import time
 import weakref
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..net.errors import NettrainError
-from ..net.files import read_bytes
+from ..net.files import kind_of, read_bytes
 
 try:
     import fcntl
@@ -53,7 +54,8 @@ class Lock:
 def take(path: Path, what: str) -> Lock:
     """The lock whose file is ``path``; all who take it in this process share it.
 
-    Raises NettrainError, about ``what``, when another process has it, OSError when the file cannot be written.
+    Raises NettrainError, about ``what``, when another process has it, OSError when the file cannot be written or is
+    something else than a file.
     """
     folder, name = os.path.split(path)
     key = os.path.join(os.path.realpath(folder), name)  # the file itself is no link: what it names is not ours
@@ -66,8 +68,11 @@ def take(path: Path, what: str) -> Lock:
 
 def _take(path: str, what: str) -> int:
     while True:
+        with contextlib.suppress(FileNotFoundError):
+            _check_kind(os.lstat(path), path)  # before it is opened: with a pipe or a device that does something
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | FLAGS, 0o666)
         try:
+            _check_kind(os.fstat(descriptor), path)
             works = _lock(descriptor)
             if works is None:
                 raise NettrainError(_who(path, what))
@@ -83,6 +88,11 @@ def _take(path: str, what: str) -> int:
         except BaseException:
             os.close(descriptor)
             raise
+
+
+def _check_kind(found: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EEXIST, f"{path} is {kind_of(found.st_mode)}, no lock of nettrain's; remove it", path)
 
 
 def _lock(descriptor: int) -> bool | None:
@@ -130,6 +140,18 @@ def _read(path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def writer(path: Path) -> str:
+    """Which process has the lock, as far as its file tells; nothing when none has. For messages alone: it takes
+    nothing."""
+    owner = _read(str(path))
+    return _named(owner) if _lives(owner) else ""
+
+
+def _named(owner: dict[str, Any]) -> str:
+    pid, host, since = (str(owner.get(key, "?"))[:100] for key in ("pid", "host", "since"))
+    return f"process {pid} on {host} since {since}"
+
+
 def _lives(owner: dict[str, Any]) -> bool:
     """Whether the process that wrote this may still run; of another host that cannot be known."""
     pid = owner.get("pid")
@@ -153,8 +175,7 @@ def _who(path: str, what: str) -> str:
         if owner:
             break
         time.sleep(0.005)
-    pid, host, since = (str(owner.get(key, "?"))[:100] for key in ("pid", "host", "since"))
-    who = f"process {pid} on {host} since {since}" if owner else "another process"
+    pid, who = str(owner.get("pid", "?"))[:100], _named(owner) if owner else "another process"
     stop = f"stop it (kill -INT {pid}, which leaves a snapshot)" if pid.isdecimal() else "stop it"
     return f"{what} is being written by {who}: wait until it ends, {stop}, or choose another --out or snapshot_prefix"
 

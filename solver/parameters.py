@@ -27,6 +27,10 @@ class NetState(Declared):
 
     stands_for = "stage"
 
+    def beside(self, given: NetState) -> NetState:
+        """This state, with what the command line gave besides."""
+        return NetState(level=self.level or given.level, stage=(*self.stage, *given.stage))
+
 
 class Monitored(Declared):
     """The score that says how good the net is. A text is its name."""

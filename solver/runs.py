@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,8 @@ NAME = re.compile(r"(?:(?P<stem>.+)_)?(?:iter_(?P<iter>[0-9]+)|best)\.npz")
 METRICS = "metrics.jsonl"
 MOST_ITERATIONS = 2**53  # what JSON's readers agree on
 LONGEST_LINE = 1 << 20  # of metrics: what is longer is none
+TRIES = 20  # to read a snapshot before the process that writes the run has removed it
+SHOWN = 8  # runs that a message names
 
 
 class Run:
@@ -61,8 +64,7 @@ class Run:
                 self.folder.mkdir(parents=True, exist_ok=True)
             else:
                 self.folder = _next_folder(Path("runs") / self.name)
-            path = self.path("lock")
-            self._lock = lock.take(path.with_name(f".{path.name}"), str(self.where))
+            self._lock = lock.take(self.lock_path, str(self.where))
         except OSError as error:
             raise NettrainError(
                 f"cannot write to {self.folder or 'runs'}: {why(error)}; choose another folder with --out",
@@ -89,10 +91,13 @@ class Run:
     def _remove_unfinished(self) -> None:
         """Remove what ``write_atomically`` left of this run's files when its process was killed."""
         assert self.folder is not None
+        leftovers: list[Path] = []
         with contextlib.suppress(OSError):
-            for path in self.folder.glob(".*.part"):
-                name = path.name[1:].removesuffix(".part").rpartition(".")[0]
-                if self._is_snapshot(name) or name == self.path(METRICS).name:
+            leftovers += self.folder.glob(".*.part")
+        for path in leftovers:
+            name = path.name[1:].removesuffix(".part").rpartition(".")[0]
+            if self._is_snapshot(name) or name == self.path(METRICS).name:
+                with contextlib.suppress(OSError):  # such as a folder, which is nobody's leftover
                     path.unlink(missing_ok=True)
 
     def _is_snapshot(self, name: str) -> bool:
@@ -113,6 +118,12 @@ class Run:
         return self.folder / (f"{self.stem}_{name}" if self.stem else name)
 
     @property
+    def lock_path(self) -> Path:
+        """The file that keeps other processes away."""
+        path = self.path("lock")
+        return path.with_name(f".{path.name}")
+
+    @property
     def where(self) -> Path:
         """What to give to go on with this run: its folder, or the start of its files' names."""
         assert self.folder is not None
@@ -123,12 +134,11 @@ class Run:
         return os.path.realpath(self.where) == os.path.realpath(other.where)
 
     def snapshots(self, with_best: bool = True) -> list[Path]:
-        """The run's snapshot files, the newest first. Raises OSError when the folder cannot be read."""
-        found = []
-        for path in self.folder.iterdir() if self.folder and os.path.isdir(self.folder) else ():
-            if self._is_snapshot(path.name) and (with_best or not _is_best(path)):
-                found.append((_iteration_of(path), path.name, path))
-        return [path for *_, path in sorted(found, reverse=True)]
+        """The run's snapshot files by the iteration of their names, the newest first, the best one last. Raises OSError
+        when the folder cannot be read."""
+        paths = self.folder.iterdir() if self.folder and os.path.isdir(self.folder) else ()
+        found = [path for path in paths if self._is_snapshot(path.name) and (with_best or not _is_best(path))]
+        return sorted(found, key=lambda path: (_iteration_of(path), path.name), reverse=True)
 
     def check_free(self) -> None:
         """Raise NettrainError when another run's files are there already: they would be mixed and overwritten."""
@@ -165,24 +175,27 @@ class Run:
         except OSError as error:
             raise _cannot_write(path, error) from None
 
-    def continue_from(self, other: Run, iteration: int) -> int:
+    def continue_from(self, other: Run, iteration: int) -> Cut:
         """Begin with the lines of metrics that another run, or this one, wrote before an iteration.
 
-        Lines of later iterations, what a killed process left and what is no line of metrics are dropped. Returns how
-        many were dropped. Raises NettrainError when the disk refuses.
+        Lines of later iterations, what a killed process left and what is no line of metrics are dropped. Returns what
+        that was. Raises NettrainError when the disk refuses.
         """
         self.open()
         self._has_begun = True
         source, path = other.path(METRICS), self.path(METRICS)
         try:
-            lines = list(_lines(source)) if os.path.isfile(source) else []
-            kept = [line for line in lines if (row := read_line(line)) and row["iter"] < iteration]
+            lines = list(_lines(source)) if os.path.exists(source) else []
+            rows = [(line, read_line(line)) for line in lines]
+            kept = [line for line, row in rows if row and row["iter"] < iteration]
             if kept != lines or source != path:
                 text = b"".join(kept)
                 write_atomically(path, lambda file: _write_all(file, text))
         except OSError as error:
             raise _cannot_write(path, error) from None
-        return len(lines) - len(kept)
+        unfinished = bool(lines) and not lines[-1].endswith(b"\n")
+        last = max((row["iter"] for _, row in rows if row), default=0)
+        return Cut(max(last, iteration), sum(row is None for _, row in rows) - unfinished)
 
     def copy_best(self, other: Run) -> None:
         """Take over the best weights of another run, if it has any. Raises NettrainError when the disk refuses."""
@@ -208,6 +221,15 @@ class Run:
             except OSError as error:
                 failed.append(f"{path} cannot be removed: {why(error)}")
         return failed
+
+
+@dataclass
+class Cut:
+    """What metrics lose when a run goes on: ``last`` is the iteration that its lines went up to, ``strange`` the number
+    of those that were no lines of metrics (one that a killed process was about to write aside)."""
+
+    last: int
+    strange: int
 
 
 @dataclass
@@ -246,24 +268,61 @@ def find_snapshot(where: str | Path, best_first: bool = False) -> Found:
     if not str(where):
         raise NettrainError("the name of the run is empty; give its folder, such as runs/mlp/001")
     where = Path(where)
+    if where.suffix in (".yaml", ".yml"):
+        raise NettrainError(f"{where} is the name of a spec, not of a run; to train it: nettrain train {quoted(where)}")
     try:
-        if _is_file(where):
-            snapshot, paths = read_snapshot(where), Run.of(where).snapshots()
-            is_newest = [path.name for path in paths[:1]] == [where.name]
-            return Found(snapshot, is_newest, seen=[path for path in paths if not _is_best(path)])
-        paths = _run_at(where).snapshots()
-        seen = [path for path in paths if not _is_best(path)]
-        if best_first:
-            paths.sort(key=lambda path: not _is_best(path))
-        notes: list[str] = []
-        for i, path in enumerate(paths):
-            try:
-                return Found(read_snapshot(path), True, notes, paths[i + 1 :], seen)
-            except NettrainError as error:
-                notes.append(f"{error}; passed over")
-        raise NettrainError("\n".join([*notes, f"no good snapshot in {where}"]) if notes else _nothing(where))
+        is_file = _is_file(where)
+        run = Run.of(where) if is_file else _run_at(where)
+        for i in range(TRIES):
+            found = _newest_of_file(where, run) if is_file else _newest(run, best_first)
+            if found is not None:
+                return found
+            if i == TRIES - 2:
+                run.open()  # from here on nobody writes it, or it is said who does
+        raise NettrainError(_nothing(where, run))
     except OSError as error:
         raise NettrainError(f"snapshot {where} cannot be read: {why(error)}") from None
+
+
+def _newest_of_file(where: Path, run: Run) -> Found:
+    """A snapshot that was asked for by the name of its file."""
+    read = functools.cache(read_snapshot)
+    snapshot, paths = read(where), run.snapshots()
+    is_newest = [path.name for path in _by_iteration(paths, read)[:1]] == [where.name]
+    return Found(snapshot, is_newest, seen=[path for path in paths if not _is_best(path)])
+
+
+def _newest(run: Run, best_first: bool) -> Found | None:
+    """The newest good snapshot of a run, or the best one; None when one was removed before it could be read.
+
+    Raises NettrainError when there are some and none is good.
+    """
+    read = functools.cache(read_snapshot)  # what the best one's iteration is stands inside: so it is read once
+    paths = run.snapshots()
+    if not paths:
+        raise NettrainError(_nothing(run.where, run))
+    seen = [path for path in paths if not _is_best(path)]
+    paths = sorted(paths, key=lambda path: not _is_best(path)) if best_first else _by_iteration(paths, read)
+    notes: list[str] = []
+    for i, path in enumerate(paths):
+        try:
+            return Found(read(path), True, notes, paths[i + 1 :], seen)
+        except NettrainError as error:
+            if not os.path.lexists(path):
+                return None
+            notes.append(f"{error}; passed over")
+    raise NettrainError("\n".join([*notes, f"no good snapshot in {run.where}"]))
+
+
+def _by_iteration(paths: list[Path], read: Callable[[Path], Snapshot]) -> list[Path]:
+    """The newest first; one that cannot be read, where its name does not tell, is the last."""
+
+    def iteration(path: Path) -> int:
+        with contextlib.suppress(NettrainError):  # whoever reads it to use it will be told what is wrong
+            return read(path).iter if _is_best(path) else _iteration_of(path)
+        return -1
+
+    return sorted(paths, key=lambda path: (iteration(path), path.name), reverse=True)
 
 
 def _is_file(where: Path) -> bool:
@@ -283,6 +342,23 @@ def is_run(where: Path) -> bool:
     with contextlib.suppress(OSError):
         return bool(Run("", prefix=str(where)).snapshots())
     return False
+
+
+def check_spec(what: str | Path) -> None:
+    """Raise NettrainError for a run or one of its files, where a spec is wanted."""
+    where = Path(what)
+    if not os.path.lexists(where) or not is_run(where):
+        return
+    if os.path.isdir(where):
+        if not (where / METRICS).is_file() and not any(NAME.fullmatch(path.name) for path in where.iterdir()):
+            return
+        words = f"{where} is a run, not a spec"
+    else:
+        words = f"{where} is a file of parameters, not a spec"
+    raise NettrainError(
+        f"{words}; did you mean `nettrain train --resume {quoted(where)}` to go on with it, or `nettrain test "
+        f"{quoted(where)}`?"
+    )
 
 
 def quoted(path: str | Path) -> str:
@@ -332,24 +408,42 @@ def _is_best(path: Path) -> bool:
 
 
 def _iteration_of(path: Path) -> int:
-    """The iteration of a snapshot, from its name if that tells it; -1 when it cannot be read."""
+    """The iteration of a snapshot by its name; -1 for the best one, whose name does not tell it."""
     match = NAME.fullmatch(path.name)
-    if match and match["iter"]:
-        return int(match["iter"])
-    try:
-        return read_snapshot(path).iter
-    except NettrainError:  # whoever reads it to use it will be told what is wrong
-        return -1
+    return int(match["iter"]) if match and match["iter"] else -1
 
 
-def _nothing(where: Path) -> str:
+def _nothing(where: Path, run: Run) -> str:
     """Why no snapshot was found, and what would be right."""
-    if not os.path.isdir(where):
-        return f"snapshot not found: {where}"
-    runs = sorted(path.name for path in where.iterdir() if path.is_dir() and any(path.glob("*.npz")))
-    if runs:
-        return f"{where} holds the runs {', '.join(runs[-10:])}; choose one, such as {where / runs[-1]}"
-    return f"no snapshot in {where}"
+    if run.folder and (who := lock.writer(run.lock_path)):
+        return (
+            f"{where} has no snapshot yet; it is being written by {who} (solver.snapshot says how often it makes one)"
+        )
+    if os.path.isfile(run.path(METRICS)):
+        last = max((row["iter"] for row in read_metrics(run.path(METRICS))), default=0)
+        return (
+            f"{where} has no snapshot: its run ended, at iteration {last} or later, before it made the first "
+            "(solver.snapshot says how often, in iterations); begin it anew: nettrain train SPEC --out "
+            f"{quoted(run.folder or where)}"
+        )
+    if os.path.isdir(where):
+        runs = _runs_in(where, "*", "*/*")
+        if runs:
+            return f"{where} holds the runs {', '.join(map(str, runs))}; choose one, such as {where / runs[-1]}"
+        return f"no snapshot in {where}; a run is a folder such as runs/mlp/001"
+    beside = [path.name for path in Run.of(where).snapshots()] if where.suffix == ".npz" else []
+    if beside:
+        return f"there is no snapshot {where}; in {where.parent} there are {', '.join(beside[:SHOWN])}"
+    places = ((where.parent, "*"), (Path("runs"), "*/*"))
+    runs = list(dict.fromkeys(folder / name for folder, pattern in places for name in _runs_in(folder, pattern)))
+    others = f"there are {', '.join(map(str, runs))}" if runs else "a run is a folder such as runs/mlp/001"
+    return f"there is no run or snapshot {where}; {others}"
+
+
+def _runs_in(folder: Path, *patterns: str) -> list[Path]:
+    """The last of the runs below a folder, where their folders are called so, without its name."""
+    found = {path.parent for pattern in patterns for path in folder.glob(f"{pattern}/*.npz")}
+    return [path.relative_to(folder) for path in sorted(found)][-SHOWN:]
 
 
 def _write_all(file: IO[bytes], text: bytes) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..net.errors import NettrainError
-from ..net.files import has_checksum, read_npz, write_npz
+from ..net.files import read_sealed, write_npz
 from ..net.netspec import NetSpec, load
 
 VERSION = 3
@@ -72,8 +72,7 @@ def write_snapshot(path: Path, params: dict[str, np.ndarray], history: list[np.n
 def read_snapshot(path: Path) -> Snapshot:
     """Raises SnapshotError for a file that is damaged, of another kind or version, or not whole."""
     try:
-        arrays = read_npz(path, "snapshot")
-        is_sealed = has_checksum(path)
+        arrays, is_sealed = read_sealed(path, "snapshot")
     except NettrainError as error:
         raise SnapshotError(str(error)) from None
     except Exception as error:  # what else a damaged file can cause

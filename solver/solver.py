@@ -30,7 +30,7 @@ from .length import count_iterations, epochs
 from .monitor import choose_monitor
 from .parameters import NetState, SolverParameters, read_parameters
 from .policies import rate_policy
-from .runs import Found, Run, find_snapshot, quoted
+from .runs import METRICS, Found, Run, find_snapshot, quoted
 from .snapshot import Snapshot, SnapshotError, read_snapshot, write_snapshot
 from .updater import Updater
 
@@ -125,6 +125,7 @@ class Solver:
         self.request: Effect | None = None
         self.ended = ""
         self.found = Evaluation()  # what the last test found
+        self._late: list[str] = []  # warnings of the last test that were not given yet
         # The last test: its iteration, its scores, whether they were the best
         self._tested: tuple[int, Scores, bool] | None = None
         self.losses: deque[float] = deque(maxlen=self.p.average_loss)
@@ -140,9 +141,17 @@ class Solver:
 
     def _build(self, phase: Phase, state: NetState, given: NetState, problems: Problems, **options: Any) -> Net | None:
         """``given`` on the command line counts besides what the spec says."""
-        options |= {"level": state.level or given.level, "stages": (*state.stage, *given.stage)}
+        state = state.beside(given)
         try:
-            return Net(self.spec, phase, seed=self.seed, dtype=self.dtype, **options)
+            return Net(
+                self.spec,
+                phase,
+                level=state.level,
+                stages=state.stage,
+                seed=self.seed,
+                dtype=self.dtype,
+                **options,
+            )
         except SpecError as error:
             problems.found.extend(error.problems)
             return None
@@ -229,7 +238,9 @@ class Solver:
                 self.snapshot()
             if self._reported != self.iter:
                 try:
-                    self._report(*(self._test_for_best() if self.tests else ({}, False)))
+                    found = self._test_for_best() if self.tests else ({}, False)
+                    self._warn_late()
+                    self._report(*found)
                 except InterruptedTestError:
                     self._heed()
 
@@ -271,8 +282,10 @@ class Solver:
             return False
         if self.monitor and self.monitor.exhausted:
             self.ended = self.monitor.why()
+            self._warn_late()
             return False
         self.losses.append(self.gradient())
+        self._warn_late()
         rate = self.rate()
         if scores:
             self._warn(self.health.gradients())
@@ -316,7 +329,9 @@ class Solver:
         return total / self.p.iter_size
 
     def _diverged(self, what: str) -> NettrainError:
-        kept = str(self.last_snapshot or "no snapshot was made before; set solver.snapshot")
+        kept = "nothing: no update was made" if self.iter == 0 else "no snapshot was made before; set solver.snapshot"
+        best = self.run.path("best.npz") if self.iter and self.best else None
+        kept = str(self.last_snapshot or best or kept)
         place = str(self._place("base_lr"))
         lines = divergence.explain(self.net, self.iter, self.trail, self.updater, place, kept)
         return NettrainError(divergence.report(self.iter, what, lines), exit_code=3)
@@ -357,7 +372,7 @@ class Solver:
             self.policy.after_test(best)
             self._tested = (self.iter, scores, best)
             self._warn(self.health.finish(scores, self.iter))
-            self._warn(self.health.not_finite(self.found))
+            self._late += self.health.not_finite(self.found)
             self._warn(self.health.notes(self.found))
             if best:
                 self.run.begin(self.iter)
@@ -369,6 +384,11 @@ class Solver:
     def _warn(self, texts: Iterable[str]) -> None:
         for text in texts:
             self.on_warning(text)
+
+    def _warn_late(self) -> None:
+        """Give the warnings that need not be given when the iteration ends in an error that says more."""
+        late, self._late = self._late, []
+        self._warn(late)
 
     def _report(self, scores: Scores, best: bool) -> None:
         now = time.perf_counter()
@@ -520,16 +540,21 @@ class Solver:
                     break
                 except SnapshotError as error:
                     found.pass_over(error)
-            dropped = new.continue_from(old, self.iter)
+            cut = new.continue_from(old, self.iter)
             if self.best:
                 new.copy_best(old)
         except BaseException:
             new.close()
             raise
         self.run = new
-        if dropped and new is old:
-            what = "1 line of metrics is" if dropped == 1 else f"{dropped} lines of metrics are"
-            found.notes.append(f"{what} made anew, from iteration {self.iter} on")
+        if cut.last > self.iter and new is old:
+            found.notes.append(
+                f"the run had come to iteration {cut.last}; what it did after its last snapshot, of iteration "
+                f"{self.iter}, is done again"
+            )
+        if cut.strange:
+            what = "a line that was none" if cut.strange == 1 else f"{cut.strange} lines that were none"
+            found.notes.append(f"{new.path(METRICS)} goes on without {what} of metrics")
         return found.notes
 
 

@@ -83,7 +83,7 @@ MAY_READ = {
 
 def reads(tree):
     """Calls that open a file to read it: those with a mode for writing aside."""
-    ours = {"solver.run.open", "self.run.open", "new.open", "self.open"}
+    ours = {"solver.run.open", "self.run.open", "run.open", "new.open", "self.open"}
     functions = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     functions |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(tree):

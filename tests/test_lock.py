@@ -1,9 +1,9 @@
 """One process at a time writes a run: real processes, one of them killed."""
 
 import json
+import multiprocessing
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -53,13 +53,14 @@ def start(*arguments, **keys):
     ids=" ".join,
 )
 def test_a_second_run_is_told_who_writes_there(nettrain_cli, workdir, where, second):
-    process = start(*where, snapshot=1)
+    process = start(*where, snapshot=1, snapshot_keep=2)
     folder = Path("part" if where else "runs/net/001")
     try:
         deadline = time.monotonic() + 60
         while len(list(folder.glob("*iter_*.npz"))) == 0 and time.monotonic() < deadline:
             time.sleep(0.01)
         message = nettrain_cli(*second, exit_code=2).stderr
+        assert "damaged" not in message
         assert process.poll() is None
     finally:
         process.kill()
@@ -136,13 +137,12 @@ sys.exit(not taken)
     assert os.listdir() == []
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked on POSIX only")
-def test_a_forked_child_does_not_keep_the_lock(workdir):
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_child_does_not_keep_the_lock(workdir, method):
+    """Forked ones have all files their parent had open, where processes are forked; others must not have this one."""
     held = lock.take(Path(".lock"), "run")
-    child = os.fork()
-    if child == 0:  # lives on, with all files its parent had open
-        time.sleep(30)
-        os._exit(0)
+    child = multiprocessing.get_context(method).Process(target=time.sleep, args=(60,))
+    child.start()
     try:
         take = [
             sys.executable,
@@ -155,8 +155,8 @@ def test_a_forked_child_does_not_keep_the_lock(workdir):
         assert subprocess.run(take, capture_output=True).returncode == 0
     finally:
         lock._held.clear()
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.kill()
+        child.join()
 
 
 def test_a_child_that_goes_on_is_refused(workdir):
@@ -235,11 +235,64 @@ def test_a_run_that_is_gone_frees_its_lock(workdir):
     assert os.listdir("part") == []
 
 
+KINDS = {
+    "a folder": os.mkdir,
+    "a pipe": os.mkfifo,
+    "a link": lambda path: os.symlink("elsewhere", path),
+    "a socket": lambda path: socket.socket(socket.AF_UNIX).bind(path),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lock_of_another_kind_is_named(nettrain_cli, workdir, kind):
+    Path("run.yaml").write_text(yaml.safe_dump(spec()))
+    Path("part").mkdir()
+    KINDS[kind]("part/.lock")
+    message = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=1).stderr
+    assert f"part/.lock is {kind}, no lock of nettrain's; remove it" in message
+    assert os.path.lexists("part/.lock")
+    assert os.listdir("part") == [".lock"]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_leftovers_of_all_kinds(nettrain_cli, workdir):
+    """What cannot be removed, such as a folder, does not keep the others."""
+    Path("run.yaml").write_text(yaml.safe_dump(spec()))
+    Path("part").mkdir()
+    names = [f"part/.iter_{i}.npz.x.part" for i in range(20)]
+    for name, make in zip(names, list(KINDS.values()) * 5, strict=True):
+        make(name)
+    nettrain_cli("train", "run.yaml", "--out", "part")
+    assert sorted(Path(names[i]).name for i in range(0, 20, 4)) == sorted(path.name for path in Path("part").glob(".*"))
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe"])
+def test_metrics_of_another_kind_are_an_error_and_no_wait(nettrain_cli, workdir, kind):
+    Path("run.yaml").write_text(yaml.safe_dump(spec()))
+    nettrain_cli("train", "run.yaml", "--out", "part")
+    Path("part/metrics.jsonl").unlink()
+    KINDS[kind]("part/metrics.jsonl")
+    message = nettrain_cli("train", "--resume", "part", "--set", "solver.max_iter=20", exit_code=1).stderr
+    assert "cannot write part/metrics.jsonl: " in message
+
+
+def test_a_run_without_a_snapshot_yet_is_said_to_be_written(nettrain_cli, workdir):
+    process = start("--out", "part")
+    try:
+        for command in (["train", "--resume", "part"], ["test", "part"]):
+            message = nettrain_cli(*command, exit_code=2).stderr
+            assert f"part has no snapshot yet; it is being written by process {process.pid} on" in message
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_lock_that_is_a_link_is_not_followed(workdir):
     """A run's folder may come from somebody else: what its files point to is not the run's."""
     (workdir / "precious").write_text("mine")
     (workdir / "lock").symlink_to("precious")
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(OSError, match="is a link, no lock of nettrain's"):
         lock.take(str(workdir / "lock"), "the run")
     assert (workdir / "precious").read_text() == "mine"
     assert (workdir / "lock").is_symlink()

@@ -50,6 +50,9 @@ def test_curves_of_runs(nettrain_cli, workdir):
     nettrain_cli("plot", "one")
     nettrain_cli("plot", "one", "two/metrics.jsonl", "--out", "both.png", "--metric", "test accuracy")
     svg = (workdir / "curves.svg").read_text()
+    for name in ("accuracy", "test accuracy"):  # as the column of the table is called, too
+        nettrain_cli("plot", "one", "--out", f"{name}.svg", "--metric", name)
+    assert (workdir / "accuracy.svg").read_bytes() == (workdir / "test accuracy.svg").read_bytes()
     for name in ("train loss", "test loss", "test accuracy", "iteration"):
         assert name in svg
     assert (workdir / "both.png").read_bytes().startswith(b"\x89PNG")

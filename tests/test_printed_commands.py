@@ -90,6 +90,58 @@ def test_next_after_training_and_after_going_on(command):
     assert f"{100 * result['scores']['accuracy']:.2f}" == re.search(r"best accuracy ([\d.]+)%", longer)[1]
 
 
+def several(**solver):
+    """A spec with two test nets of data of their own, in a file; trained, its last row and the line printed to be typed
+    next."""
+    state = {"test_state": [{"stage": "easy"}, {"stage": "hard"}]}
+    keys = {"base_lr": 0.05, "max_iter": 12, "test_interval": 12, "test_initialization": False} | state | solver
+    digits = LAYERS[0] | {"include": [{"phase": "TRAIN"}, {"stage": "easy"}]}
+    hard = LAYERS[0] | {"name": "hard_digits", "batch_size": 10, "transform": {"scale": 0.5}}
+    layers = [digits, hard | {"include": {"phase": "TEST", "stage": "hard"}}, LAYERS[1], *LAYERS[4:]]
+    Path("two.yaml").write_text(yaml.safe_dump({"name": "two", "solver": keys, "layers": layers}))
+    printed, _ = shell("nettrain train two.yaml --out part")
+    row = json.loads(Path("part/metrics.jsonl").read_text().splitlines()[-1])
+    return row["test"], after("next", printed)
+
+
+@pytest.mark.parametrize(
+    ("keys", "examples"),
+    [
+        ({}, {"easy/digits": 360, "hard/hard_digits": 360}),
+        ({"test_iter": [1, 3]}, {"easy/digits": 64, "hard/hard_digits": 30}),
+        ({"test_iter": [2], "test_compute_loss": True}, {"easy/digits": 128, "hard/hard_digits": 20}),
+    ],
+    ids=str,
+)
+def test_next_after_a_run_with_several_test_nets(keys, examples):
+    """The first test of a run of the same batches gives the same scores, under the same names."""
+    trained, line = several(**keys)
+    result = json.loads(shell(f"{line} --json")[0])
+    assert result["scores"] == pytest.approx(trained, rel=1e-12)
+    assert list(result["scores"]) == list(trained)
+    assert ("easy/total_loss" in trained) == ("test_compute_loss" in keys)
+    assert result["examples"] == examples
+    assert result["layers"] == {"loaded": ["ip", "fc"], "missing": [], "ignored": []}
+    of_a_spec = json.loads(shell("nettrain test two.yaml --weights part/best.npz --json")[0])
+    assert of_a_spec["scores"] == result["scores"]
+
+
+def test_one_of_several_test_nets():
+    trained, line = several(test_iter=[1, 3])
+    result = json.loads(shell(f"{line} --stage hard --json")[0])
+    assert result["examples"] == {"hard_digits": 30}
+    assert result["scores"]["loss"] == pytest.approx(trained["hard/loss"], rel=1e-12)
+
+
+def test_so_many_examples_as_were_tested_are_said():
+    _, line = several()
+    assert "  easy/digits: 360 examples\n  hard/hard_digits: 360 examples\n" in shell(line)[0]
+    printed, _ = shell(f"{line} --iterations 2")
+    assert "  easy/digits: 128 of 360 examples\n  hard/hard_digits: 20 of 360 examples\n" in printed
+    printed, _ = shell(f"{line} --iterations 7")
+    assert "  easy/digits: 448 examples, 360 of them different\n  hard/hard_digits: 70 of 360 examples\n" in printed
+
+
 def test_longer_of_a_run_that_counts_epochs():
     text = Path("a net/it's.yaml").read_text().replace("max_iter: 30", "max_epoch: 1")
     Path("net.yaml").write_text(text)

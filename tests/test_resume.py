@@ -17,8 +17,10 @@ import pytest
 import yaml
 from nettrain import NettrainError
 from nettrain.net import files
+from nettrain.solver import runs
 from nettrain.solver.runs import Run, find_snapshot
 from nettrain.solver.snapshot import read_snapshot
+from nettrain.tools import testing
 
 RULES = {
     "SGD": {"momentum": 0.9},
@@ -235,9 +237,15 @@ def test_a_damaged_newest_snapshot_is_passed_over():
     ("make", "message"),
     [
         (lambda: "x" * 300, "cannot be read: File name too long"),
-        (lambda: "nowhere", "snapshot not found: nowhere"),
-        (lambda: "empty", "no snapshot in empty"),
+        (lambda: "nowhere", "there is no run or snapshot nowhere; there are bad, runs/run/001"),
+        (lambda: "runs/run/002", "there is no run or snapshot runs/run/002; there are runs/run/001"),
+        (lambda: "runs/run/001/iter_7.npz", "there is no snapshot .*; in runs/run/001 there are iter_0.npz"),
+        (lambda: "runs/other", "there is no run or snapshot runs/other; there are runs/run/001"),
+        (lambda: "empty", "no snapshot in empty; a run is a folder such as runs/mlp/001"),
+        (lambda: "killed", "killed has no snapshot: its run ended, at iteration 7 or later, .*train SPEC --out killed"),
+        (lambda: "run.yaml", "run.yaml is the name of a spec, not of a run; to train it: nettrain train run.yaml"),
         (lambda: "runs/run", "runs/run holds the runs 001; choose one, such as runs/run/001"),
+        (lambda: "runs", "runs holds the runs run/001; choose one, such as runs/run/001"),
         (
             lambda: "w.npz",
             "is not a snapshot but weights without a solver's state; to start from weights use --weights",
@@ -253,11 +261,66 @@ def test_what_cannot_be_resumed_says_what_it_is(make, message):
     one.snapshot()
     one.net.save("w.npz")
     Path("empty").mkdir()
+    Path("killed").mkdir()
+    Path("killed/metrics.jsonl").write_text('{"iter": 0}\n{"iter": 7}\n{"it')
     Path("bad").mkdir()
     Path("bad/iter_3.npz").write_text("x")
     Path("metrics.jsonl").write_text('{"iter": 0}\n')
     with pytest.raises(NettrainError, match=message):
         solver().resume(make())
+    if make() in ("nowhere", "runs/run/002", "empty", "killed", "runs"):  # `nettrain test` says the same
+        with pytest.raises(NettrainError, match=message):
+            testing.run(make(), None, None, [], nettrain.net.netspec.load, print)
+
+
+@pytest.mark.parametrize("command", ["train", "check", "summary", "time", "explain"])
+def test_a_run_is_no_spec(nettrain_cli, command):
+    solver("part", max_iter=2).solve()
+    errors = nettrain_cli(command, "part", exit_code=2).stderr
+    assert "part is a run, not a spec; did you mean `nettrain train --resume part` to go on with it" in errors
+    errors = nettrain_cli(command, "part/best.npz", exit_code=2).stderr
+    assert (
+        "part/best.npz is a file of parameters, not a spec; did you mean `nettrain train --resume part/best" in errors
+    )
+
+
+def test_the_best_weights_are_read_once(monkeypatch):
+    solver("part", snapshot=2).solve()
+    opened = []
+
+    def counting(path):
+        opened.append(path.name)
+        return open_file(path)
+
+    open_file = files.open_file
+    monkeypatch.setattr(files, "open_file", counting)
+    find_snapshot("part", best_first=True)
+    assert opened == ["best.npz"]
+    opened.clear()
+    find_snapshot("part")
+    assert sorted(opened) == ["best.npz", "iter_10.npz"]
+    opened.clear()
+    testing.run("part", None, None, [], nettrain.net.netspec.load, print)
+    assert [name for name in opened if name.endswith("best.npz")] == ["best.npz"]
+
+
+def test_snapshots_that_vanish_while_they_are_read(monkeypatch):
+    """As beside a run that keeps few of them: what is there now is looked for again."""
+    one = solver("part")
+    one.run.open()
+    one.step(1)
+    one.snapshot()
+
+    def vanishing(path):
+        if path.name != "iter_4.npz":
+            one.step(1)
+            one.snapshot()
+            path.unlink()
+        return read_snapshot(path)
+
+    monkeypatch.setattr(runs, "read_snapshot", vanishing)
+    Path("part/best.npz").unlink()
+    assert find_snapshot("part", best_first=True).snapshot.iter == 4
 
 
 def test_a_torn_snapshot_is_always_recognised():
@@ -291,11 +354,25 @@ def test_lines_a_killed_process_left_unfinished_are_made_again():
         file.write('{"iter": 6, "epo')
     Path("part/.iter_8.npz.abc.part").write_bytes(b"PK")
     on = solver()
-    assert on.resume("part") == ["3 lines of metrics are made anew, from iteration 4 on"]
+    assert on.resume("part") == [
+        "the run had come to iteration 5; what it did after its last snapshot, of iteration 4, is done again"
+    ]
     assert [path.name for path in Path("part").glob(".*")] == [".lock"]
     on.solve()
     assert not list(Path("part").glob(".*"))
     assert rows("part") == rows("whole")
+
+
+def test_going_on_where_a_run_ended_needs_no_words():
+    solver("part", max_iter=4).solve()
+    assert solver().resume("part") == []
+
+
+def test_lines_that_are_none_of_metrics_are_said_to_be_gone():
+    solver("part", max_iter=4).solve()
+    with Path("part/metrics.jsonl").open("a") as file:
+        file.write("my notes\n{}\n{")
+    assert solver().resume("part") == ["part/metrics.jsonl goes on without 2 lines that were none of metrics"]
 
 
 def test_so_many_snapshots_are_kept():
@@ -549,9 +626,9 @@ def test_what_was_passed_over_is_said_once(nettrain_cli):
     )
 
 
-def test_a_second_signal_stops_at_once():
-    write_spec(max_iter=10**6, display=1)
-    slow = "import time; time.sleep(60)"
+def start_slow(seconds):
+    """A run in the middle of a first forward pass that takes so long."""
+    slow = f"import time; time.sleep({seconds})"
     Path("slow.py").write_text(
         "class Slow:\n"
         "    def setup(self, bottom, top): pass\n"
@@ -564,15 +641,55 @@ def test_a_second_signal_stops_at_once():
     Path("run.yaml").write_text(yaml.safe_dump(one, sort_keys=False))
     process = start("run.yaml", "--out", "part", "--allow-python")
     wait_for("began", process)
-    process.send_signal(signal.SIGINT)
+    return process
+
+
+def ask_to_stop(process, number):
+    process.send_signal(number)
     while "once more stops at once" not in process.stderr.readline():
         assert process.poll() is None
+
+
+@pytest.mark.parametrize(
+    "later", [[(0.6, "SIGINT")], [(0, "SIGTERM"), (0, "SIGINT")], [(0, "SIGTERM"), (0.6, "SIGINT")]], ids=str
+)
+def test_a_second_signal_stops_at_once_and_a_third_always(later):
+    process = start_slow(60)
+    ask_to_stop(process, signal.SIGINT)
     began = time.monotonic()
-    process.send_signal(signal.SIGINT)
+    for seconds, name in later:
+        time.sleep(seconds)
+        process.send_signal(getattr(signal, name))
     _, err = process.communicate(timeout=30)
-    assert time.monotonic() - began < 10
-    assert process.returncode == 130, err
+    assert time.monotonic() - began < 20
+    assert process.returncode in (130, 143), err
     assert "interrupted at iteration 0; no snapshot was made before" in err
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_two_signals_at_once_are_one_request(second):
+    """As a shell, a process manager and `timeout` send them: the snapshot must not be lost."""
+    process = start_slow(1)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(second)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (128 + second, 143), err
+    assert "go on   nettrain train --resume part" in err
+    assert find_snapshot(Path("part")).snapshot.iter == 1
+
+
+def test_an_echo_that_comes_when_the_snapshot_is_written_does_no_harm():
+    write_spec(max_iter=10**6, display=1, test_interval=0)
+    process = start("run.yaml", "--out", "part")
+    wait_for("part/metrics.jsonl", process)
+    ask_to_stop(process, signal.SIGTERM)
+    end = time.monotonic() + 30
+    while not list(Path("part").glob("iter_*.npz")):
+        assert time.monotonic() < end
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "go on   nettrain train --resume part" in err
 
 
 def test_training_goes_on_when_nobody_reads_its_rows():

@@ -281,17 +281,22 @@ def test_one_loss_of_weight_1_is_the_test_loss(nettrain_cli, workdir):
 @pytest.mark.parametrize(
     ("losses", "columns", "weights"),
     [
-        ([softmax(loss_weight=10)], "loss", {"loss": 10}),
-        ([softmax(), SMALL], "loss small", {"loss": 1, "small": 0.25}),
-        ([softmax(), softmax("again", loss_weight=2)], "loss again", {"loss": 1, "again": 2}),
-        ([softmax(), softmax("total_loss", loss_weight=2)], "loss total_loss", {"loss": 1, "total_loss": 2}),
+        ([softmax(loss_weight=10)], ["loss"], {"loss": 10}),
+        ([softmax(), SMALL], ["loss", "small"], {"loss": 1, "small": 0.25}),
+        ([softmax(), softmax("again", loss_weight=2)], ["loss", "again"], {"loss": 1, "again": 2}),
+        ([softmax(), softmax("total_loss", loss_weight=2)], ["loss", "total_loss"], {"loss": 1, "total_loss": 2}),
     ],
 )
 def test_the_test_loss_is_in_the_unit_of_the_train_loss(nettrain_cli, workdir, losses, columns, weights):
-    """The weighted sum, on the same examples the very number; each loss stands beside it under its own name."""
+    """The weighted sum, on the same examples the very number; each loss stands beside it under its own name, and both
+    are called in pictures and in metrics as in the table."""
     lines, head, row = trained(nettrain_cli, workdir, *losses)
-    assert " ".join(head) == f"iter epoch train loss test loss {columns} lr it/s"
     name = "weighted_total_loss" if "total_loss" in weights else "total_loss"
+    headings = [f"test {score}" for score in (name, *columns)]
+    assert " ".join(head) == f"iter epoch train loss {' '.join(headings)} lr it/s"
+    drawn = plot.read_run("run").metrics
+    shown = lines[4].split()[3:-2]
+    assert [f"{drawn[heading][1][-1]:.4f}" for heading in headings] == shown[: len(headings)]
     assert row["test"][name] == pytest.approx(sum(w * row["test"][loss] for loss, w in weights.items()), rel=1e-12)
     assert lines[4].split()[3] == f"{row['test'][name]:.4f}"  # the last row
     solver = nettrain.get_solver(net_of(*losses), out="again")
@@ -333,6 +338,7 @@ def test_losses_of_other_units_have_pictures_of_their_own(nettrain_cli, workdir)
         (["train loss", "test loss", "test aux_loss"], []),
         (["train loss", "test loss", "test total_loss"], ["test loss"]),
         (["train loss", "test a/loss", "test b/loss", "test a/total_loss"], ["test a/loss"]),
+        (["train loss", "test total_loss", "test weighted_total_loss"], ["test total_loss"]),
     ],
 )
 def test_which_losses_have_a_unit_of_their_own(known, own):

@@ -719,6 +719,41 @@ layers:
     assert sorted(os.listdir("run")) == ["metrics.jsonl"]
 
 
+@pytest.mark.parametrize("tests", [False, True])
+@pytest.mark.parametrize(
+    ("filler", "words"),
+    [
+        (1e30, "the parameters of InnerProduct `first` are too large from the start: largest |W| 1e+30"),
+        (1.0, "EuclideanLoss `loss` has no finite result for what it reads"),
+    ],
+)
+def test_what_diverges_before_the_first_update_is_no_matter_of_the_rate(filler, words, tests):
+    text = f"""\
+solver: {{base_lr: 0.1, max_iter: 100, test_iter: 1}}
+layers:
+  - {{name: x, type: DummyData, shape: [4, 3], data_filler: 1.0e+20}}
+  - {{name: y, type: DummyData, shape: [4, 2], data_filler: -1.0e+25}}
+  - {{name: first, type: InnerProduct, bottom: x, num_output: 2, weight_filler: {filler}}}
+  - {{name: loss, type: EuclideanLoss, bottom: [first, y]}}
+"""
+    settings = [f"solver.test_interval={int(tests)}"]
+    solver, said = nettrain.get_solver(text, out="run", settings=settings), []
+    solver.on_warning = said.append
+    with pytest.raises(NettrainError, match=r"^training diverged at iteration 0: the loss is ") as error:
+        solver.solve()
+    labels = [line.split("  ")[1] for line in str(error.value).splitlines()[1:]]
+    assert labels == ["first bad value", "likely cause", "try", "kept"]
+    assert words in str(error.value)
+    assert str(error.value).endswith("kept             nothing: no update was made")
+    assert not [text for text in said if "no finite number" in text]  # the error says the same
+
+
+def test_the_best_weights_are_kept_when_training_diverges():
+    solver = nettrain.get_solver("configs/mlp.yaml", settings=["solver.base_lr=1e30"], out="run")
+    with pytest.raises(NettrainError, match=r"(?s)training diverged at iteration 1: .*kept +run/best\.npz$"):
+        solver.solve()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bad_data_is_told_from_a_bad_rate(bad):
     solver = least_squares(snapshot=1, snapshot_after_train=False, batch_size=1)

@@ -435,15 +435,20 @@ def test_what_excludes_each_other_is_one_mechanism(layer, setting, left):
     assert set(spec.root.value["layers"].value[0].value) - {"name", "type"} == left
 
 
-def test_the_last_of_several_settings_counts():
-    problems_of = []
-    for settings in (["solver.max_epoch=3", "solver.max_iter=9"], ["solver.max_iter=9", "solver.max_epoch=3"]):
-        from nettrain.net.errors import Problems
-        from nettrain.solver.parameters import read_parameters
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [("solver.max_epoch=3", "solver.max_iter=9"), ("solver.max_iter=9", "solver.max_epoch=3")],
+)
+def test_two_settings_that_exclude_each_other_are_an_error_with_both(first, last):
+    """Whoever types both means something by each."""
+    from nettrain.net.errors import Problems
+    from nettrain.solver.parameters import read_parameters
 
-        p = read_parameters(load(SOLVER + NET, settings), Problems())
-        problems_of.append((p.max_iter, p.max_epoch))
-    assert problems_of == [(9, None), (None, 3)]
+    problems = Problems()
+    assert read_parameters(load(SOLVER + NET, [first, last]), problems) is None
+    key, other = (setting.partition("=")[0] for setting in (last, first))
+    message = f"--set {last}: {key} cannot stand beside `{other.removeprefix('solver.')}` (--set {first}); write one"
+    assert [str(found).startswith(message) for found in problems.found] == [True]
 
 
 def test_settings_inside_a_mapping_replace_too():

@@ -647,6 +647,26 @@ def test_a_wrong_setting_is_an_error_that_shows_it(option, words):
     assert str(error.value).startswith(f"--set {printable(option)}: ")
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "digits.batch_size=0",
+        "digits.batch_size={train: 0, test: 0}",
+        "digits.source={train: [], test: {}}",
+        "digits.transform={scale: x, crop_size: [1, {a: 2}]}",
+        "ip1.weight_filler=[[1]]",
+        "ip1.param=[{lr_mult: x}, 3]",
+        "loss.include=[{phase: x}]",
+        "solver.monitor={metric: {a: 1}}",
+        "solver.test_state=[{stage: {a: 1}}, [2]]",
+    ],
+)
+def test_the_place_of_what_is_wrong_in_a_setting_is_the_setting(option):
+    with pytest.raises(SpecError) as error:
+        nettrain.get_solver("configs/mlp.yaml", settings=[option])
+    assert {str(problem.place) for problem in error.value.problems} == {f"--set {option}"}
+
+
 def test_all_wrong_settings_are_reported():
     with pytest.raises(SpecError) as error:
         load(SPEC, ["ip9.num_output=3", "solver", "ip1.num_output=x"])

@@ -91,11 +91,13 @@ def _shown(name: str) -> str:
 def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
     """Draw the runs' metrics over the iterations: losses in one picture, each other metric in one of its own.
 
-    Where the tests have the weighted sum of several losses, that is drawn with the train loss, in its unit.
+    Where the tests have the weighted sum of several losses, that is drawn with the train loss, in its unit. The name of
+    a metric is that of its column in training, with or without ``test``.
 
     Raises NettrainError for a metric that no run has, or a file that cannot be written.
     """
     known = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    metrics = [f"test {name}" if name not in known and f"test {name}" in known else name for name in metrics]
     for name in metrics:
         if name not in known:
             raise NettrainError(
@@ -122,9 +124,11 @@ def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
 
 def _has_own_unit(name: str, known: Sequence[str]) -> bool:
     """Whether a loss of the tests has another unit than the train loss: it is part of a weighted sum that is there."""
-    where, _, output = name.rpartition("/")
-    total = f"{where}/{TOTAL_LOSS}" if where else f"test {TOTAL_LOSS}"
-    return name != "train loss" and total in known and output.removeprefix("test ") != TOTAL_LOSS
+    where, slash, _ = name.rpartition("/")
+    prefix, total = f"{where}{slash}" or "test ", TOTAL_LOSS
+    while f"{prefix}weighted_{total}" in known:  # an output is called like the sum
+        total = f"weighted_{total}"
+    return name != "train loss" and prefix + total in known and name != prefix + total
 
 
 def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str, file: str) -> None:

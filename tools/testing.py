@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..net import plain_json
 from ..net.errors import NettrainError
-from ..net.net import Net
+from ..net.files import open_npz
+from ..net.net import DEFAULT_SEED, Net
 from ..net.netspec import NetSpec
+from ..net.parameter_files import Arrays, LoadReport, assign
 from ..net.user_code import ask
-from ..solver.evaluate import TestNet, has_end, run_test
-from ..solver.parameters import parameters_of
+from ..solver.evaluate import evaluate_all, name_test_nets
+from ..solver.parameters import NetState, SolverParameters, parameters_of
 from ..solver.runs import find_snapshot, is_run, quoted
 from .table import table
 
@@ -29,69 +33,119 @@ def run(
     stages: Iterable[str] = (),
     allow_python: bool = False,
 ) -> dict:
-    """Test the weights of a spec, or those of a run: the best, or else the newest, with the spec, level and stages it
-    was trained with. ``read`` reads a spec, ``say`` gets notes for the user. See ``measure``."""
+    """Test the weights of a spec, or those of a run: the best, or else the newest, with the spec, level, stages and
+    seed it was trained with. ``read`` reads a spec, ``say`` gets notes for the user.
+
+    The tests are those of training: one for each ``test_state`` of the solver, over the whole test set once or over
+    ``test_iter`` batches. ``iterations`` says otherwise how many batches; ``level`` and ``stages`` stand for a single
+    test net with these, in place of the solver's. See ``measure``.
+    """
+    asked = NetState(level=level, stage=tuple(stages)) if level or stages else None
     where = Path(what)
-    if not what or not is_run(where):
+    is_name_of_spec = where.suffix in (".yaml", ".yml") or os.path.lexists(where) or weights is not None
+    if not is_run(where) and is_name_of_spec:
         if weights is None:
             raise NettrainError(
                 f"nothing to test: give the weights too (--weights FILE), or in place of {quoted(what)} a run such as "
                 "runs/mlp/001, which has its spec and its weights"
             )
-        return measure(read(what), weights, iterations, level=level, stages=stages)
+        return measure_file(read(what), weights, iterations, asked)
     found = find_snapshot(where, best_first=True)
     for note in found.notes:
         say(note)
     snapshot = found.snapshot
-    level, stages = snapshot.level_and_stages(level, stages)
     spec = snapshot.spec(settings, allow_python)
     spec.file = what
-    return measure(spec, weights or snapshot.path, iterations, level=level, stages=stages)
+    level, stages = snapshot.level_and_stages(level, stages)
+    asked, given = asked and NetState(level=level, stage=stages), NetState(level=level, stage=stages)
+    seed = snapshot.state["seed"]
+    if weights is not None:
+        return measure_file(spec, weights, iterations, asked, given, seed)
+    return measure(spec, snapshot.params, str(snapshot.path), iterations, asked, given, seed)
+
+
+def measure_file(spec: NetSpec, weights: str | Path, *options: Any) -> dict:
+    """``measure`` with the parameters of a file."""
+    with open_npz(Path(weights), "weights file") as arrays:
+        return measure(spec, arrays, str(weights), *options)
 
 
 def measure(
-    spec: NetSpec, weights: str | Path, iterations: int | None = None, *, level: int = 0, stages: Iterable[str] = ()
+    spec: NetSpec,
+    weights: Arrays,
+    origin: str,
+    iterations: int | None = None,
+    asked: NetState | None = None,
+    given: NetState | None = None,
+    seed: int | None = None,
 ) -> dict:
-    """Mean of each output of the TEST net with these weights, and what of the file was used.
+    """Mean of each output of the test nets with these weights, and what of them was used.
+
+    ``asked`` is the state of the only net to test with; without it they are the solver's, ``given`` counts besides
+    what they say. With several nets the names of scores and of layers that read data have the net's before them, as in
+    training.
 
     ``notes`` say what to know of the scores, ``exit_code`` is 0 unless one is not finite (2: the data is to blame). A
-    score that is no number, or of nothing that counts, is None.
+    score that is no number, or of nothing that counts, is None. ``examples`` are those that were tested, ``sets`` those
+    there are.
 
-    Data without an end is tested for ``iterations`` batches, or else for the solver's test_iter. Raises NettrainError
-    when the file does not fit, or nothing says how long a test is.
+    Raises NettrainError when the weights do not fit, or nothing says how long a test is.
     """
-    net = Net(spec, "TEST", level=level, stages=stages)
-    loaded = net.copy_from(weights)
-    if iterations is None and not has_end(net):
-        p = parameters_of(spec, "TRAIN")
-        if p is None or not p.test_iter:
+    p = parameters_of(spec, "TRAIN") or SolverParameters(base_lr=0.0, max_iter=0)
+    if asked:
+        p, states = _only(p, asked), [asked]
+    else:
+        states = [state.beside(given or NetState()) for state in p.test_state or (NetState(),)]
+    if seed is None:
+        seed = p.random_seed if p.random_seed >= 0 else DEFAULT_SEED
+    nets = [Net(spec, "TEST", level=state.level, stages=state.stage, seed=seed) for state in states]
+    tests = [replace(test, batches=iterations or test.batches) for test in name_test_nets(p, nets)]
+    for test in tests:
+        if not test.has_length:
+            of_which = f" `{test.prefix[:-1]}`" if test.prefix else ""
             raise NettrainError(
-                "no layer of the TEST net reads a data set that ends; give --iterations, or solver.test_iter"
+                f"no layer of the TEST net{of_which} reads a data set that ends; give --iterations, or solver.test_iter"
             )
-        iterations = p.test_iter[0]
-    total = TestNet("", net, iterations).total
-    found = run_test(net, iterations, total)
-    notes = [f"{step.spec.title()} {why}" for step in net.steps if (why := ask(step.layer, "unready"))]
-    notes += found.notes
+    loaded = _load(nets, weights, origin)
+    found = evaluate_all(tests, lambda test: None)
+    steps = [step for net in nets for step in net.steps]
+    notes = [f"{step.spec.title()} {why}" for step in steps if (why := ask(step.layer, "unready"))] + found.notes
     if found.trouble:
         notes.append(f"no finite number for {', '.join(f'`{name}`' for name in found.bad)}: {found.trouble.sentence}")
-    sets = {name: len(layer.set) for name, layer in net.layers.items() if hasattr(layer, "set")}
-    files = {"loaded": loaded.loaded, "missing": loaded.missing, "ignored": loaded.ignored}
     return {
         "spec": spec.file,
-        "weights": str(weights),
-        "examples": sets,
+        "weights": origin,
+        "examples": {name: count for name, (count, _) in found.measured.items()},
+        "sets": {name: size for name, (_, size) in found.measured.items()},
         "scores": plain_json.plain(found.scores),
-        "notes": notes,
-        "layers": files,
+        "notes": list(dict.fromkeys(notes)),
+        "layers": {"loaded": loaded.loaded, "missing": loaded.missing, "ignored": loaded.ignored},
         "exit_code": (2 if found.trouble.in_data else 1) if found.trouble else 0,
     }
+
+
+def _only(p: SolverParameters, asked: NetState) -> SolverParameters:
+    """The solver's parameters for a test of one net: with the batches of that of its test nets which is like it, or
+    else of the first."""
+    batches = p.test_iter
+    if len(batches) > 1:
+        batches = batches[p.test_state.index(asked) if asked in p.test_state else 0 :][:1]
+    return replace(p, test_state=(), test_iter=batches)
+
+
+def _load(nets: list[Net], weights: Arrays, origin: str) -> LoadReport:
+    """Give the nets their parameters. Loaded is what any net took, missing what one lacks, ignored what none has."""
+    reports = [assign(net.params, weights, origin) for net in nets if net.params or len(nets) == 1]
+    loaded = dict.fromkeys(name for report in reports for name in report.loaded)
+    missing = dict.fromkeys(name for report in reports for name in report.missing)
+    ignored = [name for report in reports[:1] for name in report.ignored if all(name in r.ignored for r in reports)]
+    return LoadReport(origin, [*loaded], [*missing], ignored)
 
 
 def report(result: dict) -> str:
     """The scores as a table, with what was left out of the weights."""
     lines = [f"{result['spec']} · {result['weights']}"]
-    lines += [f"  {name}: {count:,} examples" for name, count in result["examples"].items()]
+    lines += [f"  {name}: {_examples(count, result['sets'][name])}" for name, count in result["examples"].items()]
     for key, meaning in (
         ("missing", "not in the file, left as initialised"),
         ("ignored", "in the file, not in the net"),
@@ -101,6 +155,13 @@ def report(result: dict) -> str:
     rows = [[name, _number(value)] for name, value in result["scores"].items()]
     notes = [f"  note: {note}" for note in result["notes"]]
     return "\n".join([*lines, table(["output", "mean"], rows, right=(1,)), *notes])
+
+
+def _examples(count: int, size: int) -> str:
+    """How many were tested, and of how many where it is not all of them, once."""
+    if count == size:
+        return f"{count:,} examples"
+    return f"{count:,} of {size:,} examples" if count < size else f"{count:,} examples, {size:,} of them different"
 
 
 def _number(value: Any) -> str:

@@ -13,9 +13,11 @@ from ..net.netspec import NetSpec
 from ..net.parallel import threads
 from ..solver.evaluate import has_plain_loss
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
-from ..solver.runs import Found, find_snapshot, quoted
+from ..solver.runs import Found, check_spec, find_snapshot, quoted
 from ..solver.solver import Row, Solver
 from .table import table
+
+LARGE = 1e5  # what is larger is written with an exponent
 
 
 def prepare(
@@ -26,6 +28,8 @@ def prepare(
     With ``resume``, a run or one of its snapshots, it goes on from there; the spec may then be left out.
     Raises SpecError with every problem found.
     """
+    if spec is not None:
+        check_spec(spec)
     found = find_snapshot(resume) if resume is not None else None
     source: str | NetSpec
     if spec is not None:
@@ -158,8 +162,8 @@ def _data(solver: Solver) -> list[str]:
 class Rows:
     """Formats rows as aligned columns: iter, epoch, losses, other test outputs, learning rate, speed.
 
-    ``test loss`` is in the unit of ``train loss``: of several losses, or one with another weight than 1, the weighted
-    sum; each of them then stands under its own name.
+    A loss is called ``test`` and the name that it has in the metrics and in pictures of them: of several losses, or one
+    with another weight than 1, what is in the unit of ``train loss`` is ``test total_loss``, the weighted sum.
     """
 
     def __init__(self, solver: Solver):
@@ -168,15 +172,15 @@ class Rows:
             prefix, net = test.prefix, test.net
             makers = {key[0]: step for step in net.steps for key in step.top_keys}
             plain = has_plain_loss(net)
-            if test.total and not plain:
-                self.outputs.append((prefix + test.total, prefix + test.total if prefix else "test loss", False))
+            total = [(test.total, f"{prefix or 'test '}{test.total}", False)] if test.total else []
+            outputs = []
             for name in net.outputs:
                 if net.blobs[name].count == 1:
-                    is_train_loss = plain and any(makers[name].loss_weights) and not prefix
+                    is_loss = any(makers[name].loss_weights) and not prefix
                     percent = makers[name].spec.cls.__name__ == "Accuracy"
-                    self.outputs.append((prefix + name, f"test {name}" if is_train_loss else prefix + name, percent))
-            if test.total and plain:
-                self.outputs.append((prefix + test.total, prefix + test.total, False))
+                    outputs.append((name, f"test {name}" if is_loss else prefix + name, percent))
+            shown = outputs + total if plain else total + outputs
+            self.outputs += [(prefix + name, heading, percent) for name, heading, percent in shown]
         self.percent = {score for score, _, percent in self.outputs if percent}
         self.outputs.sort(key=lambda output: output[2])  # losses before accuracies
         self.has_epochs = solver.epochs(1) is not None
@@ -188,10 +192,12 @@ class Rows:
 
     def line(self, row: Row) -> str:
         cells = [f"{row.iter:>6}"] + ([f"{row.epoch:>6.1f}"] if self.has_epochs else [])
-        cells.append(f"{row.loss:>11.4f}" if row.loss is not None else f"{'-':>11}")
+        cells.append(f"{'-' if row.loss is None else _decimal(row.loss):>11}")
         for name, heading, percent in self.outputs:
             value = row.test.get(name)
-            shown = "" if value is None else "-" if math.isnan(value) else f"{value:.2%}" if percent else f"{value:.4f}"
+            shown = (
+                "" if value is None else "-" if math.isnan(value) else f"{value:.2%}" if percent else _decimal(value)
+            )
             cells.append(f"{shown:>{self._width(heading)}}")
         speed = f"{row.rate:,.0f}" if row.rate >= 10 else f"{row.rate:.2f}" if row.rate else ""
         return " ".join([*cells, f"{row.lr:>9.4g}", f"{speed:>7}"]) + ("   * best" if row.best else "")
@@ -199,6 +205,11 @@ class Rows:
     @staticmethod
     def _width(heading: str) -> int:
         return max(9, len(heading))
+
+
+def _decimal(value: float) -> str:
+    """With four decimals, as far as it fits into a column."""
+    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.4g}"
 
 
 def statistics(solver: Solver) -> str:
