@@ -257,7 +257,7 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
 
 
 def has_checksum(path: Path) -> bool:
-    """Whether a file ends with a checksum; ``read_npz`` tells whether it is right. Raises OSError, ValueError."""
+    """Whether a file ends with a checksum; to open the archive tells whether it is right. Raises OSError, ValueError."""
     with open_file(path) as file:
         found = _seal(file)
     return found is not None and found[1].startswith(SEAL)
@@ -336,10 +336,15 @@ def _in_words(path: Path, what: str, kind: str) -> Iterator[None]:
         raise NettrainError(f"{what} {path} is damaged or not an {kind} file ({size:,} bytes)") from None
 
 
-def read_npy(path: Path, what: str) -> np.ndarray:
-    """The array of an .npy. Raises NettrainError when it is missing, damaged or holds Python objects."""
+def read_npy(path: Path, what: str, check: Callable[[tuple[int, ...], np.dtype], None] | None = None) -> np.ndarray:
+    """The array of an .npy, unless ``check`` refuses its shape and dtype.
+
+    Raises NettrainError when it is missing, damaged or holds Python objects.
+    """
     with _in_words(path, what, ".npy"), open_file(path) as file:
         layout = Layout(file.read(LONGEST_HEADER), size_of(file))
+        if check is not None:
+            check(layout.shape, layout.dtype)
         check_memory(layout.nbytes, f"{what} {path}")
         file.seek(layout.start)
         return layout.read(file)
@@ -387,11 +392,18 @@ class Archive(Mapping[str, Stored]):
             if info.filename in self.members:
                 raise NettrainError(f"{what} {path} holds {info.filename} twice")
             self.members[info.filename] = info
+        if sum(info.compress_size for info in self.members.values()) > self.size:
+            raise ValueError("members that lie in each other")
         self._seen: dict[str, Stored] = {}
         self.arrays = {name[:-4]: info for name, info in self.members.items() if name.endswith(".npy")}
         if self.members and not self.arrays:
             some = ", ".join(list(self.members)[:5])
             raise NettrainError(f"{what} {path} is an archive without arrays, not an .npz file (it has {some})")
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether some members take more bytes than they have in the file."""
+        return any(info.compress_type != zipfile.ZIP_STORED for info in self.members.values())
 
     def in_words(self) -> contextlib.AbstractContextManager[None]:
         return _in_words(self.path, self.what, ".npz")
@@ -443,12 +455,3 @@ def open_npz(path: Path, what: str) -> Iterator[Archive]:
             archive = Archive(path, what, stack.enter_context(open_file(path)))
             stack.enter_context(archive.zip)
         yield archive
-
-
-def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
-    """Every array of an .npz. Raises NettrainError when it is missing, damaged or holds Python objects."""
-    with open_npz(path, what) as archive:
-        for name in archive.members:
-            if not name.endswith(".npy"):
-                raise NettrainError(f"{what} {path} holds something that is no array: {name}")
-        return {name: stored.read() for name, stored in archive.items()}

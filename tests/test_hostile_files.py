@@ -24,6 +24,7 @@ from nettrain import NettrainError
 from nettrain.data.btree import Database
 from nettrain.net import files
 from nettrain.net.spec import read_file
+from nettrain.solver.runs import find_snapshot
 from PIL import Image
 
 HUGE = 2**40
@@ -225,6 +226,80 @@ def test_weights_of_which_one_is_damaged_change_nothing():
     Path("w.npz").write_bytes(raw[: second + len(good) - 4] + b"\1\2\3\4" + raw[second + len(good) :])
     refused("w.npz is damaged", lambda: net.copy_from("w.npz"))
     np.testing.assert_array_equal(net.flat.data, before)
+
+
+def packed(shape, kind="|u1"):
+    """An array of 100 MB that is 100 kB in an archive."""
+    return npy_saying(f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape}}}", bytes(10**8))
+
+
+def test_counts_are_compared_before_anything_is_unpacked():
+    label, large = npy(np.arange(4)), packed("(100000, 1000)")
+    archive("a.npz", [("data.npy", large), ("label.npy", label)])
+    refused("a.npz holds 100,000 examples but 4 labels", reader_of("a.npz")["npz"], most=2_000_000)
+    archive("a.npz", [("data.npy", npy(np.zeros((4, 2)))), ("label.npy", label), ("mask.npy", large)])
+    most = 2_000_000
+    net = ("Data", ["data", "label", "mask"])
+    refused("`mask` has 100,000 rows, there are 4", lambda: net_of(*net, source="a.npz", batch_size=1), most=most)
+    Path("a-images-idx3-ubyte.gz").write_bytes(gzip.compress(header(10**5, 10, 100) + bytes(10**8), 1))
+    Path("a-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header(4) + bytes(4)))
+    refused("holds 100,000 examples but 4 labels", reader_of("a-images-idx3-ubyte.gz")["idx"], most=most)
+    Path("a-images-idx3-ubyte.gz").write_bytes(gzip.compress(header(4, 2, 2) + bytes(16)))
+    Path("a-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header(10**8) + bytes(10**8), 1))
+    refused("holds 4 examples but 100,000,000 labels", reader_of("a-images-idx3-ubyte.gz")["idx"], most=most)
+
+
+def test_an_array_of_another_shape_than_wanted_is_not_unpacked():
+    archive("a.npz", [("mean.npy", packed("(100000, 1000)"))])
+    refused("a.npz holds 100000 x 1000, the examples are 2", reader_of("a.npz")["mean"], most=2_000_000)
+    Path("a.npy").write_bytes(packed("(100000, 1000)"))
+    refused("a.npy holds 100000 x 1000, the examples are 2", reader_of("a.npy")["mean"], most=2_000_000)
+    layers = [
+        {"name": "x", "type": "Input", "shape": [1, 3]},
+        {"name": "y", "type": "Input", "shape": [1]},
+        {"name": "loss", "type": "InfogainLoss", "bottom": ["x", "y"], "source": "a.npy"},
+    ]
+    words = "H must be 3 x 3 for 3 classes, got 100000 x 1000"
+    refused(words, lambda: nettrain.Net({"layers": layers}), most=2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (None, "is not a snapshot but weights without"),
+        (npy(np.array("{}")), "is not a snapshot but weights without"),
+        (npy(np.array('{"format": "nettrain snapshot 3"}')), "it has lost its checksum"),
+        (npy(np.array('{"format": "nettrain snapshot 77"}')), "was written by a newer nettrain"),
+        (packed("()", "<U25000000"), "is not a snapshot but weights without"),
+    ],
+    ids=range(5),
+)
+def test_of_what_is_no_snapshot_only_the_state_is_read(state, words):
+    members = [("param/ip/0.npy", packed("(25000000,)", "<f4"))] + [("state.npy", state)] * (state is not None)
+    archive("a.npz", members)
+    refused(words, lambda: find_snapshot("a.npz"), most=2_000_000)
+
+
+def test_a_sealed_snapshot_holds_no_more_than_its_file():
+    solver = nettrain.get_solver("configs/mlp.yaml", settings=["solver.max_iter=1"])
+    with zipfile.ZipFile(solver.snapshot()) as good:
+        members = [(name, good.read(name)) for name in good.namelist()]
+    archive("a.npz", [*members, ("param/x/0.npy", packed("(25000000,)", "<f4"))])
+    with open("a.npz", "r+b") as file:
+        files.seal(file)
+    refused("it has members that nettrain does not write", lambda: find_snapshot("a.npz"), most=2_000_000)
+
+
+def test_members_that_lie_in_each_other_are_refused():
+    """A few bytes, in many names."""
+    archive("a.npz", [("data.npy", npy(np.zeros((1000, 100))))], zipfile.ZIP_STORED)
+    raw = Path("a.npz").read_bytes()
+    at, end = raw.index(b"PK\1\2"), raw.index(b"PK\5\6")
+    entry = raw[at:end]
+    entries = b"".join(entry.replace(b"data.npy", b"dat%d.npy" % i) for i in range(2))
+    tail = raw[end : end + 8] + struct.pack("<HHII", 2, 2, len(entries), at) + b"\0\0"
+    Path("a.npz").write_bytes(raw[:at] + entries + tail)
+    refused("a.npz is damaged", reader_of("a.npz")["npz"])
 
 
 SHAPES = [
