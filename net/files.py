@@ -257,7 +257,7 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
 
 
 def has_checksum(path: Path) -> bool:
-    """Whether a file ends with a checksum; to open the archive tells whether it is right. Raises OSError, ValueError."""
+    """Whether a file ends with a checksum; ``open_npz`` looks whether it is right. Raises OSError, ValueError."""
     with open_file(path) as file:
         found = _seal(file)
     return found is not None and found[1].startswith(SEAL)

@@ -623,3 +623,19 @@ def test_a_list_of_more_files_than_may_be_open():
         assert net.blobs["data"].data.tolist() == list(range(120))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_an_image_has_so_many_pixels_on_a_side():
+    """Readers of formats keep whole rows, and something for each: 16 bytes of memory for a pixel of a long line."""
+    for size in ((300_000, 2), (2, 300_000)):
+        Image.new("1", size).save("a.png")
+        refused("and 262,144 on a side", reader_of("a.png")["image"])
+
+
+@pytest.mark.parametrize("form", ["png", "ppm", "tiff"])
+def test_of_16_bits_the_upper_8_are_taken(form):
+    values = (np.arange(12).reshape(3, 4) * 5000).astype(np.uint16)
+    Image.fromarray(values).save(f"a.{form}")
+    Path("list.txt").write_text(f"a.{form} 0\n")
+    made = net_of("ImageData", source="list.txt", is_color=False).blobs["data"].data
+    np.testing.assert_array_equal(made[0, 0], values >> 8)
