@@ -52,8 +52,8 @@ LOOKED_AT = 200  # images of a list whose sizes are compared before work begins,
 
 
 def spread(count: int, some: int) -> list[int]:
-    """So many of the numbers below ``count`` at most, in all parts of it and at no fixed distance: what comes again each
-    ten images is seen too."""
+    """So many of the numbers below ``count`` at most, in all parts of it and at no fixed distance: what comes again
+    each ten images is seen too."""
     golden = (5**0.5 - 1) / 2
     return list(range(count)) if count <= some else sorted({int(i * golden % 1 * count) for i in range(some)})
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from .errors import NettrainError
 
-PATIENCE = 4  # seconds to wait for the next bytes of a pipe
+PATIENCE = 3  # seconds to wait for the next bytes of a pipe
 LONGEST_LINE = 1 << 23  # characters
 MOST_UNPACKED = 1040  # bytes that deflate can make of one byte, with a little to spare: its own limit is 1032
 
@@ -100,12 +100,13 @@ def read_bytes(path: Path, most: int | None = None, pipes: bool = False) -> byte
 
 
 def _next_bytes(file: IO[bytes], count: int) -> bytes:
-    """Up to so many bytes; none at the end. Waits a little for a pipe."""
-    part = file.read(count)
-    if part is None and select.select([file], [], [], PATIENCE)[0]:
+    """Up to so many bytes; none at the end. Waits a little for a pipe: also for somebody to write into it."""
+    is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
+    part = None
+    if not is_pipe or select.select([file], [], [], PATIENCE)[0]:  # one that nobody opened to write seems to be empty
         part = file.read(count)
     if part is None:
-        raise OSError(errno.ETIMEDOUT, f"nothing came for {PATIENCE} seconds", file.name)
+        raise OSError(errno.ETIMEDOUT, f"it is a pipe into which nobody wrote for {PATIENCE} seconds", file.name)
     return part
 
 

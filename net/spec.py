@@ -180,6 +180,8 @@ def to_yaml(data: Any) -> str:
 def find(path: str | Path) -> tuple[Path, str]:
     """The spec file meant by ``path``: on disk, or else among the bundled configs (with a note saying so)."""
     path = Path(path)
+    if str(path) == "-":
+        raise NettrainError("-: a spec is a file; what a command writes is read as /dev/stdin, or in the shell as <(…)")
     try:
         if path.exists():
             return path, ""

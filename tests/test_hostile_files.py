@@ -9,6 +9,8 @@ import os
 import random
 import resource
 import struct
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -104,17 +106,38 @@ def test_a_pipe_is_called_one():
     )
 
 
-def test_a_spec_is_no_device_and_a_pipe_without_a_writer_is_empty():
+def test_a_spec_is_no_device():
     refused("cannot be read: it is a device", lambda: read_file(Path("/dev/zero")))
+
+
+def test_a_pipe_that_nobody_opens_is_given_up(monkeypatch):
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     os.mkfifo("a.yaml")
-    refused("the file is empty", lambda: read_file(Path("a.yaml")))
+    words = "a.yaml: cannot be read: it is a pipe into which nobody wrote for 0.1 seconds"
+    refused(words, lambda: read_file(Path("a.yaml")))
+
+
+def test_a_pipe_is_waited_for_until_somebody_opens_it():
+    os.mkfifo("a.yaml")
+    thread = threading.Timer(0.2, lambda: Path("a.yaml").write_text("a: 1\n"))
+    thread.start()
+    assert read_file(Path("a.yaml")).to_python() == {"a": 1}
+    thread.join()
+
+
+def test_a_spec_may_come_from_a_command():
+    spec = "layers: [{name: x, type: Input, shape: [1, 2]}]"
+    nettrain = f"{sys.executable} -m nettrain check"
+    for line in (f"{nettrain} <(echo '{spec}')", f"echo '{spec}' | {nettrain} /dev/stdin"):
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_pipe_that_gives_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(files, "PATIENCE", 0.1)
     os.mkfifo("a.yaml")
     writer = os.open("a.yaml", os.O_RDWR)
-    refused("nothing came for 0.1 seconds", lambda: read_file(Path("a.yaml")))
+    refused("nobody wrote for 0.1 seconds", lambda: read_file(Path("a.yaml")))
     os.close(writer)
 
 
