@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ def find_image(name: str, root: str, listing: Path, folder: Path) -> Path:
     plain = [name] if not root else [root + name, f"{root.rstrip('/')}/{name.lstrip('/')}"]
     paths = [place / path for place in (listing.parent, folder, Path()) for path in plain]
     return next((path for path in paths if os.path.isfile(path)), paths[len(plain) - 1])
+
+
+def entries(names: list[str], root: str, listing: Path, folder: Path) -> Iterator[str]:
+    """The names of a list as paths, to compare lists by: all from where the first one lies."""
+    first = os.path.realpath(find_image(names[0], root, listing, folder))
+    own = os.path.normpath(names[0])
+    base = first[: -len(own)].rstrip("/") if first.endswith(own) else os.path.dirname(os.path.realpath(listing))
+    for name in names:
+        path = name if name.startswith("/") else f"{base}/{name}"
+        yield os.path.normpath(path) if "//" in path or "/." in path else path
 
 
 def decode(

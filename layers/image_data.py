@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.dataset import beginning_of, digest, some_of
-from ..data.images import decode, find_image, size_in_head
+from ..data.images import decode, entries, find_image, size_in_head
 from ..data.sources import find_file
 from ..data.transform import Transform
 from ..net.blob import Known
@@ -126,6 +126,9 @@ class ImageData(Batches):
             raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
         if p.rand_skip > 1 and self.phase == "TRAIN":
             self.order.position = int(self.rng.integers(p.rand_skip))
+
+    def entries(self):
+        return entries(self.files, self.p.root_folder, self.list, self.folder)
 
     def path(self, i):
         return find_image(self.files[i], self.p.root_folder, self.list, self.folder)

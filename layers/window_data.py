@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ..data.dataset import beginning_of, digest, some_of
-from ..data.images import decode, find_image, resize
+from ..data.images import decode, entries, find_image, resize
 from ..data.sources import find_file
 from ..data.transform import Transform
 from ..net.blob import Known
@@ -200,6 +200,9 @@ class WindowData(Layer):
             "list": digest(repr(part).encode() for part in (self.files, windows)),
             "contents": digest(beginning_of(self.path(i)) for i in some_of(len(self.files))),
         }
+
+    def entries(self):
+        return entries(self.files, self.p.root_folder, self.list, self.folder)
 
     def path(self, i):
         return find_image(self.files[i], self.p.root_folder, self.list, self.folder)
