@@ -36,12 +36,7 @@ class DataSet:
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.data) == 0:
-            raise NettrainError(f"{self.origin} holds no examples", key="source")
-        if self.labels is not None and len(self.labels) != len(self.data):
-            raise NettrainError(
-                f"{self.origin} holds {len(self.data):,} examples but {len(self.labels):,} labels", key="source"
-            )
+        check_counts(self.origin, len(self.data), None if self.labels is None else len(self.labels))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -49,15 +44,23 @@ class DataSet:
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
         """What tells this set from another of the same name, as JSON data: the number and shape of the examples, and a
-        digest of all that is in memory. Computed once: the arrays of a set do not change."""
-        arrays = [self.data, self.labels, *(self.others[name] for name in sorted(self.others))]
+        digest of examples and labels. Computed once: the arrays of a set do not change."""
+        arrays = [self.data, self.labels]
         kind = str(self.data.dtype) if isinstance(self.data, np.ndarray) else "records"
         return {
             "examples": len(self),
             "shape": list(map(int, self.data.shape[1:])),
             "kind": kind,
-            "contents": digest(chunk for array in arrays if array is not None for chunk in _chunks(array)),
+            "contents": digest_of(*(array for array in arrays if array is not None)),
         }
+
+
+def check_counts(origin: str, examples: int, labels: int | None) -> None:
+    """Raise NettrainError unless there are examples, and as many labels if there are any."""
+    if examples == 0:
+        raise NettrainError(f"{origin} holds no examples", key="source")
+    if labels is not None and labels != examples:
+        raise NettrainError(f"{origin} holds {examples:,} examples but {labels:,} labels", key="source")
 
 
 def digest(parts: Iterable[Any]) -> str:
@@ -66,6 +69,11 @@ def digest(parts: Iterable[Any]) -> str:
     for part in parts:
         made.update(part)
     return made.hexdigest()
+
+
+def digest_of(*arrays: Any) -> str:
+    """A short digest of the kinds and contents of arrays."""
+    return digest(chunk for array in arrays for chunk in _chunks(array))
 
 
 def some_of(count: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,23 @@ def read_idx(path: Path) -> np.ndarray:
 
     Of a gzipped one as much is unpacked as its header asks for, and one byte to see that it ends there.
     """
+    return _opened(path, _read)
+
+
+def idx_shape(path: Path) -> list[int]:
+    """The shape of an IDX file's array, of which nothing is read. Raises NettrainError as ``read_idx``."""
+    return _opened(path, lambda *of: _head(*of)[0])
+
+
+def _opened(path: Path, read: Callable[[Path, Any, int | None, int], Any]) -> Any:
     try:
         with open_file(path) as file:
             is_packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             if not is_packed:
-                return _read(path, file, size_of(file))
+                return read(path, file, size_of(file), 0)
             with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
-                return _read(path, unpacked, None, size_of(file) * MOST_UNPACKED)
+                return read(path, unpacked, None, size_of(file) * MOST_UNPACKED)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NettrainError(f"{path} is a damaged or truncated gzip file ({error})", key="source") from None
     except OSError as error:
@@ -37,8 +47,9 @@ def read_idx(path: Path) -> np.ndarray:
         raise NettrainError(f"{path} needs more memory than this machine has left", key="source") from None
 
 
-def _read(path: Path, file: Any, size: int | None, most: int = 0) -> np.ndarray:
-    """The array in an open file of ``size`` bytes, or of a number that only unpacking can tell, but not ``most``."""
+def _head(path: Path, file: Any, size: int | None, most: int) -> tuple[list[int], np.dtype, Callable]:
+    """Shape and dtype of the array in an open file of ``size`` bytes, or of a number that only unpacking can tell, but
+    not ``most``; and how to say that its size is wrong."""
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES:
         raise NettrainError(f"{path} is not an IDX file: it starts with {start.hex(' ') or 'nothing'}", key="source")
@@ -59,11 +70,17 @@ def _read(path: Path, file: Any, size: int | None, most: int = 0) -> np.ndarray:
         raise wrong("truncated" if size < header + nbytes else "too long", f"{size:,}")
     if size is None and header + nbytes > most:
         raise wrong("truncated", f"fewer than {most:,}")
+    return shape, dtype, wrong
+
+
+def _read(path: Path, file: Any, size: int | None, most: int) -> np.ndarray:
+    shape, dtype, wrong = _head(path, file, size, most)
+    nbytes = math.prod(shape) * dtype.itemsize
     if 0 not in shape:  # the sizes beside a zero may be more than any array can have
         check_memory(nbytes, str(path))
         array = np.empty(shape, dtype)
         if (count := fill(file, array)) < nbytes:
-            raise wrong("truncated", f"{header + count:,}")
+            raise wrong("truncated", f"{4 + 4 * len(shape) + count:,}")
     if file.read(1):
         raise wrong("too long", "more")
     if 0 in shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from ..net.files import open_file, size_of
 
 # What Caffe's reader of images knows, and GIF. Others are left out: one of pillow's formats even runs a program.
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "SUN", "TIFF", "WEBP")
-MOST_PIXELS, MOST_FOR_A_BYTE = 1 << 24, 4  # of an image, and as many more for each byte of its file: a photo has some 3
+MOST_PIXELS, MOST_FOR_A_BYTE = 5_000_000, 6  # of an image, and as many more for each byte of its file: a photo has 3
+LONGEST_SIDE = 1 << 18  # pixels; readers of formats keep several rows, and something for each
+BAND = 1 << 20  # pixels converted at a time
 
 
 def find_image(name: str, root: str, listing: Path, folder: Path) -> Path:
@@ -25,6 +28,16 @@ def find_image(name: str, root: str, listing: Path, folder: Path) -> Path:
     plain = [name] if not root else [root + name, f"{root.rstrip('/')}/{name.lstrip('/')}"]
     paths = [place / path for place in (listing.parent, folder, Path()) for path in plain]
     return next((path for path in paths if os.path.isfile(path)), paths[len(plain) - 1])
+
+
+def entries(names: list[str], root: str, listing: Path, folder: Path) -> Iterator[str]:
+    """The names of a list as paths, to compare lists by: all from where the first one lies."""
+    first = os.path.realpath(find_image(names[0], root, listing, folder))
+    own = os.path.normpath(names[0])
+    base = first[: -len(own)].rstrip("/") if first.endswith(own) else os.path.dirname(os.path.realpath(listing))
+    for name in names:
+        path = name if name.startswith("/") else f"{base}/{name}"
+        yield os.path.normpath(path) if "//" in path or "/." in path else path
 
 
 def decode(
@@ -41,10 +54,10 @@ def decode(
             warnings.simplefilter("ignore")  # of odd metadata; what matters here is the pixels
             with library.open(file, formats=FORMATS) as image:
                 most = MOST_PIXELS + MOST_FOR_A_BYTE * (len(source) if isinstance(source, bytes) else size_of(file))
-                if image.width * image.height > most:
+                if image.width * image.height > most or max(image.size) > LONGEST_SIDE:
                     raise NettrainError(
                         f"{where} has {image.width:,} x {image.height:,} pixels; of a file of its size up to {most:,} "
-                        "are read"
+                        f"are read, and {LONGEST_SIDE:,} on a side"
                     )
                 if color is None:
                     color = library.getmodebase(image.mode) != "L"
@@ -81,7 +94,7 @@ def _pixels(image: Any, library: Any, color: bool) -> np.ndarray:
     """H x W x 3 or H x W bytes, some rows after the other: pillow's conversions make copies of all they are given."""
     height, width = image.height, image.width
     pixels = np.empty((height, width, 3) if color else (height, width), np.uint8)
-    rows = max(1, (1 << 20) // max(1, width))
+    rows = max(1, BAND // max(1, width))
     for top in range(0, height, rows):
         band = image.crop((0, top, width, min(top + rows, height))) if rows < height else image
         pixels[top : top + rows] = np.asarray(_eight_bits(band, image.format, library).convert("RGB" if color else "L"))
@@ -90,7 +103,7 @@ def _pixels(image: Any, library: Any, color: bool) -> np.ndarray:
 
 def _eight_bits(image: Any, kind: str | None, library: Any) -> Any:
     """An image of 16 bits a pixel with their upper 8, where pillow would cut off what is above 255."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM")):
         return library.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image
 

@@ -15,9 +15,9 @@ import numpy as np
 from ..net.errors import NettrainError, folded, nearest, why
 from ..net.files import check_memory, fill, open_file, open_npz
 from ..net.foreign import DATA_SETS
-from .dataset import DataSet
+from .dataset import DataSet, check_counts
 from .generators import GENERATORS, Generate, generate
-from .idx import read_idx
+from .idx import idx_shape, read_idx
 from .lmdb import read_lmdb
 from .tables import read_arrays, read_csv
 
@@ -153,10 +153,12 @@ def _mnist(images: Path, labels: Path, name: str, split: str, stamp: tuple[int, 
 
 def _idx_pair(images: Path, labels: Path | None, origin: str, split: str) -> DataSet:
     """Images with a channel axis (N x 1 x H x W), and their labels when that file exists."""
+    labels = labels if labels and labels.exists() else None
+    check_counts(origin, *(idx_shape(path)[0] if path else None for path in (images, labels)))
     data = read_idx(images)
     if data.ndim == 3:
         data = data[:, None]
-    return DataSet(data, read_idx(labels) if labels and labels.exists() else None, origin, split)
+    return DataSet(data, read_idx(labels) if labels else None, origin, split)
 
 
 def _cifar10(files: list[Path], split: str) -> DataSet:

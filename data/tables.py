@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import array
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..net.errors import NettrainError, why
-from ..net.files import Archive, lines, open_npz, read_npy
-from .dataset import DataSet
+from ..net.files import Archive, Stored, lines, open_npz, read_npy
+from .dataset import DataSet, check_counts
 
 _DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")
 
@@ -30,34 +30,38 @@ def read_arrays(path: Path, split: str) -> DataSet:
 
 
 def _data_and_labels(path: Path, archive: Archive, split: str) -> DataSet:
-    def pick(names: tuple[str, ...], part: str) -> np.ndarray | None:
+    def pick(names: tuple[str, ...], part: str) -> Stored | None:
         spellings = [s for n in names for s in ((f"{part}_{n}", f"{n}_{part}") if part else (n,))]
         return next((_rows(path, archive, s) for s in spellings if s in archive), None)
 
     for part in (split, ""):
         data = pick(_DATA, part)
         if data is not None:
-            return DataSet(data, pick(_LABEL, part), path.name, part or "whole", _Others(path, list(archive), part))
+            label = pick(_LABEL, part)
+            check_counts(path.name, data.shape[0], None if label is None else label.shape[0])
+            others = _Others(path, list(archive), part, data.shape[0])
+            return DataSet(data.read(), None if label is None else label.read(), path.name, part or "whole", others)
     has = ", ".join(archive) or "nothing"
     raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}")
 
 
-def _rows(path: Path, archive: Archive, name: str) -> np.ndarray:
-    """An array of numbers with rows. Raises NettrainError for one of another kind, before it is read."""
+def _rows(path: Path, archive: Archive, name: str) -> Stored:
+    """An array of numbers with rows, not yet read. Raises NettrainError for one of another kind."""
     stored = archive[name]
     if stored.dtype.kind not in "fiub":
         kind = "text" if stored.dtype.kind in "SU" else f"{stored.dtype} values"
         raise NettrainError(f"{path} holds {kind}; numbers are needed")
     if not stored.shape:
         raise NettrainError(f"{path} holds a single number, not an array of examples")
-    return stored.read()
+    return stored
 
 
 class _Others(Mapping[str, np.ndarray]):
-    """The arrays of an .npz by their names without the split; each is read when it is asked for."""
+    """The arrays of an .npz by their names without the split; each is read when it is asked for, if it has as many
+    rows as there are examples."""
 
-    def __init__(self, path: Path, names: list[str], part: str):
-        self.path, self.stamp = path, path.stat().st_mtime_ns
+    def __init__(self, path: Path, names: list[str], part: str, count: int):
+        self.path, self.stamp, self.count = path, path.stat().st_mtime_ns, count
         self.read: dict[str, np.ndarray] = {}
         bare = {name: name.removeprefix(f"{part}_").removesuffix(f"_{part}") if part else name for name in names}
         self.names = {short: name for name, short in bare.items() if short != name or not part}
@@ -68,7 +72,13 @@ class _Others(Mapping[str, np.ndarray]):
             with open_npz(self.path, "data file") as archive:
                 if self.path.stat().st_mtime_ns != self.stamp:
                     raise NettrainError(f"{self.path} was changed while it was in use")
-                self.read[short] = _rows(self.path, archive, name)
+                rows = _rows(self.path, archive, name)
+                if rows.shape[0] != self.count:
+                    raise NettrainError(
+                        f"{self.path.name}: `{short}` has {rows.shape[0]:,} rows, there are {self.count:,} examples",
+                        key="top",
+                    )
+                self.read[short] = rows.read()
         return self.read[short]
 
     def __iter__(self) -> Iterator[str]:
@@ -78,23 +88,36 @@ class _Others(Mapping[str, np.ndarray]):
         return len(self.names)
 
 
-def read_mean(path: Path) -> np.ndarray:
+Check = Callable[[tuple[int, ...]], None]  # raises NettrainError for a shape that is of no use
+
+
+def read_mean(path: Path, check: Check | None = None) -> np.ndarray:
     """The one array of a .npy or .npz, as float32. Raises NettrainError when it is damaged or holds something else."""
-    mean = read_array(path, "mean_file")
-    if mean.dtype.kind not in "fiub":
-        raise NettrainError(f"mean_file {path} must hold numbers")
+    mean = read_array(path, "mean_file", check)
     with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
         return mean.astype(np.float32)
 
 
-def read_array(path: Path, what: str) -> np.ndarray:
-    """The array of an .npy, or the only one of an .npz. Raises NettrainError when it is damaged or has several."""
+def read_array(path: Path, what: str, check: Check | None = None) -> np.ndarray:
+    """The array of numbers of an .npy, or the only one of an .npz. What ``check`` refuses is not read.
+
+    Raises NettrainError when it is damaged, holds no numbers or has several.
+    """
+
+    def check_head(shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if dtype.kind not in "fiub":
+            raise NettrainError(f"{what} {path} must hold numbers, it holds {dtype}")
+        if check is not None:
+            check(shape)
+
     if path.suffix != ".npz":
-        return read_npy(path, what)
+        return read_npy(path, what, check_head)
     with open_npz(path, what) as archive:
         if len(archive) != 1:
             raise NettrainError(f"{what} {path} must hold one array, it has {', '.join(archive) or 'none'}")
-        return next(iter(archive.values())).read()
+        (stored,) = archive.values()
+        check_head(stored.shape, stored.dtype)
+        return stored.read()
 
 
 def read_csv(path: Path, label_column: str | None) -> DataSet:

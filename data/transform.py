@@ -11,7 +11,7 @@ import numpy as np
 from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from .sources import find_file
-from .tables import read_mean
+from .tables import Check, read_mean
 
 
 class Transform(Declared):
@@ -38,22 +38,26 @@ class Transform(Declared):
 
     exclusive = (("mean_value", "mean_file"),)
 
-    def mean(self, folder: Path, shape: tuple[int, ...] | None = None) -> np.ndarray | None:
-        """The array in mean_file, of an example's ``shape``; None without one. Raises NettrainError."""
+    def mean(self, folder: Path, shape: tuple[int, ...] | None = None, check: Check | None = None) -> np.ndarray | None:
+        """The array in mean_file, of an example's ``shape`` or of one that ``check`` takes; None without one.
+
+        Raises NettrainError.
+        """
         if not self.mean_file:
             return None
+
+        def check_shape(found: tuple[int, ...]) -> None:
+            if found != shape:
+                raise NettrainError(
+                    f"mean_file {path} holds {format_shape(found)}, the examples are {format_shape(shape)}"
+                )
+
         try:
             path = find_file(self.mean_file, folder)
-            mean = read_mean(path)
+            return read_mean(path, check_shape if shape is not None else check)
         except NettrainError as error:
             error.key = "transform"
             raise
-        if shape is not None and mean.shape != shape:
-            raise NettrainError(
-                f"mean_file {path} holds {format_shape(mean.shape)}, the examples are {format_shape(shape)}",
-                key="transform",
-            )
-        return mean
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of a transformed example. Raises NettrainError when the transform does not fit the examples."""

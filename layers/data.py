@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..data.dataset import digest
+from ..data.dataset import digest, digest_of
 from ..data.generators import GENERATORS, Generate
 from ..data.sources import NAMED, find_file, load
 from ..data.transform import Transform
@@ -143,13 +143,7 @@ class Data(Batches):
                 raise NettrainError(
                     f"{self.set.origin} has no array `{name}` for a further top; it has {has}", key="top"
                 )
-            array = self.set.others[name]
-            if len(array) != len(self.set):
-                raise NettrainError(
-                    f"{self.set.origin}: `{name}` has {len(array):,} rows, there are {len(self.set):,} examples",
-                    key="top",
-                )
-            self.further.append(array)
+            self.further.append(self.set.others[name])
         self.further = self.further[: len(top) - 1]
         for blob, array in zip(top[1:], self.further, strict=True):
             if isinstance(array, np.ndarray):
@@ -191,12 +185,14 @@ class Data(Batches):
                     )
 
     def fingerprint(self):
-        """That of the set and of the mean that is taken off; what is generated follows from the spec, and its last bits
-        from the processor."""
+        """That of the set, of further arrays that are read, and of the mean that is taken off; what is generated
+        follows from the spec, and its last bits from the processor."""
         if self.set.origin in GENERATORS:
             return {"examples": len(self.set)}
-        mean = {} if self.mean is None else {"mean": digest([np.ascontiguousarray(self.mean)])}
-        return self.set.fingerprint | mean
+        more = {} if self.mean is None else {"mean": digest([np.ascontiguousarray(self.mean)])}
+        if len(self.further) > 1:
+            more["further"] = digest_of(*self.further[1:])
+        return self.set.fingerprint | more
 
     def fill(self, indices, top, rng):
         further = list(zip(self.further, (blob.data for blob in top[1:]), strict=True))

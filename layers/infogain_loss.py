@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -54,20 +55,21 @@ class InfogainLoss(CrossEntropy):
         if len(bottom) == 2:
             if not self.p.source:
                 raise NettrainError("needs H, as a third bottom or as `source`, an .npy file", key="bottom")
-            H = self.read_source()
-            if H.dtype.kind not in "fiub":
-                raise NettrainError(f"{self.p.source} must hold numbers, it holds {H.dtype}", key="source")
+            C = positions(bottom[0], bottom[1], self.p.axis)[1]
+            H = self.read_source(lambda shape: self.check_size(shape, C))
             if not np.isfinite(H).all():
                 raise NettrainError(f"{self.p.source} holds values that are not finite", key="source")
             self.H = H.astype(self.dtype)
         elif self.p.source:
             raise NettrainError("has H as its third bottom already; leave `source` out", key="source")
 
-    def read_source(self):
+    def read_source(self, check):
         path = Path(self.p.source)
         path = self.folder / path if os.path.exists(self.folder / path) else path
         try:
-            return read_array(path, "file with H")
+            return read_array(path, "file with H", check)
+        except ShapeError:
+            raise
         except NettrainError as error:
             is_caffes = path.suffix == ".binaryproto" and os.path.exists(path)
             hint = "; a binaryproto of Caffe must be converted: numpy.save(path, H)" if is_caffes else ""
@@ -77,11 +79,13 @@ class InfogainLoss(CrossEntropy):
         super().reshape(bottom, top)
         self.outer, self.C, self.inner = positions(bottom[0], bottom[1], self.p.axis)
         check_range(bottom[1], self.C, self.p.ignore_label)
-        shape = bottom[2].shape if self.H is None else self.H.shape
-        if np.prod(shape, dtype=int) != self.C**2:
-            raise ShapeError(f"H must be {self.C} x {self.C} for {self.C} classes, got {format_shape(shape)}")
+        self.check_size(bottom[2].shape if self.H is None else self.H.shape, self.C)
         if len(top) > 1:
             top[1].reshape(bottom[0].shape)
+
+    def check_size(self, shape, C):
+        if math.prod(shape) != C**2:
+            raise ShapeError(f"H must be {C} x {C} for {C} classes, got {format_shape(shape)}")
 
     def targets(self, bottom, label):
         H = (bottom[2].data if self.H is None else self.H).reshape(self.C, self.C)

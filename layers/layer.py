@@ -6,7 +6,7 @@ Net calls ``setup`` once, ``reshape`` whenever the bottoms' shapes change, then 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -243,6 +243,10 @@ class Layer:
         """What tells the data a layer reads from other data of the same name, as JSON data by what a person would call
         it: how many examples, a digest. Nothing for a layer that reads none. A run goes on with the same data only."""
         return {}
+
+    def entries(self) -> Iterable[str]:
+        """The files in a list whose files are examples, as they are known to the system, to compare lists by."""
+        return ()
 
     # What a type may use
 

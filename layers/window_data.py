@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ..data.dataset import beginning_of, digest, some_of
-from ..data.images import decode, find_image, resize
+from ..data.images import decode, entries, find_image, resize
 from ..data.sources import find_file
 from ..data.transform import Transform
 from ..net.blob import Known
@@ -172,22 +172,20 @@ class WindowData(Layer):
                 raise NettrainError(f"{self.list} has no {kind} windows at these thresholds", key="source")
         labels = [w.label for w in self.foreground] * bool(self.count) + [0] * (p.batch_size > self.count)
         top[1].known = Known(np.array(labels), str(self.list))
-        self.mean = p.transform.mean(self.folder)
+        self.mean = p.transform.mean(self.folder, check=self._check_mean)
         if self.mean is not None:
-            self.mean = self._centre(self.mean)
+            y, x = ((size - p.transform.crop_size) // 2 for size in self.mean.shape[1:])
+            self.mean = self.mean[:, y : y + p.transform.crop_size, x : x + p.transform.crop_size]
         self.images: OrderedDict[int, np.ndarray] = OrderedDict()
 
-    def _centre(self, mean):
-        """The middle of a mean image, of the windows' size."""
+    def _check_mean(self, shape):
+        """A mean image's middle of the windows' size is taken."""
         side = self.p.transform.crop_size
-        if mean.ndim != 3 or mean.shape[0] != 3 or min(mean.shape[1:]) < side:
+        if len(shape) != 3 or shape[0] != 3 or min(shape[1:]) < side:
             raise NettrainError(
-                f"mean_file {self.p.transform.mean_file} holds {format_shape(mean.shape)}; 3 x {side} x {side} or more "
-                "is needed",
-                key="transform",
+                f"mean_file {self.p.transform.mean_file} holds {format_shape(shape)}; 3 x {side} x {side} or more "
+                "is needed"
             )
-        y, x = ((size - side) // 2 for size in mean.shape[1:])
-        return mean[:, y : y + side, x : x + side]
 
     def reshape(self, bottom, top):
         side = self.p.transform.crop_size
@@ -202,6 +200,9 @@ class WindowData(Layer):
             "list": digest(repr(part).encode() for part in (self.files, windows)),
             "contents": digest(beginning_of(self.path(i)) for i in some_of(len(self.files))),
         }
+
+    def entries(self):
+        return entries(self.files, self.p.root_folder, self.list, self.folder)
 
     def path(self, i):
         return find_image(self.files[i], self.p.root_folder, self.list, self.folder)

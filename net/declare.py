@@ -86,6 +86,7 @@ class Declared:
     """Base of declared parameter sets; see the module's text."""
 
     _hints: ClassVar[dict[str, Any]] = {}
+    _names: ClassVar[list[str]] = []
     aliases: ClassVar[Mapping[str, str]] = {}  # names people know from elsewhere -> ours, or a sentence
     # groups of keys, or of tuples of keys, of which only one may be written; one that `--set` gives replaces the others
     exclusive: ClassVar[Sequence[Sequence[str | tuple[str, ...]]]] = ()
@@ -105,7 +106,9 @@ class Declared:
 
     @classmethod
     def names(cls) -> list[str]:
-        return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        if "_names" not in cls.__dict__:  # asked for each layer of a net, and of each type for a key that none has
+            cls._names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        return cls._names.copy()
 
     @classmethod
     def shorthand(cls, value: Any) -> Mapping[str, Any] | None:

@@ -26,7 +26,7 @@ import numpy as np
 
 from .errors import NettrainError
 
-PATIENCE = 4  # seconds to wait for the next bytes of a pipe
+PATIENCE = 3  # seconds to wait for the next bytes of a pipe
 LONGEST_LINE = 1 << 23  # characters
 MOST_UNPACKED = 1040  # bytes that deflate can make of one byte, with a little to spare: its own limit is 1032
 
@@ -107,12 +107,13 @@ def read_bytes(path: Path, most: int | None = None, pipes: bool = False) -> byte
 
 
 def _next_bytes(file: IO[bytes], count: int) -> bytes:
-    """Up to so many bytes; none at the end. Waits a little for a pipe."""
-    part = file.read(count)
-    if part is None and select.select([file], [], [], PATIENCE)[0]:
+    """Up to so many bytes; none at the end. Waits a little for a pipe: also for somebody to write into it."""
+    is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
+    part = None
+    if not is_pipe or select.select([file], [], [], PATIENCE)[0]:  # one that nobody opened to write seems to be empty
         part = file.read(count)
     if part is None:
-        raise OSError(errno.ETIMEDOUT, f"nothing came for {PATIENCE} seconds", file.name)
+        raise OSError(errno.ETIMEDOUT, f"it is a pipe into which nobody wrote for {PATIENCE} seconds", file.name)
     return part
 
 
@@ -264,7 +265,7 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
 
 
 def has_checksum(path: Path) -> bool:
-    """Whether a file ends with a checksum; ``open_npz`` tells whether it is right. Raises OSError, ValueError."""
+    """Whether a file ends with a checksum; ``open_npz`` looks whether it is right. Raises OSError, ValueError."""
     with open_file(path) as file:
         return _is_sealed(_seal(file))
 
@@ -347,10 +348,15 @@ def _in_words(path: Path, what: str, kind: str) -> Iterator[None]:
         raise NettrainError(f"{what} {path} is damaged or not an {kind} file ({size:,} bytes)") from None
 
 
-def read_npy(path: Path, what: str) -> np.ndarray:
-    """The array of an .npy. Raises NettrainError when it is missing, damaged or holds Python objects."""
+def read_npy(path: Path, what: str, check: Callable[[tuple[int, ...], np.dtype], None] | None = None) -> np.ndarray:
+    """The array of an .npy, unless ``check`` refuses its shape and dtype.
+
+    Raises NettrainError when it is missing, damaged or holds Python objects.
+    """
     with _in_words(path, what, ".npy"), open_file(path) as file:
         layout = Layout(file.read(LONGEST_HEADER), size_of(file))
+        if check is not None:
+            check(layout.shape, layout.dtype)
         check_memory(layout.nbytes, f"{what} {path}")
         file.seek(layout.start)
         return layout.read(file)
@@ -398,11 +404,18 @@ class Archive(Mapping[str, Stored]):
             if info.filename in self.members:
                 raise NettrainError(f"{what} {path} holds {info.filename} twice")
             self.members[info.filename] = info
+        if sum(info.compress_size for info in self.members.values()) > self.size:
+            raise ValueError("members that lie in each other")
         self._seen: dict[str, Stored] = {}
         self.arrays = {name[:-4]: info for name, info in self.members.items() if name.endswith(".npy")}
         if self.members and not self.arrays:
             some = ", ".join(list(self.members)[:5])
             raise NettrainError(f"{what} {path} is an archive without arrays, not an .npz file (it has {some})")
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether some members take more bytes than they have in the file."""
+        return any(info.compress_type != zipfile.ZIP_STORED for info in self.members.values())
 
     def in_words(self) -> contextlib.AbstractContextManager[None]:
         return _in_words(self.path, self.what, ".npz")
@@ -454,17 +467,3 @@ def open_npz(path: Path, what: str) -> Iterator[Archive]:
             archive = Archive(path, what, stack.enter_context(open_file(path)))
             stack.enter_context(archive.zip)
         yield archive
-
-
-def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
-    """Every array of an .npz. Raises NettrainError when it is missing, damaged or holds Python objects."""
-    return read_sealed(path, what)[0]
-
-
-def read_sealed(path: Path, what: str) -> tuple[dict[str, np.ndarray], bool]:
-    """What ``read_npz`` gives, and whether the file had a checksum, which was right."""
-    with open_npz(path, what) as archive:
-        for name in archive.members:
-            if not name.endswith(".npy"):
-                raise NettrainError(f"{what} {path} holds something that is no array: {name}")
-        return {name: stored.read() for name, stored in archive.items()}, archive.is_sealed

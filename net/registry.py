@@ -42,9 +42,13 @@ def _file(cls: LayerType) -> str:
 
 def types() -> dict[str, LayerType]:
     """Every registered layer type by name, in alphabetical order."""
+    return dict(sorted(_all().items()))
+
+
+def _all() -> dict[str, LayerType]:
     # The zoo is found by name on the first look, so that net/ stands below layers/ and never names a layer.
     importlib.import_module(f"{__package__.rpartition('.')[0]}.layers")
-    return dict(sorted(_TYPES.items()))
+    return _TYPES
 
 
 def solver_parameters() -> Any:
@@ -54,7 +58,7 @@ def solver_parameters() -> Any:
 
 def layer_type(name: str) -> LayerType | None:
     """The class of a layer type, or None."""
-    return types().get(name)
+    return _all().get(name)
 
 
 def unknown_type(name: str) -> str:

@@ -302,16 +302,40 @@ def applied_twice(net: Net) -> Iterator[Problem]:
 
 
 def same_examples(net: Net, tests: Iterable[Net]) -> Iterator[Problem]:
-    """A warning of each set of examples that is both trained and tested on."""
-    trained = {key: step for step in net.steps for key in step.layer.reads}
-    tested = {key: name for test in tests for layer in test.layers.values() for key, name in layer.reads.items()}
-    for key, name in tested.items():
-        if key in trained:
-            step = trained[key]
-            message = (
-                f"{name} is both training and test set: the scores say nothing of new data; {step.layer.how_to_split}"
-            )
-            yield Problem(step.spec.place, message, with_line=False)
+    """A warning of each set of examples that is both trained and tested on, in whole or in part."""
+    tested = [layer for test in tests for layer in test.layers.values() if layer.reads]
+    said: set[str] = set()
+    for step in (step for step in net.steps if step.layer.reads):
+        layer = step.layer
+        for other in tested:
+            for name, message in shared(layer, other):
+                if name not in said:
+                    said.add(name)
+                    yield Problem(step.spec.place, message, with_line=False)
+
+
+def shared(trained: Any, tested: Any) -> Iterator[tuple[str, str]]:
+    """What two layers both read: the name of the tested set, and in words how much of it is trained on.
+
+    Files of one name come first. Lists are compared by the files in them. Contents are compared only where there are
+    as many examples, and from what a run keeps of them anyway.
+    """
+    nothing = f"the scores say nothing of new data; {trained.how_to_split}"
+    same = [key for key in tested.reads if key in trained.reads]
+    for key in same:
+        yield tested.reads[key], f"{tested.reads[key]} is both training and test set: {nothing}"
+    if same or type(trained) is not type(tested):
+        return
+    train, test = ", ".join(trained.reads.values()), ", ".join(tested.reads.values())
+    entries = set(tested.entries())
+    if count := len(entries.intersection(trained.entries())) if entries else 0:
+        are = "is" if count == 1 else "are"
+        what = f"{count:,} of the {len(entries):,} files in {test} {are} in {train} too"
+        yield test, f"{what}: of new data the scores say less; leave them out of one of the lists"
+    elif trained.pass_size == tested.pass_size:
+        first, second = trained.fingerprint(), tested.fingerprint()
+        if first.get("contents") and first["contents"] == second.get("contents"):
+            yield test, f"{test} holds the same examples as {train}: {nothing}"
 
 
 def mistakes(spec: NetSpec, net: Net, tests: Iterable[Net]) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..net.errors import NettrainError
-from ..net.files import read_sealed, write_npz
+from ..net.files import Stored, open_npz, write_npz
 from ..net.netspec import NetSpec, load
 
 VERSION = 3
@@ -31,6 +31,7 @@ ADDED: dict[int, dict[str, Any]] = {2: {"level": 0, "stages": [], "data": []}}
 FORMAT = re.compile(r"nettrain snapshot ([0-9]{1,9})")
 MOST = 2**53  # of what is counted
 LONGEST_SEED = 2**128
+LONGEST_STATE = 1 << 26  # bytes, four for each character; a spec has up to 1,000,000
 
 
 class SnapshotError(NettrainError):
@@ -70,16 +71,35 @@ def write_snapshot(path: Path, params: dict[str, np.ndarray], history: list[np.n
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Raises SnapshotError for a file that is damaged, of another kind or version, or not whole."""
+    """Raises SnapshotError for a file that is damaged, of another kind or version, or not whole.
+
+    The state is read first and tells what the file is: of another kind nothing else is.
+    """
     try:
-        arrays, is_sealed = read_sealed(path, "snapshot")
+        with open_npz(path, "snapshot") as archive:
+            state = _state(path, archive)
+            if not archive.is_sealed:
+                raise SnapshotError(f"snapshot {path} is damaged: it has lost its checksum")
+            _check_state(path, state)
+            if archive.is_packed or len(archive) < len(archive.members):
+                raise SnapshotError(f"snapshot {path} is damaged: it has members that nettrain does not write")
+            names = _params(path, archive), _history(path, archive)
+            params = {key: archive[key].read() for key in names[0]}
+            history = [archive[key].read() for key in names[1]]
+    except SnapshotError:
+        raise
     except NettrainError as error:
         raise SnapshotError(str(error)) from None
     except Exception as error:  # what else a damaged file can cause
         raise SnapshotError(f"snapshot {path} is damaged: {error}") from None
-    state = _state(path, arrays)
-    if not is_sealed:
-        raise SnapshotError(f"snapshot {path} is damaged: it has lost its checksum")
+    for key, array in params.items():
+        if not np.isfinite(array).all():
+            raise SnapshotError(f"snapshot {path} is not whole: {key} must hold finite numbers")
+    return Snapshot(path, params, history, state)
+
+
+def _check_state(path: Path, state: dict[str, Any]) -> None:
+    """Raise SnapshotError unless all is there, and of the kind it should be."""
     for key, (holds, words) in SCHEMA.items():
         if key not in state:
             raise SnapshotError(f"snapshot {path} is not whole: its state has no `{key}`, {words}")
@@ -87,19 +107,14 @@ def read_snapshot(path: Path) -> Snapshot:
             raise SnapshotError(
                 f"snapshot {path} is not whole: `{key}` of its state must be {words}, got {_short(state[key])}"
             )
-    params = {key: array for key, array in arrays.items() if key.startswith("param/")}
-    for key, array in params.items():
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise SnapshotError(f"snapshot {path} is not whole: {key} must hold finite numbers, it is {array.dtype}")
-    return Snapshot(path, params, _history(path, arrays), state)
 
 
-def _state(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _state(path: Path, arrays: Mapping[str, Stored]) -> dict[str, Any]:
     """The JSON of the state, of the version this program writes."""
     text, state = arrays.get("state"), None
-    if text is not None and text.dtype.kind == "U" and text.shape == ():
+    if text is not None and text.dtype.kind == "U" and text.shape == () and text.dtype.itemsize <= LONGEST_STATE:
         try:
-            state = json.loads(str(text))
+            state = json.loads(str(text.read()))
         except (ValueError, RecursionError):
             state = None
     form = state.get("format") if isinstance(state, dict) else None
@@ -119,16 +134,25 @@ def _state(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return state
 
 
-def _history(path: Path, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _params(path: Path, arrays: Mapping[str, Stored]) -> list[str]:
+    """The names of the parameters' arrays."""
+    names = [key for key in arrays if key.startswith("param/")]
+    for key in names:
+        if (kind := arrays[key].dtype).kind != "f":
+            raise SnapshotError(f"snapshot {path} is not whole: {key} must hold finite numbers, it is {kind}")
+    return names
+
+
+def _history(path: Path, arrays: Mapping[str, Stored]) -> list[str]:
+    """The names of the rule's arrays, in order."""
     count = sum(key.startswith("history/") for key in arrays)
-    history = []
-    for i in range(count):
-        array = arrays.get(f"history/{i}")
+    names = [f"history/{i}" for i in range(count)]
+    for key in names:
+        array = arrays.get(key)
         if array is None or array.dtype.kind != "f":
             is_what = "is missing" if array is None else f"holds {array.dtype}, not numbers"
-            raise SnapshotError(f"snapshot {path} is not whole: history/{i} of {count} {is_what}")
-        history.append(array)
-    return history
+            raise SnapshotError(f"snapshot {path} is not whole: {key} of {count} {is_what}")
+    return names
 
 
 def _short(value: Any) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nettrain.net.files import read_npz
 
 COMMANDS = ["train", "test", "check", "gradcheck", "summary", "time", "layers", "schema", "env"]
 
@@ -95,10 +94,11 @@ def test_a_second_run_gets_its_own_folder_and_the_same_numbers(nettrain_cli, wor
     short = ("train", "configs/mlp.yaml", "--set", "solver.max_iter=50")
     for number in ("001", "002"):
         assert f"runs/mlp/{number}" in nettrain_cli(*short).stdout
-    first, second = (read_npz(workdir / f"runs/mlp/{n}/iter_50.npz", "snapshot") for n in ("001", "002"))
-    assert first.keys() == second.keys()
-    for name in first:
-        assert np.array_equal(first[name], second[name])
+    first, second = (np.load(workdir / f"runs/mlp/{n}/iter_50.npz") for n in ("001", "002"))
+    with first, second:
+        assert first.files == second.files
+        for name in first:
+            assert np.array_equal(first[name], second[name])
 
 
 def test_piped_output_has_no_bar_and_no_colour(tmp_path):

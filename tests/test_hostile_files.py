@@ -9,6 +9,8 @@ import os
 import random
 import resource
 import struct
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -24,6 +26,7 @@ from nettrain import NettrainError
 from nettrain.data.btree import Database
 from nettrain.net import files
 from nettrain.net.spec import read_file
+from nettrain.solver.runs import find_snapshot
 from PIL import Image
 
 HUGE = 2**40
@@ -103,17 +106,38 @@ def test_a_pipe_is_called_one():
     )
 
 
-def test_a_spec_is_no_device_and_a_pipe_without_a_writer_is_empty():
+def test_a_spec_is_no_device():
     refused("cannot be read: it is a device", lambda: read_file(Path("/dev/zero")))
+
+
+def test_a_pipe_that_nobody_opens_is_given_up(monkeypatch):
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     os.mkfifo("a.yaml")
-    refused("the file is empty", lambda: read_file(Path("a.yaml")))
+    words = "a.yaml: cannot be read: it is a pipe into which nobody wrote for 0.1 seconds"
+    refused(words, lambda: read_file(Path("a.yaml")))
+
+
+def test_a_pipe_is_waited_for_until_somebody_opens_it():
+    os.mkfifo("a.yaml")
+    thread = threading.Timer(0.2, lambda: Path("a.yaml").write_text("a: 1\n"))
+    thread.start()
+    assert read_file(Path("a.yaml")).to_python() == {"a": 1}
+    thread.join()
+
+
+def test_a_spec_may_come_from_a_command():
+    spec = "layers: [{name: x, type: Input, shape: [1, 2]}]"
+    nettrain = f"{sys.executable} -m nettrain check"
+    for line in (f"{nettrain} <(echo '{spec}')", f"echo '{spec}' | {nettrain} /dev/stdin"):
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_pipe_that_gives_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(files, "PATIENCE", 0.1)
     os.mkfifo("a.yaml")
     writer = os.open("a.yaml", os.O_RDWR)
-    refused("nothing came for 0.1 seconds", lambda: read_file(Path("a.yaml")))
+    refused("nobody wrote for 0.1 seconds", lambda: read_file(Path("a.yaml")))
     os.close(writer)
 
 
@@ -225,6 +249,80 @@ def test_weights_of_which_one_is_damaged_change_nothing():
     Path("w.npz").write_bytes(raw[: second + len(good) - 4] + b"\1\2\3\4" + raw[second + len(good) :])
     refused("w.npz is damaged", lambda: net.copy_from("w.npz"))
     np.testing.assert_array_equal(net.flat.data, before)
+
+
+def packed(shape, kind="|u1"):
+    """An array of 100 MB that is 100 kB in an archive."""
+    return npy_saying(f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape}}}", bytes(10**8))
+
+
+def test_counts_are_compared_before_anything_is_unpacked():
+    label, large = npy(np.arange(4)), packed("(100000, 1000)")
+    archive("a.npz", [("data.npy", large), ("label.npy", label)])
+    refused("a.npz holds 100,000 examples but 4 labels", reader_of("a.npz")["npz"], most=2_000_000)
+    archive("a.npz", [("data.npy", npy(np.zeros((4, 2)))), ("label.npy", label), ("mask.npy", large)])
+    most = 2_000_000
+    net = ("Data", ["data", "label", "mask"])
+    refused("`mask` has 100,000 rows, there are 4", lambda: net_of(*net, source="a.npz", batch_size=1), most=most)
+    Path("a-images-idx3-ubyte.gz").write_bytes(gzip.compress(header(10**5, 10, 100) + bytes(10**8), 1))
+    Path("a-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header(4) + bytes(4)))
+    refused("holds 100,000 examples but 4 labels", reader_of("a-images-idx3-ubyte.gz")["idx"], most=most)
+    Path("a-images-idx3-ubyte.gz").write_bytes(gzip.compress(header(4, 2, 2) + bytes(16)))
+    Path("a-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header(10**8) + bytes(10**8), 1))
+    refused("holds 4 examples but 100,000,000 labels", reader_of("a-images-idx3-ubyte.gz")["idx"], most=most)
+
+
+def test_an_array_of_another_shape_than_wanted_is_not_unpacked():
+    archive("a.npz", [("mean.npy", packed("(100000, 1000)"))])
+    refused("a.npz holds 100000 x 1000, the examples are 2", reader_of("a.npz")["mean"], most=2_000_000)
+    Path("a.npy").write_bytes(packed("(100000, 1000)"))
+    refused("a.npy holds 100000 x 1000, the examples are 2", reader_of("a.npy")["mean"], most=2_000_000)
+    layers = [
+        {"name": "x", "type": "Input", "shape": [1, 3]},
+        {"name": "y", "type": "Input", "shape": [1]},
+        {"name": "loss", "type": "InfogainLoss", "bottom": ["x", "y"], "source": "a.npy"},
+    ]
+    words = "H must be 3 x 3 for 3 classes, got 100000 x 1000"
+    refused(words, lambda: nettrain.Net({"layers": layers}), most=2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (None, "is not a snapshot but weights without"),
+        (npy(np.array("{}")), "is not a snapshot but weights without"),
+        (npy(np.array('{"format": "nettrain snapshot 3"}')), "it has lost its checksum"),
+        (npy(np.array('{"format": "nettrain snapshot 77"}')), "was written by a newer nettrain"),
+        (packed("()", "<U25000000"), "is not a snapshot but weights without"),
+    ],
+    ids=range(5),
+)
+def test_of_what_is_no_snapshot_only_the_state_is_read(state, words):
+    members = [("param/ip/0.npy", packed("(25000000,)", "<f4"))] + [("state.npy", state)] * (state is not None)
+    archive("a.npz", members)
+    refused(words, lambda: find_snapshot("a.npz"), most=2_000_000)
+
+
+def test_a_sealed_snapshot_holds_no_more_than_its_file():
+    solver = nettrain.get_solver("configs/mlp.yaml", settings=["solver.max_iter=1"])
+    with zipfile.ZipFile(solver.snapshot()) as good:
+        members = [(name, good.read(name)) for name in good.namelist()]
+    archive("a.npz", [*members, ("param/x/0.npy", packed("(25000000,)", "<f4"))])
+    with open("a.npz", "r+b") as file:
+        files.seal(file)
+    refused("it has members that nettrain does not write", lambda: find_snapshot("a.npz"), most=2_000_000)
+
+
+def test_members_that_lie_in_each_other_are_refused():
+    """A few bytes, in many names."""
+    archive("a.npz", [("data.npy", npy(np.zeros((1000, 100))))], zipfile.ZIP_STORED)
+    raw = Path("a.npz").read_bytes()
+    at, end = raw.index(b"PK\1\2"), raw.index(b"PK\5\6")
+    entry = raw[at:end]
+    entries = b"".join(entry.replace(b"data.npy", b"dat%d.npy" % i) for i in range(2))
+    tail = raw[end : end + 8] + struct.pack("<HHII", 2, 2, len(entries), at) + b"\0\0"
+    Path("a.npz").write_bytes(raw[:at] + entries + tail)
+    refused("a.npz is damaged", reader_of("a.npz")["npz"])
 
 
 SHAPES = [
@@ -548,3 +646,19 @@ def test_a_list_of_more_files_than_may_be_open():
         assert net.blobs["data"].data.tolist() == list(range(120))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_an_image_has_so_many_pixels_on_a_side():
+    """Readers of formats keep whole rows, and something for each: 16 bytes of memory for a pixel of a long line."""
+    for size in ((300_000, 2), (2, 300_000)):
+        Image.new("1", size).save("a.png")
+        refused("and 262,144 on a side", reader_of("a.png")["image"])
+
+
+@pytest.mark.parametrize("form", ["png", "ppm", "tiff"])
+def test_of_16_bits_the_upper_8_are_taken(form):
+    values = (np.arange(12).reshape(3, 4) * 5000).astype(np.uint16)
+    Image.fromarray(values).save(f"a.{form}")
+    Path("list.txt").write_text(f"a.{form} 0\n")
+    made = net_of("ImageData", source="list.txt", is_color=False).blobs["data"].data
+    np.testing.assert_array_equal(made[0, 0], values >> 8)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from nettrain.solver.evaluate import evaluate, run_test
+from nettrain.solver.health import same_examples
 from nettrain.tools import plot
 
 SIZES = [1, 2, 3, 4, 5, 7, 11, 12, 23]
@@ -504,7 +505,7 @@ def warnings_of(nettrain_cli, workdir, *layers):
     found = []
     for command in ("train", "check"):
         lines = nettrain_cli(command, "w.yaml").output.splitlines()
-        found.append([line.removeprefix("warning: ") for line in lines if "both training and test" in line])
+        found.append([line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")])
     assert found[0] == found[1] == json.loads(nettrain_cli("check", "w.yaml", "--json").stdout)["warnings"]
     assert all(re.match(r"w\.yaml:\d+:9: ", text) for text in found[0])
     return [text.partition(": ")[2] for text in found[0]]
@@ -519,8 +520,8 @@ SAYS = "is both training and test set: the scores say nothing of new data; give 
 
 
 def test_one_file_for_training_and_test_is_warned_of(nettrain_cli, workdir):
-    for name in ("a.csv", "b.csv"):
-        (workdir / name).write_text("1,2,0\n2,1,1\n3,1,2\n")
+    for name, last in (("a.csv", 3), ("b.csv", 4)):
+        (workdir / name).write_text(f"1,2,0\n2,1,1\n{last},1,2\n")
     (workdir / "link.csv").symlink_to("a.csv")
     says = [f"a.csv {SAYS}source: {{train: a.csv, test: ANOTHER}}"]
     assert warnings_of(nettrain_cli, workdir, source("a.csv")) == says
@@ -533,7 +534,9 @@ def test_one_file_for_training_and_test_is_warned_of(nettrain_cli, workdir):
 
 def test_parts_of_one_file_are_two_sets(nettrain_cli, workdir):
     arrays = {
-        f"{name}_{part}": np.ones((4, 2))[:, : 2 if name == "x" else 1] for name in "xy" for part in ("train", "test")
+        f"{name}_{part}": np.full((4, 2), k)[:, : 2 if name == "x" else 1]
+        for name in "xy"
+        for k, part in enumerate(("train", "test"))
     }
     np.savez("parts.npz", **arrays)
     np.savez("whole.npz", x=np.ones((4, 2)), y=np.ones(4))
@@ -553,10 +556,10 @@ def test_other_layers_that_read_the_same_are_found_too(nettrain_cli, workdir):
     import lmdb
     from PIL import Image
 
-    for name in ("a", "b"):
+    for k, name in enumerate(("a", "b")):
         with h5py.File(f"{name}.h5", "w") as file:
-            file["x"], file["label"] = np.ones((3, 2)), np.ones(3)
-        Image.new("RGB", (2, 2)).save(f"{name}.png")
+            file["x"], file["label"] = np.full((3, 2), k), np.ones(3)
+        Image.new("RGB", (2, 2), (k, k, k)).save(f"{name}.png")
         (workdir / f"{name}.images").write_text(f"{name}.png 0\n{name}.png 1\n")
     (workdir / "a.list").write_text("a.h5")
     (workdir / "both.list").write_text("b.h5 a.h5")
@@ -575,6 +578,77 @@ def test_other_layers_that_read_the_same_are_found_too(nettrain_cli, workdir):
     assert len(warnings_of(nettrain_cli, workdir, *pair("ImageData", "a.images", "a.images"))) == 1
     assert warnings_of(nettrain_cli, workdir, *pair("ImageData", "a.images", "b.images")) == []
     assert len(warnings_of(nettrain_cli, workdir, source("base"))) == 1
+
+
+def test_lists_that_name_the_same_files(nettrain_cli, workdir):
+    """Under other names of the list, from other folders, and in part."""
+    from PIL import Image
+
+    (workdir / "sub" / "deep").mkdir(parents=True)
+    for k in range(6):
+        Image.new("RGB", (2, 2), (k, k, k)).save(workdir / f"sub/{k}.png")
+    lists = {
+        "train": "0.png 0\n1.png 1\n./2.png 1\n",
+        "other": "3.png 0\n4.png 1\n5.png 1\n",
+        "some": "2.png 0\n3.png 1\n.//0.png 1\n4.png 0\n",
+        "one": "2.png 0\n3.png 1\n",
+    }
+    for name, text in lists.items():
+        (workdir / f"sub/{name}").write_text(text)
+    (workdir / "rooted").write_text(lists["some"])
+    (workdir / "sub/deep/list").write_text("../1.png 1\n../4.png 0\n")
+    (workdir / "absolute").write_text(f"{workdir}/sub/2.png 0\n{workdir}/sub/5.png 0\n")
+
+    def found(test, **keys):
+        pair = source("sub/train", "train", type="ImageData"), source(test, "test", type="ImageData") | keys
+        return warnings_of(nettrain_cli, workdir, *pair)
+
+    says = "of new data the scores say less; leave them out of one of the lists"
+    assert found("sub/other") == []
+    assert found("sub/some") == [f"2 of the 4 files in sub/some are in sub/train too: {says}"]
+    assert found("sub/one") == [f"1 of the 2 files in sub/one is in sub/train too: {says}"]
+    assert found("rooted", root_folder="sub") == [f"2 of the 4 files in rooted are in sub/train too: {says}"]
+    assert found("sub/deep/list") == [f"1 of the 2 files in sub/deep/list is in sub/train too: {says}"]
+    assert found("absolute") == [f"1 of the 2 files in absolute is in sub/train too: {says}"]
+
+
+def test_window_files_of_the_same_images(workdir):
+    from PIL import Image
+
+    for k in range(3):
+        Image.new("RGB", (8, 6), (k, k, k)).save(f"{k}.png")
+
+    def net(name, *images):
+        parts = [f"# {i}\n{i}.png\n3\n6\n8\n2\n1 0.9 1 1 4 4\n1 0.1 0 0 7 5\n" for i in images]
+        (workdir / name).write_text("".join(parts))
+        return nettrain.Net({"layers": [source(name, type="WindowData", transform={"crop_size": 2})]})
+
+    (found,) = same_examples(net("train", 0, 1), [net("test", 1, 2)])
+    assert found.message.startswith("1 of the 2 files in test is in train too: ")
+    assert list(same_examples(net("train", 0, 1), [net("test", 2)])) == []
+
+
+def test_the_same_contents_under_another_name(nettrain_cli, workdir):
+    import h5py
+    from PIL import Image
+
+    rows = "1,2,0\n2,1,1\n3,1,2\n"
+    for name, text in {"a.csv": rows, "b.csv": rows + "\n", "c.csv": rows[:-2] + "1\n"}.items():
+        (workdir / name).write_text(text)
+    says = "b.csv holds the same examples as a.csv: the scores say nothing of new data; give source: {train: a.csv, "
+    (found,) = warnings_of(nettrain_cli, workdir, source({"train": "a.csv", "test": "b.csv"}))
+    assert found.startswith(says)
+    assert warnings_of(nettrain_cli, workdir, source({"train": "a.csv", "test": "c.csv"})) == []
+    for name in "ab":
+        with h5py.File(f"{name}.h5", "w") as file:
+            file["x"], file["label"] = np.arange(6.0).reshape(3, 2), np.ones(3)
+        Image.new("RGB", (2, 2), (1, 2, 3)).save(f"{name}.png")
+        (workdir / f"{name}.h5list").write_text(f"{name}.h5")
+        (workdir / f"{name}.images").write_text(f"{name}.png 0\n")
+    for kind, suffix in (("HDF5Data", "h5list"), ("ImageData", "images")):
+        pair = source(f"a.{suffix}", "train", type=kind), source(f"b.{suffix}", "test", type=kind)
+        (found,) = warnings_of(nettrain_cli, workdir, *pair)
+        assert " holds the same examples as a." in found
 
 
 def test_an_image_that_is_bad_is_named_by_its_number(workdir):

@@ -44,7 +44,10 @@ def bad_png(rng: random.Random, raw: bytes) -> bytes:
     for _ in range(rng.choice([1, 1, 2])):
         at = rng.randrange(len(chunks))
         kind, body = chunks[at]
-        match pick(rng, "header header header body pixels drop twice swap rename add bomb wide"):
+        match pick(
+            rng,
+            "header header header body pixels drop twice swap rename add bomb wide" + " large" * (rng.random() < 0.1),
+        ):
             case "header" if len(header) == 13:
                 header = patch(rng, header, [(0, ">I"), (4, ">I"), *((i, ">B") for i in range(8, 13))])
                 chunks[0] = b"IHDR", header
@@ -72,9 +75,14 @@ def bad_png(rng: random.Random, raw: bytes) -> bytes:
                 chunks.insert(1, (rng.choice([b"zTXt", b"iCCP", b"IDAT"]), body))
             case "wide":  # an image of so many pixels, packed well
                 sizes = rng.choice([(10_000, 10_000), (8_000, 8_000), (20_000, 8_900), (1, 10**8), (2**31 - 1, 1)])
-                colour = struct.pack(">II", *sizes) + bytes([8, rng.choice([0, 2, 6]), 0, 0, 0])
-                chunks = [(b"IHDR", colour), (b"IDAT", b"\x78\x9c" + zeros_packed(400)), (b"IEND", b"")]
-                header = colour
+                header = struct.pack(">II", *sizes) + bytes([rng.choice([8, 8, 16]), rng.choice([0, 2, 4, 6]), 0, 0, 0])
+                chunks = [(b"IHDR", header), (b"IDAT", b"\x78\x9c" + zeros_packed(400)), (b"IEND", b"")]
+            case "large":  # as many pixels as are read, all there
+                wide, high = rng.choice([(2240, 2230), (1 << 18, 19), (19, 1 << 18), (1 << 19, 9), (2_500_000, 2)])
+                kind, depth = rng.choice([0, 2, 4, 6]), rng.choice([8, 8, 16])
+                row = bytes(1 + wide * {0: 1, 2: 3, 4: 2, 6: 4}[kind] * depth // 8)
+                header = struct.pack(">II", wide, high) + bytes([depth, kind, 0, 0, 0])
+                chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(row * high, 1)), (b"IEND", b"")]
     return png(chunks)
 
 
