@@ -6,7 +6,7 @@ Net calls ``setup`` once, ``reshape`` whenever the bottoms' shapes change, then 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -77,6 +77,7 @@ class Layer:
     batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 behind an axis of time
     example_from: str = ""  # where the shape of an example comes from, for messages, and how examples get one shape
     one_shape_by: str = ""
+    is_quick_to_examine: bool = False  # all data lies in memory: it is looked through before each run
     pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
     how_to_split: str = ""  # what to write so that training and test read different examples
@@ -145,8 +146,14 @@ class Layer:
         """
         return None
 
-    def check_values(self) -> None:
-        """Look through the whole data, where it lies in memory. Raises NettrainError for a value that is not finite."""
+    def examine(self, top: list[Blob]) -> Iterator[tuple[int, int]]:
+        """Look through the data in the order of the file, some examples at a time; changes nothing of what comes next,
+        but ``top[i].known`` may say more than before.
+
+        Yields how many have been looked at, and how many there are. Raises NettrainError for one that cannot be read,
+        or holds a value that is not finite.
+        """
+        return iter(())
 
     def unready(self) -> str:
         """Why what it makes says nothing yet, such as statistics of no batch; nothing when it does."""

@@ -50,6 +50,10 @@ def prepare(
     if found:
         _resume(solver, found, say)
     else:
+        try:
+            solver.look_through()
+        except SpecError as error:
+            raise NettrainError(f"{error} Nothing was trained.") from error
         solver.run.open()
         solver.run.check_free()
     return solver
@@ -125,6 +129,8 @@ def run(
 
 def _kept(solver: Solver) -> str:
     """What is left of a run that ended early, and how to go on with it."""
+    if not solver.last_snapshot and not solver.iter:
+        return "Nothing was trained."
     if not solver.last_snapshot:
         return f"stopped at iteration {solver.iter}; no snapshot was made before (solver.snapshot says how often)"
     return f"  kept    {solver.last_snapshot}\n  go on   {command(solver, 'train', '--resume')}"
