@@ -316,8 +316,8 @@ def test_train_and_test_parts_of_different_shape():
         (CLASSES * 1e9, "but there are 3 outputs (0..2)"),
         (np.where(CLASSES == 0, np.inf, CLASSES), "inf"),
         (np.where(np.arange(20) == 19, 0.5, CLASSES), "0.5"),
-        (np.where(np.arange(20) == 19, np.nan, CLASSES), "nan"),
-        (np.where(np.arange(20) == 0, np.nan, CLASSES), "nan"),
+        (np.where(np.arange(20) == 19, np.nan, CLASSES), "some labels are NaN"),
+        (np.where(np.arange(20) == 0, np.nan, CLASSES), "some labels are NaN"),
     ],
     ids=range(7),
 )
@@ -418,7 +418,12 @@ def test_a_label_column_that_is_not_there(column, words):
 
 @pytest.mark.parametrize(
     ("row", "words"),
-    [("1,2,nan", "nan"), ("1,2,1.5", "1.5"), ("1,2,3", "go from 0 to 3"), ("1,2,-1", "go from -1 to 2")],
+    [
+        ("1,2,nan", "some labels are NaN"),
+        ("1,2,1.5", "1.5"),
+        ("1,2,3", "go from 0 to 3"),
+        ("1,2,-1", "go from -1 to 2"),
+    ],
 )
 def test_labels_of_a_csv_are_checked(row, words):
     write({"a.csv": f"{ROWS}{row}\n".encode()})
