@@ -159,6 +159,11 @@ class Layer:
         """Why what it makes says nothing yet, such as statistics of no batch; nothing when it does."""
         return ""
 
+    def without_spread(self) -> str:
+        """Why what it makes is the same whatever it reads, as with the mean and variance of single values: then nothing
+        before it learns. Nothing when it is not so."""
+        return ""
+
     def which_example(self, k: int) -> str:
         """Which example of what data it is that stands at place k of the last batch, where a layer reads some."""
         return ""

@@ -185,26 +185,46 @@ class Rows:
                 self.outputs.append((prefix + test.total, prefix + test.total, False))
         self.percent = {score for score, _, percent in self.outputs if percent}
         self.outputs.sort(key=lambda output: output[2])  # losses before accuracies
-        self.has_epochs = solver.epochs(1) is not None
+        epochs = solver.epochs(solver.max_iter)
+        self.has_epochs = epochs is not None
+        self.iter_width, self.epoch_width = (max(6, len(text)) for text in (str(solver.max_iter), f"{epochs or 0:.1f}"))
 
     def head(self) -> str:
-        cells = [f"{'iter':>6}"] + ([f"{'epoch':>6}"] if self.has_epochs else []) + [f"{'train loss':>11}"]
+        cells = [f"{'iter':>{self.iter_width}}"] + [f"{'epoch':>{self.epoch_width}}"] * self.has_epochs
+        cells.append(f"{'train loss':>11}")
         cells += [f"{heading:>{self._width(heading)}}" for _, heading, _ in self.outputs]
         return " ".join([*cells, f"{'lr':>9}", f"{'it/s':>7}"])
 
     def line(self, row: Row) -> str:
-        cells = [f"{row.iter:>6}"] + ([f"{row.epoch:>6.1f}"] if self.has_epochs else [])
-        cells.append(f"{row.loss:>11.4f}" if row.loss is not None else f"{'-':>11}")
+        cells = [f"{row.iter:>{self.iter_width}}"] + (
+            [f"{row.epoch:>{self.epoch_width}.1f}"] if self.has_epochs else []
+        )
+        cells.append(f"{'-' if row.loss is None else fitted(row.loss, 11):>11}")
         for name, heading, percent in self.outputs:
             value = row.test.get(name)
-            shown = "" if value is None else "-" if math.isnan(value) else f"{value:.2%}" if percent else f"{value:.4f}"
-            cells.append(f"{shown:>{self._width(heading)}}")
+            width = self._width(heading)
+            shown = (
+                ""
+                if value is None
+                else "-"
+                if math.isnan(value)
+                else f"{value:.2%}"
+                if percent
+                else fitted(value, width)
+            )
+            cells.append(f"{shown:>{width}}")
         speed = f"{row.rate:,.0f}" if row.rate >= 10 else f"{row.rate:.2f}" if row.rate else ""
         return " ".join([*cells, f"{row.lr:>9.4g}", f"{speed:>7}"]) + ("   * best" if row.best else "")
 
     @staticmethod
     def _width(heading: str) -> int:
         return max(9, len(heading))
+
+
+def fitted(value: float, width: int) -> str:
+    """A number with four decimals, or as many digits as fit: ``0.0771``, ``12718.3``, ``7.75e+35``."""
+    ways = [f"{value:.4f}", *(f"{value:.{digits}g}" for digits in range(6, 0, -1))]
+    return next((text for text in ways if len(text) <= width), ways[-1])
 
 
 def statistics(solver: Solver) -> str:
