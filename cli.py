@@ -399,7 +399,7 @@ class _Screen:
 
     def advance(self, loss: float) -> None:
         try:
-            self.bar.set_postfix_str(f"loss={loss:.4f}", refresh=False)
+            self.bar.set_postfix_str(f"loss={loss:.4g}", refresh=False)
             self.bar.update()
         except OSError:
             self._look_away()

@@ -16,6 +16,7 @@ from ..net.errors import NettrainError
 from ..net.files import open_file, size_of
 
 CHUNK = 1 << 22  # bytes digested at a time
+PIECE = 1 << 17  # values that are looked through at a time: they fit into a processor's cache
 SOME = 64  # examples
 FIRST = 1 << 16  # bytes of a file
 
@@ -61,6 +62,29 @@ def check_counts(origin: str, examples: int, labels: int | None) -> None:
         raise NettrainError(f"{origin} holds no examples", key="source")
     if labels is not None and labels != examples:
         raise NettrainError(f"{origin} holds {examples:,} examples but {labels:,} labels", key="source")
+
+
+def not_finite(array: np.ndarray, dtype: np.dtype) -> tuple[int, ...] | None:
+    """The place of the first value that is no finite number in ``dtype``, which may hold less; None without one."""
+    if array.dtype.kind != "f" or not array.size:
+        return None
+    limit = min(float(np.finfo(kind).max) for kind in (array.dtype, dtype))
+    step = max(1, PIECE * len(array) // array.size)
+    for start in range(0, len(array), step):
+        piece = array[start : start + step]
+        if not (piece.min() >= -limit and piece.max() <= limit):  # NaN is neither
+            first, *rest = np.argwhere(~((piece >= -limit) & (piece <= limit)))[0].tolist()
+            return (start + first, *rest)
+    return None
+
+
+def bad_value(what: str, array: np.ndarray, at: tuple[int, ...], example: int) -> NettrainError:
+    """An error for a value of an example's array that is not finite, with its place; ``what`` is ``FILE: `NAME```."""
+    value, (_, *inside) = array[at], at
+    place = f" in column {inside[0]:,}" if len(inside) == 1 else f" at {tuple(inside)}" if inside else ""
+    counted = "both counted" if len(inside) == 1 else "all counted" if inside else "counted"
+    why = "every value must be finite" if not np.isfinite(value) else "that is more than the net's numbers can be"
+    return NettrainError(f"{what} of example {example:,} holds {value:g}{place}, {counted} from 0; {why}", key="source")
 
 
 def digest(parts: Iterable[Any]) -> str:

@@ -154,7 +154,7 @@ def _mnist(images: Path, labels: Path, name: str, split: str, stamp: tuple[int, 
 def _idx_pair(images: Path, labels: Path | None, origin: str, split: str) -> DataSet:
     """Images with a channel axis (N x 1 x H x W), and their labels when that file exists."""
     labels = labels if labels and labels.exists() else None
-    check_counts(origin, *(idx_shape(path)[0] if path else None for path in (images, labels)))
+    check_counts(origin, idx_shape(images)[0], idx_shape(labels)[0] if labels else None)
     data = read_idx(images)
     if data.ndim == 3:
         data = data[:, None]

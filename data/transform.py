@@ -47,7 +47,7 @@ class Transform(Declared):
             return None
 
         def check_shape(found: tuple[int, ...]) -> None:
-            if found != shape:
+            if shape is not None and found != shape:
                 raise NettrainError(
                     f"mean_file {path} holds {format_shape(found)}, the examples are {format_shape(shape)}"
                 )

@@ -102,6 +102,14 @@ class BatchNorm(Layer):
             return ""
         return f"has seen no batch yet: it takes mean 0 and variance 0, and multiplies by {self.p.eps**-0.5:.3g}"
 
+    def without_spread(self):
+        if self.use_global or self.m != 1:
+            return ""
+        return (
+            "takes mean and variance over one value of each channel, and a batch of one has no variance: take a larger "
+            "batch_size, or use_global_stats: true"
+        )
+
     def hat(self, top):
         """ŷ, which is y where nothing is learned."""
         return self.buffer("hat", top[0].shape, channels_last=top[0].channels_last) if self.affine else top[0].data

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from ..data.dataset import bad_value, not_finite
 from ..data.order import Order
+from ..net.blob import Blob, Known
 from ..net.errors import NettrainError
 from ..net.fillers import stream
 from .layer import Layer
+
+AT_ONCE = 1 << 22  # values that are read at a time when the data is looked through
+MOST_LABELS = 100_000  # different ones that are noted
 
 
 class Batches(Layer):
@@ -47,6 +54,31 @@ class Batches(Layer):
         # Seeded by the place in the data, so that what is random follows from the cursor alone.
         rng = stream(self.seed, self.name, f"transform {where}") if self.phase == "TRAIN" else None
         self.fill(indices, top, rng)
+
+    def examine(self, top):
+        """Reads the examples as a test does, a batch or less at a time, and notes the different labels."""
+        count = max(1, min(self.batch_size, AT_ONCE // max(1, sum(map(math.prod, self.shapes)))))
+        read = [Blob((count, *shape), self.dtype) for shape in self.shapes]
+        seen = [
+            np.empty(0, self.dtype) if blob.known is None and math.prod(blob.shape[1:]) == 1 else None for blob in top
+        ]
+        size = self.pass_size or 0
+        for start in range(0, size, count):
+            indices = np.arange(start, min(start + count, size))
+            for blob in read:
+                blob.reshape((len(indices), *blob.shape[1:]))
+            self.fill(indices, read, None)
+            for i, (name, blob) in enumerate(zip(self.top_names, read, strict=True)):
+                found = not_finite(blob.data, self.dtype)
+                if found is not None:
+                    raise bad_value(f"{self.origin}: `{name}`", blob.data, found, start + found[0])
+                labels = seen[i]
+                if labels is not None:
+                    labels = np.union1d(labels, blob.data)
+                    is_few = len(labels) <= MOST_LABELS  # else these are no labels
+                    seen[i] = labels if is_few else None
+                    top[i].known = Known(labels, self.origin) if is_few else None
+            yield start + len(indices), size
 
     def which_example(self, k):
         return f"example {self.indices[k]:,} of {self.origin}, counted from 0"

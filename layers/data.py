@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..data.dataset import digest, digest_of
+from ..data.dataset import bad_value, digest, digest_of, not_finite
 from ..data.generators import GENERATORS, Generate
 from ..data.sources import NAMED, find_file, load
 from ..data.transform import Transform
@@ -19,7 +19,6 @@ from ..net.registry import register
 from .batches import Batches
 from .layer import Example
 
-PIECE = 1 << 20  # values that are looked through at a time
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
 
 
@@ -131,6 +130,7 @@ class Data(Batches):
     def setup(self, bottom, top):
         p, split = self.p, "train" if self.phase == "TRAIN" else "test"
         self.set = load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend)
+        self.is_quick_to_examine = isinstance(self.set.data, np.ndarray)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
         self.mean = p.transform.mean(self.folder, self.set.data.shape[1:])
@@ -168,21 +168,15 @@ class Data(Batches):
             source = str(find_file(source, self.folder, folders=True).resolve())
         return {f"{source} {part}": origin}, f"give source: {{train: {self.p.source.train}, test: ANOTHER}}"
 
-    def check_values(self):
+    def examine(self, top):
+        if not self.is_quick_to_examine:
+            yield from super().examine(top)
+            return
         for name, array in zip(self.top_names, [self.set.data, *self.further], strict=True):
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-                continue
-            step = max(1, PIECE * len(array) // max(1, array.size))
-            for start in range(0, len(array), step):
-                bad = np.argwhere(~np.isfinite(array[start : start + step]))
-                if len(bad):
-                    k = start + bad[0][0]
-                    value = array[start : start + step][tuple(bad[0])]
-                    raise NettrainError(
-                        f"{self.set.origin}: `{name}` of example {k:,}, counted from 0, holds {value:g}; every value "
-                        "must be finite",
-                        key="source",
-                    )
+            found = not_finite(array, self.dtype)
+            if found is not None:
+                raise bad_value(f"{self.set.origin}: `{name}`", array, found, found[0])
+        yield len(self.set), len(self.set)
 
     def fingerprint(self):
         """That of the set, of further arrays that are read, and of the mean that is taken off; what is generated

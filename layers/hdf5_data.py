@@ -193,7 +193,7 @@ class HDF5Data(Batches):
         except NettrainError:
             raise
         except Exception as error:  # as above: what a damaged file can cause
-            raise NettrainError(f"{self.paths[f]} cannot be read: {why(error)}", exit_code=1) from None
+            raise NettrainError(f"{self.paths[f]} cannot be read: {why(error)}", key="source") from None
 
     def fingerprint(self):
         """The rows and sizes of the files, and some rows, evenly spread: all may be too many to be read."""

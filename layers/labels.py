@@ -35,8 +35,7 @@ def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> No
         if known.low == 1 and known.high == classes:
             hint = "; labels start at 0: take 1 off each, or use one output more"
         raise NettrainError(
-            f"the labels go from {known.low:g} to {known.high:g}, but there are {classes} outputs "
-            f"(0..{classes - 1}){hint}",
+            f"{known.in_words('the labels', 'some labels')}, but there are {classes} outputs (0..{classes - 1}){hint}",
             key="bottom",
         )
     if known.fractional is not None:

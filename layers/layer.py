@@ -6,7 +6,7 @@ Net calls ``setup`` once, ``reshape`` whenever the bottoms' shapes change, then 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -74,7 +74,7 @@ class Example:
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
 
 
 def _is_shape(value: Any) -> bool:
@@ -128,6 +128,7 @@ class Layer:
     batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 behind an axis of time
     example_from: str = ""  # where the shape of an example comes from, for messages, and how examples get one shape
     one_shape_by: str = ""
+    is_quick_to_examine: bool = False  # all data lies in memory: it is looked through before each run
     pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
     how_to_split: str = ""  # what to write so that training and test read different examples
@@ -210,11 +211,22 @@ class Layer:
         """
         return None
 
-    def check_values(self) -> None:
-        """Look through the whole data, where it lies in memory. Raises NettrainError for a value that is not finite."""
+    def examine(self, top: list[Blob]) -> Iterator[tuple[int, int]]:
+        """Look through the data in the order of the file, some examples at a time; changes nothing of what comes next,
+        but ``top[i].known`` may say more than before.
+
+        Yields how many have been looked at, and how many there are. Raises NettrainError for one that cannot be read,
+        or holds a value that is not finite.
+        """
+        return iter(())
 
     def unready(self) -> str:
         """Why what it makes says nothing yet, such as statistics of no batch; nothing when it does."""
+        return ""
+
+    def without_spread(self) -> str:
+        """Why what it makes is the same whatever it reads, as with the mean and variance of single values: then nothing
+        before it learns. Nothing when it is not so."""
         return ""
 
     def which_example(self, k: int) -> str:

@@ -57,6 +57,9 @@ class RowNorm(Layer):
         self.in_columns = Q > SHORT
         self.parts = (P, Q) if self.in_columns else (self.M, 1)
 
+    def without_spread(self):
+        return "takes mean and variance over single values, which have no variance" if self.M == 1 else ""
+
     def rows(self, *arrays):
         return [array.reshape(self.N, self.G, self.M) for array in arrays]
 

@@ -30,10 +30,11 @@ class Targets:
         found = blob.known.range(self.ignored, self.cut)
         if found is None or (self._fit(found.low, found.high) and not (self.whole and found.fractional is not None)):
             return
-        odd = f", with {found.fractional:g}" if self.whole and found.fractional is not None else ""
+        odd = found.fractional if self.whole else None
+        with_odd = f", with {odd:g}" if odd is not None and not math.isnan(odd) else ""
         raise NettrainError(
-            f"every {self.name} must be {self._wanted()}; in {blob.known.origin} they go from {found.low:g} to "
-            f"{found.high:g}{odd}{_remedy(found.low, found.high)}",
+            f"every {self.name} must be {self._wanted()}; in {blob.known.origin} "
+            f"{found.in_words('they', 'some of them')}{with_odd}{_remedy(found.low, found.high, are_known=True)}",
             key="bottom",
         )
 
@@ -54,7 +55,7 @@ class Targets:
             counted = values[bad]
             raise NettrainError(
                 f"{self.name} {values[first]:g} at {place} of the batch is not {self._wanted()}"
-                f"{_remedy(float(counted.min()), float(counted.max()))}"
+                f"{_remedy(float(counted.min()), float(counted.max()), are_known=False)}"
             )
 
     def _fit(self, low: float, high: float) -> bool:
@@ -68,11 +69,15 @@ class Targets:
 CONT = Targets("cont")  # of recurrent layers: 0 where a sequence begins, 1 where it goes on
 
 
-def _remedy(low: float, high: float) -> str:
-    """What would be right for the two slips that are common: bytes, and -1 and +1."""
-    before = "or a layer before it: {type: Power"
+def _remedy(low: float, high: float, are_known: bool) -> str:
+    """What would be right for the two slips that are common: bytes, and -1 and +1. A transform acts on the examples of
+    a data set, and nothing of those is known beforehand."""
+    layer = "a layer before it: {type: Power"
     if low >= 0 and 16 < high <= 255:
-        return f"; divide bytes by 255: transform: {{scale: 0.003921569}} for images, {before}, scale: 0.003921569}}"
+        ways = (
+            f"by {layer}" if are_known else f"transform: {{scale: 0.003921569}} for the examples of a set, or {layer}"
+        )
+        return f"; divide bytes by 255: {ways}, scale: 0.003921569}}"
     if -1 <= low < 0 and (high <= 1 or math.isnan(high)):
-        return f"; for -1 and +1 give (t + 1) / 2, {before}, scale: 0.5, shift: 0.5}}"
+        return f"; for -1 and +1 give (t + 1) / 2, by {layer}, scale: 0.5, shift: 0.5}}"
     return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +204,19 @@ class WindowData(Layer):
     def entries(self):
         return entries(self.files, self.p.root_folder, self.list, self.folder)
 
+    def examine(self, top):
+        """Reads each image, and looks whether its windows are inside."""
+        of_image = defaultdict(list)
+        for window in [*self.foreground, *self.background]:
+            of_image[window.image].append(window)
+        done, total = 0, len(self.foreground) + len(self.background)
+        for i, windows in sorted(of_image.items()):
+            limits = decode(self.path(i), f"{self.list}: image {self.files[i]}").shape[1:]
+            for window in windows:
+                self.check_inside(window, limits)
+            done += len(windows)
+            yield done, total
+
     def path(self, i):
         return find_image(self.files[i], self.p.root_folder, self.list, self.folder)
 
@@ -230,16 +243,22 @@ class WindowData(Layer):
             top[0].data[i][place] = (pixels - mean) * p.scale
             top[1].data[i] = 0 if i < background else window.label
 
+    def check_inside(self, window, limits):
+        """Raise NettrainError for a window that reaches out of its image of H x W pixels."""
+        x1, y1, x2, y2 = window.corners
+        if not (0 <= x1 <= x2 < limits[1] and 0 <= y1 <= y2 < limits[0]):
+            raise NettrainError(
+                f"{self.list}: window {x1} {y1} {x2} {y2} is not inside {self.files[window.image]}, "
+                f"{limits[1]} x {limits[0]} pixels",
+                key="source",
+            )
+
     def cut(self, window, flip):
         """A window's pixels as they stand in the result, and where they begin there (row, column)."""
         image, side, pad = self.image(window.image), self.p.transform.crop_size, self.p.context_pad
         limits = image.shape[1:]
         x1, y1, x2, y2 = window.corners
-        if not (0 <= x1 <= x2 < limits[1] and 0 <= y1 <= y2 < limits[0]):
-            raise NettrainError(
-                f"{self.list}: window {x1} {y1} {x2} {y2} is not inside {self.files[window.image]}, "
-                f"{limits[1]} x {limits[0]} pixels"
-            )
+        self.check_inside(window, limits)
         spans, sizes, begins = [(y1, y2), (x1, x2)], [side, side], [0, 0]
         if pad or self.p.crop_mode == "square":
             # in single precision, as Caffe: half a pixel is then rounded the same way

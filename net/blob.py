@@ -31,6 +31,14 @@ class Range:
             odd = values[np.mod(values, 1) != 0]  # NaN and infinity too
         return cls(float(values.min()), float(values.max()), float(odd.flat[0]) if odd.size else None)
 
+    def in_words(self, these: str, some: str) -> str:
+        """A sentence: ``they go from 0 to 9``, ``they are all 255`` or ``some of them are NaN``."""
+        if math.isnan(self.low):
+            return f"{some} are NaN"
+        return (
+            f"{these} {f'go from {self.low:g} to {self.high:g}' if self.low < self.high else f'are all {self.low:g}'}"
+        )
+
 
 class Known:
     """Everything a data source will ever write into a blob, so that it is checked once, before any work.

@@ -70,7 +70,7 @@ class _Composer(yaml.composer.Composer):
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.count += 1
         if self.count > MOST_WRITTEN:
-            raise _TooManyError(self.peek_event().start_mark)
+            raise _TooManyError(self.peek_event().start_mark)  # type: ignore[attr-defined]
         return super().compose_node(parent, index)
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:

@@ -338,11 +338,37 @@ def shared(trained: Any, tested: Any) -> Iterator[tuple[str, str]]:
             yield test, f"{test} holds the same examples as {train}: {nothing}"
 
 
+def no_spread(net: Net) -> Iterator[Problem]:
+    """Warnings of layers that normalize single values, which makes them all 0."""
+    for step in net.steps:
+        why = step.layer.without_spread()
+        if why:
+            message = f"{step.spec.title()} {why}; nothing before it learns, as its output does not depend on it"
+            yield Problem(step.spec.place, message, with_line=False)
+
+
+def _explained(net: Net) -> set[str]:
+    """The layers for whose missing gradient ``no_spread`` has said the reason: those before and behind one it names."""
+    names: set[str] = set()
+    for step in net.steps:
+        if step.layer.without_spread():
+            before, behind = set(step.bottom_keys), set(step.top_keys)
+            for other in net.steps:
+                if behind & set(other.bottom_keys):
+                    behind |= set(other.top_keys)
+            for other in reversed(net.steps):
+                if before & set(other.top_keys):
+                    before |= set(other.bottom_keys)
+            names |= {one.spec.name for one in net.steps if (before | behind) & set(one.top_keys)}
+    return names
+
+
 def mistakes(spec: NetSpec, net: Net, tests: Iterable[Net]) -> Iterator[Problem]:
     """Warnings of what may be a mistake in a spec and the nets made of it, though it can be run."""
     yield from spec.warnings
     yield from applied_twice(net)
     yield from same_examples(net, tests)
+    yield from no_spread(net)
 
 
 class Health:
@@ -405,11 +431,16 @@ class Health:
         if self.net.loss == 0:  # there is nothing to improve: a hinge is satisfied, or all is ignored
             self.without = set()
             return []
+        explained = _explained(self.net)
         without = {
             f"parameter {i} of {step.spec.title()}"
             for step in self.net.steps
             for i, blob in enumerate(step.layer.blobs)
-            if step.needs_backward and step.layer.param_propagate_down[i] and blob.count and not blob.diff.any()
+            if step.needs_backward
+            and step.spec.name not in explained
+            and step.layer.param_propagate_down[i]
+            and blob.count
+            and not blob.diff.any()
         }
         found = sorted(name for name in without & self.without if name not in self.said)
         self.without = without

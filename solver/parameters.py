@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from ..net import foreign
 from ..net.declare import MISSING, MOST_KEYS, Declared, Reader, advice_on, param
-from ..net.errors import Problems
+from ..net.errors import Problem, Problems
 from ..net.netspec import NetSpec, Phase
+from ..net.node import Node
 
 _GONE = "nettrain always runs on the CPU; leave it out"
 _STEPS = (
@@ -17,6 +18,27 @@ _STEPS = (
 )
 _NORM = "`clip_gradients` is the largest L2 norm of all gradients together; single values are not clipped"
 _ONE_FILE = "the net stands in the same file, under `layers:`; leave it out"
+
+
+# The keys that only some choices use. Those a policy needs must be given; others that are given and not used are warned
+# of: Caffe ignores them silently.
+POLICY_NEEDS = {
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma", "stepvalue"),
+    "poly": ("power",),
+    "sigmoid": ("gamma", "stepsize"),
+    "plateau": ("gamma",),
+}
+POLICY_TAKES = {"cosine": ("min_lr",), "plateau": ("min_lr", "plateau_patience")}
+RULE_TAKES = {
+    "AdaGrad": ("delta",),
+    "RMSProp": ("delta", "rms_decay"),
+    "AdaDelta": ("delta",),
+    "Adam": ("delta", "momentum2", "amsgrad"),
+    "AdamW": ("delta", "momentum2", "amsgrad"),
+}
 
 
 class NetState(Declared):
@@ -304,16 +326,7 @@ class SolverParameters(Declared):
     def validate(self) -> Iterable[tuple[str, str]]:
         if self.snapshot_prefix is not None and not self.snapshot_prefix.strip():
             yield "snapshot_prefix", "is empty; leave it out for runs/NAME/NUMBER/"
-        needs = {
-            "step": ("gamma", "stepsize"),
-            "exp": ("gamma",),
-            "inv": ("gamma", "power"),
-            "multistep": ("gamma", "stepvalue"),
-            "poly": ("power",),
-            "sigmoid": ("gamma", "stepsize"),
-            "plateau": ("gamma",),
-        }
-        for key in needs.get(self.lr_policy, ()):
+        for key in POLICY_NEEDS.get(self.lr_policy, ()):
             if getattr(self, key) in (None, ()):
                 yield key, f"is missing: lr_policy {self.lr_policy} needs it"
         if self.lr_policy == "poly" and self.power is not None and self.power < 0:
@@ -341,6 +354,22 @@ class SolverParameters(Declared):
             yield "regularization_type", "L1 goes through the gradient; AdamW shrinks the weights themselves (L2)"
         if self.clip_gradients == 0:
             yield "clip_gradients", "0 would set every gradient to zero; leave it out for no limit"
+
+
+def unused(spec: NetSpec, p: SolverParameters) -> Iterator[Problem]:
+    """Warnings of keys that are given and belong to another learning-rate policy or update rule."""
+    policies = {
+        name: (*POLICY_NEEDS.get(name, ()), *POLICY_TAKES.get(name, ())) for name in {**POLICY_NEEDS, **POLICY_TAKES}
+    }
+    for kind, chosen, takes in (("lr_policy", p.lr_policy, policies), ("type", p.type, RULE_TAKES)):
+        node = spec.solver or Node({}, spec.root.place)
+        for key in node.keys:
+            users = sorted(name for name, keys in takes.items() if key in keys)
+            if users and chosen not in users:
+                first, last = ", ".join(users[:-1]), users[-1]
+                whose = f"{first} and {last}" if first else last
+                message = f"solver.{key} is not used by {kind} {chosen}; it belongs to {whose}"
+                yield Problem(node.at(key), message, with_line=False)
 
 
 def parameters_of(spec: NetSpec, phase: Phase) -> SolverParameters | None:

@@ -42,6 +42,7 @@ class Run:
         self.is_given = self.folder is not None  # where files go was asked for
         self._lock: lock.Lock | None = None
         self._has_begun = False
+        self._made: list[Path] = []  # the folders that this object made, the innermost first
 
     @classmethod
     def of(cls, snapshot: Path) -> Run:
@@ -60,10 +61,13 @@ class Run:
         if self._lock is not None and self._lock.is_ours:
             return self._lock
         try:
+            missing = _missing(self.folder or Path("runs") / self.name)
             if self.folder:
                 self.folder.mkdir(parents=True, exist_ok=True)
             else:
                 self.folder = _next_folder(Path("runs") / self.name)
+                missing.insert(0, self.folder)
+            self._made += missing
             self._lock = lock.take(self.lock_path, str(self.where))
         except OSError as error:
             raise NettrainError(
@@ -76,6 +80,20 @@ class Run:
     def close(self) -> None:
         """Let others write the run's files."""
         self._lock = None
+
+    def discard(self, with_best: bool = False) -> None:
+        """Remove what a run that came to nothing has written: its metrics, ``with_best`` also its best weights, and the
+        folders that were made for it, unless something else is in them."""
+        self.close()
+        for name in [METRICS, *["best.npz"] * with_best] if self._has_begun else []:
+            with contextlib.suppress(OSError):
+                self.path(name).unlink(missing_ok=True)
+        for folder in self._made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if self._made and not self.is_given:
+            self.folder = None
+        self._made, self._has_begun = [], False
 
     def begin(self, iteration: int) -> None:
         """Open, before the first line or snapshot: metrics of a run that came to no snapshot are not those of one
@@ -452,6 +470,11 @@ def _write_all(file: IO[bytes], text: bytes) -> None:
 
 def _cannot_write(path: Path, error: OSError) -> NettrainError:
     return NettrainError(f"cannot write {path}: {why(error)}", exit_code=1)
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folder and those around it that are not there, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
 
 
 def _next_folder(base: Path) -> Path:

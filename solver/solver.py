@@ -27,8 +27,9 @@ from .evaluate import Evaluation, Scores, TestNet, evaluate_all, name_test_nets,
 from .health import Health, mistakes
 from .interrupts import Effect
 from .length import count_iterations, epochs
+from .looking import look_through
 from .monitor import choose_monitor
-from .parameters import NetState, SolverParameters, read_parameters
+from .parameters import NetState, SolverParameters, read_parameters, unused
 from .policies import rate_policy
 from .runs import METRICS, Found, Run, find_snapshot, quoted
 from .snapshot import Snapshot, SnapshotError, read_snapshot, write_snapshot
@@ -119,7 +120,9 @@ class Solver:
         self.on_row = on_row or (lambda row: None)
         self.on_step = on_step or (lambda solver: None)
         self.on_warning = on_warning or (lambda text: None)
-        self.warnings = in_order([*mistakes(self.spec, net, self.test_nets), *self._frozen_that_move()])
+        self.warnings = in_order(
+            [*unused(self.spec, self.p), *mistakes(self.spec, net, self.test_nets), *self._frozen_that_move()]
+        )
         self.health, self.trail = Health(net, self.tests), divergence.Trail(net)
         self.iter = 0
         self.request: Effect | None = None
@@ -134,6 +137,7 @@ class Solver:
         problems.raise_if_any()
         self.load_reports += [net.copy_from(path, self.p.weights_strict) for path in weights or ()]
         self.health.take_as_trained(name for report in self.load_reports for name in report.loaded)
+        self._is_looked_through = False
         self._clock = (time.perf_counter(), 0)
         self._reported = -1  # iteration of the last row
 
@@ -221,13 +225,35 @@ class Solver:
         """Passes over the training data after so many iterations; None when the data has no end."""
         return epochs(self.p, self.net, iterations)
 
+    def look_through(self) -> None:
+        """Look through the data that lies in memory, once. Raises SpecError for a value that is not finite.
+
+        ``solve`` does so before a run's folder is made; a run that goes on has the data it began with.
+        """
+        if not self._is_looked_through:
+            problems = Problems()
+            look_through([self.net, *self.test_nets], problems, seconds=0)
+            problems.raise_if_any()
+            self._is_looked_through = True
+
     # Training
 
     def solve(self) -> None:
         """Train up to max_iter, write the last snapshot, test at the end.
 
-        A request to stop ends it earlier, with a snapshot and without a test.
+        A request to stop ends it earlier, with a snapshot and without a test. What fails before the first update and
+        before any snapshot leaves no file and no folder behind.
         """
+        if self.last_snapshot is None:
+            self.look_through()
+        try:
+            self._solve()
+        except BaseException:
+            if self.iter == 0 and self.last_snapshot is None:
+                self.run.discard(with_best=self.best is not None)
+            raise
+
+    def _solve(self) -> None:
         with self._writing():
             self.run.begin(self.iter)
             self.ended = ""
@@ -545,6 +571,8 @@ class Solver:
                 new.copy_best(old)
         except BaseException:
             new.close()
+            if new is not old:
+                new.discard()
             raise
         self.run = new
         if cut.last > self.iter and new is old:

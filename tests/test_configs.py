@@ -23,7 +23,8 @@ A_FEW = {  # what makes a config quick, and how long it then trains
     "logreg": options("solver.max_epoch=0.1"),
     "lenet": (*SMALL, *options("solver.max_iter=4")),
     "alexnet": options(
-        "solver.max_iter=4", "solver.base_lr=0.002", "images.generate.examples=4", "images.batch_size=4"
+        *("solver.max_iter=4", "solver.base_lr=0.002", "images.batch_size=4"),
+        *("images.generate.examples=4", "images.generate.test_examples=4"),
     ),
     "ntm_copy": (*sequences(3), *options("solver.max_iter=60", "solver.base_lr=0.01")),
     "lstm_copy": (*sequences(3), *options("solver.max_iter=60", "solver.base_lr=0.01")),
@@ -32,7 +33,7 @@ WIDTHS = {"conv1": 4, "conv2": 4, "conv3": 6, "conv4": 6, "conv5": 4, "fc6": 5, 
 TO_CHECK = {  # what makes a numerical gradient quick
     "lenet": options("mnist.batch_size=1"),
     "alexnet": options(
-        "images.generate={examples: 2, test_examples: 0, shape: [3, 67, 67], classes: 10}",
+        "images.generate={examples: 2, test_examples: 2, shape: [3, 67, 67], classes: 10}",
         *("images.batch_size=2", "images.transform.scale=1"),
         *(f"{name}.num_output={width}" for name, width in WIDTHS.items()),
         *(f"{name}.weight_filler=msra" for name in WIDTHS),
@@ -49,7 +50,9 @@ def rows(folder):
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_few_steps(nettrain_cli, mnist, config):
     settings = A_FEW.get(Path(config).stem, options("solver.max_iter=4"))
-    nettrain_cli("check", config, *settings)
+    checked = json.loads(nettrain_cli("check", config, "--json", *settings).stdout)
+    assert checked["warnings"] == []
+    assert all(one["examples"] == one["total"] for one in checked["data"])
     nettrain_cli("train", config, *settings, "--set", "solver.display=1", "--out", "out")
     losses = [row["train_loss"] for row in rows(mnist / "out")]
     assert len(losses) >= 3

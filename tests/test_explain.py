@@ -596,3 +596,16 @@ def test_an_output_that_cannot_be_written(nettrain_cli, monkeypatch):
     monkeypatch.setattr(click, "echo", full)
     result = nettrain_cli("explain", "--expr", "x * y", "x=1", "y=2", exit_code=1)
     assert result.stderr == "the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("formula", "values"), [("log(x)", "x=-1"), ("log(x) * y + z", "x=-1 y=2 z=1"), ("1/x", "x=0")]
+)
+def test_where_a_part_is_no_number_no_gradient_is_shown(nettrain_cli, formula, values):
+    shown = nettrain_cli("explain", "--expr", formula, *values.split()).stdout
+    table = shown.partition("loss")[0].splitlines()[1:]
+    assert [line.split("  ")[-1].strip() for line in table if line.startswith(("y ", "z "))] in ([], ["-", "-"])
+    assert all(re.search(r"  +-(  |$)", line) for line in table)
+    data = json.loads(nettrain_cli("explain", "--expr", formula, *values.split(), "--json").stdout)
+    assert {value["gradient"] for value in data["values"].values()} == {None}
+    nettrain_cli("explain", "--expr", formula, *values.split(), "--html", "page.html")

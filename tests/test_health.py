@@ -406,3 +406,91 @@ def test_the_bad_layer_is_found_though_a_later_one_works_in_its_memory():
     assert steps["r"].top[0].shares_data_with(steps["h"].top[0])
     with pytest.raises(nettrain.NettrainError, match=r"forward, layer `h` .* inf among 60 of its outputs"):
         solver.solve()
+
+
+NORMS_OF_ONE = [
+    ({"type": "BatchNorm"}, 1, "takes mean and variance over one value of each channel, and a batch of one has no"),
+    ({"type": "BatchNorm", "affine": True}, 1, "takes mean and variance over one value of each channel, and a"),
+    ({"type": "GroupNorm", "num_groups": 4}, 20, "takes mean and variance over single values, which have no variance"),
+    ({"type": "MVN"}, 20, "takes mean and variance over single values, which have no variance"),
+]
+
+
+@pytest.mark.parametrize(("norm", "batch", "why"), NORMS_OF_ONE)
+def test_a_norm_of_single_values_is_said_once_and_explains_what_learns_nothing(norm, batch, why):
+    layers = [ip("h", "data", 4), {"name": "n", "bottom": "h", **norm}, {"name": "s", "type": "Scale", "bottom": "n"}]
+    layers.append(ip("out", "s"))
+    solver, said = make(layers, test_initialization=False)
+    assert not [one for one in solver.warnings if "variance" in one.message] or batch == 20
+    spec = solver.spec.to_python()
+    spec["layers"][0]["batch_size"] = batch
+    solver = nettrain.get_solver(spec, out="one", on_warning=said.append)
+    (warning,) = [one for one in solver.warnings if "variance" in one.message]
+    assert f"{norm['type']} `n` {why}" in warning.message
+    assert "nothing before it learns" in warning.message
+    solver.solve()
+    assert [text for text in said if "gets no gradient" in text] == []
+    assert not solver.net.params["h"][0].diff.any()  # so it is
+
+
+def test_another_parameter_without_gradient_is_still_said():
+    layers = [ip("h", "data", 4), {"name": "n", "type": "MVN", "bottom": "h"}, ip("side", "data")]
+    layers += [{"name": "zero", "type": "Power", "bottom": "side", "scale": 0}, ip("main", "n")]
+    layers.append({"name": "out", "type": "Eltwise", "bottom": ["main", "zero"]})
+    solver, said = make(layers)
+    solver.solve()
+    assert [text.split(" gets")[0] for text in said if "gets no" in text] == [
+        f"parameter {i} of InnerProduct `side`" for i in (0, 1)
+    ]
+
+
+KEYS = {
+    "gamma": 0.5,
+    "power": 2,
+    "stepsize": 3,
+    "stepvalue": [2],
+    "plateau_patience": 4,
+    "delta": 1e-7,
+    "momentum2": 0.9,
+    "rms_decay": 0.9,
+}
+USED = {
+    "fixed": (),
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma", "stepvalue"),
+    "poly": ("power",),
+    "sigmoid": ("gamma", "stepsize"),
+    "cosine": (),
+    "plateau": ("gamma", "plateau_patience"),
+    "SGD": (),
+    "Nesterov": (),
+    "AdaGrad": ("delta",),
+    "RMSProp": ("delta", "rms_decay"),
+    "AdaDelta": ("delta",),
+    "Adam": ("delta", "momentum2"),
+    "AdamW": ("delta", "momentum2"),
+}
+RATES = list(KEYS)[:5]
+
+
+@pytest.mark.parametrize("choice", USED)
+def test_keys_of_another_policy_or_rule_are_warned_of(choice):
+    kind, keys = ("lr_policy", RATES) if choice.islower() else ("type", list(KEYS)[5:])
+    used = USED[choice]
+    solver, _ = make([ip("out", "data")], **{kind: choice}, **{key: KEYS[key] for key in keys})
+    said = [one.message for one in solver.warnings if "not used" in one.message]
+    assert sorted(text.split()[0] for text in said) == sorted(f"solver.{key}" for key in keys if key not in used)
+    assert all(f"is not used by {kind} {choice}; it belongs to " in text for text in said)
+    given = {key: KEYS[key] for key in used}
+    solver, _ = make([ip("out", "data")], **{kind: choice}, **given)
+    assert [one.message for one in solver.warnings if "not used" in one.message] == []
+
+
+def test_whose_key_it_is():
+    solver, _ = make([ip("out", "data")], gamma=0.1)
+    assert [str(one) for one in solver.warnings if "not used" in str(one)] == [
+        "spec.solver.gamma: solver.gamma is not used by lr_policy fixed; it belongs to exp, inv, multistep, plateau, "
+        "sigmoid and step"
+    ]

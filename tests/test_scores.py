@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 
+import h5py
 import nettrain
 import numpy as np
 import pytest
@@ -363,17 +364,34 @@ def spec_of(data, test, *layers, batch_size=4, **solver):
     return spec
 
 
+def in_files(spec, data, test):
+    """The same, from files that are read while it trains: what lies in memory is looked through before."""
+    sources = []
+    for phase, array in (("train", data), ("test", test)):
+        with h5py.File(f"{phase}.h5", "w") as file:
+            file["x"], file["label"] = array, np.arange(len(array)) % 3
+        with open(f"{phase}.txt", "w", encoding="utf-8") as file:
+            file.write(f"{phase}.h5\n")
+        name = {"train": "d", "test": "t"}[phase]
+        sources.append({"name": name, "type": "HDF5Data", "top": ["x", "label"], "source": f"{phase}.txt"})
+        sources[-1] |= {"batch_size": 4, "include": phase}
+    spec["layers"][:1] = sources
+    with open("bad.yaml", "w", encoding="utf-8") as file:
+        yaml.safe_dump(spec, file)
+    return spec
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_bad_test_data_is_blamed_with_its_example(nettrain_cli, bad):
     good = np.random.default_rng(0).standard_normal((20, 5))
     test = good.copy()
     test[13, 2] = bad
-    spec_of(good, test)
+    in_files(spec_of(good, good), good, test)
     result = nettrain_cli("train", "bad.yaml", exit_code=2)
     word = "NaN" if np.isnan(bad) else "inf"
     blamed = (
-        f"layer `d` (bad.yaml:3:9): 1 {word} among 20 of its outputs, the first in example 13 of a.npz, counted from "
-        "0; look for NaN or infinity in the data"
+        f"layer `t` (bad.yaml:12:9): 1 {word} among 20 of its outputs, the first in example 13 of test.txt, counted "
+        "from 0; look for NaN or infinity in the data"
     )
     warning = f"warning: the test gives no finite number for `loss`: forward, {blamed}"
     assert result.stderr.count(warning) == 1
@@ -383,7 +401,7 @@ def test_bad_test_data_is_blamed_with_its_example(nettrain_cli, bad):
     with open("runs/bad/001/metrics.jsonl", encoding="utf-8") as file:
         assert [json.loads(line)["test"] for line in file] == [{"loss": None}] * 3
     result = nettrain_cli("check", "bad.yaml", exit_code=2)
-    assert f"Data `d`: a.npz: `x` of example 13, counted from 0, holds {bad:g}" in result.stderr
+    assert f"HDF5Data `t`: test.txt: `x` of example 13 holds {bad:g} in column 2, both counted" in result.stderr
     nettrain.Net("bad.yaml", "TEST").save("w.npz")
     result = nettrain_cli("test", "bad.yaml", "--weights", "w.npz", exit_code=2)
     assert f"note: no finite number for `loss`: forward, {blamed}" in result.stdout
@@ -405,9 +423,9 @@ def test_training_data_that_is_bad_is_blamed_with_its_example(nettrain_cli):
     good = np.random.default_rng(0).standard_normal((20, 5))
     data = good.copy()
     data[17, 0] = np.nan
-    spec_of(data, good, max_iter=20)
+    in_files(spec_of(good, good, max_iter=20), data, good)
     result = nettrain_cli("train", "bad.yaml", exit_code=3)
-    assert "1 NaN among 20 of its outputs, the first in example 17 of a.npz, counted from 0" in result.stderr
+    assert "1 NaN among 20 of its outputs, the first in example 17 of train.txt, counted from 0" in result.stderr
 
 
 def test_a_bad_score_is_never_the_best():
@@ -424,7 +442,8 @@ def test_a_bad_score_is_never_the_best():
     assert np.isfinite(solver.best[0])
     data = data.copy()
     data[3, 1] = np.nan
-    spec = spec_of(rng.standard_normal((20, 5)), data, monitor={"metric": "sums", "direction": "higher"})
+    spec = spec_of(data, data, monitor={"metric": "sums", "direction": "higher"})
+    in_files(spec, rng.standard_normal((20, 5)), data)
     spec["layers"].append({"name": "sums", "type": "Power", "bottom": "x", "include": "test"})
     solver = nettrain.get_solver(spec, out="other")
     solver.solve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,14 +11,15 @@ import numpy as np
 from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, in_order
 from ..net.net import Net
 from ..net.netspec import NetSpec
-from ..net.user_code import UserCodeError, ask, author, is_users
+from ..net.user_code import UserCodeError, author, is_users
 from ..solver.evaluate import has_end
 from ..solver.health import mistakes
+from ..solver.looking import SECONDS, look_through
 from ..solver.solver import Solver
 
 
 def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable[str] = ()) -> dict:
-    """Build both nets and the solver, look through the data in memory, and run the first batch of each data set.
+    """Build both nets and the solver, look through the data, and run the first batch of each data set.
 
     ``problems`` are those found while the spec was loaded. Returns what was checked, with ``warnings``. Raises
     SpecError with every problem, NettrainError when the data does not fit.
@@ -30,12 +32,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
     else:
         nets = _build_nets(spec, problems, state)
         warnings = in_order(mistakes(spec, nets[0], nets[1:]))
-    for net in nets:
-        for step in net.steps:
-            try:
-                ask(step.layer, "check_values")
-            except NettrainError as error:
-                problems.add(step.spec.node.at(error.key), f"{step.spec.title()}: {error}", error.hint)
+    looked = look_through(nets, problems)
     problems.raise_if_any()
     for net in nets:
         if has_end(net):
@@ -50,6 +47,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         "nets": {net.phase: len(net.steps) for net in nets},
         "parameters": nets[0].flat.count,
         "solver": "solver" in spec.root.value,
+        "data": [dataclasses.asdict(one) for one in looked],
         "warnings": [str(warning) for warning in warnings],
     }
 
@@ -85,8 +83,14 @@ def as_json(error: NettrainError) -> dict:
 
 
 def report(result: dict) -> str:
-    """A line for a person, and one for each warning."""
+    """A line for a person, one for data that was not looked through to its end, and one for each warning."""
     nets = ", ".join(f"{phase} net of {layers} layers" for phase, layers in result["nets"].items())
     solver = "solver, data and files" if result["solver"] else "no solver: it can be run but not trained"
     lines = [f"{result['spec']}: ok · {nets} · {result['parameters']:,} parameters · {solver}"]
+    lines += [
+        f"looked at the first {one['examples']:,} of {one['total']:,} {one['phase']} examples of `{one['layer']}`, in "
+        f"{SECONDS:g} s; the others were not read"
+        for one in result["data"]
+        if one["examples"] < one["total"]
+    ]
     return "\n".join([*lines, *(f"warning: {text}" for text in result["warnings"])])

@@ -93,7 +93,9 @@ def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
     without = []
     if asked.expr is not None:
         without = _undefined(whole)
-        if not without:
+        if without:
+            _forget_gradients(whole)
+        else:
             checks = [_renamed(check) for check in check_net(spec, formula=_rounding(whole))]
             without = [_with_reason(line, whole) for check in checks for line in check.without]
     result = Answer(pick(whole, asked.blobs, asked.layers), checks, asked, without)
@@ -114,6 +116,14 @@ def _undefined(explanation: Explanation) -> list[str]:
             index = f"[{','.join(map(str, bad[0]))}]" if value.data.shape else ""
             return [f"`{name}`{index} is {value.data[tuple(bad[0])]} here, and has no slope"]
     return []
+
+
+def _forget_gradients(explanation: Explanation) -> None:
+    """What the formulas give for gradients means nothing where there is none."""
+    for value in explanation.values.values():
+        value.diff = None
+        for use in value.uses:
+            use.gradient = use.upstream = use.local = None
 
 
 def _rounding(explanation: Explanation) -> Rounding:

@@ -17,8 +17,6 @@ from ..solver.runs import Found, check_spec, find_snapshot, quoted
 from ..solver.solver import Row, Solver
 from .table import table
 
-LARGE = 1e5  # what is larger is written with an exponent
-
 
 def prepare(
     spec: str | None, settings: Iterable[str], say: Callable[[str], None], resume: str | None = None, **options: Any
@@ -54,6 +52,10 @@ def prepare(
     if found:
         _resume(solver, found, say)
     else:
+        try:
+            solver.look_through()
+        except SpecError as error:
+            raise NettrainError(f"{error} Nothing was trained.") from error
         solver.run.open()
         solver.run.check_free()
     return solver
@@ -129,6 +131,8 @@ def run(
 
 def _kept(solver: Solver) -> str:
     """What is left of a run that ended early, and how to go on with it."""
+    if not solver.last_snapshot and not solver.iter:
+        return "Nothing was trained."
     if not solver.last_snapshot:
         return f"stopped at iteration {solver.iter}; no snapshot was made before (solver.snapshot says how often)"
     return f"  kept    {solver.last_snapshot}\n  go on   {command(solver, 'train', '--resume')}"
@@ -183,22 +187,34 @@ class Rows:
             self.outputs += [(prefix + name, heading, percent) for name, heading, percent in shown]
         self.percent = {score for score, _, percent in self.outputs if percent}
         self.outputs.sort(key=lambda output: output[2])  # losses before accuracies
-        self.has_epochs = solver.epochs(1) is not None
+        epochs = solver.epochs(solver.max_iter)
+        self.has_epochs = epochs is not None
+        self.iter_width, self.epoch_width = (max(6, len(text)) for text in (str(solver.max_iter), f"{epochs or 0:.1f}"))
 
     def head(self) -> str:
-        cells = [f"{'iter':>6}"] + ([f"{'epoch':>6}"] if self.has_epochs else []) + [f"{'train loss':>11}"]
+        cells = [f"{'iter':>{self.iter_width}}"] + [f"{'epoch':>{self.epoch_width}}"] * self.has_epochs
+        cells.append(f"{'train loss':>11}")
         cells += [f"{heading:>{self._width(heading)}}" for _, heading, _ in self.outputs]
         return " ".join([*cells, f"{'lr':>9}", f"{'it/s':>7}"])
 
     def line(self, row: Row) -> str:
-        cells = [f"{row.iter:>6}"] + ([f"{row.epoch:>6.1f}"] if self.has_epochs else [])
-        cells.append(f"{'-' if row.loss is None else _decimal(row.loss):>11}")
+        cells = [f"{row.iter:>{self.iter_width}}"] + (
+            [f"{row.epoch:>{self.epoch_width}.1f}"] if self.has_epochs else []
+        )
+        cells.append(f"{'-' if row.loss is None else fitted(row.loss, 11):>11}")
         for name, heading, percent in self.outputs:
             value = row.test.get(name)
+            width = self._width(heading)
             shown = (
-                "" if value is None else "-" if math.isnan(value) else f"{value:.2%}" if percent else _decimal(value)
+                ""
+                if value is None
+                else "-"
+                if math.isnan(value)
+                else f"{value:.2%}"
+                if percent
+                else fitted(value, width)
             )
-            cells.append(f"{shown:>{self._width(heading)}}")
+            cells.append(f"{shown:>{width}}")
         speed = f"{row.rate:,.0f}" if row.rate >= 10 else f"{row.rate:.2f}" if row.rate else ""
         return " ".join([*cells, f"{row.lr:>9.4g}", f"{speed:>7}"]) + ("   * best" if row.best else "")
 
@@ -207,9 +223,10 @@ class Rows:
         return max(9, len(heading))
 
 
-def _decimal(value: float) -> str:
-    """With four decimals, as far as it fits into a column."""
-    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.4g}"
+def fitted(value: float, width: int) -> str:
+    """A number with four decimals, or as many digits as fit: ``0.0771``, ``12718.3``, ``7.75e+35``."""
+    ways = [f"{value:.4f}", *(f"{value:.{digits}g}" for digits in range(6, 0, -1))]
+    return next((text for text in ways if len(text) <= width), ways[-1])
 
 
 def statistics(solver: Solver) -> str:
