@@ -336,7 +336,9 @@ def _in_words(path: Path, what: str, kind: str) -> Iterator[None]:
     except FileNotFoundError:
         raise NettrainError(f"{what} not found: {path}") from None
     except IsADirectoryError:
-        raise NettrainError(f"{what} {path} is a folder, not an {kind} file") from None
+        inside = sorted(found.name for found in path.glob(f"*{kind}"))
+        hint = f"; in it there {'is' if len(inside) == 1 else 'are'} {', '.join(inside[:5])}" if inside else ""
+        raise NettrainError(f"{what} {path} is a folder, not an {kind} file{hint}") from None
     except ObjectsError:
         raise NettrainError(f"{what} {path} holds Python objects, which are never loaded") from None
     except MemoryError:

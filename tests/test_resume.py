@@ -603,6 +603,14 @@ def test_weights_and_resume_do_not_go_together(nettrain_cli):
     assert "give one of them" in result.stderr
 
 
+def test_a_run_given_for_its_weights_says_what_is_in_it(nettrain_cli):
+    solver("part", snapshot=5).solve()
+    write_spec()
+    for command in (["train", "run.yaml"], ["test", "run.yaml"]):
+        message = nettrain_cli(*command, "--weights", "part", exit_code=2).stderr
+        assert "part is a folder, not an .npz file; in it there are best.npz, iter_10.npz, iter_5.npz" in message
+
+
 def test_a_run_is_not_written_over(nettrain_cli):
     write_spec(max_iter=3)
     nettrain_cli("train", "run.yaml", "--out", "part")
