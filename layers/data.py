@@ -172,15 +172,18 @@ class Data(Batches):
         for name, array in zip(self.top_names, [self.set.data, *self.further], strict=True):
             if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
                 continue
-            step = max(1, PIECE * len(array) // max(1, array.size))
+            step, most = max(1, PIECE * len(array) // max(1, array.size)), np.finfo(self.dtype).max
             for start in range(0, len(array), step):
-                bad = np.argwhere(~np.isfinite(array[start : start + step]))
+                part = array[start : start + step]
+                bad = np.argwhere(~(np.abs(part) <= most))
                 if len(bad):
-                    k = start + bad[0][0]
-                    value = array[start : start + step][tuple(bad[0])]
+                    k, value = start + bad[0][0], part[tuple(bad[0])]
+                    must = (
+                        "must be finite" if not np.isfinite(value) else f"must fit into {self.dtype}, up to {most:.2g}"
+                    )
                     raise NettrainError(
                         f"{self.set.origin}: `{name}` of example {k:,}, counted from 0, holds {value:g}; every value "
-                        "must be finite",
+                        f"{must}",
                         key="source",
                     )
 
