@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import array
 import csv
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ..net.errors import NettrainError, why
+from ..net.errors import NettrainError, nearest, why
 from ..net.files import Archive, Stored, lines, open_npz, read_npy
 from .dataset import DataSet, check_counts
 
+_LIKE_LABEL = ("label", "labels")  # a column's name in any case
 _DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")
 
 
@@ -136,17 +138,21 @@ def read_csv(path: Path, label_column: str | None) -> DataSet:
             cells = _cells(path, number, line)
             if not width:
                 width = len(cells)
+                if width == 1 and (what := _other_format(line)):
+                    raise NettrainError(f"{path}:{number}: {what}", key="source")
                 if _is_head(cells, label_column):
                     names = [name.strip() for name in cells]
                     continue
             if len(cells) != width:
-                raise NettrainError(f"{path}:{number}: {len(cells)} columns where {width} are expected", key="source")
+                what = _other_format(line) or f"{len(cells)} columns where {width} are expected"
+                raise NettrainError(f"{path}:{number}: {what}", key="source")
             try:
                 if not line.isascii() or "_" in line:  # 1_000 and the digits of other alphabets are numbers to Python
                     raise ValueError
                 values.extend(map(float, cells))
             except ValueError:
-                raise NettrainError(f"{path}:{number}: {_not_a_number(cells)}", key="source") from None
+                what = _other_format(line) or _not_a_number(cells, _expected_label(names, width, label_column))
+                raise NettrainError(f"{path}:{number}: {what}", key="source") from None
     except UnicodeDecodeError as error:
         raise NettrainError(f"{path} is not a text file: byte {error.start} is not UTF-8", key="source") from None
     except OSError as error:
@@ -179,13 +185,50 @@ def _cells(path: Path, number: int, line: str) -> list[str]:
         raise NettrainError(f"{path}:{number}: {what}", key="source") from None
 
 
-def _not_a_number(cells: list[str]) -> str:
-    """The message for the first cell that is no number."""
-    column, cell = next((i, cell) for i, cell in enumerate(cells, 1) if not _is_number(cell))
+_DECIMAL = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eE][-+]?[0-9]+)?", re.ASCII)  # a number with a decimal comma
+_OTHER_SEPARATORS = {";": "`;`", "\t": "tabs", "|": "`|`", " ": "blanks"}
+
+
+def _other_format(line: str) -> str:
+    """What another separator or decimal point of a line is, and how to have it right; nothing where none shows."""
+    for separator, name in _OTHER_SEPARATORS.items():
+        cells = [cell.strip().strip('"') for cell in line.strip().split(separator) if cell.strip()]
+        decimal = sum(_DECIMAL.fullmatch(cell) is not None for cell in cells)
+        if len(cells) > 1 and 2 * (decimal + sum(map(_is_number, cells))) >= len(cells):
+            commas = ", and numbers have a decimal comma" if decimal else ""
+            point = "; write 1.5 for 1,5, and then" if decimal else ": write"
+            return (
+                f"the columns are separated by {name}{commas}; nettrain reads `,` between columns{point} `,` for {name}"
+            )
+    return ""
+
+
+def _not_a_number(cells: list[str], label: int) -> str:
+    """The message for the first cell that is no number; ``label`` is the column of the labels, from 0."""
+    column, cell = next((i, cell) for i, cell in enumerate(cells) if not _is_number(cell))
     if not cell.strip():
-        return f"column {column} is empty; a number is needed"
+        return f"column {column + 1} is empty; a number is needed"
     shown = cell if len(cell) <= 40 else cell[:37] + "..."
-    return f"`{shown if shown.isprintable() else ascii(shown)[1:-1]}` is not a number"
+    what = f"`{shown if shown.isprintable() else ascii(shown)[1:-1]}` is not a number"
+    if _DECIMAL.fullmatch(cell.strip()):
+        return f"{what} with a decimal point; write {cell.strip().replace(',', '.')}"
+    if cell.strip().casefold() in ("na", "n/a", "null", "none", "?", "-"):
+        return f"{what}: column {column + 1} has no value there; give one, or leave the line out"
+    if not re.fullmatch(r"[^\W\d_][^\W_]*(?:[ _-][^\W_]+)*", cell.strip()):
+        return what
+    if column == label:
+        return f"{what}, and the label of an example is one: number the classes from 0, such as 0 for `{shown.strip()}`"
+    return f"{what}; a table holds numbers only: number the words in column {column + 1}, or leave it out"
+
+
+def _expected_label(names: list[str], width: int, wanted: str | None) -> int:
+    """The column of the labels as far as the first lines tell it; the last one at a loss."""
+    name = "label" if wanted is None else wanted
+    if name in names:
+        return names.index(name)
+    return (
+        int(wanted) if wanted is not None and wanted.isascii() and wanted.isdigit() and len(wanted) < 10 else width - 1
+    )
 
 
 def _label_column(path: Path, names: list[str], width: int, wanted: str | None) -> int:
@@ -200,17 +243,27 @@ def _label_column(path: Path, names: list[str], width: int, wanted: str | None) 
     if name in names:
         return names.index(name)
     if wanted is None:
+        for other in names[:-1]:
+            if other.casefold() in _LIKE_LABEL and names[-1].casefold() not in _LIKE_LABEL:
+                raise NettrainError(
+                    f"{path}: column `{other}`: did you mean `label`? The label would be the last column, "
+                    f"`{names[-1]}`; rename one, or say label_column: {other}",
+                    key="source",
+                )
         return width - 1
     if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < width:
         return int(wanted)
-    known = ", ".join(names) or f"0 to {width - 1}"
-    raise NettrainError(f"{path} has no column `{wanted}`; it has {known}", key="label_column")
+    known, near = ", ".join(names) or f"0 to {width - 1}", nearest(wanted, names)
+    meant = f"; did you mean `{near}`?" if near else ""
+    raise NettrainError(f"{path} has no column `{wanted}`{meant or f'; it has {known}'}", key="label_column")
 
 
 def _is_head(cells: list[str], label_column: str | None) -> bool:
     """Whether a first row is names: all words, or one of them the label's. A slip in a number is not a name."""
     words = [cell.strip() for cell in cells if not _is_number(cell)]
-    return len(words) == len(cells) or (bool(words) and (label_column or "label") in words)
+    return len(words) == len(cells) or (
+        bool(words) and (label_column in words or any(word.casefold() in _LIKE_LABEL for word in words))
+    )
 
 
 def _is_number(cell: str) -> bool:

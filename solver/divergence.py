@@ -97,7 +97,7 @@ def explain(net: Net, iteration: int, trail: Trail, updater: Updater, place: str
     base_lr = updater.p.base_lr
     if _is_data(step):
         lines.append(("likely cause", "the data itself: a value that is not finite came in"))
-        lines.append(("try", "look for NaN or infinity in the data file"))
+        lines.append(("try", "look for NaN or infinity in the data file, or a number too large for float32"))
     else:
         learned = [s for s in net.steps[: net.steps.index(step) + 1 if step else None] if _largest(s)]
         if iteration == 0:
@@ -129,7 +129,7 @@ def find_trouble(net: Net) -> Trouble:
     net.set_layer_states(states)
     name = step.spec.name if step else ""
     if _is_data(step):
-        return Trouble(name, f"{what}; look for NaN or infinity in the data", True)
+        return Trouble(name, f"{what}; look for NaN or infinity in the data, or a number too large for float32", True)
     unready = [s for s in net.steps[: net.steps.index(step) + 1 if step else None] if ask(s.layer, "unready")]
     causes = [f"; {unready[0].spec.title()} {ask(unready[0].layer, 'unready')}"] if unready else []
     return Trouble(name, "".join([what, *causes]), False)

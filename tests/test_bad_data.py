@@ -386,7 +386,7 @@ def test_good_csv_files_are_accepted():
         (ROWS + "1,cat,2\n", "a.csv:21: `cat` is not a number"),
         (ROWS + "\n\n1,2,0x10\n", "a.csv:23: `0x10` is not a number"),
         (ROWS + "1,,2\n", "a.csv:21:"),
-        (ROWS.replace(",", ";"), "a.csv:2: `1;2;1` is not a number"),
+        (ROWS.replace(",", ";"), "a.csv:1: the columns are separated by `;`; nettrain reads `,` between columns"),
         ("1\n2\n3\n", "a.csv has one column; an example needs values and a label"),
         ("a\n1\n2\n", "a.csv has one column; an example needs values and a label"),
         (bytes(range(256)), "a.csv is not a text file: byte 128 is not UTF-8"),

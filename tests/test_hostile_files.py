@@ -416,6 +416,60 @@ def test_tables_of_what_are_no_numbers(text, words):
     refused(words, reader_of("a.csv")["csv"], most=100_000_000)
 
 
+SEPARATED = "the columns are separated by {0}; nettrain reads `,` between columns: write `,` for {0}"
+COMMAS = (
+    "the columns are separated by {0}, and numbers have a decimal comma; nettrain reads `,` between columns; write "
+    "1.5 for 1,5, and then `,` for {0}"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1;2;0\n", "a.csv:1: " + SEPARATED.format("`;`")),
+        ("a;b;label\n1;2;0\n", "a.csv:2: " + SEPARATED.format("`;`")),
+        ("1\t2\t0\n", "a.csv:1: " + SEPARATED.format("tabs")),
+        ("1 2  0\n", "a.csv:1: " + SEPARATED.format("blanks")),
+        ("1|2|0\n", "a.csv:1: " + SEPARATED.format("`|`")),
+        ("a;b;label\n1,5;2,5;0\n", "a.csv:2: " + COMMAS.format("`;`")),
+        ("1,5\t2,5\t0\n", "a.csv:1: " + COMMAS.format("tabs")),
+        ("5;3;setosa\n", "a.csv:1: " + SEPARATED.format("`;`")),
+        ('"1,5","2,5",0\n', "a.csv:1: `1,5` is not a number with a decimal point; write 1.5"),
+        (
+            "5.1,3.5,setosa\n",
+            "a.csv:1: `setosa` is not a number, and the label of an example is one: number the classes from 0, such "
+            "as 0 for `setosa`",
+        ),
+        ("kind,x,y\n1,2,3\nIris versicolor,2,3\n", "number the words in column 1, or leave it out"),
+        ("label,x\ncat,2\n", "such as 0 for `cat`"),
+        ("x,y,z\n1,2,3\n1,NA,3\n", "a.csv:3: `NA` is not a number: column 2 has no value there"),
+        ("Label,x,y\n0,1,2\n", "column `Label`: did you mean `label`? The label would be the last column, `y`; rename"),
+        ("x,LABEL,y\n0,1,2\n", "rename one, or say label_column: LABEL"),
+        ("LABELS,0,1\n0,1,2\n", "column `LABELS`: did you mean `label`?"),
+    ],
+)
+def test_tables_of_other_formats_are_said_to_be(text, words):
+    Path("a.csv").write_text(text)
+    refused(words, reader_of("a.csv")["csv"])
+
+
+def test_a_label_in_capitals_is_the_last_column_or_is_named():
+    Path("a.csv").write_text("x,y,Label\n1,2,0\n")
+    assert net_of("Data", source="a.csv", batch_size=1).blobs["label"].data.tolist() == [0]
+    Path("a.csv").write_text("Label,x,y\n7,1,2\n")
+    net = net_of("Data", source="a.csv", batch_size=1, label_column="Label")
+    assert net.blobs["label"].data.tolist() == [7]
+    words = "has no column `label`; did you mean `Label`?"
+    refused(words, lambda: net_of("Data", source="a.csv", batch_size=1, label_column="label"))
+
+
+def test_a_number_too_large_for_float32_is_called_that(nettrain_cli):
+    Path("a.csv").write_text("1,2,0\n1,1e300,1\n")
+    Path("a.yaml").write_text("layers: [{name: d, type: Data, top: [x, y], source: a.csv, batch_size: 2}]")
+    words = "a.csv: `x` of example 1, counted from 0, holds 1e+300; every value must fit into float32, up to 3.4e+38"
+    assert words in nettrain_cli("check", "a.yaml", exit_code=2).stderr
+
+
 def test_an_array_of_an_archive_keeps_its_kind():
     path = Path("a.npz")
     files.write_npz(path, {"single": np.ones(3, np.float32), "large": np.array([2**60 + 1])})
