@@ -85,7 +85,7 @@ def run_layer_file(path: Path) -> ModuleType:
 
 def class_in_layer_files(name: str) -> type | None:
     """The class of this name, or nearly, that a file with layer types has, the last one first."""
-    found = {}
+    found: dict[str, type] = {}
     for module in _layer_files.values():
         found |= {key: value for key, value in vars(module).items() if _is_class_of(module, value)}
     near = name if name in found else nearest(name, found)
