@@ -1,9 +1,11 @@
 """The shape of the code: who may import whom, and what each command may contain."""
 
 import ast
+import inspect
 from pathlib import Path
 
 import pytest
+from nettrain.layers.layer import Layer
 
 ROOT = Path(__file__).parent.parent
 # A package may import itself and those named here.
@@ -134,3 +136,24 @@ def test_no_absolute_path_of_a_machine():
     for path in SOURCES:
         assert "/root/" not in path.read_text()
         assert "/home/" not in path.read_text()
+
+
+# A layer may be a user's: what it overrides is called so that its bug is told in words.
+
+HOOKS = {name for name, found in vars(Layer).items() if inspect.isfunction(found) and name[0] != "_"}
+HOOKS -= {"add_blob", "buffer"}  # which a layer calls
+
+
+def bare_calls(tree):
+    """The hooks that are called as ``layer.hook(…)`` or ``….layer.hook(…)``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in HOOKS:
+            owner = node.func.value
+            if getattr(owner, "id", getattr(owner, "attr", "")) in ("layer", "source"):
+                yield node.func.attr
+
+
+def test_hooks_of_layers_are_asked_for_and_not_called():
+    found = [(path.name, hook) for path in SOURCES for hook in bare_calls(ast.parse(path.read_text(encoding="utf-8")))]
+    steps = ["Forward_cpu", "setup", "reshape", "Backward_cpu"]  # which a Step tells in words itself
+    assert found == [("build.py", method) for method in steps]

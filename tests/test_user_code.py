@@ -626,6 +626,46 @@ def test_json_stands_alone_on_stdout(nettrain_cli, workdir, command):
     assert json.loads(result.stdout)["ok"] is False if command == "check" else not result.stdout
 
 
+# What a layer refuses while the net runs
+
+SPEC_ERROR = (
+    "__import__('nettrain').Net({'layers': [{'name': 'a', 'type': 'Nope'}]}, 'TEST')",
+    "unknown layer type `Nope`",
+)
+REFUSALS = {
+    "error": (
+        "raise __import__('nettrain').NettrainError('too odd', hint='make it even')",
+        "Mine `y`: too odd\n   make it even",
+    ),
+    "shape": ("raise __import__('nettrain').ShapeError('too flat')", "Mine `y`: too flat\n   ip 4 x 10"),
+    "spec": SPEC_ERROR,
+}
+
+
+@pytest.mark.parametrize("command", RUNNING)
+@pytest.mark.parametrize("what", REFUSALS)
+@pytest.mark.parametrize("method", ["Forward_cpu", "Backward_cpu"])
+def test_what_a_layer_refuses_while_it_runs_names_it_once(nettrain_cli, workdir, command, what, method):
+    line, words = REFUSALS[what]
+    arguments = "bottom, top" if method == "Forward_cpu" else "top, propagate_down, bottom"
+    write(workdir, FORWARD + BACKWARD + f"    def {method}(self, {arguments}):\n        {line}\n")
+    message = nettrain_cli(command, "net.yaml", "--allow-python", exit_code=2).stderr
+    assert words in message
+    assert message.count("net.yaml:6:10") == (what != "spec")
+
+
+def test_what_a_layer_in_a_cell_refuses_names_both(nettrain_cli, workdir):
+    (workdir / "net.yaml").write_text(CELL)
+    refuses = "raise __import__('nettrain').NettrainError('too odd')"
+    (workdir / "mine.py").write_text(HEAD + f"    def Forward_cpu(self, bottom, top):\n        {refuses}\n")
+    for command in ("explain", "train", "gradcheck"):
+        message = nettrain_cli(command, "net.yaml", "--allow-python", exit_code=2).stderr
+        assert re.search(r"^net\.yaml:5:9: Recurrent `r`: in its cell, Mine `r/mine.*`: too odd$", message, re.M), (
+            message
+        )
+        assert message.count("Recurrent `r`") == 1
+
+
 # gradcheck of a file
 
 
