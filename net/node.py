@@ -24,12 +24,14 @@ class Node:
             deeper = place if in_one_place or place.line else Place(f"{place.file}{step}")
             return cls.plain(item, deeper, in_one_place)
 
+        if hasattr(value, "tolist"):  # numpy's arrays and numbers
+            value = value.tolist()
         if isinstance(value, dict):
             items = {str(key): below(f".{key}", item) for key, item in value.items()}
             return cls(items, place, {key: item.place for key, item in items.items()})
         if isinstance(value, list | tuple):
             return cls([below(f"[{i}]", item) for i, item in enumerate(value)], place)
-        return cls(value.item() if hasattr(value, "item") else value, place)
+        return cls(value, place)
 
     def at(self, key: str | tuple[str, ...] | None) -> Place:
         """The place of ``key``'s value (of several the first one written), or of this node when it is not here."""
