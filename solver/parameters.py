@@ -353,17 +353,20 @@ class SolverParameters(Declared):
 
 def unused(spec: NetSpec, p: SolverParameters) -> Iterator[Problem]:
     """Warnings of keys that are given and belong to another learning-rate policy or update rule."""
+    node = spec.solver
+    if node is None:
+        return
     policies = {
         name: (*POLICY_NEEDS.get(name, ()), *POLICY_TAKES.get(name, ())) for name in {**POLICY_NEEDS, **POLICY_TAKES}
     }
     for kind, chosen, takes in (("lr_policy", p.lr_policy, policies), ("type", p.type, RULE_TAKES)):
-        for key in spec.solver.keys if spec.solver else ():
+        for key in node.keys:
             users = sorted(name for name, keys in takes.items() if key in keys)
             if users and chosen not in users:
                 first, last = ", ".join(users[:-1]), users[-1]
                 whose = f"{first} and {last}" if first else last
                 message = f"solver.{key} is not used by {kind} {chosen}; it belongs to {whose}"
-                yield Problem(spec.solver.at(key), message, with_line=False)
+                yield Problem(node.at(key), message, with_line=False)
 
 
 def parameters_of(spec: NetSpec, phase: Phase) -> SolverParameters | None:
