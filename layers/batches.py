@@ -62,9 +62,8 @@ class Batches(Layer):
         seen = [
             np.empty(0, self.dtype) if blob.known is None and math.prod(blob.shape[1:]) == 1 else None for blob in top
         ]
-        size = self.pass_size or 0
-        for start in range(0, size, count):
-            indices = np.arange(start, min(start + count, size))
+        for start in range(0, self.order.size, count):
+            indices = np.arange(start, min(start + count, self.order.size))
             for blob in read:
                 blob.reshape((len(indices), *blob.shape[1:]))
             self.fill(indices, read, None)
@@ -72,13 +71,13 @@ class Batches(Layer):
                 found = not_finite(blob.data, self.dtype)
                 if found is not None:
                     raise bad_value(f"{self.origin}: `{name}`", blob.data, found, start + found[0])
-                labels = seen[i]
-                if labels is not None:
-                    labels = np.union1d(labels, blob.data)
-                    is_few = len(labels) <= MOST_LABELS  # else these are no labels
-                    seen[i] = labels if is_few else None
-                    top[i].known = Known(labels, self.origin) if is_few else None
-            yield start + len(indices), size
+                before = seen[i]
+                if before is not None:
+                    labels = np.union1d(before, blob.data)
+                    few = len(labels) <= MOST_LABELS  # else these are no labels
+                    seen[i] = labels if few else None
+                    top[i].known = Known(labels, self.origin) if few else None
+            yield start + len(indices), self.order.size
 
     def which_example(self, k):
         return f"example {self.indices[k]:,} of {self.origin}, counted from 0"

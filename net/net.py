@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from . import build, parameter_files, plan
+from .arguments import a_path, numbers, precision, texts, whole
 from .blob import Blob
-from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape
+from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape, why
 from .files import open_npz, write_npz
 from .graph import wire
 from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
@@ -54,16 +55,19 @@ class Net:
         freeze: Iterable[str] = (),
     ):
         phase = as_phase(phase)
+        seed, level = whole(seed, "seed", least=0), whole(level, "level")
+        if share_with is not None and not isinstance(share_with, Net):
+            raise NettrainError(f"share_with must be a Net, got {type(share_with).__name__}")
         problems = Problems()
         self.spec = load(spec, settings, problems, allow_python)
         self.phase = phase
-        self.state = State(phase, level, tuple(stages))
-        self.dtype = np.dtype(dtype)
+        self.state = State(phase, level, texts(stages, "stages"))
+        self.dtype = precision(dtype)
         wired = wire(self.spec, self.state, problems)
         self.steps = build.build_steps(wired, phase, seed, self.dtype, self.spec.folder, problems)
         if problems.found or len(self.steps) < len(wired):  # a broken layer was reported when the spec was loaded
             raise SpecError(problems.found)
-        frozen = tuple(freeze)
+        frozen = texts(freeze, "freeze")
         for step in self.steps:
             step.frozen = any(fnmatchcase(step.spec.name, pattern) for pattern in frozen)
         plan.decide_backward(self.steps, self.spec.force_backward, problems)
@@ -162,8 +166,11 @@ class Net:
         ``end``: for that layer's tops) and for the further ``blobs`` asked for. ``loss`` holds the weighted loss.
         """
         first, last = self._position(start, 0), self._position(end, len(self.steps) - 1)
+        wanted = texts(blobs, "blobs")
+        for name in wanted:
+            self._blob(name)  # an unknown name is an error
         for name, values in inputs.items():
-            array = np.asarray(values, self.dtype)
+            array = numbers(values, self.dtype, f"`{name}`")
             blob = self._version_before(name, first)
             if blob is self._input_blobs.get(name):
                 blob.reshape(array.shape)
@@ -174,7 +181,7 @@ class Net:
             outputs = {key[0]: blob.data for key, blob in zip(step.top_keys, step.top, strict=True)}
         else:
             outputs = {name: self.blobs[name].data for name in self.outputs}
-        return outputs | {name: self._blob(name).data for name in blobs}
+        return outputs | {name: self.blobs[name].data for name in wanted}
 
     def _version_before(self, name: str, first: int) -> Blob:
         """The version of a blob that layers from step ``first`` on find; an Input layer leaves what is given."""
@@ -212,7 +219,7 @@ class Net:
             made = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker <= first]
             if not made or made[-1] in self._written_by(last, first):
                 raise NettrainError(f"the diff of `{name}` is not what the layers that run start from; start elsewhere")
-            self._assign(made[-1].diff, np.asarray(values, self.dtype), name)
+            self._assign(made[-1].diff, numbers(values, self.dtype, f"the diff of `{name}`"), name)
         self.run_backward(first, last)
         return {name: blob.diff for name, blob in self._input_blobs.items()}
 
@@ -295,6 +302,8 @@ class Net:
 
     def share_with(self, other: Net) -> None:
         """Use the other net's parameters, layer by layer name: the same memory, so a change shows in both."""
+        if not isinstance(other, Net):
+            raise NettrainError(f"parameters are shared with another Net, got {type(other).__name__}")
         for name, blobs in self.params.items():
             theirs = other.params.get(name, [])
             if [b.shape for b in theirs] != [b.shape for b in blobs]:
@@ -311,8 +320,12 @@ class Net:
                 blob.share_diff(source)
 
     def save(self, path: str | Path) -> None:
-        """Write the parameters to an ``.npz``."""
-        write_npz(Path(path), parameter_files.arrays(self.params))
+        """Write the parameters to an ``.npz``. Raises NettrainError when the disk refuses."""
+        place = a_path(path, "path")
+        try:
+            write_npz(place, parameter_files.arrays(self.params))
+        except OSError as error:
+            raise NettrainError(f"cannot write {path}: {why(error)}", exit_code=1) from None
 
     def copy_from(self, path: str | Path, strict: parameter_files.Strict = "shapes") -> parameter_files.LoadReport:
         """Copy parameters from an ``.npz`` by layer name. Raises NettrainError when nothing fits.
@@ -320,7 +333,10 @@ class Net:
         ``strict`` says what else is an error: with ``shapes`` (as in Caffe) other shapes, with ``all`` also a layer
         that only the net or only the file has; with ``none`` such layers are left as they are.
         """
-        with open_npz(Path(path), "weights file") as arrays:
+        if strict not in get_args(parameter_files.Strict):
+            known = ", ".join(get_args(parameter_files.Strict))
+            raise NettrainError(f"strict must be one of {known}, got {strict!r}")
+        with open_npz(a_path(path, "the weights"), "weights file") as arrays:
             return parameter_files.assign(self.params, arrays, str(path), strict)
 
     # Looking

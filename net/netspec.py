@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import foreign, registry
+from .arguments import texts
 from .declare import MISSING, Declared, Reader, advice_on, param
 from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
 from .node import Node
@@ -180,7 +181,10 @@ def load(
     ``settings`` are ``KEY=VALUE`` overrides. With ``problems`` the caller collects the errors of single layers
     and goes on; without it they are raised. Raises SpecError.
     """
-    settings = list(settings)
+    settings = list(texts(settings, "settings"))
+    if not isinstance(source, NetSpec | str | Path | Mapping):
+        wanted = "a path, YAML text, a mapping or a loaded NetSpec"
+        raise NettrainError(f"a spec is {wanted}, got {type(source).__name__}")
     if isinstance(source, NetSpec):
         return _again(source, settings) if settings else source
     collected = Problems() if problems is None else problems

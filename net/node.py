@@ -24,7 +24,7 @@ class Node:
             deeper = place if in_one_place or place.line else Place(f"{place.file}{step}")
             return cls.plain(item, deeper, in_one_place)
 
-        if hasattr(value, "tolist"):  # numpy's
+        if hasattr(value, "tolist"):  # numpy's arrays and numbers
             value = value.tolist()
         if isinstance(value, dict):
             items = {str(key): below(f".{key}", item) for key, item in value.items()}

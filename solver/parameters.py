@@ -9,7 +9,6 @@ from ..net import foreign
 from ..net.declare import MISSING, MOST_KEYS, Declared, Reader, advice_on, param
 from ..net.errors import Problem, Problems
 from ..net.netspec import NetSpec, Phase
-from ..net.node import Node
 
 _GONE = "nettrain always runs on the CPU; leave it out"
 _STEPS = (
@@ -358,11 +357,13 @@ class SolverParameters(Declared):
 
 def unused(spec: NetSpec, p: SolverParameters) -> Iterator[Problem]:
     """Warnings of keys that are given and belong to another learning-rate policy or update rule."""
+    node = spec.solver
+    if node is None:
+        return
     policies = {
         name: (*POLICY_NEEDS.get(name, ()), *POLICY_TAKES.get(name, ())) for name in {**POLICY_NEEDS, **POLICY_TAKES}
     }
     for kind, chosen, takes in (("lr_policy", p.lr_policy, policies), ("type", p.type, RULE_TAKES)):
-        node = spec.solver or Node({}, spec.root.place)
         for key in node.keys:
             users = sorted(name for name, keys in takes.items() if key in keys)
             if users and chosen not in users:

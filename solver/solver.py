@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..net import parameter_files
+from ..net.arguments import a_function, a_path, texts, whole
 from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order, why
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, load
@@ -90,6 +91,9 @@ class Solver:
         allow_python: bool = False,
         dtype: str = "float32",
     ):
+        level, stages = whole(level, "level"), texts(stages, "stages")
+        weights = None if weights is None else texts(weights, "weights", paths=True)
+        out = None if out is None else a_path(out, "out") if out != "" else out
         problems = problems or Problems()
         self.spec = load(spec, settings, problems, allow_python)
         parameters = read_parameters(self.spec, problems)
@@ -117,9 +121,9 @@ class Solver:
         self.policy = rate_policy(self.p, self.max_iter)
         self.updater = Updater(self.p, net)
         self.run = Run(self.spec.name, self.p.snapshot_prefix, out)
-        self.on_row = on_row or (lambda row: None)
-        self.on_step = on_step or (lambda solver: None)
-        self.on_warning = on_warning or (lambda text: None)
+        self.on_row = a_function(on_row, "on_row") or (lambda row: None)
+        self.on_step = a_function(on_step, "on_step") or (lambda solver: None)
+        self.on_warning = a_function(on_warning, "on_warning") or (lambda text: None)
         self.warnings = in_order(
             [*unused(self.spec, self.p), *mistakes(self.spec, net, self.test_nets), *self._frozen_that_move()]
         )
@@ -291,6 +295,7 @@ class Solver:
 
         Fewer when the monitor's patience ends or a stop is requested.
         """
+        iterations = whole(iterations, "iterations")
         self._clock = (time.perf_counter(), self.iter)
         self.trail.look(self.iter)
         with session(), np.errstate(all="ignore"):  # the loss is checked in every iteration instead
@@ -485,7 +490,7 @@ class Solver:
 
         Raises NettrainError, and changes nothing, when it is damaged, of another net or solver, or of other data.
         """
-        self._take(read_snapshot(Path(path)))
+        self._take(read_snapshot(a_path(path, "the snapshot")))
 
     def _take(self, snapshot: Snapshot) -> None:
         path, state, history = snapshot.path, snapshot.state, snapshot.history
@@ -548,7 +553,7 @@ class Solver:
         Raises NettrainError, and changes nothing, when there is no good snapshot, another process writes the run, or
         the data is not what it was.
         """
-        found = where if isinstance(where, Found) else find_snapshot(where)
+        found = where if isinstance(where, Found) else find_snapshot(a_path(where, "the run"))
         old, new = Run.of(found.snapshot.path), self.run
         if found.is_newest if not new.is_given else new.is_same(old):
             new = old

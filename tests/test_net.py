@@ -454,7 +454,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.np.lib.format, "write_array", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(NettrainError, match="No space left"):
         mlp(seed=2).save(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["w.npz"]

@@ -15,7 +15,9 @@ from ..solver.evaluate import has_plain_loss
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.runs import Found, check_spec, find_snapshot, quoted
 from ..solver.solver import Row, Solver
-from .table import table
+from .table import columns, table
+
+BEST = "   * best"
 
 
 def prepare(
@@ -167,7 +169,8 @@ class Rows:
     """Formats rows as aligned columns: iter, epoch, losses, other test outputs, learning rate, speed.
 
     A loss is called ``test`` and the name that it has in the metrics and in pictures of them: of several losses, or one
-    with another weight than 1, what is in the unit of ``train loss`` is ``test total_loss``, the weighted sum.
+    with another weight than 1, what is in the unit of ``train loss`` is ``test total_loss``, the weighted sum. In a
+    narrow terminal speed, rate and epoch are left out, in this order, as far as it needs.
     """
 
     def __init__(self, solver: Solver):
@@ -189,17 +192,23 @@ class Rows:
         self.outputs.sort(key=lambda output: output[2])  # losses before accuracies
         epochs = solver.epochs(solver.max_iter)
         self.has_epochs = epochs is not None
+        self.left_out: set[str] = set()
         self.iter_width, self.epoch_width = (max(6, len(text)) for text in (str(solver.max_iter), f"{epochs or 0:.1f}"))
 
+        room = columns()
+        for name in ("it/s", "lr", "epoch"):  # what a narrow terminal misses least
+            if room is not None and len(self.head()) + len(BEST) > room:
+                self.left_out.add(name)
+
     def head(self) -> str:
-        cells = [f"{'iter':>{self.iter_width}}"] + [f"{'epoch':>{self.epoch_width}}"] * self.has_epochs
+        cells = [f"{'iter':>{self.iter_width}}"] + [f"{'epoch':>{self.epoch_width}}"] * self.shows_epochs
         cells.append(f"{'train loss':>11}")
         cells += [f"{heading:>{self._width(heading)}}" for _, heading, _ in self.outputs]
-        return " ".join([*cells, f"{'lr':>9}", f"{'it/s':>7}"])
+        return " ".join([*cells, *self._last("lr", "it/s")])
 
     def line(self, row: Row) -> str:
         cells = [f"{row.iter:>{self.iter_width}}"] + (
-            [f"{row.epoch:>{self.epoch_width}.1f}"] if self.has_epochs else []
+            [f"{row.epoch:>{self.epoch_width}.1f}"] if self.shows_epochs else []
         )
         cells.append(f"{'-' if row.loss is None else fitted(row.loss, 11):>11}")
         for name, heading, percent in self.outputs:
@@ -216,7 +225,16 @@ class Rows:
             )
             cells.append(f"{shown:>{width}}")
         speed = f"{row.rate:,.0f}" if row.rate >= 10 else f"{row.rate:.2f}" if row.rate else ""
-        return " ".join([*cells, f"{row.lr:>9.4g}", f"{speed:>7}"]) + ("   * best" if row.best else "")
+        return " ".join([*cells, *self._last(f"{row.lr:.4g}", speed)]) + (BEST if row.best else "")
+
+    @property
+    def shows_epochs(self) -> bool:
+        return self.has_epochs and "epoch" not in self.left_out
+
+    def _last(self, rate: str, speed: str) -> list[str]:
+        """The cells for learning rate and speed, where there is room for them."""
+        both = (("lr", f"{rate:>9}"), ("it/s", f"{speed:>7}"))
+        return [cell for name, cell in both if name not in self.left_out]
 
     @staticmethod
     def _width(heading: str) -> int:
