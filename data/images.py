@@ -14,6 +14,7 @@ import numpy as np
 from ..net.errors import NettrainError
 from ..net.extras import extra
 from ..net.files import open_file, size_of
+from ..net.kinds import other_kind
 
 # What Caffe's reader of images knows, and GIF. Others are left out: one of pillow's formats even runs a program.
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "SUN", "TIFF", "WEBP")
@@ -73,6 +74,10 @@ def decode(
     except Exception as error:  # pillow's readers of formats raise what they like on damaged files
         if isinstance(error, OSError) and error.strerror:
             raise NettrainError(f"{where} cannot be read: {error.strerror}") from None
+        if kind := other_kind(source, "image") if isinstance(source, Path) else "":
+            raise NettrainError(f"{where} is no image{kind}") from None
+        if isinstance(error, library.UnidentifiedImageError):  # it speaks of objects
+            raise NettrainError(f"{where} is no image, or damaged") from None
         raise NettrainError(f"{where} is no image, or damaged: {error}") from None
     pixels = pixels.transpose(2, 0, 1)[::-1] if color else pixels[None]
     return pixels if size is None else resize(pixels, size)

@@ -15,6 +15,7 @@ import numpy as np
 from ..net.errors import NettrainError, folded, nearest, why
 from ..net.files import check_memory, fill, open_file, open_npz
 from ..net.foreign import DATA_SETS
+from ..net.kinds import other_kind
 from .dataset import DataSet, check_counts
 from .generators import GENERATORS, Generate, generate
 from .idx import idx_shape, read_idx
@@ -79,7 +80,10 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
             if folders and (path / "data.mdb").exists():
                 return path
             if path.is_dir():
-                raise NettrainError(f"{path} is a folder, not a data file", key="source")
+                raise NettrainError(
+                    f"{path} is a folder, not a data file{other_kind(path).removeprefix(': it is a folder')}",
+                    key="source",
+                )
             if path.exists():
                 return path
     except OSError as error:
@@ -110,7 +114,8 @@ def _read_file(path: Path, split: str, label_column: str | None, stamp: tuple[in
     if "-idx" in name or ".idx" in name or name.endswith("-ubyte"):
         labels = path.parent / path.name.replace("images", "labels").replace("idx3", "idx1")
         return _idx_pair(path, labels if labels != path else None, path.name, "whole")
-    raise NettrainError(f"{path}: a data file ends in .npz, .csv, -ubyte (IDX) or -ubyte.gz", key="source")
+    ends = "a data file ends in .npz, .csv, -ubyte (IDX) or -ubyte.gz"
+    raise NettrainError(f"{path}: {ends}{other_kind(path)}", key="source")
 
 
 @functools.lru_cache(maxsize=2)

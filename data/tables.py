@@ -12,6 +12,7 @@ import numpy as np
 
 from ..net.errors import NettrainError, nearest, why
 from ..net.files import Archive, Stored, lines, open_npz, read_npy
+from ..net.kinds import not_text, other_kind
 from .dataset import DataSet, check_counts
 
 _LIKE_LABEL = ("label", "labels")  # a column's name in any case
@@ -96,7 +97,7 @@ Check = Callable[[tuple[int, ...]], None]  # raises NettrainError for a shape th
 def read_mean(path: Path, check: Check | None = None) -> np.ndarray:
     """The one array of a .npy or .npz, as float32. Raises NettrainError when it is damaged or holds something else."""
     mean = read_array(path, "mean_file", check)
-    with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinity then, which is found where it does harm
         return mean.astype(np.float32)
 
 
@@ -138,8 +139,11 @@ def read_csv(path: Path, label_column: str | None) -> DataSet:
             cells = _cells(path, number, line)
             if not width:
                 width = len(cells)
-                if width == 1 and (what := _other_format(line)):
-                    raise NettrainError(f"{path}:{number}: {what}", key="source")
+                if width == 1 and not _is_number(line):
+                    if what := other_kind(path, "table"):
+                        raise NettrainError(f"{path} is no table of numbers{what}", key="source")
+                    if what := _other_format(line):
+                        raise NettrainError(f"{path}:{number}: {what}", key="source")
                 if _is_head(cells, label_column):
                     names = [name.strip() for name in cells]
                     continue
@@ -154,7 +158,7 @@ def read_csv(path: Path, label_column: str | None) -> DataSet:
                 what = _other_format(line) or _not_a_number(cells, _expected_label(names, width, label_column))
                 raise NettrainError(f"{path}:{number}: {what}", key="source") from None
     except UnicodeDecodeError as error:
-        raise NettrainError(f"{path} is not a text file: byte {error.start} is not UTF-8", key="source") from None
+        raise NettrainError(f"{path} is not a text file{not_text(path, error)}", key="source") from None
     except OSError as error:
         raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
     except MemoryError:

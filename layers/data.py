@@ -194,5 +194,7 @@ class Data(Batches):
         self.p.transform.apply(self.set.data, indices, top[0].data, rng, self.mean, maps)
         for (array, out), is_map in zip(further, self.are_maps, strict=True):
             if not is_map:
-                with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
+                with np.errstate(
+                    over="ignore", invalid="ignore"
+                ):  # an infinity then, which is found where it does harm
                     np.copyto(out, array[indices])

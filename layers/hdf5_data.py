@@ -19,6 +19,7 @@ from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape, why
 from ..net.extras import extra
 from ..net.files import MOST_UNPACKED, check_file, lines
+from ..net.kinds import not_text, other_kind
 from ..net.registry import register
 from .batches import Batches
 from .layer import Example
@@ -75,7 +76,7 @@ class HDF5Data(Batches):
         try:
             named = [(number, name) for number, line in lines(listing) for name in line.split()]
         except (OSError, UnicodeDecodeError) as error:
-            raise NettrainError(f"{listing} is no list of .h5 files: {error}", key="source") from None
+            raise NettrainError(f"{listing} is no list of .h5 files{not_text(listing, error)}", key="source") from None
         if not named:
             raise NettrainError(f"{listing} lists no files", key="source")
         with contextlib.ExitStack() as stack:
@@ -100,7 +101,7 @@ class HDF5Data(Batches):
         try:
             return beside if os.path.exists(beside) else find_file(name, self.folder)
         except NettrainError as error:
-            raise NettrainError(f"{listing}:{number}: {error}", key="source") from None
+            raise NettrainError(f"{listing}:{number}: {error}{other_kind(listing, 'HDF5')}", key="source") from None
 
     def count(self, path, shapes, firsts):
         """How many rows every dataset of a file has, of the shapes that those of the first file have."""
@@ -140,7 +141,8 @@ class HDF5Data(Batches):
             except NettrainError:
                 raise
             except Exception as error:  # h5py raises whatever its library's error looks like
-                raise NettrainError(f"{path} is no HDF5 file, or damaged: {why(error)}", key="source") from None
+                what = other_kind(path, "HDF5") or f", or damaged: {why(error)}"
+                raise NettrainError(f"{path} is no HDF5 file{what}", key="source") from None
             stack.pop_all()  # it stays open
             return found
 
@@ -215,5 +217,7 @@ class HDF5Data(Batches):
             distinct, back = np.unique(rows, return_inverse=True)  # HDF5 takes rows once, in rising order
             wanted = slice(distinct[0], distinct[-1] + 1) if np.ptp(distinct) + 1 == len(distinct) else distinct
             for t, blob in enumerate(top):
-                with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
+                with np.errstate(
+                    over="ignore", invalid="ignore"
+                ):  # an infinity then, which is found where it does harm
                     blob.data[where] = self.read(int(f), t, wanted)[back]

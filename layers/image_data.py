@@ -17,6 +17,7 @@ from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
 from ..net.files import lines
+from ..net.kinds import not_text, other_kind
 from ..net.registry import register
 from .batches import Batches
 from .layer import Example
@@ -36,13 +37,15 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
             if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
                 shown = line.strip() if len(line.strip()) <= 200 else line.strip()[:197] + "..."
                 raise NettrainError(
-                    f"{path}:{number}: `FILE LABEL` is expected, got `{shown}`; LABEL is a whole number", key="source"
+                    f"{path}:{number}: `FILE LABEL` is expected, got `{shown}`; LABEL is a whole number"
+                    f"{other_kind(path, 'images')}",
+                    key="source",
                 )
             files.append(file.strip())
             labels.append(int(label))
             numbers.append(number)
     except (OSError, UnicodeDecodeError) as error:
-        raise NettrainError(f"{path} is no list of files: {error}", key="source") from None
+        raise NettrainError(f"{path} is no list of files{not_text(path, error)}", key="source") from None
     if not files:
         raise NettrainError(f"{path} lists no images", key="source")
     return files, np.array(labels), np.array(numbers)

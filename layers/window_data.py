@@ -20,6 +20,7 @@ from ..net.declare import Declared, param
 from ..net.errors import NettrainError, format_shape
 from ..net.extras import extra
 from ..net.files import lines as lines_of
+from ..net.kinds import not_text, other_kind
 from ..net.registry import register
 from .layer import Example, Layer
 
@@ -43,14 +44,14 @@ def read_windows(path: Path) -> tuple[list[str], list[Window]]:
     try:
         lines = [line.strip() for _, line in lines_of(path)]
     except (OSError, UnicodeDecodeError) as error:
-        raise NettrainError(f"{path} is no window file: {error}", key="source") from None
+        raise NettrainError(f"{path} is no window file{not_text(path, error)}", key="source") from None
     files: list[str] = []
     windows: list[Window] = []
     at = 0
 
     def wrong(what: str) -> NettrainError:
         found = f"got `{lines[at][:200]}`" if at < len(lines) else "the file ends"
-        return NettrainError(f"{path}:{at + 1}: {what} is expected, {found}", key="source")
+        return NettrainError(f"{path}:{at + 1}: {what} is expected, {found}{other_kind(path, 'window')}", key="source")
 
     while at < len(lines):
         if not lines[at]:

@@ -59,7 +59,7 @@ def assign(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes
 def _as(dtype: np.dtype, stored: Any, name: str, origin: str) -> np.ndarray:
     """The array of a file in the net's precision. Raises NettrainError for a number that has none."""
     array = np.asarray(stored)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = array.astype(dtype, copy=False)
     if values is not array and np.isinf(values).any() and not np.isinf(array).any():
         raise NettrainError(f"{origin}: layer `{name}` holds numbers beyond what {dtype} can hold")

@@ -716,3 +716,82 @@ def test_of_16_bits_the_upper_8_are_taken(form):
     Path("list.txt").write_text(f"a.{form} 0\n")
     made = net_of("ImageData", source="list.txt", is_color=False).blobs["data"].data
     np.testing.assert_array_equal(made[0, 0], values >> 8)
+
+
+# Of another kind
+
+
+def files_of_all_kinds():
+    """By name, with what they are called and what is said to read them."""
+    with h5py.File("a.h5", "w") as file:
+        file["data"] = np.ones((2, 2))
+    Image.new("RGB", (4, 4)).save("a.png")
+    np.savez("a.npz", data=np.ones((2, 2)))
+    np.save("a.npy", np.ones(3))
+    Path("folder").mkdir()
+    Image.new("RGB", (4, 4)).save("folder/a.png")
+    Path("table.csv").write_text("1,2,0\n3,4,1\n")
+    Path("table.csv.gz").write_bytes(gzip.compress(b"1,2,0\n"))
+    Path("hdf5.txt").write_text("a.h5\n")
+    Path("images.txt").write_text("a.png 0\n")
+    Path("windows.txt").write_text("# 0\na.png\n3\n4\n4\n1\n1 0.9 0 0 1 1\n")
+    return {
+        "a.h5": ("it is an HDF5 file", "`HDF5Data`"),
+        "a.png": ("it is a PNG image", "`ImageData`"),
+        "a.npz": ("it is an archive of arrays (.npz)", "`Data`"),
+        "a.npy": ("it is a single array (.npy)", "`Data`"),
+        "folder": ("folder is a folder, not a data file", "`ImageData`"),
+        "table.csv": ("it is a table", "`Data`"),
+        "table.csv.gz": ("it is a gzip file", "gunzip"),
+        "hdf5.txt": ("it is a list of HDF5 files", "`HDF5Data`"),
+        "images.txt": ("it is a PNG image", "`ImageData`"),  # HDF5Data opens what it lists
+        "windows.txt": ("it is a window file", "`WindowData`"),
+    }
+
+
+READ_BY = {
+    "Data": ("a.npz", "table.csv"),
+    "ImageData": ("images.txt",),
+    "HDF5Data": ("hdf5.txt",),
+    "WindowData": ("windows.txt",),
+}
+
+
+@pytest.mark.parametrize("kind", READ_BY)
+def test_a_file_of_another_kind_is_called_what_it_is(kind):
+    transform = {"transform": {"crop_size": 2}} if kind == "WindowData" else {}
+    for name, (what, reader) in files_of_all_kinds().items():
+        if name in READ_BY[kind]:
+            continue
+        with pytest.raises(NettrainError) as error:
+            net_of(kind, source=name, batch_size=1, **transform)
+        if name == "images.txt" and kind != "HDF5Data":
+            what = "it is a list of images"
+        assert what in str(error.value), name
+        assert reader in str(error.value), name
+        assert name in str(error.value) or name == "images.txt"
+        assert "codec" not in str(error.value)
+
+
+def test_an_entry_of_a_list_that_is_another_kind_is_called_what_it_is():
+    files_of_all_kinds()
+    Path("list.txt").write_text("a.h5 0\n")
+    refused(
+        "image a.h5 is no image: it is an HDF5 file; `HDF5Data` reads it",
+        lambda: net_of("ImageData", source="list.txt"),
+    )
+    Path("list.txt").write_text("a.png\n")
+    words = "a.png is no HDF5 file: it is a PNG image; `ImageData` reads images"
+    refused(words, lambda: net_of("HDF5Data", source="list.txt", batch_size=1))
+
+
+def test_a_number_that_is_none_in_another_precision_is_no_warning():
+    """A signalling NaN of 64 bits."""
+    bad = np.array([[0x7FF0000000000001, 0]], np.uint64).view(np.float64)
+    np.save("mean.npy", bad[0])
+    np.savez("a.npz", data=bad, label=np.zeros(1), more=bad)
+    with h5py.File("a.h5", "w") as file:
+        file["data"], file["label"] = bad, np.zeros(1)
+    Path("list.txt").write_text("a.h5")
+    net_of("Data", ["data", "label", "more"], source="a.npz", batch_size=1, transform={"mean_file": "mean.npy"})
+    net_of("HDF5Data", source="list.txt", batch_size=1)

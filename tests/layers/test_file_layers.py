@@ -13,6 +13,7 @@ from nettrain import NettrainError
 from nettrain.data import lmdb as records
 from nettrain.data.images import resize
 from nettrain.data.lmdb import read_datum
+from nettrain.layers.image_data import spread
 from nettrain.net import extras
 from PIL import Image
 
@@ -249,16 +250,28 @@ def test_an_odd_image_deep_in_a_list_is_named_before_a_run_is_made(command, nett
     assert not Path("runs").exists()
 
 
+def test_the_part_that_is_looked_at_is_spread_at_no_fixed_distance():
+    assert spread(150, 200) == list(range(150))
+    for count in (201, 1000, 5120, 1_281_167):
+        found = spread(count, 200)
+        assert len(found) > 170  # of a short list some come twice
+        assert found[0] == 0
+        assert found[-1] < count
+        assert max(np.diff(found)) < 2.7 * count / 200  # all parts
+        for period in (2, 5, 10):  # and all classes that take turns
+            assert len({i % period for i in found}) == period
+
+
 def test_what_is_beyond_the_part_that_is_looked_at_is_named_when_it_is_read(monkeypatch):
     monkeypatch.setattr("nettrain.layers.image_data.LOOKED_AT", 3)
-    write_images((4, 5), (4, 6), (4, 5), (4, 5), (4, 5))
+    write_images((4, 5), (4, 5), (4, 6), (4, 5), (4, 5))
     net = net_of("ImageData", ["data", "label"], source="list.txt", batch_size=5, shuffle=False)
     with pytest.raises(
-        NettrainError, match=r"image 0\.png is 3 x 4 x 5, image 1\.png is 3 x 4 x 6; give new_height and"
+        NettrainError, match=r"image 0\.png is 3 x 4 x 5, image 2\.png is 3 x 4 x 6; give new_height and"
     ):
         net.forward()
     monkeypatch.setattr("nettrain.layers.image_data.LOOKED_AT", 5)
-    fails("image 1.png is 3 x 4 x 6", "ImageData", ["data", "label"], source="list.txt")
+    fails("image 2.png is 3 x 4 x 6", "ImageData", ["data", "label"], source="list.txt")
 
 
 @pytest.mark.parametrize("command", ["check", "train"])
