@@ -212,10 +212,10 @@ def _not_a_number(cells: list[str], label: int) -> str:
     column, cell = next((i, cell) for i, cell in enumerate(cells) if not _is_number(cell))
     if not cell.strip():
         return f"column {column + 1} is empty; a number is needed"
-    shown = cell if len(cell) <= 40 else cell[:37] + "..."
-    what = f"`{shown if shown.isprintable() else ascii(shown)[1:-1]}` is not a number"
+    shown = _short(cell)
+    what = f"`{shown}` is not a number"
     if _DECIMAL.fullmatch(cell.strip()):
-        return f"{what} with a decimal point; write {cell.strip().replace(',', '.')}"
+        return f"{what} with a decimal point; write {shown.strip().replace(',', '.')}"
     if cell.strip().casefold() in ("na", "n/a", "null", "none", "?", "-"):
         return f"{what}: column {column + 1} has no value there; give one, or leave the line out"
     if not re.fullmatch(r"[^\W\d_][^\W_]*(?:[ _-][^\W_]+)*", cell.strip()):
@@ -223,6 +223,12 @@ def _not_a_number(cells: list[str], label: int) -> str:
     if column == label:
         return f"{what}, and the label of an example is one: number the classes from 0, such as 0 for `{shown.strip()}`"
     return f"{what}; a table holds numbers only: number the words in column {column + 1}, or leave it out"
+
+
+def _short(cell: str) -> str:
+    """A cell as a message shows it."""
+    shown = cell if len(cell) <= 40 else cell[:37] + "..."
+    return shown if shown.isprintable() else ascii(shown)[1:-1]
 
 
 def _expected_label(names: list[str], width: int, wanted: str | None) -> int:
@@ -251,14 +257,15 @@ def _label_column(path: Path, names: list[str], width: int, wanted: str | None) 
             if other.casefold() in _LIKE_LABEL and names[-1].casefold() not in _LIKE_LABEL:
                 raise NettrainError(
                     f"{path}: column `{other}`: did you mean `label`? The label would be the last column, "
-                    f"`{names[-1]}`; rename one, or say label_column: {other}",
+                    f"`{_short(names[-1])}`; rename one, or say label_column: {other}",
                     key="source",
                 )
         return width - 1
     if wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < width:
         return int(wanted)
-    known, near = ", ".join(names) or f"0 to {width - 1}", nearest(wanted, names)
-    meant = f"; did you mean `{near}`?" if near else ""
+    shown = [_short(name) for name in names[:20]] + ["…"] * (len(names) > 20)
+    known, near = ", ".join(shown) or f"0 to {width - 1}", nearest(wanted, names)
+    meant = f"; did you mean `{_short(near)}`?" if near else ""
     raise NettrainError(f"{path} has no column `{wanted}`{meant or f'; it has {known}'}", key="label_column")
 
 

@@ -463,6 +463,19 @@ def test_a_label_in_capitals_is_the_last_column_or_is_named():
     refused(words, lambda: net_of("Data", source="a.csv", batch_size=1, label_column="label"))
 
 
+def test_names_of_columns_are_shown_in_part():
+    """However long, and however many."""
+    for head in (["label ", "x" * 500_000], ["x" * 500_000, "y"], [f"c{i}" for i in range(100_000)]):
+        Path("a.csv").write_text(",".join(head) + "\n" + ",".join("1" for _ in head) + "\n")
+        with pytest.raises(NettrainError) as error:
+            net_of("Data", source="a.csv", batch_size=1, label_column="none such")
+        assert len(str(error.value)) < 1000
+    Path("a.csv").write_text("Label," + "x" * 500_000 + "\n1,2\n")
+    with pytest.raises(NettrainError, match="did you mean `label`") as error:
+        net_of("Data", source="a.csv", batch_size=1)
+    assert len(str(error.value)) < 1000
+
+
 def test_a_number_too_large_for_float32_is_called_that(nettrain_cli):
     Path("a.csv").write_text("1,2,0\n1,1e300,1\n")
     Path("a.yaml").write_text("layers: [{name: d, type: Data, top: [x, y], source: a.csv, batch_size: 2}]")
