@@ -171,7 +171,8 @@ def show(data: Any, as_json: bool, report: Any) -> None:
     """A result, on stdout: one JSON object, or as ``report`` words it."""
     from .net import plain_json
 
-    stdout = click.get_current_context().meta.get("stdout")
+    context = click.get_current_context(silent=True)
+    stdout = context.meta.get("stdout") if context else None  # without one it is called by a program
     click.echo(plain_json.text(data) if as_json else report(data), file=stdout)
 
 

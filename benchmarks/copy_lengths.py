@@ -17,7 +17,7 @@ BATCHES = 8
 def wrong_bits(spec, weights, length):
     """The share, over BATCHES of the spec's test batches."""
     settings = [f"test.min_length={length}", f"test.max_length={length}"]
-    return 1 - testing.measure(load(spec, settings), weights, BATCHES)["scores"]["right"]
+    return 1 - testing.measure_file(load(spec, settings), weights, BATCHES)["scores"]["right"]
 
 
 def main():

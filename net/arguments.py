@@ -23,6 +23,8 @@ def _wrong(what: str, wanted: str, value: Any) -> NettrainError:
 
 def a_path(value: Any, what: str) -> Path:
     """A path. Raises NettrainError for what is none, or empty."""
+    if value == "":
+        raise NettrainError(f"{what} is empty; it must be a path")
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str) or not os.fspath(value):
         raise _wrong(what, "a path", value)
     return Path(value)

@@ -327,13 +327,13 @@ def shared(trained: Any, tested: Any) -> Iterator[tuple[str, str]]:
     if same or type(trained) is not type(tested):
         return
     train, test = ", ".join(trained.reads.values()), ", ".join(tested.reads.values())
-    entries = set(tested.entries())
-    if count := len(entries.intersection(trained.entries())) if entries else 0:
+    entries = set(ask(tested, "entries"))
+    if count := len(entries.intersection(ask(trained, "entries"))) if entries else 0:
         are = "is" if count == 1 else "are"
         what = f"{count:,} of the {len(entries):,} files in {test} {are} in {train} too"
         yield test, f"{what}: of new data the scores say less; leave them out of one of the lists"
     elif trained.pass_size == tested.pass_size:
-        first, second = trained.fingerprint(), tested.fingerprint()
+        first, second = ask(trained, "fingerprint"), ask(tested, "fingerprint")
         if first.get("contents") and first["contents"] == second.get("contents"):
             yield test, f"{test} holds the same examples as {train}: {nothing}"
 
@@ -341,7 +341,7 @@ def shared(trained: Any, tested: Any) -> Iterator[tuple[str, str]]:
 def no_spread(net: Net) -> Iterator[Problem]:
     """Warnings of layers that normalize single values, which makes them all 0."""
     for step in net.steps:
-        why = step.layer.without_spread()
+        why = ask(step.layer, "without_spread")
         if why:
             message = f"{step.spec.title()} {why}; nothing before it learns, as its output does not depend on it"
             yield Problem(step.spec.place, message, with_line=False)
@@ -351,7 +351,7 @@ def _explained(net: Net) -> set[str]:
     """The layers for whose missing gradient ``no_spread`` has said the reason: those before and behind one it names."""
     names: set[str] = set()
     for step in net.steps:
-        if step.layer.without_spread():
+        if ask(step.layer, "without_spread"):
             before, behind = set(step.bottom_keys), set(step.top_keys)
             for other in net.steps:
                 if behind & set(other.bottom_keys):

@@ -12,7 +12,7 @@ import numpy as np
 from ..net.build import Step
 from ..net.errors import NettrainError, Problems
 from ..net.net import Net
-from ..net.user_code import UserCodeError, calling
+from ..net.user_code import UserCodeError, ask, calling
 
 SECONDS = 5.0  # that are spent on the data of one layer, where it does not lie in memory
 
@@ -52,7 +52,7 @@ def _examine(step: Step, seconds: float, problems: Problems) -> tuple[int, int]:
     looked = (0, 0)
     until = time.monotonic() + seconds
     with _collecting(step, problems), np.errstate(all="ignore"), calling(step.layer, "examine"):
-        for at in step.layer.examine(step.top):
+        for at in ask(step.layer, "examine", step.top):
             looked = at
             if time.monotonic() >= until and not step.layer.is_quick_to_examine:
                 break

@@ -479,7 +479,7 @@ def test_names_of_columns_are_shown_in_part():
 def test_a_number_too_large_for_float32_is_called_that(nettrain_cli):
     Path("a.csv").write_text("1,2,0\n1,1e300,1\n")
     Path("a.yaml").write_text("layers: [{name: d, type: Data, top: [x, y], source: a.csv, batch_size: 2}]")
-    words = "a.csv: `x` of example 1, counted from 0, holds 1e+300; every value must fit into float32, up to 3.4e+38"
+    words = "a.csv: `x` of example 1 holds 1e+300 in column 1, both counted from 0; that is more than the net's numbers"
     assert words in nettrain_cli("check", "a.yaml", exit_code=2).stderr
 
 

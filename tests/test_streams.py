@@ -232,7 +232,10 @@ def test_a_table_is_as_wide_as_the_terminal(workdir):
 def test_a_signal_at_any_moment_is_no_traceback(workdir, name, code):
     """From our first line on; until then it is Python that starts, and what it says is not ours."""
     rng = random.Random(3)
-    program = "import nettrain.__main__ as it; print('ready', flush=True); it.main()"
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # in a script's background too
+    )
+    program += "import nettrain.__main__ as it; print('ready', flush=True); it.main()"
     arguments = ["train", "configs/mlp.yaml", "--set", "solver.max_iter=1000000", "--sighup-effect", "stop"]
     for _ in range(20):
         process = subprocess.Popen(
