@@ -65,7 +65,7 @@ WRONG = {
     "the net has no blob `y`": lambda: net().forward(blobs="y"),
     "blobs must be a list of texts, got 5 (int)": lambda: net().forward(blobs=5),
     "path must be a path, got None (NoneType)": lambda: net().save(None),
-    "path must be a path, got '' (str)": lambda: net().save(""),
+    "path is empty; it must be a path": lambda: net().save(""),
     "cannot write no/such/w.npz: No such file or directory": lambda: net().save("no/such/w.npz"),
     "cannot write .: ": lambda: net().save("."),
     "iterations must be a whole number, got 'a' (str)": lambda: solver().step("a"),
