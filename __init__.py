@@ -13,18 +13,18 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Net": "net.net",
     "Blob": "net.blob",
-    "Layer": "layers.layer",
-    "Example": "layers.layer",
-    "Declared": "net.declare",
+    "Layer": "net.layer",
+    "Example": "net.layer",
+    "Declared": "spec.declare",
     "Filler": "net.fillers",
-    "param": "net.declare",
+    "param": "spec.declare",
     "register": "net.registry",
     "Solver": "solver.solver",
     "get_solver": "solver.solver",
     "layer_type_list": "net.registry",
-    "NettrainError": "net.errors",
-    "SpecError": "net.errors",
-    "ShapeError": "net.errors",
+    "NettrainError": "spec.errors",
+    "SpecError": "spec.errors",
+    "ShapeError": "spec.errors",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import click
 
 from . import __version__
-from .net.errors import NettrainError
+from .spec.errors import NettrainError
 
 EXAMPLES = """\
   nettrain train configs/mlp.yaml     train it (data included)
@@ -169,7 +169,7 @@ def say(text: str) -> None:
 
 def show(data: Any, as_json: bool, report: Any) -> None:
     """A result, on stdout: one JSON object, or as ``report`` words it."""
-    from .net import plain_json
+    from .files import plain_json
 
     context = click.get_current_context(silent=True)
     stdout = context.meta.get("stdout") if context else None  # without one it is called by a program
@@ -211,7 +211,7 @@ def python_is_allowed() -> bool:
 
 def _use_threads(_: click.Context, __: click.Parameter, value: int | None) -> None:
     if value is not None:
-        from .net.parallel import use_threads
+        from .compute.parallel import use_threads
 
         use_threads(value)
 
@@ -459,7 +459,7 @@ def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) 
     \b
     nettrain check configs/mlp.yaml
     """
-    from .net.errors import Problems
+    from .spec.errors import Problems
     from .tools import check as checking
 
     problems = Problems()

@@ -19,7 +19,7 @@ def nettrain_side(name, batch, threads):
     """(one step, what the other side must know, measurements for the end)."""
     import nettrain
     import numpy as np
-    from nettrain.net.parallel import use_threads
+    from nettrain.compute.parallel import use_threads
     from nettrain.tools import timing
 
     use_threads(threads)

@@ -305,7 +305,7 @@ def nettrain_side(case, threads):
     """Forward and backward of a layer."""
     import nettrain
     import numpy as np
-    from nettrain.net.parallel import use_threads
+    from nettrain.compute.parallel import use_threads
 
     use_threads(threads)
     names = [f"b{i}" for i in range(len(case.bottoms))]

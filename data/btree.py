@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from ..net.files import open_file
+from ..files.reading import open_file
 
 MAGIC, VERSION = 0xBEEFC0DE, 1
 BRANCH, LEAF, OVERFLOW, META, DIRTY = 1, 2, 4, 8, 16  # kinds of pages; the last only says that one was written

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError
-from ..net.files import open_file, size_of
+from ..files.reading import open_file, size_of
+from ..spec.errors import NettrainError
 
 CHUNK = 1 << 22  # bytes digested at a time
 PIECE = 1 << 17  # values that are looked through at a time: they fit into a processor's cache

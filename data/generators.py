@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..net.declare import Declared, param
-from ..net.errors import NettrainError
 from ..net.fillers import stream
+from ..spec.declare import Declared, param
+from ..spec.errors import NettrainError
 from .dataset import DataSet
 
 MOST_VALUES = 10**8

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, format_shape, why
-from ..net.files import MOST_UNPACKED, check_memory, fill, open_file, size_of
+from ..files.arrays import MOST_UNPACKED
+from ..files.reading import check_memory, fill, open_file, size_of
+from ..spec.errors import NettrainError, format_shape, why
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError
-from ..net.extras import extra
-from ..net.files import open_file, size_of
-from ..net.kinds import other_kind
+from ..files.extras import extra
+from ..files.reading import open_file, size_of
+from ..spec.errors import NettrainError
+from .kinds import other_kind
 
 # What Caffe's reader of images knows, and GIF. Others are left out: one of pillow's formats even runs a program.
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "SUN", "TIFF", "WEBP")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, format_shape, why
+from ..spec.errors import NettrainError, format_shape, why
 from .btree import Database
 from .dataset import DataSet, digest, some_of
 from .images import decode

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..net.errors import NettrainError
 from ..net.fillers import stream
+from ..spec.errors import NettrainError
 
 
 class Order:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..net.errors import NettrainError, folded, nearest, why
-from ..net.files import check_memory, fill, open_file, open_npz
-from ..net.foreign import DATA_SETS
-from ..net.kinds import other_kind
+from ..files.arrays import open_npz
+from ..files.reading import check_memory, fill, open_file
+from ..spec.errors import NettrainError, folded, nearest, why
+from ..spec.foreign import DATA_SETS
 from .dataset import DataSet, check_counts
 from .generators import GENERATORS, Generate, generate
 from .idx import idx_shape, read_idx
+from .kinds import other_kind
 from .lmdb import read_lmdb
 from .tables import read_arrays, read_csv
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..net.errors import NettrainError, nearest, why
-from ..net.files import Archive, Stored, lines, open_npz, read_npy
-from ..net.kinds import not_text, other_kind
+from ..files.arrays import Archive, Stored, open_npz, read_npy
+from ..files.reading import lines
+from ..spec.errors import NettrainError, nearest, why
 from .dataset import DataSet, check_counts
+from .kinds import not_text, other_kind
 
 _LIKE_LABEL = ("label", "labels")  # a column's name in any case
 _DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..net.declare import Declared, param
-from ..net.errors import NettrainError, format_shape
+from ..spec.declare import Declared, param
+from ..spec.errors import NettrainError, format_shape
 from .sources import find_file
 from .tables import Check, read_mean
 

@@ -1,7 +1,10 @@
-"""The zoo: one file per layer type. Every module of this folder is imported, so adding a type is adding a file."""
+"""The zoo: a folder for each family, a file for each layer type.
+
+Every module below this folder is imported, so adding a type is adding a file.
+"""
 
 import importlib
 import pkgutil
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)

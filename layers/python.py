@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..net.blob import Blob
-from ..net.declare import Declared, param
-from ..net.errors import NettrainError
 from ..net.fillers import Filler
+from ..net.layer import Example, Layer
 from ..net.registry import register
 from ..net.user_code import UserCodeError, loading, neighbours_of, place_of, run_file
-from .layer import Example, Layer
+from ..spec.declare import Declared, param
+from ..spec.errors import NettrainError
 
 
 class View:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import NettrainError, ShapeError
+from ..spec.errors import NettrainError, ShapeError
 
 LONGEST = 60  # characters of a value that a message shows
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..spec.errors import NettrainError, Problems, ShapeError, SpecError, format_shape
 from . import user_code
 from .blob import Blob
-from .errors import NettrainError, Problems, ShapeError, SpecError, format_shape
 from .graph import Key, Wired
 from .netspec import Broken, LayerSpec, ParamSpec
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .declare import Declared, param
-from .errors import ShapeError, format_shape
+from ..spec.declare import Declared, param
+from ..spec.errors import ShapeError, format_shape
 
 LARGEST = 3e38
 Kind = Literal["constant", "uniform", "gaussian", "positive_unitball", "xavier", "msra", "bilinear"]

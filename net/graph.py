@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field, replace
 
-from .errors import Problems, nearest
+from ..spec.errors import Problems, nearest
 from .netspec import LayerSpec, NetSpec, State
 
 Key = tuple[str, int]  # a blob: its name and version

@@ -9,14 +9,14 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ..compute.parallel import session
+from ..files.arrays import open_npz, write_npz
+from ..spec.errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape, why
 from . import build, parameter_files, plan
 from .arguments import a_path, numbers, precision, texts, whole
 from .blob import Blob
-from .errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape, why
-from .files import open_npz, write_npz
 from .graph import wire
 from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
-from .parallel import session
 from .user_code import ask
 
 DEFAULT_SEED = 1701

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from . import foreign, registry
+from ..spec import foreign
+from ..spec.declare import MISSING, Declared, Reader, advice_on, param
+from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
+from ..spec.node import Node
+from ..spec.reading import read_text
+from . import registry
 from .arguments import texts
-from .declare import MISSING, Declared, Reader, advice_on, param
-from .errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
-from .node import Node
-from .spec import find, override, read_file, read_text
+from .settings import override
+from .spec_file import find, read_file
 from .user_code import ALLOW, UserCodeError, run_layer_file
 
 Phase = Literal["TRAIN", "TEST"]

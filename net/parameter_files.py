@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..files.arrays import Stored
+from ..spec.errors import NettrainError, format_shape
 from .blob import Blob
-from .errors import NettrainError, format_shape
-from .files import Stored
 
 Strict = Literal["none", "shapes", "all"]
 Params = Mapping[str, list[Blob]]  # layer name -> its parameter blobs

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from ..spec.errors import Problems
 from .blob import Blob
 from .build import Step, param_spec
-from .errors import Problems
 from .graph import Key, Wired
 from .user_code import ask
 

@@ -7,11 +7,11 @@ import inspect
 import sys
 from typing import Any
 
-from . import foreign
-from .errors import folded, nearest
+from ..spec import foreign
+from ..spec.errors import folded, nearest
 from .user_code import class_in_layer_files, place_of
 
-LayerType = type[Any]  # a class that follows the contract of layers/layer.py, which stands above this module
+LayerType = type[Any]  # a class that follows the contract of net/layer.py
 _TYPES: dict[str, LayerType] = {}
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from .errors import NettrainError, Place, Problem, nearest
+from ..spec.errors import NettrainError, Place, Problem, nearest
 
 ALLOW = "if you trust it, allow it with --allow-python (allow_python=True in Python)"
 LONGEST = 500  # characters of an exception's message

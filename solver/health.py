@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..net.build import Step
-from ..net.errors import Problem
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..net.plan import has_gradient
 from ..net.user_code import ask
+from ..spec.errors import Problem
 from .evaluate import Evaluation, Scores, TestNet
 
 MOST = 0.5  # of the units or values: above that it is no longer normal

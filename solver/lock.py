@@ -19,8 +19,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from ..net.errors import NettrainError
-from ..net.files import kind_of, read_bytes
+from ..files.reading import kind_of, read_bytes
+from ..spec.errors import NettrainError
 
 try:
     import fcntl

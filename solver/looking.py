@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..net.build import Step
-from ..net.errors import NettrainError, Problems
 from ..net.net import Net
 from ..net.user_code import UserCodeError, ask, calling
+from ..spec.errors import NettrainError, Problems
 
 SECONDS = 5.0  # that are spent on the data of one layer, where it does not lie in memory
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..net.errors import Place, Problems, did_you_mean
+from ..spec.errors import Place, Problems, did_you_mean
 from .evaluate import TestNet
 from .parameters import SolverParameters
 

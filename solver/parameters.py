@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from ..net import foreign
-from ..net.declare import MISSING, MOST_KEYS, Declared, Reader, advice_on, param
-from ..net.errors import Problem, Problems
 from ..net.netspec import NetSpec, Phase
+from ..spec import foreign
+from ..spec.declare import MISSING, MOST_KEYS, Declared, Reader, advice_on, param
+from ..spec.errors import Problem, Problems
 
 _GONE = "nettrain always runs on the CPU; leave it out"
 _STEPS = (

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..net.blas import axpby
-from ..net.parallel import scratch
+from ..compute.blas import axpby
+from ..compute.parallel import scratch
 from .parameters import SolverParameters
 
 RULES: dict[str, type[Rule]] = {}

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ..net import plain_json
-from ..net.errors import NettrainError, why
-from ..net.files import open_file, read_bytes, write_atomically
+from ..files import plain_json
+from ..files.reading import open_file, read_bytes
+from ..files.writing import write_atomically
+from ..spec.errors import NettrainError, why
 from . import lock
 from .snapshot import Snapshot, SnapshotError, read_snapshot
 

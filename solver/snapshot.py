@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError
-from ..net.files import Stored, open_npz, write_npz
+from ..files.arrays import Stored, open_npz, write_npz
 from ..net.netspec import NetSpec, load
+from ..spec.errors import NettrainError
 
 VERSION = 3
 # what older versions lack, as they meant it

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from ..compute.parallel import session
 from ..net import parameter_files
 from ..net.arguments import a_function, a_path, texts, whole
-from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order, why
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, load
-from ..net.parallel import session
 from ..net.user_code import UserCodeError
+from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order, why
 from . import divergence
 from .evaluate import Evaluation, Scores, TestNet, evaluate_all, name_test_nets, one_number
 from .health import Health, mistakes

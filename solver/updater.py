@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from ..net.blas import axpby
+from ..compute.blas import axpby
+from ..compute.parallel import run, scratch
 from ..net.build import Parameter
 from ..net.net import Net
-from ..net.parallel import run, scratch
 from .parameters import SolverParameters
 from .rules import RULES
 

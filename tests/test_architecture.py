@@ -5,77 +5,133 @@ import inspect
 from pathlib import Path
 
 import pytest
-from nettrain.layers.layer import Layer
+from nettrain.net.layer import Layer
 
 ROOT = Path(__file__).parent.parent
 # A package may import itself and those named here.
 ALLOWED = {
-    "net": set(),
-    "data": {"net"},
-    "layers": {"net", "data"},
-    "solver": {"net", "data"},
-    "tools": {"net", "data", "layers", "solver"},
-    "interop": {"net", "data", "layers", "solver"},
-    "": {"net", "tools", "interop"},  # cli.py, __init__.py, __main__.py
+    "spec": set(),
+    "files": {"spec"},
+    "compute": set(),
+    "net": {"spec", "files", "compute"},
+    "data": {"spec", "files", "net"},
+    "layers": {"spec", "files", "compute", "net", "data"},
+    "solver": {"spec", "files", "compute", "net"},
+    "tools": {"spec", "files", "compute", "net", "solver"},
+    "": {"spec", "files", "compute", "net", "tools"},  # cli.py, __init__.py, __main__.py
+}
+# A family of layers may use the machinery of those named here.
+FAMILIES = {
+    "activation": set(),
+    "algebra": {"activation", "loss", "shape"},
+    "data": {"shape"},
+    "loss": set(),
+    "normalization": set(),
+    "recurrent": {"data", "loss"},
+    "shape": set(),
+    "vision": set(),
 }
 SOURCES = [
-    p for p in sorted(ROOT.glob("*.py")) + sorted(ROOT.glob("*/*.py")) if p.parent.name in ALLOWED or p.parent == ROOT
+    path
+    for path in (*sorted(ROOT.glob("*.py")), *sorted(ROOT.glob("*/**/*.py")))
+    if path.parent == ROOT or path.relative_to(ROOT).parts[0] in ALLOWED
 ]
 
 
 def package_of(path):
-    return "" if path.parent == ROOT else path.parent.name
+    parts = path.relative_to(ROOT).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
-def imports(path):
-    """(top name, whether it is one of ours) of every import in a file."""
+def family_of(path):
+    return path.parent.name if path.parent.parent == ROOT / "layers" else ""
+
+
+def libraries(path):
+    """The first part of the name of each module that a file imports and that is none of ours."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from ((alias.name.split(".")[0], False) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            if node.level == 0:
-                yield node.module.split(".")[0], False
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module.split(".")[0]
+
+
+def our_imports(path):
+    """Each module of ours that a file imports, as the parts of its name: ("net", "blob")."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = path.relative_to(ROOT).parts[:-1]
+            above = above[: len(above) - (node.level - 1)]
+            if node.module:
+                yield (*above, *node.module.split("."))
             else:
-                up = node.level - (0 if path.parent == ROOT else 1)  # levels above the file's own package
-                names = [node.module] if node.module else [alias.name for alias in node.names]
-                yield from (((name.split(".")[0] if up else package_of(path)), True) for name in names)
+                yield from ((*above, alias.name) for alias in node.names)
 
 
 def test_there_is_something_to_look_at():
-    assert {package_of(path) for path in SOURCES} >= {"", "net", "data", "layers", "solver", "tools"}
+    assert {package_of(path) for path in SOURCES} == set(ALLOWED)
+    assert {family_of(path) for path in SOURCES} == {"", *FAMILIES}
+    assert ("net", "blob") in our_imports(ROOT / "net" / "net.py")
+    assert ("compute", "memory") in our_imports(ROOT / "net" / "blob.py")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_one_way(path):
     package = package_of(path)
-    ours = {name for name, is_ours in imports(path) if is_ours and (ROOT / name).is_dir()}
+    ours = {first for first, *_ in our_imports(path) if (ROOT / first).is_dir()}
     assert ours <= ALLOWED[package] | {package}
 
 
-@pytest.mark.parametrize(("module", "homes"), [("click", {"cli.py"}), ("tqdm", {"cli.py"}), ("yaml", {"net/spec.py"})])
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if family_of(path)], ids=lambda p: str(p.relative_to(ROOT / "layers"))
+)
+def test_families_of_layers_keep_apart(path):
+    family = family_of(path)
+    others = {rest[0] for first, *rest in our_imports(path) if first == "layers"}
+    assert others <= FAMILIES[family] | {family}
+
+
+def test_families_use_each_other_without_a_circle():
+    known = set()
+    while left := FAMILIES.keys() - known:
+        found = {family for family in left if FAMILIES[family] <= known}
+        assert found, left
+        known |= found
+
+
+def test_folders_can_be_overlooked():
+    folders = {path.parent for path in SOURCES}
+    assert {str(f): n for f in folders if (n := len(list(f.glob("*.py")))) > 26} == {}
+    assert all((folder / "__init__.py").read_text().startswith('"""') for folder in folders)
+
+
+HOMES = {"click": {"cli.py"}, "tqdm": {"cli.py"}, "yaml": {"spec/reading.py"}}
+
+
+@pytest.mark.parametrize(("module", "homes"), HOMES.items())
 def test_a_library_has_one_home(module, homes):
-    users = {str(p.relative_to(ROOT)) for p in SOURCES if (module, False) in set(imports(p))}
+    users = {str(p.relative_to(ROOT)) for p in SOURCES if module in set(libraries(p))}
     assert users == homes
 
 
 def test_one_module_finds_others_by_name():
     """What stands above net/ is found in registry.py; packages find their own."""
     homes = [str(p.relative_to(ROOT)) for p in SOURCES if "import_module(f" in p.read_text()]
-    assert homes == ["__init__.py", "layers/__init__.py", "net/registry.py"]
+    assert homes == ["__init__.py", "net/registry.py"]
 
 
 def test_the_package_never_imports_itself_by_name():
-    assert [p for p in SOURCES if ("nettrain", False) in set(imports(p))] == []
+    assert [p for p in SOURCES if "nettrain" in set(libraries(p))] == []
 
 
 READERS = {"open", "read_text", "read_bytes", "load", "fromfile", "loadtxt", "genfromtxt", "memmap", "File"}
-# What may open files for reading besides net/files.py: libraries that get what it has opened or looked at, pages that
-# come with the package, and what a run has open itself.
+# What may open files for reading besides files/: libraries that get what it has opened or looked at, pages that come
+# with the package, and what a run has open itself.
 MAY_READ = {
     ("cli.py", "os.open"),  # /dev/null, to write into
     ("data/images.py", "library.open"),
-    ("layers/hdf5_data.py", "self.library.File"),
-    ("layers/hdf5_output.py", "self.library.File"),
+    ("layers/data/hdf5_data.py", "self.library.File"),
+    ("layers/data/hdf5_output.py", "self.library.File"),
     ("solver/lock.py", "os.open"),
     ("solver/runs.py", "path.open"),  # metrics.jsonl, to bring it to disk
     ("tools/explain_page.py", "resources.files(__package__).joinpath('explain_page.html').read_text"),
@@ -103,7 +159,7 @@ def reads(tree):
 def test_one_module_opens_files_to_read_them(path):
     """Elsewhere a pipe would block, a device never end, and a file that lies about its size fill the memory."""
     file = str(path.relative_to(ROOT))
-    if file != "net/files.py":
+    if package_of(path) != "files":
         assert [name for name in reads(ast.parse(path.read_text())) if (file, name) not in MAY_READ] == []
 
 

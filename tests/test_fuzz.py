@@ -44,8 +44,8 @@ import numpy as np
 from fuzz import driver
 from fuzz.kinds import Case, Kind
 from nettrain.data.idx import read_idx
-from nettrain.net import files
-from nettrain.net.errors import NettrainError
+from nettrain.files import reading
+from nettrain.spec.errors import NettrainError
 
 driver.SECONDS, driver.WAITING, driver.KILLED = 0.5, 1, 5
 
@@ -86,7 +86,7 @@ class Broken(Kind):
             case "waiting":
                 os.mkfifo("fifo")
                 silent = os.open("fifo", os.O_RDWR)
-                files.read_bytes(Path("fifo"), pipes=True)
+                reading.read_bytes(Path("fifo"), pipes=True)
             case "memory": np.ones(50 << 20)
             case "memory in words":
                 try: np.ones(50 << 20)
@@ -138,7 +138,7 @@ def test_what_is_refused_in_words_is_no_finding(broken):
 @pytest.mark.parametrize(
     ("way", "finding"),
     [
-        ("exception", "TypeError in net/files.py _descriptor"),
+        ("exception", "TypeError in files/reading.py _descriptor"),
         ("exit", "SystemExit in outside of nettrain"),
         ("interrupt", "KeyboardInterrupt in outside of nettrain"),
         ("death", "death by SIGBUS in outside of nettrain"),
@@ -146,7 +146,7 @@ def test_what_is_refused_in_words_is_no_finding(broken):
         ("computing", "hang in outside of nettrain"),
         ("computing in a net", "hang in outside of nettrain"),
         ("in a library", "hang, could not be interrupted in outside of nettrain"),
-        ("waiting", "hang in net/files.py _next_bytes"),
+        ("waiting", "hang in files/reading.py _next_bytes"),
         ("memory", "memory in outside of nettrain"),
         ("memory in words", "memory in outside of nettrain"),
         ("no name", "no file name in outside of nettrain"),

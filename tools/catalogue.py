@@ -6,12 +6,12 @@ import dataclasses
 import inspect
 from typing import Any
 
-from ..layers.layer import Example, Layer
 from ..net import registry
-from ..net.declare import Declared, type_words
-from ..net.errors import NettrainError
 from ..net.fillers import Filler
-from ..net.spec import to_yaml
+from ..net.layer import Example, Layer
+from ..spec.declare import Declared, type_words
+from ..spec.errors import NettrainError
+from ..spec.reading import to_yaml
 from .table import table
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, Place, Problem, Problems, SpecError, in_order
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..net.user_code import UserCodeError, author, is_users
@@ -16,6 +15,7 @@ from ..solver.evaluate import has_end
 from ..solver.health import mistakes
 from ..solver.looking import SECONDS, look_through
 from ..solver.solver import Solver
+from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, in_order
 
 
 def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable[str] = ()) -> dict:

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.layer import Example, Layer
+from ..files.extras import MissingExtraError
 from ..net import plan
 from ..net.blob import Blob
-from ..net.errors import NettrainError, ShapeError, format_shape
-from ..net.extras import MissingExtraError
+from ..net.layer import Example, Layer
 from ..net.user_code import UserCodeError, blame, calling, is_users
+from ..spec.errors import NettrainError, ShapeError, format_shape
 from .numeric import Check, compare
 
 

@@ -9,8 +9,8 @@ import platform
 
 import numpy as np
 
-from ..net import openblas
-from ..net.parallel import threads
+from ..compute import openblas
+from ..compute.parallel import threads
 
 # extra -> the module that shows it is there
 EXTRAS = {"hdf5": "h5py", "images": "PIL", "plot": "matplotlib", "bench": "torch", "dev": "pytest"}

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.layer import Layer, NeuronLayer
+from ..compute.parallel import session
 from ..net.build import Step
-from ..net.errors import NettrainError, did_you_mean
 from ..net.graph import Key
+from ..net.layer import Layer, NeuronLayer
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase
-from ..net.parallel import session
 from ..net.user_code import ask
+from ..spec.errors import NettrainError, did_you_mean
 
 MOST_ENTRIES = 4096  # of a local gradient written out as a matrix
 MOST_RUNS = 64  # backward passes of one layer for it

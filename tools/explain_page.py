@@ -7,8 +7,8 @@ from importlib import resources
 
 import numpy as np
 
-from ..net import plain_json
-from ..net.errors import format_shape
+from ..files import plain_json
+from ..spec.errors import format_shape
 from .explain import Explanation, Gate, Use, Value
 from .explain_text import array_words, ending, number, numbers
 from .layout import lay_out

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..net.errors import format_shape
+from ..spec.errors import format_shape
 from .explain import Explanation, Gate, Use, Value
 from .table import table
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, SpecError, why
 from ..net.netspec import NetSpec
+from ..spec.errors import NettrainError, SpecError, why
 from .explain import Explanation, explain, pick
 from .explain_json import as_json
 from .explain_page import page

@@ -16,9 +16,9 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..net.errors import NettrainError, SpecError, did_you_mean
 from ..net.fillers import LARGEST
 from ..net.netspec import NetSpec, load
+from ..spec.errors import NettrainError, SpecError, did_you_mean
 
 FUNCTIONS = {
     "exp": "Exp",

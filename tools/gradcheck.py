@@ -12,13 +12,13 @@ from types import ModuleType
 
 import numpy as np
 
-from ..layers.layer import Layer
 from ..net import registry
-from ..net.errors import NettrainError, format_shape
+from ..net.layer import Layer
 from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..net.user_code import run_layer_file
 from ..solver.divergence import find_trouble
+from ..spec.errors import NettrainError, format_shape
 from .contract import check_layer
 from .numeric import Check, Rounding, compare
 from .table import table

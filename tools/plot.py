@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, did_you_mean, why
-from ..net.extras import extra
+from ..files.extras import extra
 from ..net.net import Net
 from ..solver.evaluate import TOTAL_LOSS
 from ..solver.runs import METRICS, read_metrics
+from ..spec.errors import NettrainError, did_you_mean, why
 
 FORMATS = ("svg", "png", "pdf")
 VALUE, GRADIENT = "#0a7d2c", "#c21d1d"  # as on explain's page

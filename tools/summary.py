@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..net.errors import format_shape
 from ..net.net import Net
 from ..net.user_code import ask
 from ..solver.length import count_iterations
 from ..solver.parameters import SolverParameters, parameters_of
 from ..solver.policies import rate_policy
 from ..solver.rules import RULES
+from ..spec.errors import format_shape
 from .table import table
 
 

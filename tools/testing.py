@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..net import plain_json
-from ..net.errors import NettrainError
-from ..net.files import open_npz
+from ..files import plain_json
+from ..files.arrays import open_npz
 from ..net.net import DEFAULT_SEED, Net
 from ..net.netspec import NetSpec
 from ..net.parameter_files import Arrays, LoadReport, assign
@@ -18,6 +17,7 @@ from ..net.user_code import ask
 from ..solver.evaluate import evaluate_all, name_test_nets
 from ..solver.parameters import NetState, SolverParameters, parameters_of
 from ..solver.runs import find_snapshot, is_run, quoted
+from ..spec.errors import NettrainError
 from .table import table
 
 

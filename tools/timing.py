@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..compute.parallel import run, session, threads
 from ..net.build import Step
 from ..net.graph import Key
 from ..net.net import Net
 from ..net.netspec import NetSpec, Phase, as_phase
-from ..net.parallel import run, session, threads
 from ..net.plan import has_gradient
 from ..net.user_code import ask
 from ..solver.parameters import parameters_of

@@ -8,13 +8,13 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..net.errors import NettrainError, SpecError
+from ..compute.parallel import threads
 from ..net.netspec import NetSpec
-from ..net.parallel import threads
 from ..solver.evaluate import has_plain_loss
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.runs import Found, check_spec, find_snapshot, quoted
 from ..solver.solver import Row, Solver
+from ..spec.errors import NettrainError, SpecError
 from .table import columns, table
 
 BEST = "   * best"

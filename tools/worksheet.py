@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..net.errors import NettrainError, why
 from ..net.netspec import load
+from ..spec.errors import NettrainError, why
 from .explain import Explanation, explain
 from .explain_page import BLANK, Drawing
 from .explain_text import number, report

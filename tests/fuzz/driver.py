@@ -37,8 +37,8 @@ import nettrain.solver
 import nettrain.tools
 from click.testing import CliRunner
 from nettrain.cli import main
-from nettrain.net.errors import NettrainError
-from nettrain.net.parallel import use_threads
+from nettrain.compute.parallel import use_threads
+from nettrain.spec.errors import NettrainError
 
 from .kinds import Case, Kind, no_number
 

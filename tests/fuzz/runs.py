@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nettrain.net import files
+from nettrain.files import seal
 from nettrain.solver.runs import Run, find_snapshot
 from nettrain.solver.solver import Solver
 from nettrain.tools import plot, training
@@ -71,7 +71,7 @@ def arrays_of(raw: bytes) -> dict[str, np.ndarray]:
 def sealed(raw: bytes) -> bytes:
     """An archive without a comment, with its checksum as the comment."""
     file = io.BytesIO(raw)
-    files.seal(file)
+    seal.add(file)
     return file.getvalue()
 
 
@@ -147,7 +147,7 @@ class Snapshots(Kind):
         with tempfile.NamedTemporaryFile() as file:
             Path(file.name).write_bytes(raw)
             try:
-                return is_zip(raw) and files.has_checksum(Path(file.name))
+                return is_zip(raw) and seal.has_checksum(Path(file.name))
             except ValueError:
                 return False
 

@@ -16,11 +16,11 @@ import nettrain
 import numpy as np
 from nettrain.cli import show
 from nettrain.net import registry
-from nettrain.net.errors import Problems, printable
 from nettrain.net.net import Net
 from nettrain.net.netspec import Common, load
-from nettrain.net.spec import read_text
 from nettrain.solver.parameters import SolverParameters
+from nettrain.spec.errors import Problems, printable
+from nettrain.spec.reading import read_text
 from nettrain.tools import explanation
 from nettrain.tools.check import check
 

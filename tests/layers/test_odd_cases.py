@@ -307,7 +307,7 @@ def test_global_pooling_of_growing_images():
 
 @pytest.mark.parametrize("kind", ["Scale", "Bias"])
 def test_sums_over_no_places_are_zero(kind):
-    from nettrain.net.parallel import scratch
+    from nettrain.compute.parallel import scratch
 
     net = net_of({"type": kind}, (1, 3, 0))
     scratch("parts of sums", (100_000,), np.float64).fill(7)

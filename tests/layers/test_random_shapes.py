@@ -7,7 +7,7 @@ import itertools
 import nettrain
 import numpy as np
 import pytest
-from nettrain.net import parallel
+from nettrain.compute import parallel
 
 
 def shape_of(rng, least=0, most=5):

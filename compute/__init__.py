@@ -1,0 +1,1 @@
+"""What a formula runs on: memory, threads, matrix products."""

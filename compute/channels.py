@@ -1,0 +1,117 @@
+"""Formulas with one value for each channel, such as its mean, and sums over everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .memory import memory_order
+from .parallel import BLOCK, TASK, run, scratch
+
+SHORT = 32  # elements: numpy is slow on shorter rows
+WIDTH = 1024  # elements of a row, where whole channels are put together to make one
+LONGEST_PRODUCT = 1024  # elements: BLAS adds one after the other, so longer sums are numpy's, which adds in pairs
+
+
+class Channels:
+    """Arrays that lie in memory as ``outer`` x ``channels`` x ``inner`` elements, seen as rows of one width.
+
+    Where few elements of a channel lie together, a row is one or several times all channels and the values stand in a
+    row of the same width; else a row is the ``inner`` elements of one channel and the values stand in a column.
+    The cuts, and so the results, depend on the shape only.
+    """
+
+    def __init__(self, outer: int, channels: int, inner: int):
+        self.outer, self.channels, self.inner = outer, channels, inner
+        self.size = outer * channels * inner
+        self.in_a_row = inner <= SHORT and outer > 1
+        all_channels = max(1, channels * inner)
+        self.repeats = max(1, min(outer, WIDTH // all_channels))
+        self.width = all_channels * self.repeats if self.in_a_row else max(1, inner)
+        self.rows = self.size // self.width
+        self.step = max(1, BLOCK // self.width)  # rows of a block
+        self.whole = -(-self.rows // self.step)  # blocks
+        self.blocks = self.whole + (self.size > self.rows * self.width)  # and a last row that is not full
+
+    def spread(self, name: str, values: np.ndarray, dtype: Any) -> np.ndarray:
+        """The channels' values as ``each`` takes them, in scratch memory of that name."""
+        if self.in_a_row:
+            row = scratch(name, (self.repeats, self.channels, self.inner), dtype)
+            row[...] = values.reshape(self.channels, 1)
+            return row.reshape(1, self.repeats * self.channels * self.inner)
+        column = scratch(name, (self.outer, self.channels), dtype)
+        column[...] = values.reshape(self.channels)
+        return column.reshape(self.outer * self.channels, 1)
+
+    def each(self, work: Callable[..., Any], arrays: Sequence[np.ndarray], values: Sequence[np.ndarray] = ()) -> None:
+        """Call ``work`` with matching blocks of the arrays and of the spread values, on all threads."""
+        self._blockwise(lambda block, pieces: work(*pieces), arrays, values)
+
+    def sums(
+        self,
+        terms: Sequence[Callable[..., np.ndarray]],
+        arrays: Sequence[np.ndarray],
+        values: Sequence[np.ndarray] = (),
+    ) -> np.ndarray:
+        """Sums of each of the terms for each channel: terms x channels in float64, good until the next call.
+
+        A term gets blocks as ``work`` of ``each`` does, and returns the array to be summed. A row, or a few hundred of
+        them, is added up in the array's precision, and these sums in float64.
+        """
+        count = len(terms)
+        shape = (
+            (self.blocks * self.repeats, self.channels, self.inner) if self.in_a_row else (self.outer, self.channels)
+        )
+        parts = scratch("parts of sums", (count, *shape), np.float64)
+        flat = parts.reshape(count, self.blocks, self.width) if self.in_a_row and self.size else parts
+        if not self.size:
+            parts.fill(0)
+
+        def add_up(block: int, pieces: list[np.ndarray]) -> None:
+            for k, formula in enumerate(terms):
+                term = formula(*pieces)
+                if self.in_a_row:
+                    flat[k, block, : term.shape[1]] = _sums_of_columns(term)
+                    flat[k, block, term.shape[1] :] = 0
+                else:
+                    first = block * self.step
+                    parts[k].reshape(self.rows)[first : first + len(term)] = _sums_of_rows(term)
+
+        self._blockwise(add_up, arrays, values)
+        totals = scratch("sums", (count, self.channels), np.float64)
+        return np.add.reduce(parts, axis=(1, 3) if self.in_a_row else 1, out=totals)
+
+    def _blockwise(
+        self,
+        work: Callable[[int, list[np.ndarray]], None],
+        arrays: Sequence[np.ndarray],
+        values: Sequence[np.ndarray],
+    ) -> None:
+        flat = [memory_order(array) for array in arrays]
+        tasks = max(1, min(self.blocks, 16, self.size // TASK))
+
+        def some(task: int) -> None:
+            for block in range(task * self.blocks // tasks, (task + 1) * self.blocks // tasks):
+                first, last = block * self.step, min((block + 1) * self.step, self.rows)
+                if block < self.whole:
+                    cells, shape = slice(first * self.width, last * self.width), (last - first, self.width)
+                else:
+                    cells, shape = slice(self.rows * self.width, None), (1, self.size - self.rows * self.width)
+                beside = (value[:, : shape[1]] if self.in_a_row else value[first:last] for value in values)
+                work(block, [*(array[cells].reshape(shape) for array in flat), *beside])
+
+        run(some, tasks)
+
+
+def _sums_of_columns(block: np.ndarray) -> np.ndarray:
+    ones = np.ones((1, len(block)), block.dtype)
+    return np.matmul(ones, block, out=scratch("sums of a block", (1, block.shape[1]), block.dtype))[0]
+
+
+def _sums_of_rows(block: np.ndarray) -> np.ndarray:
+    result = scratch("sums of a block", (len(block),), block.dtype)
+    if 1 < block.shape[1] <= LONGEST_PRODUCT:
+        return np.matmul(block, np.ones(block.shape[1], block.dtype), out=result)
+    return np.add.reduce(block, axis=1, out=result)

@@ -1,0 +1,296 @@
+"""Threads: work is cut into tasks by shapes alone, and nettrain's own threads take the tasks.
+
+A task computes the same numbers whichever thread runs it, and partial sums are added in the order of the tasks, so a
+run gives the same bits with any number of threads. BLAS is held to one thread meanwhile, but for the products of
+``blas.py``: by itself it cuts a product by how many threads it has. numpy lets other threads run during everything
+that takes time, so threads of Python serve.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from . import awake, openblas
+from .memory import Memory, in_memory_order
+
+BLOCK = 1 << 18  # elements: fewer would be nearer in the cache, but threads then wait for each other to start a call
+TASK = 1 << 16  # elements: less is not worth waking a thread for
+
+
+def _processors() -> list[int]:
+    """The processors this process may use; another process begins with another one."""
+    if not hasattr(os, "sched_getaffinity"):
+        return list(range(os.cpu_count() or 1))
+    return _own_order(os.sched_getaffinity(0))
+
+
+def _own_order(processors: Iterable[int]) -> list[int]:
+    """The same, beginning with one that depends on the process."""
+    found = sorted(processors)
+    first = os.getpid() % len(found)
+    return found[first:] + found[:first]
+
+
+PROCESSORS = _processors()
+_wanted = len(PROCESSORS)
+
+
+def threads() -> int:
+    """How many threads work on a layer."""
+    return _wanted
+
+
+def use_threads(count: int) -> None:
+    """Set the number of threads. It changes how long a run takes, and no number in it."""
+    global _wanted
+    _wanted = max(1, count)
+
+
+class _Job:
+    """Tasks 0 … count-1, taken one after the other by whoever is free."""
+
+    def __init__(self, work: Callable[[int], None], count: int):
+        self.work, self.count, self.next, self.running = work, count, 0, 0
+        self.lock, self.idle = threading.Lock(), threading.Event()
+        self.error: BaseException | None = None
+
+    def take(self) -> None:
+        """Run tasks until none is left."""
+        while True:
+            with self.lock:
+                i = self.next
+                if i >= self.count:
+                    return
+                self.next += 1
+                self.running += 1
+            try:
+                self.work(i)
+            except BaseException as error:
+                with self.lock:
+                    self.error = self.error or error
+                    self.next = self.count
+            finally:
+                with self.lock:
+                    self.running -= 1
+                    if not self.running and self.next >= self.count:
+                        self.idle.set()
+
+
+_jobs: SimpleQueue = SimpleQueue()
+_workers: list[threading.Thread] = []
+_inside = threading.local()
+
+
+def _stay_on(processors: Iterable[int]) -> None:
+    """Keep this thread on some processors, where the system lets us choose.
+
+    A thread that is woken tends to land where it was woken from: both would then share a processor for milliseconds,
+    while the other one is idle.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        with suppress(OSError):
+            os.sched_setaffinity(0, processors)
+
+
+def _serve(number: int) -> None:
+    if number < len(PROCESSORS):
+        _stay_on({PROCESSORS[number]})
+    _inside.task = True
+    while True:
+        job, context = _jobs.get()
+        context.run(job.take)
+
+
+def run(work: Callable[[int], None], count: int) -> None:
+    """Call ``work(i)`` for i in range(count), in any order, on all threads. The first error is raised here."""
+    helpers = min(_wanted, count) - 1
+    if helpers < 1 or getattr(_inside, "task", False):
+        for i in range(count):
+            work(i)
+        return
+    while len(_workers) < helpers:
+        number = len(_workers) + 1
+        _workers.append(threading.Thread(target=_serve, args=(number,), name=f"nettrain {number}", daemon=True))
+        _workers[-1].start()
+    job = _Job(work, count)
+    for _ in range(helpers):
+        _jobs.put((job, contextvars.copy_context()))  # numpy keeps errstate in the context
+    try:
+        job.take()
+    finally:  # after Ctrl-C too: no thread may still write when the caller goes on
+        if job.running:
+            job.idle.wait()
+    if job.error:
+        raise job.error
+
+
+def blockwise(work: Callable[..., object], *arrays: np.ndarray) -> None:
+    """Call ``work`` with matching pieces of arrays of one shape, small enough for the cache, on all threads.
+
+    For formulas that take each element alone. Arrays with the same memory order are cut as flat memory, others along
+    their first axis. ``scratch`` gives the formula room for intermediate results.
+    """
+    size = arrays[0].size
+    if size <= BLOCK:
+        work(*arrays)
+        return
+    by_example(work, *(in_memory_order(arrays) or arrays))
+
+
+def by_example(work: Callable[..., object], *arrays: np.ndarray) -> None:
+    """Call ``work`` with the same examples of several arrays, few enough at a time for the cache, on all threads."""
+    blocks = blocks_of_examples(len(arrays[0]), arrays[0].size)
+    tasks = max(1, min(len(blocks), 16, arrays[0].size // TASK))
+
+    def some(task: int) -> None:
+        for block in blocks[task * len(blocks) // tasks : (task + 1) * len(blocks) // tasks]:
+            work(*(array[block] for array in arrays))
+
+    run(some, tasks)
+
+
+def blocks_of_examples(count: int, size: int) -> list[slice]:
+    """Which examples of an array of that size to take at a time."""
+    step = max(1, BLOCK * count // max(1, size))
+    return [slice(start, start + step) for start in range(0, count, step)]
+
+
+class _Arena(threading.local):
+    def __init__(self) -> None:
+        self.memory: dict[tuple[str, Any], Memory] = {}
+
+
+_arena = _Arena()
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: Any, channels_last: bool = False) -> np.ndarray:
+    """Memory of this thread for intermediate results, values unspecified, good until the name is asked for again.
+
+    All layers use the same, which is therefore small and in the cache.
+    """
+    memory = _arena.memory.get((name, dtype))
+    if memory is None:
+        memory = _arena.memory[name, dtype] = Memory()
+    return memory.view(shape, dtype, channels_last)
+
+
+# Sessions: what holds while nets work, in one thread of the caller's or in several that begin and end as they like
+
+
+class _Worker:
+    """A thread of the caller's: how many sessions it is inside of, and what is put back after the outermost."""
+
+    def __init__(self) -> None:
+        self.depth, self.afterwards = 0, ExitStack()
+
+
+class _Here(threading.local):
+    """This thread's own: its worker, if it ever was in a session."""
+
+    worker: _Worker | None = None
+
+
+_lock = threading.Lock()
+_here = _Here()
+_working: set[_Worker] = set()  # those inside of a session
+_pinned: _Worker | None = None  # the one that is kept on a processor
+_afterwards = ExitStack()  # what is put back when nobody is inside of a session any more
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Around the work of a net: BLAS is held to one thread, and this thread to one processor if there are helpers.
+
+    Afterwards both are as before, for the caller's own work: the thread at the end of its own sessions, BLAS at the
+    end of all. Each thread may have sessions, one in another too; of several threads the first is kept on a processor.
+    """
+    worker = _here.worker = _here.worker or _Worker()
+    with _lock:
+        if not _working:
+            _begin()
+        if not worker.depth:
+            _working.add(worker)
+            _pin(worker)
+        worker.depth += 1
+    try:
+        yield
+    finally:
+        with _lock, ExitStack() as ending:
+            worker.depth -= 1
+            if not worker.depth:
+                _working.discard(worker)
+                if not _working:
+                    ending.push(_afterwards.pop_all())
+                ending.push(worker.afterwards.pop_all())
+
+
+def _begin() -> None:
+    """What holds for the whole process while anybody is inside of a session."""
+    _afterwards.callback(openblas.set_threads, openblas.set_threads(1))
+    if 1 < _wanted <= len(PROCESSORS):
+        used = PROCESSORS[:_wanted]
+        awake.keep_awake(used)
+        _afterwards.callback(awake.let_sleep, used)
+
+
+def _pin(worker: _Worker) -> None:
+    """Keep this thread on the first processor, unless another one is there."""
+    global _pinned
+    if _pinned is None and 1 < _wanted <= len(PROCESSORS) and hasattr(os, "sched_getaffinity"):
+        with suppress(OSError):
+            before = os.sched_getaffinity(0)
+            _stay_on({PROCESSORS[0]})
+            _pinned = worker
+            worker.afterwards.callback(_unpin, threading.get_native_id(), before)
+
+
+def _unpin(thread: int, before: Iterable[int]) -> None:
+    global _pinned
+    _pinned = None
+    with suppress(OSError):  # a session may be ended by another thread, when its own is no more
+        os.sched_setaffinity(thread, before)
+
+
+@contextmanager
+def blas_threads() -> Iterator[None]:
+    """Around a call that BLAS may share out among its own threads, with the same result for any number of them.
+
+    Only one thread when this is part of a task, or when another thread of the caller works on a net of its own; who
+    begins to meanwhile waits, since BLAS would cut his products otherwise.
+    """
+    if not getattr(_inside, "task", False):
+        with _lock:
+            if not _working - {_here.worker}:
+                before = openblas.set_threads(_wanted)
+                try:
+                    yield
+                finally:
+                    openblas.set_threads(before)
+                return
+    yield
+
+
+def _after_fork() -> None:
+    """In a child process goes on only the thread that forked: the helpers are gone, and the others' sessions over."""
+    global _lock, _jobs, _pinned
+    _lock, _jobs = threading.Lock(), SimpleQueue()
+    _workers.clear()
+    awake.forget()
+    _working.intersection_update({_here.worker})
+    if _pinned not in _working:
+        _pinned = None
+    if not _working:
+        _afterwards.pop_all().close()
+    PROCESSORS[:] = _own_order(PROCESSORS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

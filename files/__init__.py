@@ -1,0 +1,1 @@
+"""Files as the outside has them: opened with care, written whole or not at all."""

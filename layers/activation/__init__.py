@@ -1,0 +1,1 @@
+"""One value in, one value out: functions of single elements, softmax and dropout."""

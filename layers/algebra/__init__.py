@@ -1,0 +1,1 @@
+"""Products, sums and comparisons of blobs with each other and with parameters."""

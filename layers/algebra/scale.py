@@ -1,0 +1,82 @@
+"""Scale: a factor, and an offset, for each channel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...compute.parallel import scratch
+from ...net.fillers import Filler
+from ...net.layer import Example
+from ...net.registry import register
+from ...spec.declare import Declared, param
+from .broadcast import Broadcast
+
+
+@register
+class Scale(Broadcast):
+    """A factor for each channel, and an offset if wished: y = s x + b.
+
+    s has the shape of ``num_axes`` axes of x from ``axis`` on and is the same along all others.
+    bottom[0]: x, any shape.    bottom[1], if given: s, in place of a learned one; num_axes is then what s has.
+    top[0]: y, x's shape.
+    blobs[0]: s, unless it is a bottom.    the last of blobs, with bias_term: b, s's shape.
+    Backward: dx = s dy, ds = Σ dy x, db = Σ dy, summed over the axes that s does not have.
+    Initial values: s one, b zero.
+    Errors: axes beyond those of x; a bottom[1], or x after the first batch, that s does not fit.
+    Source: Caffe's Scale.
+    """
+
+    class Parameters(Declared):
+        axis: int = param(default=1, doc="first axis of x that s has; negative counts from the end")
+        num_axes: int = param(
+            default=1, minimum=-1, doc="axes of s: -1 all from axis on, 0 one factor for everything; one bottom only"
+        )
+        filler: Filler = param(default=Filler(value=1.0), doc="first values of s")
+        bias_term: bool = param(default=False, doc="whether b is added")
+        bias_filler: Filler = param(default=Filler(), doc="first values of b")
+
+    backward_reads = ("bottom.data",)
+    examples = (
+        Example([(2, 3, 2, 2)]),
+        Example([(4, 3)], {"bias_term": True, "bias_filler": 0.5}),
+        Example([(2, 3, 2, 7)], {"axis": 2, "num_axes": -1, "filler": "gaussian"}),
+        Example([(2, 2, 3)], {"axis": 0, "num_axes": 2, "bias_term": True}),
+        Example([(2, 3, 2)], {"num_axes": 0, "bias_term": True}),
+        Example([(2, 3, 5, 7), (3,)]),
+        Example([(2, 3, 2, 2), (2, 3)], {"axis": 0, "bias_term": True}),
+    )
+
+    def Forward_cpu(self, bottom, top):
+        x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
+        values = [self.values(bottom)]
+        if self.p.bias_term:
+            values.append(self.channels.spread("b", self.blobs[-1].data, self.dtype))
+        self.channels.each(self.scale, [x, top[0].data], values)
+
+    def scale(self, x, y, s, b=None):
+        np.multiply(x, s, out=y)
+        if b is not None:
+            y += b
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
+        dy = top[0].diff
+        if propagate_down[0]:
+            dx = bottom[0].diff if self.as_it_lies else self.buffer("dx", dy.shape)
+            self.channels.each(self.gradient, [dy, dx], [self.values(bottom)])
+            if not self.as_it_lies:
+                np.copyto(bottom[0].diff, dx)
+        if len(bottom) == 2:
+            if propagate_down[1]:
+                ds = self.channels.sums([self.product], [x, dy])
+                np.copyto(bottom[1].diff, ds.reshape(self.shape))
+        elif self.param_propagate_down[0]:
+            self.add(self.blobs[0], self.channels.sums([self.product], [x, dy]))
+        if self.p.bias_term and self.param_propagate_down[-1]:
+            self.add(self.blobs[-1], self.channels.sums([lambda dy: dy], [dy]))
+
+    def gradient(self, dy, dx, s):
+        np.multiply(dy, s, out=dx)
+
+    def product(self, x, dy):
+        return np.multiply(x, dy, out=scratch("dy x", x.shape, x.dtype))

@@ -1,0 +1,1 @@
+"""Where blobs come from, and where they are written."""

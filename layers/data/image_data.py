@@ -1,0 +1,175 @@
+"""ImageData: batches of image files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ...data.dataset import beginning_of, digest, some_of
+from ...data.images import decode, entries, find_image, size_in_head
+from ...data.kinds import not_text, other_kind
+from ...data.sources import find_file
+from ...data.transform import Transform
+from ...files.extras import extra
+from ...files.reading import lines
+from ...net.blob import Known
+from ...net.layer import Example
+from ...net.registry import register
+from ...spec.declare import Declared, param
+from ...spec.errors import NettrainError, format_shape
+from .batches import Batches
+
+
+def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(files, labels, numbers of their lines) of a list with ``file label`` on each line, split at the last space.
+
+    Empty lines are left out.
+    """
+    files, labels, numbers = [], [], []
+    try:
+        for number, line in lines(path):
+            if not line.strip():
+                continue
+            file, _, label = line.strip().rpartition(" ")
+            if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
+                shown = line.strip() if len(line.strip()) <= 200 else line.strip()[:197] + "..."
+                raise NettrainError(
+                    f"{path}:{number}: `FILE LABEL` is expected, got `{shown}`; LABEL is a whole number"
+                    f"{other_kind(path, 'images')}",
+                    key="source",
+                )
+            files.append(file.strip())
+            labels.append(int(label))
+            numbers.append(number)
+    except (OSError, UnicodeDecodeError) as error:
+        raise NettrainError(f"{path} is no list of files{not_text(path, error)}", key="source") from None
+    if not files:
+        raise NettrainError(f"{path} lists no images", key="source")
+    return files, np.array(labels), np.array(numbers)
+
+
+LOOKED_AT = 200  # images of a list whose sizes are compared before work begins, at 0.1 ms each and more from a disk
+
+
+def spread(count: int, some: int) -> list[int]:
+    """So many of the numbers below ``count`` at most, in all parts of it and at no fixed distance: what comes again
+    each ten images is seen too."""
+    golden = (5**0.5 - 1) / 2
+    return list(range(count)) if count <= some else sorted({int(i * golden % 1 * count) for i in range(some)})
+
+
+def _two_images(folder: Path) -> None:
+    library = extra("PIL.Image", "images", "ImageData")
+    for name, size in (("a.png", (5, 4)), ("b.png", (7, 6))):
+        library.new("RGB", size, (10, 20, 30)).save(folder / name)
+    (folder / "images.txt").write_text("a.png 0\nb.png 3\n", encoding="utf-8")
+
+
+@register
+class ImageData(Batches):
+    """Batches of image files from a list of ``file label`` lines.
+
+    top[0]: images, N x C x H x W, channels blue, green, red (one with ``is_color: false``), values 0 to 255 before the
+    transform.    top[1]: labels, N.
+    With new_height and new_width every image is resized (bilinear); without, all must have the size of the first: of up
+    to 200 of them that is looked at before work begins.
+    In TRAIN with ``shuffle`` the order changes each epoch. Images are read when they are needed.
+    Needs pillow: pip install "nettrain[images]".
+    Errors: a list that is missing or damaged, with file and line; an image that is missing, damaged or of another size.
+    Source: Caffe's ImageData; a bad label there becomes 0.
+    """
+
+    class Parameters(Declared):
+        source: str = param(doc="a text file with `file label` on each line")
+        batch_size: int = param(default=1, minimum=1, doc="images in a batch")
+        shuffle: bool = param(default=False, doc="TRAIN: a new order each epoch")
+        new_height: int = param(default=0, minimum=0, doc="height images are resized to; with new_width")
+        new_width: int = param(default=0, minimum=0, doc="width images are resized to; with new_height")
+        is_color: bool = param(default=True, doc="three channels; false: one, grey")
+        root_folder: str = param(default="", doc="put before every file's name")
+        rand_skip: int = param(default=0, minimum=0, doc="TRAIN: skip 0 to rand_skip - 1 images at the start")
+        transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
+
+        aliases = {"image_data_param": "write its fields beside type", "transform_param": "transform"}
+
+        def validate(self) -> Iterable[tuple[str, str]]:
+            if bool(self.new_height) != bool(self.new_width):
+                given = "new_width" if self.new_height else "new_height"
+                yield given, "is missing: new_height and new_width go together"
+
+    num_tops = 2
+    how_to_split = "give two layers, with include: train and include: test, a list each"
+    examples = (
+        Example(
+            params={"source": "images.txt", "batch_size": 2, "new_height": 4, "new_width": 5, "shuffle": True},
+            files=_two_images,
+        ),
+    )
+
+    def setup(self, bottom, top):
+        p = self.p
+        self.list = find_file(p.source, self.folder)
+        self.files, self.labels, self.lines = read_list(self.list)
+        self.reads = {str(self.list.resolve()): str(self.list)}
+        self.size = (p.new_height, p.new_width) if p.new_height else None
+        first = self.image(0)
+        self.example = first.shape
+        self.example_from = f"{self.files[0]} of {self.list}"
+        self.one_shape_by = "give both new_height and new_width, or a transform with crop_size"
+        if not self.size:
+            self.compare_sizes()
+        self.mean = p.transform.mean(self.folder, self.example)
+        top[1].known = Known(self.labels, str(self.list))
+        shapes = [p.transform.output_shape(self.example), ()]
+        self.begin(len(self.files), p.batch_size, p.shuffle, shapes, str(self.list))
+        if p.rand_skip > len(self.files):
+            raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
+        if p.rand_skip > 1 and self.phase == "TRAIN":
+            self.order.position = int(self.rng.integers(p.rand_skip))
+
+    def entries(self):
+        return entries(self.files, self.p.root_folder, self.list, self.folder)
+
+    def path(self, i):
+        return find_image(self.files[i], self.p.root_folder, self.list, self.folder)
+
+    def compare_sizes(self):
+        """Of a long list a part, so that it begins at once; what that leaves is seen when it is read."""
+        for i in spread(len(self.files), LOOKED_AT):
+            size = size_in_head(self.path(i))
+            if size not in (None, self.example[1:]):
+                raise self.other_size(i, (self.example[0], *size))
+
+    def other_size(self, i, shape):
+        return NettrainError(
+            f"{self.list}: the images have several sizes: {self.files[0]} is {format_shape(self.example)}, "
+            f"{self.files[i]} is {format_shape(shape)}; give new_height and new_width to resize them",
+            key="source",
+        )
+
+    def fingerprint(self):
+        """The list, and some images, evenly spread: all may be too many to be read."""
+        return {
+            "images": len(self.files),
+            "list": digest(["\n".join(self.files).encode(), self.labels]),
+            "contents": digest(beginning_of(self.path(i)) for i in some_of(len(self.files))),
+        }
+
+    def image(self, i):
+        return decode(self.path(i), self.where(i), self.size, self.p.is_color)
+
+    def where(self, i):
+        return f"{self.list}:{self.lines[i]}: image {self.files[i]}"
+
+    def fill(self, indices, top, rng):
+        images = np.empty((len(indices), *self.example), np.uint8)
+        for k, i in enumerate(indices):
+            image = self.image(int(i))
+            if image.shape != self.example:
+                raise self.other_size(int(i), image.shape)
+            images[k] = image
+        self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng, self.mean)
+        np.copyto(top[1].data, self.labels[indices])

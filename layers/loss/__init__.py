@@ -1,0 +1,1 @@
+"""What training makes small, and the scores that say how good it is."""

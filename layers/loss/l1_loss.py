@@ -1,0 +1,83 @@
+"""L1Loss: the mean absolute error."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...compute.parallel import blockwise
+from ...net.layer import Example
+from ...net.registry import register
+from ...spec.errors import ShapeError, format_shape
+from .loss_parameters import NormalizedLoss, RegressionParameters
+
+
+class DifferenceLoss(NormalizedLoss):
+    """A sum over all elements of a function of d = a - b, divided by D: for L1Loss and SmoothL1Loss."""
+
+    Parameters = RegressionParameters
+    no_gradient = ()
+    backward_reads = ()
+
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        if bottom[0].shape != bottom[1].shape:
+            shapes = " and ".join(format_shape(blob.shape) for blob in bottom)
+            raise ShapeError(f"both bottoms need the same shape, got {shapes}")
+
+    def value(self, d, out):
+        """The loss of each difference."""
+        raise NotImplementedError
+
+    def slope(self, d, out):
+        """Its derivative."""
+        raise NotImplementedError
+
+    def Forward_cpu(self, bottom, top):
+        def losses(a, b, d, loss):
+            np.subtract(a, b, out=d)
+            self.value(d, out=loss)
+
+        a = bottom[0].data
+        d, loss = self.buffer("d", a.shape), self.buffer("loss", a.shape)
+        blockwise(losses, a, bottom[1].data, d, loss)
+        self.over = self.p.over(len(a), a.size)
+        top[0].data[...] = loss.sum() / self.D
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        scale = float(top[0].diff) / self.D
+
+        def gradient(d, da):
+            self.slope(d, out=da)
+            da *= scale
+
+        def opposite(d, db):
+            self.slope(d, out=db)
+            db *= -scale
+
+        d = self.buffer("d", bottom[0].shape)
+        for work, propagate, blob in zip((gradient, opposite), propagate_down, bottom, strict=True):
+            if propagate:
+                blockwise(work, d, blob.diff)
+
+
+@register
+class L1Loss(DifferenceLoss):
+    """Mean absolute error: L = (1/D) Σ |a - b|.
+
+    bottom[0]: a, any shape.    bottom[1]: b, the same shape.    top[0]: L, a scalar.
+    D: the number of elements, unless normalization says otherwise.
+    Backward: da = sign(a - b) dL / D, db = -da: both bottoms have a gradient.
+    Source: PyTorch's L1Loss.
+    """
+
+    examples = (
+        Example([(5, 4), (5, 4)]),
+        Example([(2, 3, 2), (2, 3, 2)], {"normalization": "BATCH_SIZE"}),
+        Example([(2, 3), (2, 3)], {"normalization": "NONE"}),
+    )
+
+    def value(self, d, out):
+        np.abs(d, out=out)
+
+    def slope(self, d, out):
+        np.sign(d, out=out)

@@ -1,0 +1,78 @@
+"""Reading class labels, checked: Caffe reads foreign memory when a label is out of range."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...net.blob import Blob
+from ...spec.errors import NettrainError, ShapeError, format_shape
+
+
+def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
+    """(outer, classes, inner): sizes before, on and after the class axis. Raises ShapeError unless there is one
+    label for each of the outer x inner positions."""
+    axis = scores.canonical_axis(axis)
+    outer, classes, inner = math.prod(scores.shape[:axis]), scores.shape[axis], math.prod(scores.shape[axis + 1 :])
+    if classes == 0:
+        raise ShapeError(f"axis {axis} of {format_shape(scores.shape)} has no classes", key="axis")
+    if labels.count != outer * inner:
+        raise ShapeError(
+            f"scores of {format_shape(scores.shape)} with the classes on axis {axis} need {outer * inner} labels, "
+            f"got {format_shape(labels.shape)}{f' = {labels.count}' if len(labels.shape) > 1 else ''}"
+        )
+    return outer, classes, inner
+
+
+def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> None:
+    """Raise NettrainError when the data set is known to hold a label that no output stands for."""
+    known = blob.known.range(ignore_label) if blob.known is not None else None
+    if known is None:
+        return
+    if not (known.low >= 0 and known.high < classes):  # NaN is neither
+        hint = ""
+        if known.low == 1 and known.high == classes:
+            hint = "; labels start at 0: take 1 off each, or use one output more"
+        raise NettrainError(
+            f"{known.in_words('the labels', 'some labels')}, but there are {classes} outputs (0..{classes - 1}){hint}",
+            key="bottom",
+        )
+    if known.fractional is not None:
+        raise NettrainError(f"a label must be a whole number, the data set has {known.fractional:g}", key="bottom")
+
+
+def read_indices(blob: Blob, out: np.ndarray, count: int) -> None:
+    """Write indices into ``out``. Raises NettrainError for one that is out of range or not a whole number."""
+    values = blob.data.reshape(out.shape)
+    with np.errstate(invalid="ignore"):  # a NaN is no whole number: it is found below
+        np.copyto(out, values, casting="unsafe")
+    bad = (out < 0) | (out >= count) | (out != values)
+    if bad.any():
+        first = int(np.argmax(bad))
+        place = ", ".join(map(str, np.unravel_index(first, blob.shape)))
+        raise NettrainError(f"index {values.flat[first]:g} at [{place}] is none of the {count} (0..{count - 1})")
+
+
+def read_labels(blob: Blob, out: np.ndarray, classes: int, ignore_label: int | None = None) -> np.ndarray | None:
+    """Write the labels into ``out`` as indices 0 … classes-1; returns where they are ignored (as 0), or None.
+
+    Raises NettrainError for a label that is out of range or not a whole number.
+    """
+    values = blob.data.reshape(out.shape)
+    with np.errstate(invalid="ignore"):  # a NaN is no whole number: it is found below
+        np.copyto(out, values, casting="unsafe")
+    ignored = np.equal(values, ignore_label) if ignore_label is not None else None
+    bad = (out < 0) | (out >= classes) | (out != values)
+    if ignored is not None:
+        bad &= ~ignored
+    if bad.any():
+        first = int(np.argmax(bad))
+        where = [int(i) for i in np.unravel_index(first, blob.shape)] or [0]
+        place = where if any(size > 1 for size in blob.shape[1:]) else f"example {where[0]}"
+        raise NettrainError(
+            f"label {values.flat[first]:g} at {place} of the batch is none of the {classes} classes (0..{classes - 1})"
+        )
+    if ignored is not None:
+        out[ignored] = 0
+    return ignored

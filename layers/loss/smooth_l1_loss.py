@@ -1,0 +1,50 @@
+"""SmoothL1Loss: squared near zero, absolute beyond."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...compute.parallel import scratch
+from ...net.layer import Example
+from ...net.registry import register
+from ...spec.declare import param
+from .l1_loss import DifferenceLoss
+from .loss_parameters import RegressionParameters
+
+
+@register
+class SmoothL1Loss(DifferenceLoss):
+    """Mean of a loss that is d² / 2β for |d| < β and |d| - β / 2 beyond, d = a - b: L = (1/D) Σ loss(d).
+
+    bottom[0]: a, any shape.    bottom[1]: b, the same shape.    top[0]: L, a scalar.
+    D: the number of elements, unless normalization says otherwise. With β = 0 it is L1Loss.
+    Backward: da = d / β for |d| < β, else sign(d), times dL / D; db = -da: both bottoms have a gradient.
+    Computed without branches: with c = d held between -β and β, loss = c (d - c / 2) / β.
+    Source: Girshick 2015; PyTorch's SmoothL1Loss.
+    """
+
+    class Parameters(RegressionParameters):
+        beta: float = param(default=1.0, minimum=0, doc="β, the difference from which on the loss is absolute")
+
+    examples = (
+        Example([(5, 4), (5, 4)]),
+        Example([(2, 3, 2), (2, 3, 2)], {"beta": 0.5, "normalization": "BATCH_SIZE"}),
+        Example([(3, 4), (3, 4)], {"beta": 0, "normalization": "NONE"}),
+    )
+
+    def value(self, d, out):
+        if self.p.beta == 0:
+            np.abs(d, out=out)
+            return
+        held = np.clip(d, -self.p.beta, self.p.beta, out=scratch("held", d.shape, d.dtype))
+        np.multiply(held, -0.5, out=out)
+        out += d
+        out *= held
+        out *= 1 / self.p.beta
+
+    def slope(self, d, out):
+        if self.p.beta == 0:
+            np.sign(d, out=out)
+            return
+        np.clip(d, -self.p.beta, self.p.beta, out=out)
+        out *= 1 / self.p.beta

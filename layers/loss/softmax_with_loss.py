@@ -1,0 +1,150 @@
+"""SoftmaxWithLoss: softmax and cross entropy in one, for class labels or class probabilities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+
+from ...net.layer import Example, labels
+from ...net.registry import register
+from ...spec.declare import param
+from ...spec.errors import ShapeError, format_shape
+from .cross_entropy import CrossEntropy
+from .labels import check_range, positions
+from .loss_parameters import OldLossParameters
+from .targets import Targets
+
+PROBABILITIES = Targets("wanted probability")
+
+
+def shares(rng, shape):
+    """Probabilities along axis 1."""
+    values = rng.random(shape)
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def weights(rng, shape):
+    return rng.uniform(0.5, 2, shape)
+
+
+@register
+class SoftmaxWithLoss(CrossEntropy):
+    """Cross entropy of softmax probabilities p: L = -(1/D) Σ_n s_n Σ_k w_k t_nk log p_nk.
+
+    bottom[0]: scores x, N x C x … with the classes on ``axis``.
+    bottom[1]: labels, one for each position, 0 … C-1: t is 1 for the label's class, else 0. Or t itself, in x's shape,
+    in [0, 1]; what adds up to less than 1 counts for less.
+    bottom[2], optional: weights s, one for each position; else 1.
+    top[0]: L, a scalar.    top[1], optional: p, bottom[0]'s shape.
+    w is class_weight, else 1. label_smoothing ε makes t (1 - ε) t + ε / C.
+    D is what normalization says; VALID with weights: the sum of s_n w_label, or of s_n for given t, as PyTorch's mean.
+    Backward: dx_k = s (p_k Σ_j w_j t_j - w_k t_k) dL / D, 0 at ignored positions; top[1] passes gradients like Softmax.
+    Computed as log Σ exp(x - max) - (x - max): exact for any scores, where Caffe cannot report more than 87.34.
+    Errors: a label out of range or not whole, a t outside [0, 1]; another number of labels than positions; another
+    number of weights.
+    Source: Caffe's SoftmaxWithLoss; weights, smoothing and given probabilities as in PyTorch's cross_entropy.
+    """
+
+    class Parameters(OldLossParameters):
+        axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
+        class_weight: tuple[float, ...] = param(default=(), minimum=0, doc="w, a weight for each class")
+        label_smoothing: float = param(
+            default=0.0, minimum=0, maximum=1, doc="ε, the share of t that goes to all classes alike"
+        )
+        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
+
+        aliases = {
+            "softmax_param": "write axis beside type",
+            "loss_param": "write ignore_label beside type",
+            "weight": "class_weight",
+            "ignore_index": "ignore_label",
+        }
+
+        def validate(self) -> Iterable[tuple[str, str]]:
+            if self.class_weight and not any(self.class_weight):
+                yield "class_weight", "must not be zero for every class"
+
+    num_bottoms = (2, 3)
+    examples = (
+        Example([(5, 4), (5,)], values={1: labels(4)}),
+        Example([(2, 4, 3), (2, 3)], {"ignore_label": 1}, {1: labels(4)}, tops=2),
+        Example([(3, 2, 4), (3, 2)], {"axis": -1, "normalization": "FULL"}, {1: labels(4)}),
+        Example([(2, 3, 2), (2, 2)], {"normalization": "BATCH_SIZE", "ignore_label": -1}, {1: labels(3, -1)}),
+        Example([(3, 4), (3, 1)], {"normalization": "NONE"}, {1: labels(4)}),
+        Example([(4, 3), (4,)], {"normalize": False}, {1: labels(3)}),
+        Example([(4, 3), (4,)], {"class_weight": [0.5, 2, 3], "ignore_label": 1}, {1: labels(3)}),
+        Example([(3, 3, 2), (3, 2), (3, 2)], {"label_smoothing": 0.2}, {1: labels(3), 2: weights}),
+        Example(
+            [(2, 3, 2), (2, 2)],
+            {"label_smoothing": 0.1, "class_weight": [0.5, 2, 3], "ignore_label": 2},
+            {1: labels(3)},
+        ),
+        Example([(4, 3), (4, 3), (4,)], {"class_weight": [0.5, 2, 3]}, {1: shares, 2: weights}),
+    )
+
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        axis, C = bottom[0].canonical_axis(self.p.axis), len(self.p.class_weight)
+        self.dense = bottom[1].shape == bottom[0].shape and bottom[0].shape[axis] > 1
+        if self.dense:
+            shape = bottom[0].shape
+            self.outer, self.C, self.inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+            if self.p.ignore_label is not None:
+                raise ShapeError("probabilities have no label to ignore; weights of 0 do that", key="ignore_label")
+            PROBABILITIES.check_known(bottom[1])
+        else:
+            self.outer, self.C, self.inner = positions(bottom[0], bottom[1], self.p.axis)
+            check_range(bottom[1], self.C, self.p.ignore_label)
+        if C and C != self.C:
+            raise ShapeError(f"needs a weight for each of the {self.C} classes, got {C}", key="class_weight")
+        if len(bottom) > 2 and bottom[2].count != self.outer * self.inner:
+            raise ShapeError(
+                f"needs a weight for each of the {self.outer * self.inner} positions, got "
+                f"{format_shape(bottom[2].shape)}"
+            )
+        self.class_weight = np.array(self.p.class_weight, self.dtype) if C else None
+        self.spread = self.dense or self.p.label_smoothing > 0
+        if len(top) > 1:
+            top[1].reshape(bottom[0].shape)
+
+    def in_words(self):
+        if self.dense:
+            return "softmax and loss: each score gets its probability less the one wanted, over the normalization"
+        more = [("class_weight", "its class's weight"), ("label_smoothing", "label smoothing")]
+        given = [words for key, words in more if getattr(self.p, key)]
+        given += ["nothing at ignored labels"] * (self.p.ignore_label is not None)
+        text = "softmax and loss: each score gets its probability, less 1 for the true class, over the normalization"
+        return f"{text} (with {' and '.join(given)})" if given else text
+
+    def weigh(self, bottom, label):
+        """With ``spread`` the class weights are part of the targets, not of the positions."""
+        given = bottom[2].data.reshape(label.shape) if len(bottom) > 2 else None
+        classes = None if self.class_weight is None or self.dense else np.take(self.class_weight, label)
+        if given is None and classes is None:
+            return super().weigh(bottom, label)
+        both = np.ones(label.shape, self.dtype) if given is None else given
+        if classes is not None:
+            both = both * classes
+        valid = float((both if self.ignored is None else both[~self.ignored]).sum())
+        weight = given if self.spread else both
+        if weight is None:
+            return None, valid
+        kept = self.buffer("weight", label.shape)
+        np.copyto(kept, weight)
+        return kept, valid
+
+    def targets(self, bottom, label):
+        t = self.buffer("t", (self.outer, self.C, self.inner))
+        if self.dense:
+            PROBABILITIES.check(bottom[1])
+            np.multiply(bottom[1].data.reshape(t.shape), 1 - self.p.label_smoothing, out=t)
+        else:
+            t.fill(0)
+            t.ravel()[self.places()] = 1 - self.p.label_smoothing
+        t += self.p.label_smoothing / self.C
+        if self.class_weight is not None:
+            t *= self.class_weight[:, None]
+        return t

@@ -1,0 +1,1 @@
+"""What subtracts a mean and divides by a standard deviation."""

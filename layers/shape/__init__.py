@@ -1,0 +1,1 @@
+"""Values that move, unchanged: cut, joined, chosen, repeated, reshaped."""

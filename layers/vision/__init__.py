@@ -1,0 +1,1 @@
+"""What looks at neighbours in an image: convolutions, pooling, local normalization over them."""

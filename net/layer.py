@@ -1,0 +1,364 @@
+"""The layer contract: what a type declares and the four methods it may write.
+
+Net calls ``setup`` once, ``reshape`` whenever the bottoms' shapes change, then ``Forward_cpu`` and, for training,
+``Backward_cpu``. A layer is plain formulas: order, wiring, sharing and sums over consumers are Net's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..compute.memory import Memory
+from ..spec.declare import Declared
+from ..spec.errors import ShapeError, format_shape
+from .blob import Blob
+from .fillers import Filler, stream
+
+Values = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small case of a layer: it is tested, gradient-checked and shown in the docs.
+
+    ``values`` gives bottoms that are not normally distributed, by index; ``tops`` the number of tops when it
+    is not the least the type allows; ``prepare`` is called with the layer before the first forward pass; ``files``
+    writes the files the layer reads into a folder. Raises TypeError for what is none of these.
+    """
+
+    bottoms: Sequence[tuple[int, ...]] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[int, Values] = field(default_factory=dict)
+    tops: int | None = None
+    phase: str = "TRAIN"
+    prepare: Callable[[Any], None] | None = None
+    files: Callable[[Path], None] | None = None
+
+    def __post_init__(self) -> None:
+        wrong = self._wrong()
+        if wrong:
+            raise TypeError(wrong)
+
+    def _wrong(self) -> str:
+        """What is no example, with what would be one; nothing when it is all right."""
+        if not isinstance(self.bottoms, list | tuple) or not all(map(_is_shape, self.bottoms)):
+            one = _is_shape(self.bottoms) and bool(self.bottoms)
+            meant = f"Example([({', '.join(map(str, self.bottoms))}{',' * (len(self.bottoms) == 1)})])" if one else ""
+            return f"an example is a list of shapes: {meant or 'Example([(3, 4)])'}, got {_briefly(self.bottoms)}"
+        if not isinstance(self.params, Mapping) or not all(isinstance(key, str) for key in self.params):
+            wanted = 'a mapping of names, as in Example([(3, 4)], {"num_output": 2})'
+            return f"the parameters of an example are {wanted}; got {_briefly(self.params)}"
+        if not isinstance(self.values, Mapping) or not all(map(callable, self.values.values())):
+            wanted = (
+                "functions by the number of the bottom, as in values={0: lambda rng, shape: rng.uniform(1, 2, shape)}"
+            )
+            return f"the values of an example are {wanted}; got {_briefly(self.values)}"
+        beyond = [i for i in self.values if not _is_size(i) or i >= len(self.bottoms)]
+        if beyond:
+            return (
+                f"the example has values for bottom {_briefly(beyond[0])}, and {len(self.bottoms)} bottoms, from 0 on"
+            )
+        if self.tops is not None and not _is_size(self.tops):
+            return f"the tops of an example are a number, as in tops=2; got {_briefly(self.tops)}"
+        if self.phase not in ("TRAIN", "TEST"):
+            return f'the phase of an example is "TRAIN" or "TEST"; got {_briefly(self.phase)}'
+        for name, takes in (("prepare", "the layer"), ("files", "a folder")):
+            function = getattr(self, name)
+            if not (function is None or callable(function)):
+                return f"`{name}` of an example is a function that takes {takes}; got {_briefly(function)}"
+        return ""
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_size, value))
+
+
+def _briefly(value: Any) -> str:
+    """A value in a message, however long it is or badly it shows itself."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = type(value).__name__
+    return text if len(text) <= 80 else text[:80] + "…"
+
+
+def labels(classes: int, *others: int) -> Values:
+    """Random class labels 0 … classes-1 (and the ``others``, such as an ignored one) for an Example."""
+    choices = np.array([*range(classes), *others])
+    return lambda rng, shape: rng.choice(choices, shape).astype(float)
+
+
+class Nothing(Declared):
+    """A type without parameters."""
+
+
+class Layer:
+    """Base of all layer types. A subclass states what it needs as class attributes and overrides the hooks.
+
+    ``backward_reads`` tells what Backward_cpu looks at besides diffs; from it Net knows when the top may lie in
+    the bottom's memory. Backward **adds** to the diffs of ``blobs`` where ``param_propagate_down`` holds, and
+    **overwrites** ``bottom[i].diff`` where ``propagate_down[i]`` holds; other diffs it leaves alone.
+    """
+
+    Parameters: ClassVar[type[Declared]] = Nothing
+    examples: ClassVar[Sequence[Example]] = ()
+    num_bottoms: ClassVar[int | tuple[int, int | None]] = 1  # a number, or (least, most) with None for no limit
+    num_tops: ClassVar[int | tuple[int, int | None]] = 1
+    same_number_of_tops: ClassVar[bool] = False
+    backward_reads: tuple[str, ...] = ("bottom.data", "top.data")
+    any_layout: bool = False  # the formulas hold for channels-last memory too; else Net makes copies
+    may_run_in_place: ClassVar[bool] = False  # Forward gives the same top when it overwrites bottom[0].data
+    passes_memory_on: ClassVar[bool] = False  # top[0] has the values of bottom[0], and may lie where they lie
+    no_gradient: tuple[int, ...] | str = ()  # bottoms that have none, such as labels; or "all"
+    is_loss: ClassVar[bool] = False
+    is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
+    is_input: ClassVar[bool] = False  # the user fills the tops
+    normalizes: bool = False  # the scale of what it reads makes no difference to what it gives
+    moves_blobs: bool = False  # Forward_cpu changes blobs that are never learned, such as running statistics
+    runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
+    shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones
+    batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 behind an axis of time
+    example_from: str = ""  # where the shape of an example comes from, for messages, and how examples get one shape
+    one_shape_by: str = ""
+    is_quick_to_examine: bool = False  # all data lies in memory: it is looked through before each run
+    pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
+    reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
+    how_to_split: str = ""  # what to write so that training and test read different examples
+
+    def __init__(
+        self,
+        parameters: Any,
+        *,
+        name: str = "",
+        phase: str = "TRAIN",
+        seed: int = 1701,
+        dtype: np.dtype | type | str = np.float32,
+        folder: Path | None = None,
+        tops: Sequence[str] = (),
+    ):
+        self.p = parameters
+        self.name, self.phase, self.seed = name, phase, seed
+        self.dtype = np.dtype(dtype)
+        self.folder = folder or Path()  # files named in the spec are looked for here first
+        self.top_names = tuple(tops)
+        self.rng = stream(seed, name)
+        self.blobs: list[Blob] = []
+        self.fillers: list[tuple[Filler, bool]] = []
+        self.param_propagate_down: list[bool] = []
+        self._buffers: dict[str, Memory] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raises TypeError for an attribute of the class that is not what it must be."""
+        super().__init_subclass__(**options)
+        for name, (is_right, wanted) in _ATTRIBUTES.items():
+            value = vars(cls).get(name)
+            if name in vars(cls) and not hasattr(value, "__get__") and not is_right(value):
+                raise TypeError(f"{cls.__name__}.{name} must be {wanted}; got {_briefly(value)}")
+        parameters = vars(cls).get("Parameters", Declared)
+        if not (isinstance(parameters, type) and issubclass(parameters, Declared)):
+            raise TypeError(
+                f"{cls.__name__}.Parameters must be a class that inherits from nettrain.Declared: "
+                "`class Parameters(Declared):`"
+            )
+
+    # What a type may override
+
+    def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Look at the bottoms' shapes and declare parameter blobs. Raises ShapeError."""
+
+    def reshape(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Give every top its shape, from shapes alone. Raises ShapeError."""
+        for blob in top:
+            blob.reshape(bottom[0].shape, channels_last=bottom[0].channels_last)
+
+    def Forward_cpu(self, bottom: list[Blob], top: list[Blob]) -> None:
+        """Fill ``top[i].data``."""
+        raise NotImplementedError(f"{type(self).__name__} has no Forward_cpu(self, bottom, top)")
+
+    def Backward_cpu(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
+        """Add to the parameters' diffs, overwrite the bottoms' diffs."""
+        raise NotImplementedError(f"{type(self).__name__} has no Backward_cpu(self, top, propagate_down, bottom)")
+
+    def passes_gradient_on(self, i: int) -> bool:
+        """Whether the gradient of bottom i is that of top[0] as it is, and may lie where that lies.
+
+        ``Backward_cpu`` then has nothing to do where ``bottom[i].shares_diff_with(top[0])``.
+        """
+        return False
+
+    def formula(self, names: Sequence[str]) -> str:
+        """What it computes, written with the names of its bottoms: for explanations."""
+        return f"{type(self).__name__}({', '.join(names)})"
+
+    def in_words(self) -> str:
+        """In words, what it does to a gradient; when nothing is said, the docstring's Backward is shown."""
+        return ""
+
+    def mean_over(self, i: int, bottom: list[Blob], top: list[Blob]) -> Any:
+        """Over how many things top i of the last forward pass is a mean: a number, or an array of the top's shape.
+
+        A test weighs batches by it, so that a score of any batch size is that of the whole set; what counted nothing
+        (0) adds nothing. None: it is no mean, but a sum over the batch or something else. Its mean over batches then
+        depends on their size, and `nettrain test` says so. Not asked of tops with a row for each example.
+        """
+        return None
+
+    def examine(self, top: list[Blob]) -> Iterator[tuple[int, int]]:
+        """Look through the data in the order of the file, some examples at a time; changes nothing of what comes next,
+        but ``top[i].known`` may say more than before.
+
+        Yields how many have been looked at, and how many there are. Raises NettrainError for one that cannot be read,
+        or holds a value that is not finite.
+        """
+        return iter(())
+
+    def unready(self) -> str:
+        """Why what it makes says nothing yet, such as statistics of no batch; nothing when it does."""
+        return ""
+
+    def without_spread(self) -> str:
+        """Why what it makes is the same whatever it reads, as with the mean and variance of single values: then nothing
+        before it learns. Nothing when it is not so."""
+        return ""
+
+    def which_example(self, k: int) -> str:
+        """Which example of what data it is that stands at place k of the last batch, where a layer reads some."""
+        return ""
+
+    def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:
+        """Multiplications of the layer's matrix products in one forward pass; 0 for anything else."""
+        return 0
+
+    def start_pass(self) -> None:
+        """Called before a pass over a data set, such as a test."""
+
+    def end_pass(self) -> None:
+        """Called after it."""
+
+    def state(self) -> dict:
+        """What a snapshot must keep besides the blobs, as JSON data."""
+        return {"rng": self.rng.bit_generator.state}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``state`` gave. Raises an error for what cannot be such a state, NettrainError at best."""
+        self.rng.bit_generator.state = state["rng"]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells the data a layer reads from other data of the same name, as JSON data by what a person would call
+        it: how many examples, a digest. Nothing for a layer that reads none. A run goes on with the same data only."""
+        return {}
+
+    def entries(self) -> Iterable[str]:
+        """The files in a list whose files are examples, as they are known to the system, to compare lists by."""
+        return ()
+
+    # What a type may use
+
+    def add_blob(self, shape: Sequence[int], filler: Filler, swap_fans: bool = False) -> None:
+        """Declare a parameter blob. Net gives it memory and its first values."""
+        self.blobs.append(Blob(shape, self.dtype))
+        self.fillers.append((filler, swap_fans))
+        self.param_propagate_down.append(True)
+
+    def fill_blobs(self) -> None:
+        """Write the first values of the parameter blobs."""
+        for i, (blob, (filler, swap_fans)) in enumerate(zip(self.blobs, self.fillers, strict=True)):
+            try:
+                filler.fill(blob.data, stream(self.seed, self.name, f"filler {i}"), swap_fans)
+            except ShapeError as error:
+                error.key = ("bias_filler",) if i else ("weight_filler", "filler")
+                raise
+
+    def buffer(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype | type | None = None, channels_last: bool = False
+    ) -> np.ndarray:
+        """Memory of the layer's own that is kept between calls: made once, grown when needed, values unspecified."""
+        memory = self._buffers.get(name)
+        if memory is None:
+            memory = self._buffers[name] = Memory()
+        return memory.view(shape, np.dtype(dtype or self.dtype), channels_last)
+
+
+def _is_range(value: Any) -> bool:
+    if isinstance(value, tuple) and len(value) == 2:
+        return _is_size(value[0]) and (value[1] is None or (_is_size(value[1]) and value[1] >= value[0]))
+    return _is_size(value)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(name in ("bottom.data", "top.data") for name in value)
+
+
+def _are_indices(value: Any) -> bool:
+    return value == "all" if isinstance(value, str) else _is_shape(value)
+
+
+def _are_examples(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(one, Example) for one in value)
+
+
+# attributes of a layer's class -> whether a value is right, and what one looks like
+_ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "examples": (_are_examples, "a list of examples: `examples = [Example([(3, 4)])]`"),
+    "num_bottoms": (_is_range, "a number, or the least and the most: `num_bottoms = (1, None)` for any"),
+    "num_tops": (_is_range, "a number, or the least and the most: `num_tops = (1, None)` for any"),
+    "backward_reads": (_are_names, "a tuple of 'bottom.data' and 'top.data': `backward_reads = (\"bottom.data\",)`"),
+    "no_gradient": (_are_indices, "a tuple of numbers of bottoms, or 'all': `no_gradient = (1,)`"),
+}
+
+
+class NeuronLayer(Layer):
+    """One bottom, one top of the same shape, element by element."""
+
+    may_run_in_place = True
+
+
+class LossLayer(Layer):
+    """Two bottoms (predictions, labels or targets) with equal first axis; one scalar top of loss weight 1.
+
+    Backward multiplies by the top's diff, which Net has set to the loss weight. A loss that is not a mean over the
+    examples (axis 0 of the predictions) says so in ``mean_over``.
+    """
+
+    num_bottoms: ClassVar[int | tuple[int, int | None]] = 2
+    is_loss = True
+    no_gradient: tuple[int, ...] | str = (1,)
+    backward_reads: tuple[str, ...] = ("bottom.data",)
+
+    def reshape(self, bottom, top):
+        if not bottom[0].shape or bottom[0].shape[:1] != bottom[1].shape[:1]:
+            raise ShapeError(
+                "predictions and labels must have the same number of examples (axis 0), "
+                f"got {format_shape(bottom[0].shape)} and {format_shape(bottom[1].shape)}"
+            )
+        top[0].reshape(())
+
+    def mean_over(self, i, bottom, top):
+        return bottom[0].shape[0]
+
+
+class ReshapingLayer(Layer):
+    """One bottom, one top with the same values in another shape; in a net also in the same memory, without a copy."""
+
+    backward_reads = ()
+    passes_memory_on = True
+
+    def in_words(self):
+        return "the same numbers in another shape, and so is the gradient"
+
+    def Forward_cpu(self, bottom, top):
+        if not top[0].shares_data_with(bottom[0]):
+            np.copyto(top[0].data, bottom[0].data.reshape(top[0].shape))
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if propagate_down[0] and not top[0].shares_diff_with(bottom[0]):
+            np.copyto(bottom[0].diff, top[0].diff.reshape(bottom[0].shape))

@@ -1,0 +1,61 @@
+"""The file of a spec: which one is meant, on disk or among those that come with nettrain, and what it says."""
+
+from __future__ import annotations
+
+import errno
+import importlib.resources
+import os
+from pathlib import Path
+
+from ..files.reading import read_bytes
+from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, nearest, why
+from ..spec.node import Node
+from ..spec.reading import read_text
+
+MOST_BYTES = 1_000_000
+
+
+def read_file(path: Path, name: str | None = None, problems: Problems | None = None) -> Node:
+    """Parse a YAML file, as ``read_text`` does. Raises SpecError for anything that is not readable UTF-8 YAML."""
+    name = name or str(path)
+
+    def bad(message: str) -> SpecError:
+        return SpecError([Problem(Place(name), message)])
+
+    try:
+        raw = read_bytes(path, MOST_BYTES, pipes=True)
+    except IsADirectoryError:
+        raise bad("this is a folder, not a YAML file") from None
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes") from None
+        raise bad(f"cannot be read: {why(error)}") from None
+    try:
+        return read_text(raw.decode("utf-8-sig"), name, problems)
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].split(b"\n")
+        place = Place(name, len(before), len(before[-1]) + 1)
+        message = f"this is not a YAML text: byte {error.start} is not UTF-8"
+        raise SpecError([Problem(place, message)]) from None
+
+
+def find(path: str | Path) -> tuple[Path, str]:
+    """The spec file meant by ``path``: on disk, or else among the bundled configs (with a note saying so)."""
+    path = Path(path)
+    if str(path) == "-":
+        raise NettrainError("-: a spec is a file; what a command writes is read as /dev/stdin, or in the shell as <(…)")
+    try:
+        if path.exists():
+            return path, ""
+    except OSError as error:
+        raise NettrainError(f"{str(path)[-80:]}: {why(error)}") from None
+    bundled = Path(str(importlib.resources.files(__package__.rpartition(".")[0]) / "configs"))
+    wanted = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+    if not path.is_absolute() and ".." not in path.parts and os.path.isfile(bundled / wanted):
+        return bundled / wanted, f"{path} is not in this folder; using the one that comes with nettrain"
+    names = sorted(str(Path("configs") / p.relative_to(bundled)) for p in bundled.rglob("*.yaml"))
+    near = nearest(str(path), names) or {Path(name).stem: name for name in names}.get(
+        nearest(path.stem, [Path(name).stem for name in names]) or ""
+    )
+    hint = f"; did you mean `{near}`?" if near else f"; bundled: {', '.join(names)}"
+    raise NettrainError(f"{path}: no such file{hint}")

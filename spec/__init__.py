@@ -1,0 +1,1 @@
+"""The language: YAML with places, declared parameters, errors in words."""

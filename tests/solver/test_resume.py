@@ -1,0 +1,766 @@
+"""Going on with a run: whatever ended it, the result is that of a run nothing happened to."""
+
+import errno
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nettrain
+import numpy as np
+import pytest
+import yaml
+from nettrain import NettrainError
+from nettrain.files import arrays
+from nettrain.solver import runs
+from nettrain.solver.runs import Run, find_snapshot
+from nettrain.solver.snapshot import read_snapshot
+from nettrain.tools import testing
+
+RULES = {
+    "SGD": {"momentum": 0.9},
+    "Nesterov": {"momentum": 0.9},
+    "AdaGrad": {},
+    "RMSProp": {},
+    "AdaDelta": {"momentum": 0.95, "delta": 1e-6},
+    "Adam": {},
+    "AMSGrad": {"type": "Adam", "amsgrad": True},
+    "AdamW": {"weight_decay": 0.01},
+}
+POLICIES = {
+    "fixed": {},
+    "step": {"gamma": 0.5, "stepsize": 4},
+    "exp": {"gamma": 0.9},
+    "inv": {"gamma": 0.1, "power": 0.75},
+    "multistep": {"gamma": 0.5, "stepvalue": [3, 3, 7]},
+    "poly": {"power": 2},
+    "sigmoid": {"gamma": 0.5, "stepsize": 5},
+    "cosine": {"warmup_iter": 4},
+    "plateau": {"gamma": 0.5, "plateau_patience": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def _data(workdir):
+    rng = np.random.default_rng(0)
+    np.savez(
+        "images.npz",
+        train_data=rng.standard_normal((23, 1, 6, 6)),
+        train_label=rng.integers(0, 3, 23),
+        test_data=rng.standard_normal((7, 1, 6, 6)),
+        test_label=rng.integers(0, 3, 7),
+    )
+
+
+def spec(**solver):
+    """Shuffled data, random crops and flips, dropout, test batches that go on from test to test."""
+    keys = {"base_lr": 0.05, "max_iter": 10, "average_loss": 3, "display": 1, "test_interval": 2, "test_iter": 2}
+    data = {"source": "images.npz", "batch_size": {"train": 5, "test": 3}}
+    layers = [
+        {"name": "d", "type": "Data", "top": ["data", "label"], "transform": {"crop_size": 5, "mirror": True}, **data},
+        {"name": "ip1", "type": "InnerProduct", "bottom": "data", "num_output": 8},
+        {"name": "drop", "type": "Dropout", "top": "ip1"},
+        {"name": "ip2", "type": "InnerProduct", "bottom": "ip1", "num_output": 3},
+        {"name": "accuracy", "type": "Accuracy", "bottom": ["ip2", "label"], "include": "test"},
+        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip2", "label"]},
+    ]
+    return {"name": "run", "solver": keys | solver, "layers": layers}
+
+
+def solver(out=None, **keys):
+    return nettrain.get_solver(spec(**keys), out=out)
+
+
+def rows(folder):
+    """The lines of metrics without their speed."""
+    lines = Path(folder, "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "it_per_s"} for line in lines]
+
+
+def everything(one):
+    """A hash of all that a run is: weights, history, cursors, generators, rate, best score, tests."""
+    path = one.run.path("hash.npz")
+    one._write(path)
+    found = read_snapshot(path)
+    path.unlink()
+    digest = hashlib.sha256(json.dumps(found.state, sort_keys=True).encode())
+    for name, array in sorted(found.params.items()):
+        digest.update(name.encode() + array.tobytes())
+    for array in found.history:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+# n + m = n, resume, m
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("rule", RULES)
+def test_a_resumed_run_is_the_undisturbed_one(rule, policy):
+    keys = {"type": rule, "lr_policy": policy, "snapshot": 3} | RULES[rule] | POLICIES[policy]
+    whole = solver("whole", **keys)
+    whole.solve()
+    first = solver("part", **keys)
+    first.run.open()
+    first.step(8)  # the last snapshot is of iteration 6: two iterations are made again
+    second = solver(**keys)
+    second.resume("part")
+    assert second.iter == 6
+    second.solve()
+    assert everything(second) == everything(whole)
+    assert rows("part") == rows("whole")
+    assert [row["iter"] for row in rows("part")] == list(range(11))
+    for name in ("best.npz", "iter_10.npz"):
+        assert (read_snapshot(Path("part", name)).state) == (read_snapshot(Path("whole", name)).state)
+
+
+@pytest.mark.parametrize("end", [4, 5, 6])
+def test_a_finished_run_may_be_extended_exactly(end):
+    whole = solver("whole")
+    whole.solve()
+    solver("part", max_iter=end).solve()
+    longer = solver()
+    longer.resume("part")
+    longer.solve()
+    state = [{**read_snapshot(Path(name, "iter_10.npz")).state, "spec": None} for name in ("part", "whole")]
+    assert state[0] == state[1]
+    assert rows("part") == rows("whole")
+    np.testing.assert_array_equal(longer.net.flat.data, whole.net.flat.data)
+
+
+def test_resuming_from_the_best_weights_is_exact_too():
+    whole = solver("whole", test_interval=3)
+    whole.solve()
+    at = whole.best[1]
+    Path("part").mkdir()
+    for name in ("best.npz", "metrics.jsonl"):
+        Path("part", name).write_bytes(Path("whole", name).read_bytes())
+    one = solver(test_interval=3)
+    one.resume("part")
+    assert one.iter == at
+    one.solve()
+    assert everything(one) == everything(whole)
+    assert rows("part") == rows("whole")
+
+
+def test_patience_goes_on_counting():
+    keys = {"base_lr": 0.0, "patience": 3, "max_iter": 40, "test_iter": []}  # nothing ever gets better
+    whole = solver("whole", **keys)
+    whole.solve()
+    assert whole.iter == 6
+    assert "no better accuracy" in whole.ended
+    part = solver("part", **keys)
+    part.run.open()
+    part.step(3)
+    part.snapshot()
+    on = solver(**keys)
+    on.resume("part")
+    on.solve()
+    assert (on.iter, on.ended) == (6, whole.ended)
+    assert rows("part") == rows("whole")
+    again = solver(**keys)
+    again.resume("part")
+    again.solve()  # is over, and stays so
+    assert again.iter == 6
+    assert rows("part") == rows("whole")
+
+
+def test_an_older_snapshot_begins_a_run_of_its_own():
+    one = solver("part", snapshot=2)
+    one.solve()
+    before = {path.name: path.read_bytes() for path in Path("part").iterdir()}
+    other = solver(snapshot=2)
+    other.resume("part/iter_4.npz")
+    assert other.run.folder == Path("runs/run/001")
+    other.solve()
+    assert {path.name: path.read_bytes() for path in Path("part").iterdir()} == before
+    assert rows("runs/run/001") == rows("part")
+    assert other.best == one.best
+    assert Path("runs/run/001/best.npz").is_file()
+
+
+def test_the_newest_snapshot_goes_on_in_its_folder_and_out_elsewhere():
+    solver("part", snapshot=2, max_iter=4).solve()
+    one = solver()
+    one.resume("part/iter_4.npz")
+    assert one.run.folder == Path("part")
+    two = solver("elsewhere")
+    two.resume("part")
+    assert two.run.folder == Path("elsewhere")
+    assert [row["iter"] for row in rows("elsewhere")] == [0, 1, 2, 3]
+
+
+def test_a_prefix_names_a_run():
+    for name in ("a", "b"):
+        nettrain.get_solver(spec(snapshot_prefix=f"snaps/{name}", snapshot=5, max_iter=5)).solve()
+    one = nettrain.get_solver(spec(snapshot_prefix="snaps/b"))
+    one.resume("snaps/b")
+    assert one.last_snapshot == Path("snaps/b_iter_5.npz")
+    one.solve()
+    assert Path("snaps/b_metrics.jsonl").read_text().count("\n") == 11
+    assert Path("snaps/a_metrics.jsonl").read_text().count("\n") == 6
+    with pytest.raises(NettrainError, match=r"several runs .*snaps/a, snaps/b"):
+        one.resume("snaps")
+
+
+# What is damaged
+
+
+def test_a_damaged_newest_snapshot_is_passed_over():
+    one = solver("part", snapshot=2, snapshot_keep=0)
+    one.solve()
+    whole = rows("part")
+    Path("part/best.npz").unlink()
+    for name in ("iter_10.npz", "iter_8.npz"):
+        Path("part", name).write_bytes(Path("part", name).read_bytes()[:-9])
+    for path in Path("part").iterdir():
+        os.utime(path, (10**9, 10**9 - hash(path.name) % 999))  # a clock that went wrong does not matter
+    on = solver(snapshot=2, snapshot_keep=0)
+    notes = on.resume("part")
+    assert on.iter == 6
+    assert [note for note in notes if "passed over" in note] == [
+        f"snapshot part/iter_{i}.npz is damaged or not an .npz file "
+        f"({Path(f'part/iter_{i}.npz').stat().st_size:,} bytes); passed over"
+        for i in (10, 8)
+    ]
+    on.solve()
+    assert rows("part") == whole
+    assert everything(on) == everything(one)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: "x" * 300, "cannot be read: File name too long"),
+        (lambda: "nowhere", "there is no run or snapshot nowhere; there are bad, runs/run/001"),
+        (lambda: "runs/run/002", "there is no run or snapshot runs/run/002; there are runs/run/001"),
+        (lambda: "runs/run/001/iter_7.npz", "there is no snapshot .*; in runs/run/001 there are iter_0.npz"),
+        (lambda: "runs/other", "there is no run or snapshot runs/other; there are runs/run/001"),
+        (lambda: "empty", "no snapshot in empty; a run is a folder such as runs/mlp/001"),
+        (lambda: "killed", "killed has no snapshot: its run ended, at iteration 7 or later, .*train SPEC --out killed"),
+        (lambda: "run.yaml", "run.yaml is the name of a spec, not of a run; to train it: nettrain train run.yaml"),
+        (lambda: "runs/run", "runs/run holds the runs 001; choose one, such as runs/run/001"),
+        (lambda: "runs", "runs holds the runs run/001; choose one, such as runs/run/001"),
+        (
+            lambda: "w.npz",
+            "is not a snapshot but weights without a solver's state; to start from weights use --weights",
+        ),
+        (lambda: "images.npz", "is not a snapshot but something else"),
+        (lambda: "metrics.jsonl", "damaged or not an .npz file"),
+        (lambda: "bad", "no good snapshot in bad"),
+    ],
+)
+def test_what_cannot_be_resumed_says_what_it_is(make, message):
+    one = solver()
+    one.run.open()
+    one.snapshot()
+    one.net.save("w.npz")
+    Path("empty").mkdir()
+    Path("killed").mkdir()
+    Path("killed/metrics.jsonl").write_text('{"iter": 0}\n{"iter": 7}\n{"it')
+    Path("bad").mkdir()
+    Path("bad/iter_3.npz").write_text("x")
+    Path("metrics.jsonl").write_text('{"iter": 0}\n')
+    with pytest.raises(NettrainError, match=message):
+        solver().resume(make())
+    if make() in ("nowhere", "runs/run/002", "empty", "killed", "runs"):  # `nettrain test` says the same
+        with pytest.raises(NettrainError, match=message):
+            testing.run(make(), None, None, [], nettrain.net.netspec.load, print)
+
+
+@pytest.mark.parametrize("command", ["train", "check", "summary", "time", "explain"])
+def test_a_run_is_no_spec(nettrain_cli, command):
+    solver("part", max_iter=2).solve()
+    errors = nettrain_cli(command, "part", exit_code=2).stderr
+    assert "part is a run, not a spec; did you mean `nettrain train --resume part` to go on with it" in errors
+    errors = nettrain_cli(command, "part/best.npz", exit_code=2).stderr
+    assert (
+        "part/best.npz is a file of parameters, not a spec; did you mean `nettrain train --resume part/best" in errors
+    )
+
+
+def test_the_best_weights_are_read_once(monkeypatch):
+    solver("part", snapshot=2).solve()
+    opened = []
+
+    def counting(path):
+        opened.append(path.name)
+        return open_file(path)
+
+    open_file = arrays.open_file
+    monkeypatch.setattr(arrays, "open_file", counting)
+    find_snapshot("part", best_first=True)
+    assert opened == ["best.npz"]
+    opened.clear()
+    find_snapshot("part")
+    assert sorted(opened) == ["best.npz", "iter_10.npz"]
+    opened.clear()
+    testing.run("part", None, None, [], nettrain.net.netspec.load, print)
+    assert [name for name in opened if name.endswith("best.npz")] == ["best.npz"]
+
+
+def test_snapshots_that_vanish_while_they_are_read(monkeypatch):
+    """As beside a run that keeps few of them: what is there now is looked for again."""
+    one = solver("part")
+    one.run.open()
+    one.step(1)
+    one.snapshot()
+
+    def vanishing(path):
+        if path.name != "iter_4.npz":
+            one.step(1)
+            one.snapshot()
+            path.unlink()
+        return read_snapshot(path)
+
+    monkeypatch.setattr(runs, "read_snapshot", vanishing)
+    Path("part/best.npz").unlink()
+    assert find_snapshot("part", best_first=True).snapshot.iter == 4
+
+
+def test_a_torn_snapshot_is_always_recognised():
+    one = solver("part")
+    one.step(2)
+    path = one.snapshot()
+    good = path.read_bytes()
+    assert len(good) > 10_000
+    rng = random.Random(0)
+    damaged = [good[:size] for size in [*range(0, len(good), 1000), *range(len(good) - 120, len(good))]]
+    for at in [*range(0, len(good), 97), *range(len(good) - 120, len(good))]:
+        wrong = bytearray(good)
+        wrong[at] ^= 1 << rng.randrange(8)
+        damaged.append(bytes(wrong))
+    damaged += [good + b"x", good + good]
+    for raw in damaged:
+        path.write_bytes(raw)
+        with pytest.raises(NettrainError):
+            read_snapshot(path)
+    path.write_bytes(good)
+    assert read_snapshot(path).iter == 2
+
+
+def test_lines_a_killed_process_left_unfinished_are_made_again():
+    solver("whole").solve()
+    one = solver("part", snapshot=4)
+    one.run.open()
+    one.step(6)
+    one.run.close()
+    with Path("part/metrics.jsonl").open("a") as file:
+        file.write('{"iter": 6, "epo')
+    Path("part/.iter_8.npz.abc.part").write_bytes(b"PK")
+    on = solver()
+    assert on.resume("part") == [
+        "the run had come to iteration 5; what it did after its last snapshot, of iteration 4, is done again"
+    ]
+    assert [path.name for path in Path("part").glob(".*")] == [".lock"]
+    on.solve()
+    assert not list(Path("part").glob(".*"))
+    assert rows("part") == rows("whole")
+
+
+def test_going_on_where_a_run_ended_needs_no_words():
+    solver("part", max_iter=4).solve()
+    assert solver().resume("part") == []
+
+
+def test_lines_that_are_none_of_metrics_are_said_to_be_gone():
+    solver("part", max_iter=4).solve()
+    with Path("part/metrics.jsonl").open("a") as file:
+        file.write("my notes\n{}\n{")
+    assert solver().resume("part") == ["part/metrics.jsonl goes on without 2 lines that were none of metrics"]
+
+
+def test_so_many_snapshots_are_kept():
+    one = solver("part", snapshot=2, snapshot_keep=2)
+    one.solve()
+    assert sorted(path.name for path in Path("part").glob("*.npz")) == ["best.npz", "iter_10.npz", "iter_8.npz"]
+    assert [path.name for path in Run("", folder="part").snapshots()][:2] == ["iter_10.npz", "iter_8.npz"]
+
+
+def test_a_snapshot_is_removed_only_when_the_next_is_there(monkeypatch):
+    one = solver("part", snapshot=2, snapshot_keep=1, test_interval=0)
+    one.run.open()
+    one.step(4)
+    monkeypatch.setattr(arrays.np.lib.format, "write_array", full_disk)
+    with pytest.raises(NettrainError, match=r"No space left on device; part/iter_4\.npz is intact"):
+        one.step(2)
+    assert find_snapshot(Path("part")).snapshot.iter == 4
+
+
+def full_disk(file, array, allow_pickle):
+    file.write(b"PK" + bytes(1000))
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# Processes
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "nettrain", "train", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def write_spec(**keys):
+    Path("run.yaml").write_text(yaml.safe_dump(spec(**keys), sort_keys=False))
+
+
+def wait_for(path, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not Path(path).exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_thirty_kills_change_nothing():
+    keys = {"max_iter": 1500, "snapshot": 2, "snapshot_keep": 3, "test_interval": 50, "display": 10, "type": "Adam"}
+    write_spec(**keys)
+    whole = solver("whole", **keys | {"snapshot": 0})
+    whole.solve()
+    rng = random.Random(1)
+    kills = done = 0
+    while kills < 30 and not done:
+        arguments = ["--resume", "part"] if Path("part/best.npz").exists() else []
+        before = Path("part/metrics.jsonl").stat().st_mtime_ns if Path("part/metrics.jsonl").exists() else 0
+        process = start("run.yaml", "--out", "part", "--threads", 1, *arguments)
+        while process.poll() is None:  # it trains when it writes its first line
+            path = Path("part/metrics.jsonl")
+            if path.exists() and path.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.08))
+        done = process.poll() is not None
+        process.kill()
+        _, err = process.communicate()
+        assert not done or process.returncode == 0, err
+        kills += not done
+        for path in Path("part").glob("*.npz"):
+            read_snapshot(path)  # nothing unreadable has a final name
+    assert kills == 30
+    assert Run("", folder="part").snapshots()
+    process = start("run.yaml", "--resume", "part")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    found = [read_snapshot(Path(name, "iter_1500.npz")) for name in ("part", "whole")]
+    for name, array in found[1].params.items():
+        np.testing.assert_array_equal(found[0].params[name], array)
+    assert rows("part") == rows("whole")
+    assert not list(Path("part").glob(".*"))
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_to_stop_leaves_a_snapshot_to_go_on_from(name, code):
+    write_spec(max_iter=10**6, display=1)
+    process = start("run.yaml", "--out", "part")
+    wait_for("part/metrics.jsonl", process)
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code, err
+    assert "stopping after this iteration" in err
+    assert "go on   nettrain train --resume part" in err
+    at = find_snapshot(Path("part")).snapshot.iter
+    process = start("--resume", "part", "--set", f"solver.max_iter={at + 5}")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert f"done: {at + 5} iterations" in out
+    whole = solver("whole", max_iter=at + 5)
+    whole.solve()
+    assert rows("part") == rows("whole")
+
+
+def test_sighup_writes_a_snapshot_and_goes_on():
+    write_spec(max_iter=10**6, display=1, test_interval=0)
+    process = start("run.yaml", "--out", "part")
+    wait_for("part/metrics.jsonl", process)
+    assert not list(Path("part").glob("iter_*"))
+    process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 30
+    while not list(Path("part").glob("iter_*")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert len(list(Path("part").glob("iter_*"))) == 2
+
+
+def test_effects_may_be_chosen():
+    write_spec(max_iter=10**6, display=1, test_interval=0)
+    process = start("run.yaml", "--out", "part", "--sigint_effect", "none", "--sighup-effect", "stop")
+    wait_for("part/metrics.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 129, err
+
+
+def test_a_stop_in_a_test_undoes_it():
+    whole = solver("whole")
+    whole.solve()
+    one = solver("part")
+    one.run.open()
+    one.step(3)
+    counted = one._between_batches
+    calls = []
+
+    def ask(test):
+        calls.append(1)
+        if len(calls) == 1:
+            one.request = "stop"
+        counted(test)
+
+    one._between_batches = ask
+    one.solve()
+    assert (one.iter, one.ended) == (4, "stopped at iteration 4")
+    on = solver()
+    on.resume("part")
+    on.solve()
+    assert everything(on) == everything(whole)
+    assert rows("part") == rows("whole")
+
+
+def test_a_full_disk_leaves_the_snapshots_before():
+    """A limit of the system on the size of files: the snapshot with its momentum no longer fits."""
+    resource = pytest.importorskip("resource")
+    write_spec(max_iter=40, snapshot=10, test_interval=0, display=1)
+    size = solver("size").snapshot().stat().st_size
+    small = solver("part", snapshot=10, test_interval=0)
+    small.run.open()
+    small.step(10)
+    small.run.close()
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - 500, size - 500))
+
+    process = start("run.yaml", "--resume", "part", preexec_fn=limit)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "cannot write part/iter_20.npz: File too large; part/iter_10.npz is intact" in err
+    assert sorted(path.name for path in Path("part").iterdir()) == ["iter_10.npz", "metrics.jsonl"]
+    assert find_snapshot(Path("part")).snapshot.iter == 10
+
+
+def test_metrics_that_cannot_be_written_are_said():
+    one = solver("part", snapshot=2, test_interval=0)
+    one.run.open()
+    one.step(3)
+    Path("part/metrics.jsonl").unlink()
+    Path("part/metrics.jsonl").mkdir()
+    with pytest.raises(NettrainError, match=r"cannot write part/metrics.jsonl: Is a directory"):
+        one.step(1)
+    assert find_snapshot(Path("part")).snapshot.iter == 2
+
+
+def test_the_same_bits_with_one_thread_and_two():
+    """A net large enough that two threads share its products, its convolution and its update."""
+    layers = [
+        {"name": "d", "type": "DummyData", "shape": [64, 8, 24, 24], "data_filler": "gaussian"},
+        {"name": "t", "type": "DummyData", "shape": [64, 600], "data_filler": "gaussian"},
+        {"name": "conv", "type": "Convolution", "bottom": "d", "num_output": 16, "kernel_size": 3, "stride": 2},
+        {"name": "relu", "type": "ReLU"},
+        {"name": "drop", "type": "Dropout"},
+        {"name": "ip", "type": "InnerProduct", "num_output": 600},
+        {"name": "loss", "type": "EuclideanLoss", "bottom": ["ip", "t"]},
+    ]
+    keys = {"type": "Adam", "base_lr": 0.01, "max_iter": 5, "display": 1, "weight_decay": 0.01, "clip_gradients": 1}
+    Path("run.yaml").write_text(yaml.safe_dump({"name": "run", "solver": keys, "layers": layers}))
+    for threads in (1, 2):
+        process = start("run.yaml", "--out", f"threads{threads}", "--threads", threads)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert f"{threads} thread{'s' if threads > 1 else ''} " in out
+    assert rows("threads1") == rows("threads2")
+    found = [read_snapshot(Path(f"threads{threads}/iter_5.npz")) for threads in (1, 2)]
+    assert sum(array.size for array in found[0].params.values()) > 1 << 20
+    for name, array in found[0].params.items():
+        np.testing.assert_array_equal(found[1].params[name], array)
+    for mine, theirs in zip(found[0].history, found[1].history, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_changed_spec_is_said():
+    write_spec(snapshot=5, max_iter=5)
+    start("run.yaml", "--out", "part").communicate(timeout=60)
+    process = start("run.yaml", "--resume", "part", "--set", "solver.base_lr=0.01", "--set", "drop.dropout_ratio=0.3")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "note: solver.base_lr is 0.01, in the snapshot it is 0.05" in err
+    assert "note: layer.drop.dropout_ratio is 0.3, in the snapshot it is left out" in err
+    assert "resumed from part/iter_5.npz at iteration 5" in err
+
+
+def test_weights_and_resume_do_not_go_together(nettrain_cli):
+    write_spec()
+    result = nettrain_cli("train", "run.yaml", "--weights", "a.npz", "--resume", "b", exit_code=2)
+    assert "give one of them" in result.stderr
+
+
+def test_a_run_given_for_its_weights_says_what_is_in_it(nettrain_cli):
+    solver("part", snapshot=5).solve()
+    write_spec()
+    for command in (["train", "run.yaml"], ["test", "run.yaml"]):
+        message = nettrain_cli(*command, "--weights", "part", exit_code=2).stderr
+        assert "part is a folder, not an .npz file; in it there are best.npz, iter_10.npz, iter_5.npz" in message
+
+
+def test_a_run_is_not_written_over(nettrain_cli):
+    write_spec(max_iter=3)
+    nettrain_cli("train", "run.yaml", "--out", "part")
+    before = {path.name: path.read_bytes() for path in Path("part").iterdir()}
+    result = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=2)
+    assert "part holds a run already (iter_3.npz): go on with it (--resume part), or choose another" in result.stderr
+    nettrain_cli("train", "run.yaml", "--out", "other")
+    assert "holds a run already" in nettrain_cli("train", "--resume", "other", "--out", "part", exit_code=2).stderr
+    assert {path.name: path.read_bytes() for path in Path("part").iterdir()} == before
+
+
+def test_what_was_passed_over_is_said_once(nettrain_cli):
+    write_spec(max_iter=6, snapshot=2)
+    nettrain_cli("train", "run.yaml", "--out", "part")
+    Path("part/iter_6.npz").write_bytes(b"PK")
+    errors = nettrain_cli("train", "--resume", "part").stderr
+    assert errors.count("iter_6.npz is damaged") == 1
+    assert "that is all of max_iter" not in errors
+    assert "that is all of max_iter; to train longer: --set solver.max_iter=12" in (
+        nettrain_cli("train", "--resume", "part").stderr
+    )
+
+
+def start_slow(seconds):
+    """A run in the middle of a first forward pass that takes so long."""
+    slow = f"import time; time.sleep({seconds})"
+    Path("slow.py").write_text(
+        "class Slow:\n"
+        "    def setup(self, bottom, top): pass\n"
+        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)\n"
+        f"    def forward(self, bottom, top): open('began', 'w').close(); {slow}\n"
+        "    def backward(self, top, propagate_down, bottom): pass\n"
+    )
+    one = spec(max_iter=10, test_interval=0)
+    one["layers"].append({"name": "slow", "type": "Python", "bottom": "ip2", "module": "slow", "layer": "Slow"})
+    Path("run.yaml").write_text(yaml.safe_dump(one, sort_keys=False))
+    process = start("run.yaml", "--out", "part", "--allow-python")
+    wait_for("began", process)
+    return process
+
+
+def ask_to_stop(process, number):
+    process.send_signal(number)
+    while "once more stops at once" not in process.stderr.readline():
+        assert process.poll() is None
+
+
+@pytest.mark.parametrize(
+    "later", [[(0.6, "SIGINT")], [(0, "SIGTERM"), (0, "SIGINT")], [(0, "SIGTERM"), (0.6, "SIGINT")]], ids=str
+)
+def test_a_second_signal_stops_at_once_and_a_third_always(later):
+    process = start_slow(60)
+    ask_to_stop(process, signal.SIGINT)
+    began = time.monotonic()
+    for seconds, name in later:
+        time.sleep(seconds)
+        process.send_signal(getattr(signal, name))
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 20
+    assert process.returncode in (130, 143), err
+    assert "interrupted at iteration 0; no snapshot was made before" in err
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_two_signals_at_once_are_one_request(second):
+    """As a shell, a process manager and `timeout` send them: the snapshot must not be lost."""
+    process = start_slow(1)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(second)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (128 + second, 143), err
+    assert "go on   nettrain train --resume part" in err
+    assert find_snapshot(Path("part")).snapshot.iter == 1
+
+
+def test_an_echo_that_comes_when_the_snapshot_is_written_does_no_harm():
+    write_spec(max_iter=10**6, display=1, test_interval=0)
+    process = start("run.yaml", "--out", "part")
+    wait_for("part/metrics.jsonl", process)
+    ask_to_stop(process, signal.SIGTERM)
+    end = time.monotonic() + 30
+    while not list(Path("part").glob("iter_*.npz")):
+        assert time.monotonic() < end
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "go on   nettrain train --resume part" in err
+
+
+def test_training_goes_on_when_nobody_reads_its_rows():
+    write_spec(max_iter=300, display=1, test_interval=0)
+    process = start("run.yaml", "--out", "part")
+    process.stdout.readline()
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(60) == 0
+    assert len(rows("part")) == 301
+    assert Path("part/iter_300.npz").exists()
+
+
+def test_a_data_file_that_vanishes_is_said_and_nothing_is_lost():
+    image = pytest.importorskip("PIL.Image")
+    Path("images").mkdir()
+    for i in range(6):
+        image.fromarray(np.full((4, 4), 40 * i, np.uint8)).save(f"images/{i}.png")
+    Path("list.txt").write_text("".join(f"images/{i}.png {i % 2}\n" for i in range(6)))
+    layers = [
+        {"name": "d", "type": "ImageData", "top": ["data", "label"], "source": "list.txt", "batch_size": 2},
+        {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 2},
+        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "label"]},
+    ]
+    keys = {"base_lr": 1e-4, "max_iter": 10**6, "snapshot": 50, "snapshot_keep": 2, "display": 1}
+    Path("run.yaml").write_text(yaml.safe_dump({"name": "run", "solver": keys, "layers": layers}))
+    process = start("run.yaml", "--out", "part")
+    wait_for("part/iter_50.npz", process)
+    Path("images").rename("elsewhere")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "ImageData `d`" in err
+    assert "images/" in err
+    at = find_snapshot(Path("part")).snapshot.iter
+    assert f"kept    part/iter_{at}.npz" in err
+    Path("elsewhere").rename("images")
+    process = start("--resume", "part", "--set", f"solver.max_iter={at + 7}")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    whole = nettrain.get_solver("run.yaml", settings=[f"solver.max_iter={at + 7}"], out="whole")
+    whole.solve()
+    assert rows("part") == rows("whole")
+
+
+def test_an_error_while_running_says_what_is_kept(monkeypatch, nettrain_cli):
+    write_spec(snapshot=2, max_iter=9, test_interval=0)
+    from nettrain.layers.data.data.data import Data
+
+    fill, calls = Data.fill, []
+
+    def vanishing(self, *arguments):
+        calls.append(1)
+        if len(calls) > 5:
+            raise NettrainError("images.npz is gone")
+        return fill(self, *arguments)
+
+    monkeypatch.setattr(Data, "fill", vanishing)
+    errors = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=2).stderr
+    assert "images.npz is gone" in errors
+    assert "kept    part/iter_4.npz" in errors
+    assert "go on   nettrain train --resume part" in errors
+    monkeypatch.setattr(Data, "fill", fill)
+    nettrain_cli("train", "--resume", "part")
+    whole = solver("whole", snapshot=2, max_iter=9, test_interval=0)
+    whole.solve()
+    assert rows("part") == rows("whole")
