@@ -91,9 +91,18 @@ def _how_to_use(cls: type) -> str:
     return f"{where}, which is no layer type: let it inherit from nettrain.Layer, and put @register above it"
 
 
-def summary(cls: type) -> str:
-    """First line of a class's docstring."""
-    return (inspect.getdoc(cls) or "").partition("\n")[0]
+def summary(thing: object) -> str:
+    """First line of the docstring of a class or package."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def family(cls: type) -> tuple[str, str]:
+    """The family of a layer type, and what lives there in a sentence: the folder of the zoo that its file lies in."""
+    zoo = f"{__package__.rpartition('.')[0]}.layers."
+    name, dot, _ = cls.__module__.removeprefix(zoo).partition(".")
+    if not cls.__module__.startswith(zoo) or not dot:
+        return "your own", "Code of yours."
+    return name, summary(sys.modules[zoo + name])
 
 
 def layer_type_list() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 from ..net import registry
@@ -20,6 +21,14 @@ def listing() -> dict[str, str]:
     return {name: registry.summary(cls) for name, cls in registry.types().items()}
 
 
+def families() -> Iterator[tuple[str, str, list[str]]]:
+    """(family, what lives there, its types) of the zoo, all in alphabetical order."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, cls in registry.types().items():
+        found.setdefault(registry.family(cls), []).append(name)
+    yield from ((family, text, found[family, text]) for family, text in sorted(found))
+
+
 def details(name: str) -> dict[str, Any]:
     """One type's docstring, parameters and example. Raises NettrainError for an unknown type."""
     cls = registry.layer_type(name)
@@ -27,6 +36,7 @@ def details(name: str) -> dict[str, Any]:
         raise NettrainError(registry.unknown_type(name))
     return {
         "type": name,
+        "family": registry.family(cls)[0],
         "text": inspect.getdoc(cls) or "",
         "parameters": parameters(cls.Parameters),
         "example": example_yaml(cls, cls.examples[0]),
@@ -72,19 +82,27 @@ def example_yaml(cls: type[Layer], example: Example) -> str:
 
 
 def report_list(types: dict[str, str]) -> str:
-    return table(["type", "what it does"], [[name, text] for name, text in types.items()])
+    width = max(map(len, types))
+    blocks = [
+        f"{family}: {about}\n" + table(["type".ljust(width), "what it does"], [[name, types[name]] for name in names])
+        for family, about, names in families()
+    ]
+    return "\n\n".join(blocks)
 
 
 def report_details(about: dict[str, Any]) -> str:
     rows = [[p["name"], p["type"], p["default"], p["doc"]] for p in about["parameters"]]
     own = table(["parameter", "type", "default", "meaning"], rows) if rows else "no parameters of its own"
-    return f"{about['type']}\n\n{about['text']}\n\n{own}\n\nExample:\n  {about['example']}"
+    return f"{about['type']} ({about['family']})\n\n{about['text']}\n\n{own}\n\nExample:\n  {about['example']}"
 
 
 def markdown() -> str:
-    """The whole zoo as a page: a table of all types, then each with docstring, parameters and example."""
-    head = ["# The layers", "", PREFACE, "", *_markdown_table(["type", "what it does"], _index())]
-    return "\n".join([*head, *(line for name in registry.types() for line in _chapter(details(name)))]) + "\n"
+    """The whole zoo as a page: tables of the types by family, then each with docstring, parameters and example."""
+    head, chapters = ["# The layers", "", PREFACE], []
+    for family, about, names in families():
+        head += ["", f"**{family}** – {about}", "", *_markdown_table(["type", "what it does"], _index(names))]
+        chapters += [line for name in names for line in _chapter(details(name))]
+    return "\n".join([*head, *chapters]) + "\n"
 
 
 PREFACE = """\
@@ -93,8 +111,9 @@ layer has (`name type bottom top param include exclude loss_weight propagate_dow
 with N examples and C channels; `blobs` are the parameters, in the order of `net.params[name]`."""
 
 
-def _index() -> list[list[str]]:
-    return [[f"[{name}](#{name.lower()})", text] for name, text in listing().items()]
+def _index(names: list[str]) -> list[list[str]]:
+    known = listing()
+    return [[f"[{name}](#{name.lower()})", known[name]] for name in names]
 
 
 def _chapter(about: dict[str, Any]) -> list[str]:
