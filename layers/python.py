@@ -152,7 +152,6 @@ class Python(Layer):
     runs_code = True
     examples = (Example([(2, 3)], {"module": "square", "layer": "Square"}, tops=1, files=_write_square),)
     user: Any = None
-    user_class: type | None = None  # whom an exception is blamed on, and which of its methods
     called = "__init__"
 
     def setup(self, bottom, top):

@@ -16,6 +16,7 @@ from ..spec.errors import NettrainError, Problems, ShapeError, SpecError, format
 from . import user_code
 from .blob import Blob
 from .graph import Key, Wired
+from .layer import Layer
 from .netspec import Broken, LayerSpec, ParamSpec
 
 
@@ -24,7 +25,7 @@ class Step:
     """One layer of a net with everything needed to run it."""
 
     spec: LayerSpec
-    layer: Any
+    layer: Layer
     bottom: list[Blob]
     top: list[Blob]
     bottom_keys: list[Key]
@@ -226,7 +227,7 @@ def build_steps(
     return steps
 
 
-def _make_layer(spec: LayerSpec, **about: Any) -> Any:
+def _make_layer(spec: LayerSpec, **about: Any) -> Layer:
     """The layer of a spec. Raises UserCodeError for an exception in a class of the user's own."""
     with user_code.calling(spec.cls, "__init__", lambda: f"{spec.title()} ({spec.place})"):
         return spec.cls(spec.parameters, name=spec.name, **about)

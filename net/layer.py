@@ -123,6 +123,13 @@ class Layer:
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
     is_input: ClassVar[bool] = False  # the user fills the tops
     normalizes: bool = False  # the scale of what it reads makes no difference to what it gives
+    may_die: bool = False  # a unit that gives 0 for every example learns no more
+    limits: tuple[float, float] | None = None  # of what it gives; near them its gradient is next to 0
+    same_in_tests: bool = False  # in a test its top has the values of its bottom
+    is_share: ClassVar[bool] = False  # its scores are shares of a whole: people read them in per cent
+    includes: ClassVar[str] = ""  # the type whose function a loss applies itself, and that must not stand before it
+    classes: int = 0  # how many classes there are, where bottom[1] has their labels, from 0 on
+    guesses_among: int = 0  # C, where equal scores for C classes give a loss of ln C
     moves_blobs: bool = False  # Forward_cpu changes blobs that are never learned, such as running statistics
     runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
     shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones
@@ -131,6 +138,11 @@ class Layer:
     one_shape_by: str = ""
     is_quick_to_examine: bool = False  # all data lies in memory: it is looked through before each run
     pass_size: int | None = None  # examples of one pass over the data, where a layer reads a set that ends
+    batch_size: int = 0  # examples of a full batch, where a layer reads some
+    batch_count: int = 0  # of the last batch
+    origin: str = ""  # what people call the data it reads
+    user_class: type | None = None  # the class of the user's that does the work, and which of its methods: for blame
+    called: str = ""
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
     how_to_split: str = ""  # what to write so that training and test read different examples
 

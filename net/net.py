@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,11 +10,11 @@ import numpy as np
 
 from ..compute.parallel import session
 from ..files.arrays import open_npz, write_npz
-from ..spec.errors import NettrainError, Problems, ShapeError, SpecError, did_you_mean, format_shape, why
-from . import build, parameter_files, plan
+from ..spec.errors import NettrainError, Problems, ShapeError, did_you_mean, format_shape, why
+from . import build, parameter_files
 from .arguments import a_path, numbers, precision, texts, whole
+from .assemble import assemble
 from .blob import Blob
-from .graph import wire
 from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
 from .user_code import ask
 
@@ -63,22 +62,10 @@ class Net:
         self.phase = phase
         self.state = State(phase, level, texts(stages, "stages"))
         self.dtype = precision(dtype)
-        wired = wire(self.spec, self.state, problems)
-        self.steps = build.build_steps(wired, phase, seed, self.dtype, self.spec.folder, problems)
-        if problems.found or len(self.steps) < len(wired):  # a broken layer was reported when the spec was loaded
-            raise SpecError(problems.found)
-        frozen = texts(freeze, "freeze")
-        for step in self.steps:
-            step.frozen = any(fnmatchcase(step.spec.name, pattern) for pattern in frozen)
-        plan.decide_backward(self.steps, self.spec.force_backward, problems)
-        self.parameters, uses = build.collect_parameters(self.steps, problems)
-        problems.raise_if_any()
-        plan.pass_memory_on(self.steps)
-        plan.share_memory_in_place(wired, self.steps)
-        plan.connect_diffs(self.steps)
-        plan.pass_diffs_on(self.steps)
+        made = assemble(self.spec, self.state, problems, seed=seed, dtype=self.dtype, freeze=texts(freeze, "freeze"))
+        self.steps, self.parameters = made.steps, made.parameters
         self._index()
-        self._place_parameters(uses, share_with)
+        self._place_parameters(made.uses, share_with)
         self.loss = 0.0
         if weights is not None:
             self.copy_from(weights)
@@ -259,7 +246,7 @@ class Net:
         sources = [layer for layer in self.layers.values() if layer.pass_size]
         if not sources:
             raise NettrainError("no layer of this net reads a data set that ends; give the number of batches")
-        left = max(source.pass_size for source in sources)
+        left = max(source.pass_size or 0 for source in sources)
         for layer in self.layers.values():
             ask(layer, "start_pass")
         try:

@@ -16,6 +16,8 @@ from ..spec.node import Node
 from ..spec.reading import read_text
 from . import registry
 from .arguments import texts
+from .layer import Layer, Nothing
+from .registry import LayerType
 from .settings import override
 from .spec_file import find, read_file
 from .user_code import ALLOW, UserCodeError, run_layer_file
@@ -106,11 +108,10 @@ class Common(Declared):
             yield "name", "must not be empty"
 
 
-class Broken:
-    """Stands for the type of a layer with something wrong in it, so that what surrounds it can still be checked."""
+class Broken(Layer):
+    """The type of a layer with something wrong in it, so that what surrounds it can still be checked. It never runs."""
 
     num_bottoms = num_tops = (0, None)
-    same_number_of_tops = False
 
 
 @dataclass
@@ -118,8 +119,8 @@ class LayerSpec:
     """One layer as the spec has it: common keys, the type's class and its checked parameters."""
 
     common: Common
-    cls: Any
-    parameters: Any
+    cls: LayerType
+    parameters: Declared
     node: Node
 
     @property
@@ -213,7 +214,7 @@ def load(
 def _refuse_code(spec: NetSpec, problems: Problems) -> None:
     """Report layers that run code of the user's, and make sure that nobody who goes on makes one."""
     for i, layer in enumerate(spec.layers):
-        if getattr(layer.cls, "runs_code", False):
+        if layer.cls.runs_code:
             spec.layers[i] = _broken(layer.node)
             problems.add(
                 layer.node.at("type"),
@@ -309,9 +310,10 @@ def _belongs(key: str, root: Node, known: list[str]) -> str:
     advice = (None if is_setting else foreign.advice(foreign.TOP, key, known)) or nearest(key, known)
     if advice:
         return advice
-    named = [node for node in root.value["layers"].value if _kind(node)] if _is_list(root.value.get("layers")) else []
+    layers = root.value["layers"].value if _is_list(root.value.get("layers")) else []
+    named = [(node, kind) for node in layers if (kind := _kind(node))]
     first, *rest = re.split(r"[/:\]\[]+", key.strip("/:[]"))
-    if is_setting and rest and first in ["solver", *(str(node.value["name"].value) for node in named)]:
+    if is_setting and rest and first in ["solver", *(str(node.value["name"].value) for node, _ in named)]:
         return ".".join([first, *rest])
     solver = registry.solver_parameters()
     advice = advice_on(key, solver.names(), solver.aliases)
@@ -319,7 +321,7 @@ def _belongs(key: str, root: Node, known: list[str]) -> str:
         if " " in advice:
             return advice
         return f"solver.{advice}" if is_setting else f"`{advice}` stands in `solver:`"
-    owners = [node for node in named if key in _kind(node).Parameters.names()]
+    owners = [node for node, kind in named if key in kind.Parameters.names()]
     if owners and is_setting:
         paths = [f"`{node.value['name'].value}.{key}`" for node in owners[:4]]
         return f"it is a key of a layer: {', '.join(paths)}{' …' if len(owners) > 4 else ''}"
@@ -330,7 +332,7 @@ def _is_list(node: Node | None) -> bool:
     return node is not None and isinstance(node.value, list)
 
 
-def _kind(layer: Node) -> Any:
+def _kind(layer: Node) -> LayerType | None:
     """The class of a layer that has a name and a known type, or None."""
     if not isinstance(layer.value, dict) or not {"name", "type"} <= layer.value.keys():
         return None
@@ -371,7 +373,7 @@ def _broken(node: Node) -> LayerSpec:
         return tuple(name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str))
 
     name = (names("name") or (f"layer at {node.place}",))[0]
-    return LayerSpec(Common(name=name, type="", bottom=names("bottom"), top=names("top")), Broken, None, node)
+    return LayerSpec(Common(name=name, type="", bottom=names("bottom"), top=names("top")), Broken, Nothing(), node)
 
 
 def read_layer(node: Node, reader: Reader) -> LayerSpec:

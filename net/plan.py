@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from ..spec.errors import Problems
 from .blob import Blob
 from .build import Step, param_spec
 from .graph import Key, Wired
+from .layer import Layer
 from .user_code import ask
 
 
@@ -42,7 +42,7 @@ def decide_backward(steps: list[Step], force: bool, problems: Problems) -> None:
             _check_gradients_exist(step, problems)
 
 
-def has_gradient(layer: Any, i: int) -> bool:
+def has_gradient(layer: Layer, i: int) -> bool:
     """Whether a layer can compute the gradient of its bottom i."""
     return layer.no_gradient != "all" and i not in layer.no_gradient
 

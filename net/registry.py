@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from typing import Any
 
 from ..spec import foreign
+from ..spec.declare import Declared
 from ..spec.errors import folded, nearest
+from .layer import Layer
 from .user_code import class_in_layer_files, place_of
 
-LayerType = type[Any]  # a class that follows the contract of net/layer.py
+LayerType = type[Layer]
+
 _TYPES: dict[str, LayerType] = {}
 
 
@@ -51,7 +53,7 @@ def _all() -> dict[str, LayerType]:
     return _TYPES
 
 
-def solver_parameters() -> Any:
+def solver_parameters() -> type[Declared]:
     """The class of the solver's parameters, found by name like the zoo: net/ stands below solver/ too."""
     return importlib.import_module(f"{__package__.rpartition('.')[0]}.solver.parameters").SolverParameters
 

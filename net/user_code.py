@@ -181,8 +181,7 @@ def ask(layer: Any, method: str, *arguments: Any) -> Any:
 
 def author(layer: Any, method: str = "") -> tuple[type, str]:
     """The class and the method of the user's that a layer runs: its own, or those a layer of type Python has found."""
-    found = getattr(layer, "user_class", None)
-    return (type(layer), method) if found is None else (found, layer.called)
+    return (type(layer), method) if layer.user_class is None else (layer.user_class, layer.called)
 
 
 def place_of(cls: type, method: str = "") -> Place:

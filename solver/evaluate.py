@@ -148,7 +148,7 @@ def run_test(
                 found.trouble = find_trouble(net)
             found.bad = list(dict.fromkeys([*found.bad, *bad]))
             after_batch()
-        found.measured = {name: (count, sources[name].pass_size) for name, count in given.items()}
+        found.measured = {name: (count, sources[name].pass_size or 0) for name, count in given.items()}
         found.scores = {name: mean.value().tolist() for name, mean in outputs.items()}
         if total is not None:
             found.scores[total] = _sum_of(losses)

@@ -71,10 +71,10 @@ class DeadUnits(Sign):
 
 
 class Saturation(Sign):
-    """Most values of a hidden Sigmoid or TanH are at their limits, and the loss has not come down."""
+    """Most values of a hidden layer such as Sigmoid are at its limits, and the loss has not come down."""
 
-    def __init__(self, step: Step, losses: list[str], learns_before: bool):
-        self.losses, self.learns_before = losses, learns_before
+    def __init__(self, step: Step, limits: tuple[float, float], losses: list[str], learns_before: bool):
+        self.limits, self.losses, self.learns_before = limits, losses, learns_before
         self.at_first: float | None = None
         super().__init__(step)
 
@@ -84,8 +84,9 @@ class Saturation(Sign):
     def batch(self, first):
         y = self.step.top[0].data
         if first and y.size >= ENOUGH:
-            far = np.abs(y - 0.5) * 2 if self.step.spec.cls.__name__ == "Sigmoid" else np.abs(y)
-            self.share = float((far > 0.98).mean())
+            low, high = self.limits
+            near = 0.01 * (high - low)
+            self.share = float(((y < low + near) | (y > high - near)).mean())
 
     def verdict(self, scores, prefix, iteration):
         loss = sum(one for name in self.losses if isinstance(one := scores.get(prefix + name), float))
@@ -104,7 +105,7 @@ class Guessing(Sign):
 
     def __init__(self, step: Step):
         super().__init__(step)
-        self.classes = step.bottom[0].shape[step.spec.parameters.axis]
+        self.classes = step.layer.guesses_among
         self.tests, self.at_first = 0, 0.0
 
     def verdict(self, scores, prefix, iteration):
@@ -126,7 +127,7 @@ class NoLabelZero(Sign):
 
     def __init__(self, step: Step, trained: Step | None):
         super().__init__(step)
-        self.classes = step.bottom[0].shape[step.spec.parameters.axis]
+        self.classes = step.layer.classes
         self.known = trained.bottom[1].known if trained else None
 
     def begin(self):
@@ -223,17 +224,15 @@ def signs(net: Net, training: Net) -> Iterator[Sign]:
     if any(ask(step.layer, "unready") for step in net.steps):
         yield Unready(net.steps)
     for i, step in enumerate(net.steps):
-        type_name, p = step.spec.cls.__name__, step.spec.parameters
-        learns_before = _learns_before(step, makers, trained)
-        if type_name == "ReLU" and p.negative_slope == 0 and learns_before and _stays(net.steps, i):
+        layer, learns_before = step.layer, _learns_before(step, makers, trained)
+        if layer.may_die and learns_before and _stays(net.steps, i):
             yield DeadUnits(step)
-        if type_name in ("Sigmoid", "TanH") and _is_hidden(net.steps, i) and _stays(net.steps, i):
-            yield Saturation(step, losses, learns_before)
-        if type_name == "SoftmaxWithLoss":
-            if not p.class_weight and p.normalization != "NONE":
-                yield Guessing(step)
-            if p.ignore_label != 0:
-                yield NoLabelZero(step, trained.get(step.spec.name))
+        if layer.limits and _is_hidden(net.steps, i) and _stays(net.steps, i):
+            yield Saturation(step, layer.limits, losses, learns_before)
+        if layer.guesses_among:
+            yield Guessing(step)
+        if layer.classes:
+            yield NoLabelZero(step, trained.get(step.spec.name))
         if _learns(trained.get(step.spec.name)) and not _is_normalized(net.steps, i):
             for b, key in enumerate(step.bottom_keys):
                 maker = _first_maker(key, makers)
@@ -279,11 +278,9 @@ def _is_hidden(steps: list[Step], i: int) -> bool:
 
 
 def _stays(steps: list[Step], i: int) -> bool:
-    """Whether a layer's top still has its values when the net has run: no later layer works in its memory.
-
-    Dropout may, which changes nothing in a test.
-    """
-    later = (step for step in steps[i + 1 :] if not step.layer.passes_memory_on and step.spec.cls.__name__ != "Dropout")
+    """Whether a layer's top still has its values when the net has run: no later layer works in its memory, but those
+    that change nothing in a test."""
+    later = (step for step in steps[i + 1 :] if not (step.layer.passes_memory_on or step.layer.same_in_tests))
     return not any(top.shares_data_with(steps[i].top[0]) for step in later for top in step.top)
 
 
@@ -291,7 +288,7 @@ def applied_twice(net: Net) -> Iterator[Problem]:
     """Warnings of losses whose own Softmax or Sigmoid comes after another one."""
     makers = {key: step for step in net.steps for key in step.top_keys}
     for step in net.steps:
-        first = {"SoftmaxWithLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}.get(step.spec.cls.__name__)
+        first = step.layer.includes
         maker = makers[step.bottom_keys[0]] if first else None
         if maker is not None and maker.spec.cls.__name__ == first:
             message = (

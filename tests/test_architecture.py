@@ -114,6 +114,39 @@ def test_a_library_has_one_home(module, homes):
     assert users == homes
 
 
+def types_asked_for_by_name(tree):
+    """Comparisons with the name of a class, also as keys of a table: what a layer is stands declared on the layer."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            asked = [node.left, *node.comparators]
+        elif isinstance(node, ast.Subscript):
+            asked = [node.slice]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            asked = node.args
+        else:
+            continue
+        found = {
+            ast.unparse(part.value) for part in asked if isinstance(part, ast.Attribute) and part.attr == "__name__"
+        }
+        if found - {"module"}:
+            yield ast.unparse(node)
+
+
+# What a layer has declared, and the name under which a rule is registered.
+MAY_ASK = {"maker.spec.cls.__name__ == first", "RULES[cls.__name__]"}
+ELSEWHERE = [path for path in SOURCES if package_of(path) not in ("layers", "spec")]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nobody_outside_the_zoo_asks_for_a_type_by_name(path):
+    assert set(types_asked_for_by_name(ast.parse(path.read_text()))) <= MAY_ASK
+
+
+def test_a_type_asked_for_by_name_is_noticed():
+    for code in ("step.spec.cls.__name__ == 'ReLU'", "t[type(layer).__name__]", "{}.get(type(x).__name__)"):
+        assert list(types_asked_for_by_name(ast.parse(code))), code
+
+
 def test_one_module_finds_others_by_name():
     """What stands above net/ is found in registry.py; packages find their own."""
     homes = [str(p.relative_to(ROOT)) for p in SOURCES if "import_module(f" in p.read_text()]

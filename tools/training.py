@@ -144,7 +144,7 @@ def command(solver: Solver, *words: str) -> str:
     """A command line for this run: the spec with its settings, level and stages are in its snapshots, and leave to run
     code is given anew each time."""
     spec = solver.spec
-    runs_code = "layer_files" in spec.root.value or any(getattr(one.cls, "runs_code", False) for one in spec.layers)
+    runs_code = "layer_files" in spec.root.value or any(one.cls.runs_code for one in spec.layers)
     return " ".join(["nettrain", *words, quoted(solver.run.where), *["--allow-python"] * runs_code])
 
 
@@ -160,8 +160,8 @@ def _data(solver: Solver) -> list[str]:
     sets: dict[str, list[str]] = {}
     for net, use in [(solver.net, "train"), *((net, "test") for net in solver.test_nets)]:
         for layer in net.layers.values():
-            if hasattr(layer, "set"):
-                sets.setdefault(layer.set.origin, []).append(f"{len(layer.set):,} {use}")
+            if layer.pass_size:
+                sets.setdefault(layer.origin, []).append(f"{layer.pass_size:,} {use}")
     return [f"{name}: {' / '.join(uses)}" for name, uses in sets.items()]
 
 
@@ -184,7 +184,7 @@ class Rows:
             for name in net.outputs:
                 if net.blobs[name].count == 1:
                     is_loss = any(makers[name].loss_weights) and not prefix
-                    percent = makers[name].spec.cls.__name__ == "Accuracy"
+                    percent = makers[name].layer.is_share
                     outputs.append((name, f"test {name}" if is_loss else prefix + name, percent))
             shown = outputs + total if plain else total + outputs
             self.outputs += [(prefix + name, heading, percent) for name, heading, percent in shown]

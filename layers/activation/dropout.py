@@ -26,6 +26,7 @@ class Dropout(NeuronLayer):
 
     backward_reads = ()
     any_layout = True
+    same_in_tests = True
     examples = (
         Example([(3, 4)]),
         Example([(2, 3, 2, 2)], {"dropout_ratio": 0.25}),

@@ -39,6 +39,7 @@ class ReLU(NeuronLayer):
     )
 
     def setup(self, bottom, top):
+        self.may_die = self.p.negative_slope == 0
         if self.p.negative_slope < 0:
             self.backward_reads = ("bottom.data",)
 

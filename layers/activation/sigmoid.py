@@ -28,6 +28,7 @@ class Sigmoid(NeuronLayer):
 
     backward_reads = ("top.data",)
     any_layout = True
+    limits = (0, 1)
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
 
     def formula(self, names):

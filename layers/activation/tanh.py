@@ -26,6 +26,7 @@ class TanH(NeuronLayer):
 
     backward_reads = ("top.data",)
     any_layout = True
+    limits = (-1, 1)
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]))
 
     def formula(self, names):

@@ -39,6 +39,7 @@ class Accuracy(Layer):
     num_tops = (1, 2)
     no_gradient = "all"
     is_score = True
+    is_share = True
     examples = (
         Example([(6, 4), (6,)], values={1: labels(4)}),
         Example([(3, 5, 2), (3, 2)], {"top_k": 2, "ignore_label": 1}, {1: labels(5)}, tops=2),

@@ -37,6 +37,7 @@ class BinaryAccuracy(Layer):
     num_bottoms = 2
     no_gradient = "all"
     is_score = True
+    is_share = True
     examples = (
         Example([(4, 3), (4, 3)], values={1: bits}),
         Example([(3, 2, 2), (3, 4)], {"threshold": 0.5, "ignore_label": -1}, {1: bits_or_ignored}),

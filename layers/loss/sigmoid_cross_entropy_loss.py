@@ -45,6 +45,7 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
         }
 
     backward_reads = ("bottom.data",)
+    includes = "Sigmoid"
     examples = (
         Example([(4, 3), (4, 3)], values={1: between_0_and_1}),
         Example([(2, 3, 2), (2, 6)], {"ignore_label": 2, "normalization": "VALID"}, {1: yes_no_or_ignored}),

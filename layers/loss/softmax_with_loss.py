@@ -68,6 +68,7 @@ class SoftmaxWithLoss(CrossEntropy):
                 yield "class_weight", "must not be zero for every class"
 
     num_bottoms = (2, 3)
+    includes = "Softmax"
     examples = (
         Example([(5, 4), (5,)], values={1: labels(4)}),
         Example([(2, 4, 3), (2, 3)], {"ignore_label": 1}, {1: labels(4)}, tops=2),
@@ -105,6 +106,8 @@ class SoftmaxWithLoss(CrossEntropy):
                 f"needs a weight for each of the {self.outer * self.inner} positions, got "
                 f"{format_shape(bottom[2].shape)}"
             )
+        self.classes = self.C if self.p.ignore_label != 0 else 0
+        self.guesses_among = self.C if not C and self.p.normalization != "NONE" else 0
         self.class_weight = np.array(self.p.class_weight, self.dtype) if C else None
         self.spread = self.dense or self.p.label_smoothing > 0
         if len(top) > 1:

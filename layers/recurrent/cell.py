@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...net import build, plan
+from ...net.assemble import assemble
 from ...net.blob import Blob
-from ...net.graph import wire
 from ...net.layer import Layer
 from ...net.netspec import Broken, Common, LayerSpec, NetSpec, Phase, State, read_layer
 from ...spec.declare import MISSING, Declared, Reader
@@ -93,27 +92,18 @@ class Copy:
         ]
         spec = NetSpec(owner.name, layers, None, True, cell.node, cell.node.place.file, owner.folder)
         phase: Phase = "TRAIN" if owner.phase == "TRAIN" else "TEST"
-        wired = wire(spec, State(phase), problems)
-        problems.raise_if_any()
-        self.steps = build.build_steps(wired, phase, owner.seed, owner.dtype, owner.folder, problems)
-        problems.raise_if_any()
-        plan.decide_backward(self.steps, True, problems)
-        self.parameters, uses = build.collect_parameters(self.steps, problems)
-        problems.raise_if_any()
-        plan.pass_memory_on(self.steps)
-        plan.share_memory_in_place(wired, self.steps)
-        plan.connect_diffs(self.steps)
-        plan.pass_diffs_on(self.steps)
+        made = assemble(spec, State(phase), problems, seed=owner.seed, dtype=owner.dtype)
+        self.steps, self.parameters = made.steps, made.parameters
         order = {id(parameter): i for i, parameter in enumerate(self.parameters)}
-        self.uses = [(blob, order[id(parameter)]) for blob, parameter in uses]
+        self.uses = [(blob, order[id(parameter)]) for blob, parameter in made.uses]
         self.learns = [
             (step.layer.param_propagate_down, i) for step in self.steps for i in range(len(step.layer.blobs))
         ]
         self.fixed = [flag for step in self.steps for flag in step.fixed]
         # the first version of a name: the cell may compute in place on its inputs
-        made = {key: blob for step in self.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
-        self.inputs = {name: made[name, 0] for name in inputs}
-        self.taps = {name: next(s.layer for s in self.steps if s.spec.name == f"tap of {name}") for name in taps}
+        tops = {key: blob for step in self.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
+        self.inputs = {name: tops[name, 0] for name in inputs}
+        self.taps = {s.bottom_keys[0][0]: s.layer for s in self.steps if isinstance(s.layer, Tap)}
         # blobs whose gradient some layer computes; of others, such as indices, it is zero
         self.has_gradient = {
             key for s in self.steps for key, flag in zip(s.bottom_keys, s.propagate_down, strict=True) if flag

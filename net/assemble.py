@@ -1,0 +1,52 @@
+"""The one recipe by which a net is put together: of a spec, and of the layers that are written inside a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from ..spec.errors import Problems, SpecError
+from . import build, plan
+from .blob import Blob
+from .build import Parameter, Step
+from .graph import wire
+from .netspec import NetSpec, State
+
+
+@dataclass
+class Assembly:
+    """A net that could run, but for the memory of its parameters: whoever has it places them.
+
+    ``uses`` has each parameter blob of each layer and the parameter it is, several blobs for a shared one.
+    """
+
+    steps: list[Step]
+    parameters: list[Parameter]
+    uses: list[tuple[Blob, Parameter]]
+
+
+def assemble(
+    spec: NetSpec, state: State, problems: Problems, *, seed: int, dtype: np.dtype, freeze: Iterable[str] = ()
+) -> Assembly:
+    """Wire the layers, make them, decide who runs backward, find the parameters, and share memory, in this order.
+
+    ``freeze`` names layers whose parameters are not learned, by name or glob. Raises SpecError with all ``problems``.
+    """
+    wired = wire(spec, state, problems)
+    steps = build.build_steps(wired, state.phase, seed, dtype, spec.folder, problems)
+    if problems.found or len(steps) < len(wired):  # a broken layer was reported when the spec was loaded
+        raise SpecError(problems.found)
+    patterns = tuple(freeze)
+    for step in steps:
+        step.frozen = any(fnmatchcase(step.spec.name, pattern) for pattern in patterns)
+    plan.decide_backward(steps, spec.force_backward, problems)
+    parameters, uses = build.collect_parameters(steps, problems)
+    problems.raise_if_any()
+    plan.pass_memory_on(steps)
+    plan.share_memory_in_place(wired, steps)
+    plan.connect_diffs(steps)
+    plan.pass_diffs_on(steps)
+    return Assembly(steps, parameters, uses)
