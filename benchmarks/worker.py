@@ -43,7 +43,7 @@ def nettrain_side(name, batch, threads):
         "labels": label.shape,
         "batch": shape[axis],
         "lr": solver.p.base_lr,
-        "momentum": solver.p.momentum,
+        "momentum": solver.updater.rule.p.momentum,
         "weight_decay": solver.p.weight_decay,
         "gflop": 1e-9 * sum(sum(timing.flops(step)) for step in net.steps),
     }

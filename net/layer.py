@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..compute.memory import Memory
-from ..spec.declare import Declared
+from ..spec.declare import Declared, Nothing
 from ..spec.errors import ShapeError, format_shape
 from .blob import Blob
 from .fillers import Filler, stream
@@ -95,10 +95,6 @@ def labels(classes: int, *others: int) -> Values:
     """Random class labels 0 … classes-1 (and the ``others``, such as an ignored one) for an Example."""
     choices = np.array([*range(classes), *others])
     return lambda rng, shape: rng.choice(choices, shape).astype(float)
-
-
-class Nothing(Declared):
-    """A type without parameters."""
 
 
 class Layer:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..spec import foreign
-from ..spec.declare import MISSING, Declared, Reader, advice_on, param
+from ..spec.declare import MISSING, Declared, Nothing, Reader, advice_on, param
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
 from ..spec.node import Node
 from ..spec.reading import read_text
 from . import registry
 from .arguments import texts
-from .layer import Layer, Nothing
+from .layer import Layer
 from .registry import LayerType
 from .settings import override
 from .spec_file import find, read_file

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 from ..net.netspec import NetSpec, Phase
 from ..spec import foreign
-from ..spec.declare import MISSING, MOST_KEYS, Declared, Reader, advice_on, param
-from ..spec.errors import Problem, Problems
+from ..spec.declare import MISSING, MOST_KEYS, Choice, Declared, Reader, advice_on, param
+from ..spec.errors import Problems
+from .policies import POLICIES
+from .rules import RULES
 
 _GONE = "nettrain always runs on the CPU; leave it out"
 _STEPS = (
@@ -21,25 +23,6 @@ _ONE_FILE = "the net stands in the same file, under `layers:`; leave it out"
 
 # The keys that only some choices use. Those a policy needs must be given; others that are given and not used are warned
 # of: Caffe ignores them silently.
-POLICY_NEEDS = {
-    "step": ("gamma", "stepsize"),
-    "exp": ("gamma",),
-    "inv": ("gamma", "power"),
-    "multistep": ("gamma", "stepvalue"),
-    "poly": ("power",),
-    "sigmoid": ("gamma", "stepsize"),
-    "plateau": ("gamma",),
-}
-POLICY_TAKES = {"cosine": ("min_lr",), "plateau": ("min_lr", "plateau_patience")}
-RULE_TAKES = {
-    "AdaGrad": ("delta",),
-    "RMSProp": ("delta", "rms_decay"),
-    "AdaDelta": ("delta",),
-    "Adam": ("delta", "momentum2", "amsgrad"),
-    "AdamW": ("delta", "momentum2", "amsgrad"),
-}
-
-
 class NetState(Declared):
     """Caffe's NetState, without the phase: what include and exclude rules of the layers look at. A text is a stage."""
 
@@ -65,41 +48,17 @@ class Monitored(Declared):
 
 
 class SolverParameters(Declared):
-    """How a net is trained."""
+    """How a net is trained. The update rule and the policy of the rate have parameters of their own, beside these."""
 
     base_lr: float = param(minimum=0, doc="the learning rate to start from")
-    type: Literal["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "AdamW"] = param(
-        default="SGD", doc="the update rule"
-    )
-    lr_policy: Literal["fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "cosine", "plateau"] = param(
-        default="fixed", doc="how the rate changes with the iteration"
-    )
-    gamma: float | None = param(
-        default=None, minimum=0, doc="step, exp, inv, multistep, sigmoid, plateau: the policy's factor"
-    )
-    power: float | None = param(default=None, doc="inv, poly: the policy's exponent")
-    stepsize: int | None = param(default=None, minimum=1, doc="step, sigmoid: iterations between steps; the middle")
-    min_lr: float = param(default=0.0, minimum=0, doc="cosine: the rate at the end; plateau: the lowest rate")
-    plateau_patience: int = param(
-        default=10, minimum=1, doc="plateau: tests in a row without a better score before the rate drops"
-    )
+    type: Choice = param(default="SGD", kinds=RULES, doc="the update rule")
+    lr_policy: Choice = param(default="fixed", kinds=POLICIES, doc="how the rate changes with the iteration")
     warmup_iter: int = param(
         default=0, minimum=0, doc="iterations in which the rate rises to the policy's, of any policy"
     )
     warmup_lr: float = param(default=0.0, minimum=0, doc="the rate that warm-up starts from")
-    stepvalue: tuple[int, ...] = param(default=(), minimum=0, doc="multistep: iterations at which the rate drops")
     max_iter: int | None = param(default=None, minimum=0, doc="iterations of training; or give max_epoch")
     max_epoch: float | None = param(default=None, minimum=0, doc="passes over the training data, instead of max_iter")
-    momentum: float | None = param(
-        default=None,
-        minimum=0,
-        below=1,
-        doc="share of the last update that is kept, 0 when left out; AdaDelta: of the means; Adam, AdamW: beta1, 0.9",
-    )
-    momentum2: float = param(default=0.999, minimum=0, below=1, doc="Adam, AdamW: beta2, for the mean of squares")
-    rms_decay: float = param(default=0.99, minimum=0, below=1, doc="RMSProp: share of the mean of squares that is kept")
-    delta: float = param(default=1e-8, minimum=0, doc="added to what is divided by, all rules but SGD and Nesterov")
-    amsgrad: bool = param(default=False, doc="Adam, AdamW: divide by the largest mean of squares so far")
     weight_decay: float = param(default=0.0, minimum=0, doc="strength of the regulariser")
     regularization_type: Literal["L2", "L1"] = param(
         default="L2", doc="L2 adds decay·W to the gradient, L1 decay·sign(W)"
@@ -152,6 +111,10 @@ class SolverParameters(Declared):
     debug_info: bool = param(default=False, doc="print statistics of every blob at each line of progress")
 
     exclusive = (("max_iter", "max_epoch"),)
+    # what Caffe's files have of another type or policy means nothing there either
+    without_effect = frozenset(
+        ("gamma", "power", "stepsize", "stepvalue", "momentum", "momentum2", "rms_decay", "delta", "plateau_patience")
+    )
     aliases = {
         "lr": "base_lr",
         "learning_rate": "base_lr",
@@ -325,52 +288,17 @@ class SolverParameters(Declared):
     def validate(self) -> Iterable[tuple[str, str]]:
         if self.snapshot_prefix is not None and not self.snapshot_prefix.strip():
             yield "snapshot_prefix", "is empty; leave it out for runs/NAME/NUMBER/"
-        for key in POLICY_NEEDS.get(self.lr_policy, ()):
-            if getattr(self, key) in (None, ()):
-                yield key, f"is missing: lr_policy {self.lr_policy} needs it"
-        if self.lr_policy == "poly" and self.power is not None and self.power < 0:
-            yield "power", f"must be >= 0 for lr_policy poly, got {self.power:g}: the rate would be infinite at the end"
-        if self.lr_policy not in ("cosine", "plateau") and self.min_lr:
-            yield "min_lr", f"belongs to lr_policy cosine and plateau, not {self.lr_policy}"
-        if self.lr_policy == "plateau" and not self.test_interval:
-            yield "test_interval", "is missing: lr_policy plateau looks at the tests during training"
         if self.patience and not self.test_interval:
             yield "test_interval", "is missing: patience counts tests during training"
         if len(self.test_iter) > 1 and len(self.test_iter) != max(1, len(self.test_state)):
             nets = max(1, len(self.test_state))
             yield "test_iter", f"must be one number, or one for each of {nets} test nets, got {len(self.test_iter)}"
-        if self.min_lr > self.base_lr:
-            yield "min_lr", f"must be <= base_lr, got {self.min_lr:g} and {self.base_lr:g}"
         if self.warmup_lr and not self.warmup_iter:
             yield "warmup_lr", "needs warmup_iter, the iterations in which the rate rises from it"
-        if any(a > b for a, b in zip(self.stepvalue, self.stepvalue[1:], strict=False)):
-            yield "stepvalue", f"must rise, got {list(self.stepvalue)}"
-        if self.type in ("AdaGrad", "RMSProp") and self.momentum:
-            yield "momentum", f"has no place in {self.type}; leave it out"
-        if self.amsgrad and self.type not in ("Adam", "AdamW"):
-            yield "amsgrad", f"is an option of Adam and AdamW, not of {self.type}"
-        if self.type == "AdamW" and self.regularization_type == "L1":
-            yield "regularization_type", "L1 goes through the gradient; AdamW shrinks the weights themselves (L2)"
         if self.clip_gradients == 0:
             yield "clip_gradients", "0 would set every gradient to zero; leave it out for no limit"
-
-
-def unused(spec: NetSpec, p: SolverParameters) -> Iterator[Problem]:
-    """Warnings of keys that are given and belong to another learning-rate policy or update rule."""
-    node = spec.solver
-    if node is None:
-        return
-    policies = {
-        name: (*POLICY_NEEDS.get(name, ()), *POLICY_TAKES.get(name, ())) for name in {**POLICY_NEEDS, **POLICY_TAKES}
-    }
-    for kind, chosen, takes in (("lr_policy", p.lr_policy, policies), ("type", p.type, RULE_TAKES)):
-        for key in node.keys:
-            users = sorted(name for name, keys in takes.items() if key in keys)
-            if users and chosen not in users:
-                first, last = ", ".join(users[:-1]), users[-1]
-                whose = f"{first} and {last}" if first else last
-                message = f"solver.{key} is not used by {kind} {chosen}; it belongs to {whose}"
-                yield Problem(node.at(key), message, with_line=False)
+        yield from self.type.cls.check(self)
+        yield from self.lr_policy.cls.check(self)
 
 
 def parameters_of(spec: NetSpec, phase: Phase) -> SolverParameters | None:
@@ -388,7 +316,9 @@ def read_parameters(spec: NetSpec, problems: Problems) -> SolverParameters | Non
         if "solver" not in spec.root.value:
             problems.add(spec.root.place, "to train, a spec needs `solver:` with at least base_lr and max_iter")
         return None
-    result = SolverParameters.from_node(Reader(problems), node, "solver")
+    reader = Reader(problems)
+    result = SolverParameters.from_node(reader, node, "solver")
+    spec.warnings += [warning for warning in reader.warnings if warning not in spec.warnings]
     names, aliases = SolverParameters.names(), SolverParameters.aliases
     meant = set(node.keys)
     for key in [key for key in node.keys if key not in names][:MOST_KEYS]:

@@ -30,7 +30,7 @@ from .interrupts import Effect
 from .length import count_iterations, epochs
 from .looking import look_through
 from .monitor import choose_monitor
-from .parameters import NetState, SolverParameters, read_parameters, unused
+from .parameters import NetState, SolverParameters, read_parameters
 from .policies import rate_policy
 from .runs import METRICS, Found, Run, find_snapshot, quoted
 from .snapshot import Snapshot, SnapshotError, read_snapshot, write_snapshot
@@ -124,9 +124,7 @@ class Solver:
         self.on_row = a_function(on_row, "on_row") or (lambda row: None)
         self.on_step = a_function(on_step, "on_step") or (lambda solver: None)
         self.on_warning = a_function(on_warning, "on_warning") or (lambda text: None)
-        self.warnings = in_order(
-            [*unused(self.spec, self.p), *mistakes(self.spec, net, self.test_nets), *self._frozen_that_move()]
-        )
+        self.warnings = in_order([*mistakes(self.spec, net, self.test_nets), *self._frozen_that_move()])
         self.health, self.trail = Health(net, self.tests), divergence.Trail(net)
         self.iter = 0
         self.request: Effect | None = None

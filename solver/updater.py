@@ -11,7 +11,6 @@ from ..compute.parallel import run, scratch
 from ..net.build import Parameter
 from ..net.net import Net
 from .parameters import SolverParameters
-from .rules import RULES
 
 BLOCK = 1 << 16  # elements: weights, gradient and history of a block stay in the cache
 TASK = 1 << 20  # elements worth waking a thread for
@@ -22,7 +21,7 @@ class Updater:
 
     def __init__(self, p: SolverParameters, net: Net):
         self.p, self.net = p, net
-        self.rule = RULES[p.type](p)
+        self.rule = p.type.cls(p.type.p)
         self.history = [np.zeros_like(net.flat.data) for _ in range(self.rule.kept)]
         flat = net.flat
         self.blocks = [

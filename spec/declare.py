@@ -5,7 +5,8 @@
 
 A ``Declared`` class becomes a frozen dataclass. Its fields may be int, float, bool, str, ``Literal`` names,
 ``tuple[X, ...]`` (a list; one value may stand for a list of one), ``X | None``, another Declared (a mapping),
-or any class with ``from_node(reader, node, what)`` and ``schema()``.
+or any class with ``from_node(reader, node, what)`` and ``schema()``. A field of type ``Choice`` names one of several
+kinds of a thing, each of which has ``Parameters`` of its own; they are written beside the choice.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, dataclass_transform
 
 from . import foreign
-from .errors import Place, Problems, SpecError, did_you_mean, folded, nearest
+from .errors import Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
 from .node import Node
 
 
@@ -61,6 +62,16 @@ class Param:
 
     doc: str
     bounds: Bounds
+    kinds: Mapping[str, type] = field(default_factory=dict)  # of a Choice: the classes by name
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several kinds of a thing: its name, its class, and the parameters that belong to it."""
+
+    name: str
+    cls: Any
+    p: Any
 
 
 def param(
@@ -71,9 +82,15 @@ def param(
     maximum: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    kinds: Mapping[str, type] = {},
 ) -> Any:
-    """Declare a parameter. Without a default it must be given. Bounds hold for each number of a list."""
-    about = Param(doc, Bounds(minimum, maximum, above, below))
+    """Declare a parameter. Without a default it must be given. Bounds hold for each number of a list.
+
+    ``kinds`` are what a ``Choice`` has to choose from, classes with ``Parameters`` by name; its default is a name.
+    """
+    about = Param(doc, Bounds(minimum, maximum, above, below), kinds)
+    if kinds and default is not dataclasses.MISSING:
+        default = Choice(default, kinds[default], kinds[default].Parameters())  # type: ignore[attr-defined]
     return dataclasses.field(default=default, metadata={"param": about})
 
 
@@ -91,6 +108,9 @@ class Declared:
     # groups of keys, or of tuples of keys, of which only one may be written; one that `--set` gives replaces the others
     exclusive: ClassVar[Sequence[Sequence[str | tuple[str, ...]]]] = ()
     stands_for: ClassVar[str] = ""  # the key that a plain text in place of the mapping gives
+    # keys of kinds that were not chosen, which are read past, with a warning; others are errors
+    without_effect: ClassVar[frozenset[str]] = frozenset()
+    refuses: ClassVar[frozenset[str]] = frozenset()  # of a kind: those that are errors beside it all the same
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -101,13 +121,22 @@ class Declared:
         """(name, type, what was declared, default) of every parameter, in order."""
         if "_hints" not in cls.__dict__:
             cls._hints = typing.get_type_hints(cls)
-        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-            yield field.name, cls._hints[field.name], field.metadata["param"], field.default
+        for one in dataclasses.fields(cls):  # type: ignore[arg-type]
+            yield one.name, cls._hints[one.name], one.metadata["param"], one.default
+
+    @classmethod
+    def kinds(cls) -> Iterator[tuple[str, str, type[Declared]]]:
+        """(choice, kind, its parameters) of everything there is to choose."""
+        for name, _, about, _ in cls.fields():
+            for kind, chosen in about.kinds.items():
+                yield name, kind, chosen.Parameters  # type: ignore[attr-defined]
 
     @classmethod
     def names(cls) -> list[str]:
+        """Every key that may be written, those of all kinds too."""
         if "_names" not in cls.__dict__:  # asked for each layer of a net, and of each type for a key that none has
-            cls._names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+            own = [one.name for one in dataclasses.fields(cls)]  # type: ignore[arg-type]
+            cls._names = list(dict.fromkeys([*own, *(key for *_, kind in cls.kinds() for key in kind.names())]))
         return cls._names.copy()
 
     @classmethod
@@ -140,10 +169,12 @@ class Declared:
         others: Iterable[str] = (),
         aliases: Mapping[str, str] = {},
         is_short: bool = False,
+        needed_for: str = "",
     ) -> Any:
         """Like ``from_node``, but unknown keys have been reported, and ``others`` are known elsewhere.
 
-        ``is_short``: the mapping stands for a single value, so messages do not name its keys.
+        ``is_short``: the mapping stands for a single value, so messages do not name its keys. ``needed_for``: what
+        needs a key that is missing, beside ``what``.
         """
         complete = cls._exclude(reader, node, what)
         own = {*cls.names(), *others}
@@ -151,14 +182,19 @@ class Declared:
         meant = cls._meant(node, unknown, {**cls.aliases, **aliases})
         values = {}
         for name, hint, about, default in cls.fields():
-            if name in node.value:
+            if about.kinds:
+                value = cls._choose(name, about, default, reader, node, what)
+                complete &= value is not MISSING
+                values[name] = value
+            elif name in node.value:
                 value = reader.read(hint, node.value[name], about.bounds, what if is_short else f"{what}.{name}")
                 complete &= value is not MISSING
                 values[name] = value
             elif default is dataclasses.MISSING:
                 if name not in meant:  # else that is reported, once is enough
-                    reader.problems.add(node.place, f"{what} needs `{name}`: {about.doc}")
+                    reader.problems.add(node.place, f"{what} needs `{name}`{needed_for}: {about.doc}")
                 complete = False
+        complete &= cls._check_others(reader, node, what, values)
         if not complete:
             return MISSING
         result = cls(**values)
@@ -168,6 +204,52 @@ class Declared:
             reader.problems.add(node.at(key), f"{what}{'.' + key if key in cls.names() else ''} {message}")
             complete = False
         return result if complete else MISSING
+
+    @classmethod
+    def _choose(cls, name: str, about: Param, default: Any, reader: Reader, node: Node, what: str) -> Any:
+        """The kind that a mapping names, or the default one, with the parameters of it that stand beside the name."""
+        kind = default.name
+        if name in node.value:
+            kind = reader.choice(tuple(about.kinds), node.value[name], f"{what}.{name}")
+        if kind is MISSING:
+            return MISSING
+        chosen = about.kinds[kind]
+        p = chosen.Parameters.from_known(  # type: ignore[attr-defined]
+            reader, node, what, cls.names(), cls.aliases, needed_for=f" for {name} {kind}"
+        )
+        return MISSING if p is MISSING else Choice(kind, chosen, p)
+
+    @classmethod
+    def _check_others(cls, reader: Reader, node: Node, what: str, values: Mapping[str, Any]) -> bool:
+        """Look at the keys of kinds that were not chosen. A value that would make no difference says nothing."""
+        own = {one.name for one in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        choices = [value for value in values.values() if isinstance(value, Choice)]
+        own.update(key for choice in choices for key in choice.p.names())
+        undecided = {name for name, value in values.items() if value is MISSING}
+        owners: dict[str, list[tuple[str, str, type[Declared]]]] = {}
+        for name, kind, parameters in cls.kinds():
+            for key in parameters.names():
+                owners.setdefault(key, []).append((name, kind, parameters))
+        good = True
+        for key, of in owners.items():
+            name, _, parameters = of[0]
+            if key not in node.value or key in own:
+                continue
+            (hint, about, default) = next((h, a, d) for n, h, a, d in parameters.fields() if n == key)
+            value = reader.read(hint, node.value[key], about.bounds, f"{what}.{key}")
+            good &= value is not MISSING
+            if value is MISSING or value == default or name in undecided:
+                continue
+            place, chosen = node.at(key), values[name].name
+            belongs = f"belongs to {in_words([kind for _, kind, _ in of])}"
+            if key in cls.without_effect - values[name].p.refuses:
+                message = f"{what}.{key} is not used by {name} {chosen}; it {belongs}"
+                reader.warnings.append(Problem(place, message, with_line=False))
+            else:
+                belongs = f"belongs to {name} {belongs.removeprefix('belongs to ')}, not {chosen}"
+                reader.problems.add(place, f"{what}.{key} {belongs}")
+                good = False
+        return good
 
     @classmethod
     def _exclude(cls, reader: Reader, node: Node, what: str) -> bool:
@@ -209,17 +291,45 @@ class Declared:
         return result
 
     @classmethod
+    def _schema_of_kinds(cls) -> dict[str, dict]:
+        """The keys of all kinds. Which belong together is not said: an editor completes what is half written."""
+        found: dict[str, dict] = {}
+        docs: dict[str, dict[str, list[str]]] = {}
+        for _, kind, parameters in cls.kinds():
+            for name, about in parameters.schema()["properties"].items():
+                docs.setdefault(name, {}).setdefault(about["description"], []).append(kind)
+                found.setdefault(name, about)
+                if found[name].get("default") != about.get("default"):  # each kind has its own
+                    found[name] = {key: value for key, value in found[name].items() if key != "default"}
+        for name, by_doc in docs.items():
+            found[name] = found[name] | {
+                "description": "; ".join(f"{', '.join(kinds)}: {doc}" for doc, kinds in by_doc.items())
+            }
+        return found
+
+    @classmethod
     def schema(cls) -> dict:
         """JSON schema of a mapping of these parameters."""
         properties = {}
         for name, hint, about, default in cls.fields():
-            properties[name] = {"description": about.doc} | schema_of(hint, about.bounds)
+            kind = {"enum": list(about.kinds)} if about.kinds else schema_of(hint, about.bounds)
+            properties[name] = {"description": about.doc} | kind
             if default is not dataclasses.MISSING and default is not None:
                 properties[name]["default"] = _plain(default)
+        properties |= cls._schema_of_kinds()
         required = [name for name, _, _, default in cls.fields() if default is dataclasses.MISSING]
         result: dict = {"type": "object", "properties": properties, "additionalProperties": False}
         result |= {"required": required} if required else {}
         return {"anyOf": [{"type": "string"}, result]} if cls.stands_for else result
+
+
+class Nothing(Declared):
+    """A kind without parameters."""
+
+
+def in_words(names: Sequence[str]) -> str:
+    """``step, exp and inv``"""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def advice_on(key: str, known: Iterable[str], aliases: Mapping[str, str] = {}) -> str:
@@ -239,6 +349,7 @@ class Reader:
 
     def __init__(self, problems: Problems):
         self.problems = problems
+        self.warnings: list[Problem] = []  # of what may be a mistake, though it can be read
 
     def wrong(self, node: Node, what: str, expected: str, meant: str = "") -> Any:
         end = f"; write {meant}" if meant else ""
@@ -276,12 +387,13 @@ class Reader:
             ]
             return MISSING if any(value is MISSING for value in values) else tuple(values)
         if origin is Literal:
-            return self._choice(arguments, node, what)
+            return self.choice(arguments, node, what)
         if hasattr(hint, "from_node"):
             return hint.from_node(self, node, what)
         return self._scalar(hint, node, bounds, what)
 
-    def _choice(self, names: tuple[str, ...], node: Node, what: str) -> Any:
+    def choice(self, names: tuple[str, ...], node: Node, what: str) -> Any:
+        """One of some names, or MISSING after reporting what is wrong."""
         if node.value in names:
             return node.value
         one_of = f"{'one of ' if len(names) > 1 else ''}{', '.join(names)}"
@@ -358,6 +470,8 @@ def schema_of(hint: Any, bounds: Bounds = Bounds()) -> dict:
 
 def _plain(default: Any) -> Any:
     """A default as JSON has it."""
+    if isinstance(default, Choice):
+        return default.name
     if isinstance(default, Declared):
         return {name: _plain(getattr(default, name)) for name in default.names()}
     return list(default) if isinstance(default, tuple) else default

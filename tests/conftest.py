@@ -1,6 +1,7 @@
 """Shared by the tests: a folder to work in, small stand-ins for data sets that do not ship, the command line."""
 
 import gzip
+import os
 import re
 import shlex
 import struct
@@ -8,6 +9,9 @@ import struct
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
+# What tests start shall start as it does for people: Python compiles each module once, and not in every process.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(autouse=True)

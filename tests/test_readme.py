@@ -105,4 +105,4 @@ def test_the_recurrent_cell_is_a_layer_that_runs():
 def test_the_solver_of_the_readme_is_one():
     block = next(block for block in blocks("yaml") if "plateau" in block)
     p = SolverParameters.from_mapping(yaml.safe_load(block)["solver"] | {"base_lr": 0.1})
-    assert (p.lr_policy, p.patience, p.monitor.metric, len(p.test_state)) == ("plateau", 15, "accuracy", 2)
+    assert (p.lr_policy.name, p.patience, p.monitor.metric, len(p.test_state)) == ("plateau", 15, "accuracy", 2)

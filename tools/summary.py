@@ -7,7 +7,6 @@ from ..net.user_code import ask
 from ..solver.length import count_iterations
 from ..solver.parameters import SolverParameters, parameters_of
 from ..solver.policies import rate_policy
-from ..solver.rules import RULES
 from ..spec.errors import format_shape
 from .table import table
 
@@ -35,7 +34,7 @@ def summarise(net: Net) -> dict:
             }
         )
     p = parameters_of(net.spec, net.phase)
-    histories = RULES[p.type](p).kept if p else 0
+    histories = p.type.cls(p.type.p).kept if p else 0
     copies = 2 + histories if training else 1  # weights, gradient and what the rule remembers
     totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "bytes")}
     totals["parameter_bytes"] = copies * net.dtype.itemsize * totals["parameters"]

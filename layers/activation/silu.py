@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ...net.layer import Example, Nothing
+from ...net.layer import Example
 from ...net.registry import register
+from ...spec.declare import Nothing
 from .swish import Swish
 
 

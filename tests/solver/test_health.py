@@ -491,6 +491,6 @@ def test_keys_of_another_policy_or_rule_are_warned_of(choice):
 def test_whose_key_it_is():
     solver, _ = make([ip("out", "data")], gamma=0.1)
     assert [str(one) for one in solver.warnings if "not used" in str(one)] == [
-        "spec.solver.gamma: solver.gamma is not used by lr_policy fixed; it belongs to exp, inv, multistep, plateau, "
-        "sigmoid and step"
+        "spec.solver.gamma: solver.gamma is not used by lr_policy fixed; it belongs to step, exp, inv, multistep, "
+        "sigmoid and plateau"
     ]

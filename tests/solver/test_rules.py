@@ -159,9 +159,15 @@ def test_a_large_parameter_in_blocks_and_threads_is_updated_like_a_small_one(rul
 @pytest.mark.parametrize(
     ("solver", "words"),
     [
-        ({"type": "AdaGrad", "momentum": 0.9}, "solver.momentum has no place in AdaGrad"),
-        ({"type": "RMSProp", "momentum": 0.9}, "solver.momentum has no place in RMSProp"),
-        ({"amsgrad": True}, "solver.amsgrad is an option of Adam and AdamW, not of SGD"),
+        (
+            {"type": "AdaGrad", "momentum": 0.9},
+            "AdaDelta, Adam and AdamW, not AdaGrad",
+        ),
+        (
+            {"type": "RMSProp", "momentum": 0.9},
+            "AdaDelta, Adam and AdamW, not RMSProp",
+        ),
+        ({"amsgrad": True}, "solver.amsgrad belongs to type Adam and AdamW, not SGD"),
         ({"type": "AdamW", "regularization_type": "L1"}, "AdamW shrinks the weights themselves"),
         ({"type": "adam"}, "did you mean `Adam`?"),
         ({"beta1": 0.9}, "did you mean `momentum`?"),

@@ -140,7 +140,7 @@ def test_what_is_monitored(monitor, name, higher):
         ({"monitor": 3}, "must be a mapping of metric, direction"),
         ({"patience": 2, "test_interval": 0}, "patience counts tests during training"),
         ({"lr_policy": "plateau", "gamma": 0.1, "test_interval": 0}, "plateau looks at the tests during training"),
-        ({"lr_policy": "plateau"}, "gamma is missing: lr_policy plateau needs it"),
+        ({"lr_policy": "plateau"}, "solver needs `gamma` for lr_policy plateau"),
         ({"freeze": "ip3"}, r"no layer with parameters is called `ip3`; did you mean `ip[12]`\?"),
         ({"freeze": "ip*"}, "nothing to learn: .* that is not in solver.freeze"),
     ],

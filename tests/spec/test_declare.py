@@ -15,6 +15,9 @@ from nettrain.net import registry
 from nettrain.net.netspec import Common, Rule, Top
 from nettrain.net.spec_file import read_file
 from nettrain.solver.parameters import SolverParameters
+from nettrain.spec.declare import MISSING, Choice, Reader
+from nettrain.spec.errors import Place, Problems
+from nettrain.spec.node import Node
 from nettrain.tools.schema import schema as schema_of_specs
 
 
@@ -407,6 +410,7 @@ def test_the_schema_of_a_set_word_for_word():
 
 ZOO = {name: cls.Parameters for name, cls in registry.types().items()}
 SETS = [*ZOO.items(), ("layer", Common), ("spec", Top), ("rule", Rule), ("solver", SolverParameters)]
+SETS += [(f"{choice} {kind}", parameters) for choice, kind, parameters in SolverParameters.kinds()]
 
 
 @pytest.mark.parametrize("cls", [cls for _, cls in SETS], ids=[name for name, _ in SETS])
@@ -421,7 +425,8 @@ def test_the_schema_of_every_declared_set(cls):
     assert schema["additionalProperties"] is False
     for name, about in schema["properties"].items():
         assert about["description"]
-        assert ("default" in about) == (defaults[name] is not None and name not in required)
+        if name in defaults:  # else it belongs to a kind, which has its own
+            assert ("default" in about) == (defaults[name] is not None and name not in required)
         if about.get("default", ()) != ():
             assert conforms(about, about["default"])
 
@@ -459,3 +464,69 @@ def test_the_schema_admits_what_include_rules_may_be_written_as(short):
 def test_the_schema_admits_what_shapes_may_be_written_as(shape):
     assert nettrain.Net({"layers": [{"name": "x", "type": "Input", "shape": shape}]})
     assert conforms(ZOO["Input"].schema(), {"shape": shape})
+
+
+class Square:
+    class Parameters(Declared):
+        side: float = param(minimum=0, doc="its side")
+        colour: str = param(default="black", doc="its colour")
+
+
+class Circle:
+    class Parameters(Declared):
+        radius: float = param(default=1.0, minimum=0, doc="from the middle to the edge")
+        dashes: int = param(default=0, doc="of its line")
+        refuses = frozenset(["colour"])
+
+
+class Drawing(Declared):
+    shape: Choice = param(default="circle", kinds={"square": Square, "circle": Circle}, doc="what is drawn")
+    size: int = param(default=1, doc="how large")
+
+    without_effect = frozenset(["dashes", "colour"])
+
+
+def drawn(**keys):
+    reader = Reader(Problems())
+    found = Drawing.from_node(reader, Node.plain(keys, Place("drawing")), "drawing")
+    return found, [p.message for p in reader.problems.found], [w.message for w in reader.warnings]
+
+
+def test_a_choice_brings_its_own_parameters():
+    found, problems, warnings = drawn(shape="square", side=3, size=2)
+    assert (found.shape.name, found.shape.cls, found.shape.p.side, found.size) == ("square", Square, 3, 2)
+    assert (problems, warnings) == ([], [])
+    found, *_ = drawn()
+    assert (found.shape.name, found.shape.p.radius) == ("circle", 1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"shape": "square"}, "drawing needs `side` for shape square: its side"),
+        ({"shape": "oval"}, 'drawing.shape must be one of square, circle, got the text "oval"'),
+        ({"side": 3}, "drawing.side belongs to shape square, not circle"),
+        ({"side": -1}, "drawing.side must be a number >= 0, got -1"),
+        ({"shape": "oval", "side": "x"}, 'drawing.side must be a number >= 0, got the text "x"'),
+        ({"colour": "red"}, "drawing.colour belongs to shape square, not circle"),
+        ({"sid": 3}, "drawing has no key `sid`; did you mean `side`?"),
+    ],
+)
+def test_keys_beside_a_choice_that_are_errors(keys, message):
+    found, problems, _ = drawn(**keys)
+    assert found is MISSING
+    assert any(text.startswith(message) for text in problems), problems
+
+
+def test_keys_of_another_kind_that_are_read_past():
+    found, problems, warnings = drawn(shape="square", side=1, dashes=3)
+    assert (found.shape.p.side, problems) == (1, [])
+    assert warnings == ["drawing.dashes is not used by shape square; it belongs to circle"]
+    assert drawn(shape="square", side=1, dashes=0)[2] == []  # as it would be anyway
+
+
+def test_the_schema_has_the_keys_of_every_kind():
+    properties = Drawing.schema()["properties"]
+    assert list(properties) == Drawing.names() == ["shape", "size", "side", "colour", "radius", "dashes"]
+    assert properties["shape"] == {"description": "what is drawn", "enum": ["square", "circle"], "default": "circle"}
+    assert properties["side"] == {"type": "number", "minimum": 0, "description": "square: its side"}
