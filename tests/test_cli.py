@@ -294,7 +294,14 @@ def test_summary_shows_the_learning_rate_and_what_the_rule_keeps(nettrain_cli, s
 def test_layers_lists_and_explains(nettrain_cli):
     types = json.loads(nettrain_cli("layers", "--json").stdout)
     assert types["Convolution"] == "Cross-correlation of each example with M kernels."
-    assert nettrain_cli("layers").stdout.count("\n") == len(types) + 1
+    blocks = nettrain_cli("layers").stdout.split("\n\n")
+    rows = {block.partition(":")[0].strip(): block.splitlines()[2:] for block in blocks}
+    assert sorted(row.split()[0] for lines in rows.values() for row in lines) == sorted(types)
+    assert set(rows) == {
+        *(path.parent.name for path in (Path(__file__).parent.parent / "layers").glob("*/__init__.py")),
+        "your own",
+    }
+    assert [row.split()[0] for row in rows["recurrent"]] == ["GRU", "LSTM", "LSTMUnit", "RNN", "Recurrent"]
     text = nettrain_cli("layers", "Dropout").stdout
     assert "a number >= 0 and < 1" in text
     assert "0.5" in text

@@ -13,7 +13,7 @@ from ..net.layer import Example, Layer
 from ..spec.declare import Declared, type_words
 from ..spec.errors import NettrainError
 from ..spec.reading import to_yaml
-from .table import table
+from .table import table, wrapped
 
 
 def listing() -> dict[str, str]:
@@ -84,7 +84,9 @@ def example_yaml(cls: type[Layer], example: Example) -> str:
 def report_list(types: dict[str, str]) -> str:
     width = max(map(len, types))
     blocks = [
-        f"{family}: {about}\n" + table(["type".ljust(width), "what it does"], [[name, types[name]] for name in names])
+        wrapped(f"{family}: {about}")
+        + "\n"
+        + table(["type".ljust(width), "what it does"], [[name, types[name]] for name in names])
         for family, about, names in families()
     ]
     return "\n\n".join(blocks)

@@ -32,6 +32,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[in
     return "\n".join(lines)
 
 
+def wrapped(text: str) -> str:
+    """A sentence in lines as long as the terminal is wide."""
+    return "\n".join(_wrap(text, columns() or len(text)))
+
+
 def columns() -> int | None:
     """The width of the terminal, or what COLUMNS says; None where text goes to a file or a program."""
     given = os.environ.get("COLUMNS", "")

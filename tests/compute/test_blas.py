@@ -40,14 +40,22 @@ def either(request, monkeypatch):
         monkeypatch.setattr(openblas, "function", lambda name, result=None: None)
 
 
+NUMBERS = np.random.default_rng(0).standard_normal(100_003)  # a prime: no two rows of a matrix are the same
+
+
+def numbers(rng, *shape):
+    """Random numbers over and over again: to make as many as these matrices have takes longer than the products."""
+    return np.resize(np.roll(NUMBERS, rng.integers(len(NUMBERS))), shape)
+
+
 def matrix(rng, rows, columns, how, dtype):
     if how == "plain":
-        return rng.standard_normal((rows, columns)).astype(dtype)
+        return numbers(rng, rows, columns).astype(dtype)
     if how == "transposed":
-        return rng.standard_normal((columns, rows)).astype(dtype).T
+        return numbers(rng, columns, rows).astype(dtype).T
     if how == "inside":
-        return rng.standard_normal((rows + 2, columns + 3)).astype(dtype)[1:-1, 2:-1]
-    return rng.standard_normal((rows, 2 * columns)).astype(dtype)[:, ::2]
+        return numbers(rng, rows + 2, columns + 3).astype(dtype)[1:-1, 2:-1]
+    return numbers(rng, rows, 2 * columns).astype(dtype)[:, ::2]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -144,7 +152,7 @@ class TestOpenBLAS:
     def test_its_threads_sleep_soon_after_their_work(self, first):
         code = f"""{first}
 import os, time, numpy as np
-from nettrain.net import openblas
+from nettrain.compute import openblas
 openblas.set_threads(2)
 a = np.ones((1000, 1000), np.float32)
 a @ a

@@ -744,7 +744,7 @@ def test_a_data_file_that_vanishes_is_said_and_nothing_is_lost():
 
 def test_an_error_while_running_says_what_is_kept(monkeypatch, nettrain_cli):
     write_spec(snapshot=2, max_iter=9, test_interval=0)
-    from nettrain.layers.data.data.data import Data
+    from nettrain.layers.data.data import Data
 
     fill, calls = Data.fill, []
 

@@ -14,7 +14,7 @@ from nettrain.data import lmdb as records
 from nettrain.data.images import resize
 from nettrain.data.lmdb import read_datum
 from nettrain.files import extras
-from nettrain.layers.data.data.image_data import spread
+from nettrain.layers.data.image_data import spread
 from PIL import Image
 
 
