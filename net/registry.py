@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from types import ModuleType
 
 from ..spec import foreign
 from ..spec.declare import Declared
@@ -15,6 +16,7 @@ from .user_code import class_in_layer_files, place_of
 LayerType = type[Layer]
 
 _TYPES: dict[str, LayerType] = {}
+_ZOO = f"{__package__.rpartition('.')[0]}.layers"
 
 
 def register(cls: LayerType) -> LayerType:
@@ -24,6 +26,8 @@ def register(cls: LayerType) -> LayerType:
     which it is tested, gradient-checked and documented.
     """
     name = cls.__name__
+    if not cls.__module__.startswith(_ZOO):
+        _zoo().import_type(name)  # which may have one of this name
     if name in _TYPES and _file(_TYPES[name]) != _file(cls):
         raise TypeError(f"{name}: {_TYPES[name].__module__} has registered a layer type of this name already")
     if not cls.__dict__.get("__doc__"):
@@ -44,13 +48,13 @@ def _file(cls: LayerType) -> str:
 
 def types() -> dict[str, LayerType]:
     """Every registered layer type by name, in alphabetical order."""
-    return dict(sorted(_all().items()))
+    _zoo().import_all()
+    return dict(sorted(_TYPES.items()))
 
 
-def _all() -> dict[str, LayerType]:
-    # The zoo is found by name on the first look, so that net/ stands below layers/ and never names a layer.
-    importlib.import_module(f"{__package__.rpartition('.')[0]}.layers")
-    return _TYPES
+def _zoo() -> ModuleType:
+    # It is found by name, so that net/ stands below layers/ and never names a layer.
+    return importlib.import_module(_ZOO)
 
 
 def solver_parameters() -> type[Declared]:
@@ -60,7 +64,9 @@ def solver_parameters() -> type[Declared]:
 
 def layer_type(name: str) -> LayerType | None:
     """The class of a layer type, or None."""
-    return _all().get(name)
+    if name not in _TYPES:
+        _zoo().import_type(name)
+    return _TYPES.get(name)
 
 
 def unknown_type(name: str) -> str:
@@ -100,11 +106,10 @@ def summary(thing: object) -> str:
 
 def family(cls: type) -> tuple[str, str]:
     """The family of a layer type, and what lives there in a sentence: the folder of the zoo that its file lies in."""
-    zoo = f"{__package__.rpartition('.')[0]}.layers."
-    name, dot, _ = cls.__module__.removeprefix(zoo).partition(".")
-    if not cls.__module__.startswith(zoo) or not dot:
+    name, dot, _ = cls.__module__.removeprefix(f"{_ZOO}.").partition(".")
+    if not cls.__module__.startswith(_ZOO) or not dot:
         return "your own", "Code of yours."
-    return name, summary(sys.modules[zoo + name])
+    return name, summary(sys.modules[f"{_ZOO}.{name}"])
 
 
 def layer_type_list() -> list[str]:

@@ -17,12 +17,13 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 @pytest.fixture(autouse=True)
 def zoo():
     """A test's own layer types are gone after it."""
-    from nettrain.net import registry
+    from nettrain.net import registry, user_code
 
     before = registry.types()
     yield
     registry._TYPES.clear()
     registry._TYPES.update(before)
+    user_code._layer_files.clear()
 
 
 @pytest.fixture(autouse=True)

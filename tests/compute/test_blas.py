@@ -64,7 +64,7 @@ def test_products_of_matrices_however_they_lie(shape, dtype, either, threads):
     threads(2)
     rng = np.random.default_rng(0)
     m, k, n = shape
-    for ways in WAYS:
+    for ways in WAYS if m * n < 2**21 else WAYS[::3]:
         sizes = ((m, k), (k, n), (m, n))
         a, b, out = (matrix(rng, *size, how, dtype) for size, how in zip(sizes, ways, strict=True))
         before, right = out.astype("float64"), a.astype("float64") @ b.astype("float64")

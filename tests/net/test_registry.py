@@ -1,0 +1,43 @@
+"""The registry: a type is found by its name alone, and only its file is read."""
+
+import subprocess
+import sys
+
+import pytest
+from nettrain import layers
+from nettrain.net import registry
+
+
+def test_every_type_lies_in_a_file_called_like_it():
+    for name, cls in registry.types().items():
+        assert layers.files()[name.lower()] == cls.__module__
+
+
+def test_a_net_imports_the_files_of_its_own_types_alone():
+    code = """
+import sys, nettrain
+nettrain.Net("layers: [{name: x, type: Input, shape: [2, 3]}, {name: y, type: TanH}]\\n")
+print(*sorted(name for name in sys.modules if name.startswith("nettrain.layers.") and name.count(".") == 3))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert found == ["nettrain.layers.activation.tanh", "nettrain.layers.data.input", "nettrain.layers.shape.shapes"]
+
+
+def test_a_type_of_the_zoo_cannot_be_taken_before_it_is_used():
+    code = """
+import nettrain
+try:
+    @nettrain.register
+    class ReLU(nettrain.Layer):
+        "Mine."
+        examples = (nettrain.Example([(2, 3)]),)
+except TypeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "nettrain.layers.activation.relu has registered a layer type of this name already" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["relu", "RELU", "Swish2", "functions", "", "a.b", "../relu", "x" * 100_000])
+def test_what_is_no_type(name):
+    assert registry.layer_type(name) is None
