@@ -36,7 +36,10 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 NPY = b"\x93NUMPY"
 
-LONGEST_HEADER = 12_000  # bytes of an .npy before its values; numpy's own limit for the text in it is 10,000
+# Characters of the text before the values of an .npy. An array of numbers with 32 axes has some 700. numpy's own limit
+# is 10,000, but what Python cannot parse it looks at again in a way that takes 30 s for some texts of that length.
+LONGEST_HEADER = 1_000
+HEAD = LONGEST_HEADER + 12  # bytes before the values
 
 LARGEST_LIST = 1 << 22  # bytes of an archive's list of members: some 40,000 names
 
@@ -54,7 +57,7 @@ class Layout:
         }[version]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that Python 2 made
-            shape, self.is_fortran, self.dtype = parse(file)
+            shape, self.is_fortran, self.dtype = parse(file, max_header_size=LONGEST_HEADER)
         self.shape = tuple(int(length) for length in shape)
         self.start = file.tell()
         if self.dtype.hasobject:
@@ -107,7 +110,7 @@ def read_npy(path: Path, what: str, check: Callable[[tuple[int, ...], np.dtype],
     Raises NettrainError when it is missing, damaged or holds Python objects.
     """
     with _in_words(path, what, ".npy"), open_file(path) as file:
-        layout = Layout(file.read(LONGEST_HEADER), size_of(file))
+        layout = Layout(file.read(HEAD), size_of(file))
         if check is not None:
             check(layout.shape, layout.dtype)
         check_memory(layout.nbytes, f"{what} {path}")
@@ -121,7 +124,7 @@ class Stored:
     def __init__(self, archive: Archive, info: zipfile.ZipInfo):
         self.archive, self.info = archive, info
         with archive.open(info) as file:
-            self.layout = Layout(file.read(LONGEST_HEADER), info.file_size)
+            self.layout = Layout(file.read(HEAD), info.file_size)
         self.shape, self.dtype = self.layout.shape, self.layout.dtype
 
     def read(self) -> np.ndarray:

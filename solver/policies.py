@@ -171,7 +171,9 @@ class Cosine(Policy):
 
 @policy("plateau")
 class Plateau(Policy):
-    """max(min_lr, base_lr · gamma ^ (number of drops)); it drops after plateau_patience tests in a row without a better
+    """max(min_lr, base_lr · gamma ^ (number of drops))
+
+    It drops after plateau_patience tests in a row without a better
     score, and then waits for as many again"""
 
     class Parameters(Declared):

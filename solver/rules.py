@@ -143,7 +143,9 @@ class RMSProp(Rule):
 
 @rule
 class AdaDelta(Rule):
-    """Steps as large as those before: h ← μ h + (1 - μ) g², u = g √((k + δ) / (h + δ)), k ← μ k + (1 - μ) u²,
+    """Steps as large as those before.
+
+    h ← μ h + (1 - μ) g², u = g √((k + δ) / (h + δ)), k ← μ k + (1 - μ) u²,
     W ← W - rate u, μ = momentum. Zeiler, 2012."""
 
     class Parameters(Delta):
@@ -163,7 +165,9 @@ class AdaDelta(Rule):
 
 @rule
 class Adam(Rule):
-    """m ← β1 m + (1 - β1) g, v ← β2 v + (1 - β2) g², W ← W - rate (√(1 - β2^t) / (1 - β1^t)) m / (√v + δ).
+    """A mean of gradients, each weight with a rate of its own, both corrected for the first steps.
+
+    m ← β1 m + (1 - β1) g, v ← β2 v + (1 - β2) g², W ← W - rate (√(1 - β2^t) / (1 - β1^t)) m / (√v + δ).
 
     β1 = momentum, 0.9 when left out (Caffe: 0); β2 = momentum2. With ``amsgrad`` the largest v so far stands below the
     root (Reddi et al., 2018). Kingma and Ba, 2014; δ stands outside the correction of v, as in Caffe.
@@ -202,7 +206,9 @@ class Adam(Rule):
 
 @rule
 class AdamW(Adam):
-    """Adam whose weights decay apart from the gradient: W ← W - rate weight_decay W, then W ← W - rate m̂ / (√v̂ + δ),
+    """Adam whose weights decay apart from the gradient, at the rate and weight_decay alone.
+
+    W ← W - rate weight_decay W, then W ← W - rate m̂ / (√v̂ + δ),
     m̂ = m / (1 - β1^t), v̂ = v / (1 - β2^t). Loshchilov and Hutter, 2019; δ as in PyTorch, inside the correction."""
 
     decays = True

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-COMMANDS = ["train", "test", "check", "gradcheck", "summary", "time", "layers", "schema", "env"]
+import yaml
+from nettrain.cli import main
+from nettrain.solver.parameters import SolverParameters
+from nettrain.solver.policies import POLICIES
+from nettrain.solver.rules import RULES
 
 
 def nettrain(*arguments, cwd, **options):
@@ -24,13 +27,36 @@ def test_help_shows_examples_and_every_command(nettrain_cli):
     text = nettrain_cli("--help").output
     assert text == nettrain_cli("-h").output
     assert text.index("nettrain train configs/mlp.yaml") < text.index("Train:")
-    for command in COMMANDS:
+    for command in main.commands:
         assert re.search(rf"^  {command} ", text, re.M)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(main.commands))
 def test_every_command_has_help(nettrain_cli, command):
     assert "Usage:" in nettrain_cli(command, "--help").output
+
+
+def test_solvers_lists_and_explains(nettrain_cli):
+    found = json.loads(nettrain_cli("solvers", "--json").stdout)
+    assert (set(found["type"]), set(found["lr_policy"])) == (set(RULES), set(POLICIES))
+    text = nettrain_cli("solvers").stdout
+    for name in (*RULES, *POLICIES, *(key["name"] for key in found["keys"])):
+        assert re.search(rf"^{name} ", text, re.M), name
+    assert [key["name"] for key in found["keys"]] == [name for name, *_ in SolverParameters.fields()]
+    adam = json.loads(nettrain_cli("solvers", "Adam", "--json").stdout)
+    assert {key["name"]: key["default"] for key in adam["parameters"]}["momentum2"] == "0.999"
+    assert "gamma: …" in nettrain_cli("solvers", "exp").stdout
+    assert "did you mean `Adam`?" in nettrain_cli("solvers", "adam", exit_code=2).stderr
+
+
+@pytest.mark.parametrize("name", [*RULES, *POLICIES])
+def test_every_example_of_a_rule_or_policy_is_a_solver(name):
+    from nettrain.tools.catalogue import solver_details
+
+    text = solver_details(name)["example"].replace("stepvalue: …", "stepvalue: [5]").replace("…", "1")
+    text = text.replace("}", ", test_interval: 1}")
+    p = SolverParameters.from_mapping(yaml.safe_load(text)["solver"])
+    assert name in (p.type.name, p.lr_policy.name)
 
 
 def test_help_does_not_wait_for_numpy(tmp_path):

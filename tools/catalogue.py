@@ -1,4 +1,4 @@
-"""`nettrain layers`: the zoo, from the classes themselves."""
+"""`nettrain layers` and `nettrain solvers`: the zoo, the rules and the policies, from the classes themselves."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from ..net import registry
 from ..net.fillers import Filler
 from ..net.layer import Example, Layer
-from ..spec.declare import Declared, type_words
-from ..spec.errors import NettrainError
+from ..solver.parameters import SolverParameters
+from ..spec.declare import Choice, Declared, type_words
+from ..spec.errors import NettrainError, did_you_mean
 from ..spec.reading import to_yaml
 from .table import table, wrapped
 
@@ -43,12 +44,53 @@ def details(name: str) -> dict[str, Any]:
     }
 
 
+def solvers() -> dict[str, Any]:
+    """The update rules and policies of the rate, each with a line, and the keys that are not theirs."""
+    found: dict[str, Any] = {"type": {}, "lr_policy": {}}
+    for choice, kind, cls in _kinds():
+        found[choice][kind] = registry.summary(cls)
+    return found | {"keys": parameters(SolverParameters)}
+
+
+def solver_details(name: str) -> dict[str, Any]:
+    """Docstring, parameters and example of an update rule or policy. Raises NettrainError for an unknown name."""
+    known = {kind: (choice, cls) for choice, kind, cls in _kinds()}
+    if name not in known:
+        near = did_you_mean(name, known, f"; they are {', '.join(known)}")
+        raise NettrainError(f"unknown update rule or policy `{name}`{near}")
+    choice, cls = known[name]
+    own = parameters(cls.Parameters)
+    needed = "".join(f", {key['name']}: …" for key in own if key["default"] == "required")
+    return {
+        "type": name,
+        "family": choice,
+        "text": inspect.getdoc(cls) or "",
+        "parameters": own,
+        "example": f"solver: {{base_lr: 0.01, max_iter: 1000, {choice}: {name}{needed}}}",
+    }
+
+
+def _kinds() -> Iterator[tuple[str, str, Any]]:
+    """(key, name, class) of everything that the solver lets one choose."""
+    for choice, _, about, _ in SolverParameters.fields():
+        yield from ((choice, kind, cls) for kind, cls in about.kinds.items())
+
+
+def report_solvers(found: dict[str, Any]) -> str:
+    blocks = [
+        table([choice, "what it does"], [[name, text] for name, text in found[choice].items()])
+        for choice in ("type", "lr_policy")
+    ]
+    rows = [[key["name"], key["type"], key["default"], key["doc"]] for key in found["keys"]]
+    return "\n\n".join([*blocks, table(["key", "type", "default", "meaning"], rows)])
+
+
 def parameters(declared: type[Declared]) -> list[dict[str, str]]:
     """Name, type with bounds, default and meaning of every parameter."""
     return [
         {
             "name": name,
-            "type": type_words(hint, about.bounds),
+            "type": f"one of {', '.join(about.kinds)}" if about.kinds else type_words(hint, about.bounds),
             "default": "required" if default is dataclasses.MISSING else default_words(default),
             "doc": about.doc,
         }
@@ -58,6 +100,8 @@ def parameters(declared: type[Declared]) -> list[dict[str, str]]:
 
 def default_words(default: Any) -> str:
     """A default as the docs show it."""
+    if isinstance(default, Choice):
+        return default.name
     if isinstance(default, Filler):
         return default.words_for_people()
     if default is None or default == () or isinstance(default, Declared):

@@ -99,6 +99,9 @@ class HDF5Data(Batches):
     def place(self, listing, number, name):
         """Where a file of the list lies: beside it, or where other files do."""
         beside = listing.parent / name
+        if os.path.isdir(beside):
+            what = other_kind(beside, "HDF5")
+            raise NettrainError(f"{listing}:{number}: {beside} is not an HDF5 file{what}", key="source")
         try:
             return beside if os.path.exists(beside) else find_file(name, self.folder)
         except NettrainError as error:

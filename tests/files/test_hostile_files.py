@@ -809,3 +809,18 @@ def test_a_number_that_is_none_in_another_precision_is_no_warning():
     Path("list.txt").write_text("a.h5")
     net_of("Data", ["data", "label", "more"], source="a.npz", batch_size=1, transform={"mean_file": "mean.npy"})
     net_of("HDF5Data", source="list.txt", batch_size=1)
+
+
+def test_a_header_that_takes_long_to_read_is_refused_in_no_time():
+    """numpy gives what Python cannot parse to a tokenizer, which takes the cube of the length for some texts."""
+    text = b"\xe9" + b" " * 9_000 + b"\x1e\n"
+    Path("a.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    started = time.process_time()
+    refused("array a.npy is damaged or not an .npy file", lambda: npz.read_npy(Path("a.npy"), "array"))
+    assert time.process_time() - started < 1
+
+
+def test_a_folder_in_a_list_of_hdf5_files_is_named_with_the_list():
+    Path("files.txt").write_text("here\n")
+    Path("here").mkdir()
+    refused("files.txt:1: here is not an HDF5 file", lambda: net_of("HDF5Data", source="files.txt", batch_size=1))

@@ -70,7 +70,10 @@ def test_nets_that_make_no_numbers(odd, net, command):
             assert found
 
 
-@pytest.mark.parametrize("arguments", [("layers",), ("layers", "Power"), ("env",), ("schema",), ("worksheet",)])
+NO_NET = [("layers",), ("layers", "Power"), ("solvers",), ("solvers", "Adam"), ("env",), ("schema",), ("worksheet",)]
+
+
+@pytest.mark.parametrize("arguments", NO_NET)
 def test_commands_without_a_net(nettrain_cli, arguments):
     assert strictly(nettrain_cli(*arguments, *([] if arguments == ("schema",) else ["--json"])).stdout)
 
@@ -79,7 +82,7 @@ def test_every_command_with_json_is_tried_here():
     from nettrain.cli import main
 
     with_json = {name for name, c in main.commands.items() if any(p.name == "as_json" for p in c.params)}
-    assert with_json == {name.split()[0] for name in COMMANDS} | {"layers", "env", "worksheet"}
+    assert with_json == {name.split()[0] for name in COMMANDS} | {name for name, *_ in NO_NET} - {"schema"}
 
 
 def test_check_says_what_is_wrong_with_the_data_as_json_too(nettrain_cli, workdir):

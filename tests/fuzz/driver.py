@@ -51,7 +51,7 @@ COMMAND_SHARE = 0.03  # of the cases that go through the command line too
 LONGEST_MESSAGE = 100_000
 EXIT_CODES = (0, 1, 2, 3, 4)
 ROOT = Path(nettrain.__file__).resolve().parent
-PACKAGES = ("cli.py", "spec", "files", "compute", "net", "data", "layers", "solver", "tools")
+PACKAGES = ("cli.py", "commands", "spec", "files", "compute", "net", "data", "layers", "solver", "tools")
 # what a terminal obeys or cannot be written
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 RAN_OUT = re.compile(r"memory allocation failed|can't allocate|unable to allocate|out of memory|cannot allocate", re.I)

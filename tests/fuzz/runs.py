@@ -226,7 +226,7 @@ class Metrics(Kind):
             at = rng.randrange(len(lines))
             match pick(rng, "data data line text token"):
                 case "data":
-                    with contextlib.suppress(ValueError):
+                    with contextlib.suppress(ValueError, RecursionError):
                         lines[at] = json.dumps(change_data(rng, json.loads(lines[at])))
                 case "line":
                     lines.insert(at, rng.choice(LINES))

@@ -14,7 +14,7 @@ from typing import Any
 
 import nettrain
 import numpy as np
-from nettrain.cli import show
+from nettrain.commands.streams import show
 from nettrain.net import registry
 from nettrain.net.net import Net
 from nettrain.net.netspec import Common, load

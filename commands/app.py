@@ -1,0 +1,125 @@
+"""The program: its help, and how every command ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..spec.errors import NettrainError
+from .options import debug_option
+from .streams import look_away, prepare, say
+
+EXAMPLES = """\
+  nettrain train configs/mlp.yaml     train it (data included)
+  nettrain check configs/mlp.yaml     everything but training
+  nettrain gradcheck                  check every layer's backward pass
+  nettrain explain configs/lecture/add_mul.yaml
+"""
+GROUPS = ["Train", "Check", "Look", "Exchange"]
+
+
+class App(click.Group):
+    """Help with examples first and commands in groups; errors of ours become one message and an exit code."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.groups: dict[str, list[str]] = {}  # group of the help -> its commands, as they stand in its module
+
+    def in_group(self, group: str, name: str | None = None) -> Callable[[Callable], click.Command]:
+        """Decorator: a command, under its function's name or another one, shown in this group of the help."""
+
+        def add(function: Callable) -> click.Command:
+            command = self.command(name)(function)
+            self.groups.setdefault(group, []).append(str(command.name))
+            return command
+
+        return add
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(f"nettrain – {(self.help or '').strip()}\n\n{EXAMPLES}")
+        for group, names in sorted(self.groups.items(), key=lambda item: GROUPS.index(item[0])):
+            shown = [(name, self.commands[name].get_short_help_str(70)) for name in names]
+            with formatter.section(group):
+                formatter.write_dl(shown)
+        formatter.write("\nEvery command has --help. Shell completion: see README.md.\n")
+
+    def main(self, args: Any = None, prog_name: Any = None, complete_var: Any = None, *_: Any, **extra: Any) -> Any:
+        """Run a command and exit. Whatever is printed, by click too, may fail: that is an error of its own."""
+        prepare()
+        streams = sys.stdout, sys.stderr
+        try:
+            code = super().main(args, prog_name, complete_var, **extra | {"standalone_mode": False})
+            sys.stdout.flush()
+        except click.ClickException as error:
+            with contextlib.suppress(OSError):  # nobody can be told
+                error.show()
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            say("interrupted")
+            code = 130
+        except OSError as error:  # of our own files every one is a NettrainError
+            if error.filename is not None:
+                raise
+            code = self.cannot_write(error)
+        except SystemExit:
+            if sys.stdout is streams[0]:
+                raise
+            sys.stdout, sys.stderr = streams  # which click replaces, and ends, when nobody reads its output any more
+            code = self.cannot_write(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        sys.exit(code)
+
+    @staticmethod
+    def cannot_write(error: OSError) -> int:
+        """Say so; returns the exit code."""
+        look_away(sys.stdout)
+        why = "stdout is closed" if error.errno == errno.EBADF else error.strerror or str(error)
+        say(f"the output cannot be written: {why}")
+        return 1
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NettrainError as error:
+            if ctx.meta.get("debug"):
+                raise
+            say(f"{error}")
+            ctx.exit(error.exit_code)
+        except MemoryError as error:
+            if ctx.meta.get("debug"):
+                raise
+            say(f"not enough memory: {error}")
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a SystemExit of a user's file too, which would end this without a word
+            from ..net.user_code import blame
+
+            words = blame(error)
+            if words is None:
+                raise
+            if ctx.meta.get("debug"):
+                raise words from error
+            say(f"{words}")
+            ctx.exit(words.exit_code)
+
+
+def _hold_blas_to_one_thread() -> None:
+    """For BLAS libraries that read these when numpy is first imported; OpenBLAS is asked while a net runs."""
+    if "numpy" not in sys.modules:
+        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+            os.environ[name] = "1"
+
+
+@click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "-V", "--version", prog_name="nettrain")
+@debug_option
+def main() -> None:
+    """train neural networks from a YAML file, on a CPU, and see how they learn."""
+    _hold_blas_to_one_thread()

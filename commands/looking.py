@@ -1,0 +1,198 @@
+"""Look: summary, explain, plot, worksheet, time, layers, solvers."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from .app import main
+from .options import (
+    Name,
+    debug_option,
+    json_option,
+    level_option,
+    phase_option,
+    python_option,
+    read,
+    set_option,
+    spec_argument,
+    stage_option,
+    threads_option,
+)
+from .streams import show
+
+
+@main.in_group("Look")
+@spec_argument
+@set_option
+@python_option
+@phase_option
+@level_option
+@stage_option
+@json_option
+@debug_option
+def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool) -> None:
+    """Show layers, shapes, parameters, multiply-adds, memory.
+
+    \b
+    nettrain summary configs/lenet.yaml
+    """
+    from ..net.net import Net
+    from ..tools import summary as summing
+
+    net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)
+    show(summing.summarise(net), as_json, summing.report)
+
+
+@main.in_group("Look")
+@click.argument("spec", type=Name(), required=False)
+@click.argument("assignments", metavar="[NAME=VALUE]…", nargs=-1)
+@click.option("--expr", metavar="FORMULA", help="Explain this formula of + - * / ** exp log max sigmoid tanh relu …")
+@click.option("--blob", "blobs", multiple=True, help="Only this blob, whole.")
+@click.option("--layer", "layers", multiple=True, help="Only this layer, with what it reads and makes, whole.")
+@click.option("--sample", type=click.IntRange(0), help="Only this example of the batch, counted from 0.")
+@click.option("--html", type=Name(), help="Write a page with the graph drawn, to be stepped through.")
+@click.option("--weights", type=Name(), help="The .npz with the parameters; else they are as initialised.")
+@set_option
+@python_option
+@phase_option
+@level_option
+@stage_option
+@json_option
+@debug_option
+def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: bool, **options: Any) -> None:
+    """Show every value and gradient of one forward and one backward pass.
+
+    \b
+    nettrain explain configs/lecture/add_mul.yaml
+    nettrain explain --expr "(x + y) * z" x=-2 y=5 z=-4          x=1,2,3 is a vector
+    nettrain explain configs/mlp.yaml --layer ip2 --sample 3
+    nettrain explain configs/lecture/sigmoid_gates.yaml --html gates.html
+
+    Along each wire a gradient is the gate's local gradient times the one from above (upstream). All in float64.
+    A formula may have + - * / **, exp, log, sqrt, abs, max, pow, sigmoid, tanh, relu. It is compared with numerical
+    gradients too; exit code 4 when they differ. Where there is no gradient that is said, with the reason, and is no
+    failure: a part is no number (log(-1), 1/0); the end of a domain or an infinite slope (sqrt(x) at 0); a kink (|x|,
+    relu(x) at 0), where the gradient shown is one between the slopes of its two sides.
+    """
+    from ..tools import explanation
+
+    asked = explanation.Question(spec, assignments, expr, **options)
+    answer = explanation.answer(asked, lambda path: read(path, asked.settings))
+    show(answer.as_json(), as_json, lambda _: answer.report())
+    if not answer.ok:
+        sys.exit(4)
+
+
+@main.in_group("Look")
+@click.argument("runs", metavar="[RUN]…", nargs=-1, type=Name())
+@click.option("--activations", is_flag=True, help="Draw activation functions and their derivatives instead.")
+@click.option("--metric", "metrics", multiple=True, help='Only this one, such as "test accuracy"; default all.')
+@click.option("--out", type=Name(), help="The file: .svg, .png or .pdf; default curves.svg or activations.svg.")
+@debug_option
+def plot(runs: tuple, activations: bool, metrics: tuple, out: str | None) -> None:
+    """Draw the curves of runs, or the activation functions.
+
+    \b
+    nettrain plot runs/mlp/001                            losses and scores over the iterations
+    nettrain plot runs/mlp/001 runs/mlp/002 --out two.png
+    nettrain plot --activations
+
+    Needs matplotlib: pip install "nettrain[plot]".
+    """
+    from ..tools import plot as plotting
+
+    click.echo(plotting.plot(runs, metrics, activations, out))
+
+
+@main.in_group("Look")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed, another graph.")
+@click.option("--gates", type=click.IntRange(1, 12), default=4, show_default=True, help="Operations in the graph.")
+@click.option("--html", type=Name(), help="Write a page to print: the graph with blanks, then the answers.")
+@json_option
+@debug_option
+def worksheet(seed: int, gates: int, html: str | None, as_json: bool) -> None:
+    """Make an exercise: a small graph with blanks for values and gradients, and its answer key.
+
+    \b
+    nettrain worksheet --seed 7
+    nettrain worksheet --seed 7 --gates 6 --html sheet.html
+    """
+    from ..tools import worksheet as making
+
+    sheet = making.make(seed, gates, html)
+    show(sheet.as_json(), as_json, lambda _: sheet.report())
+
+
+@main.in_group("Look", "time")
+@spec_argument
+@click.option("--iterations", type=click.IntRange(1), default=20, help="Batches to time; default 20.")
+@set_option
+@python_option
+@phase_option
+@level_option
+@stage_option
+@threads_option
+@json_option
+@debug_option
+def time_layers(
+    spec: str, iterations: int, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool
+) -> None:
+    """Time each layer, the update and a whole step.
+
+    \b
+    nettrain time configs/mlp.yaml
+    nettrain time configs/lenet.yaml --threads 1
+
+    Medians of forward and backward passes, and GFLOP/s of the layers that consist of matrix products.
+    """
+    from ..tools import timing
+
+    loaded = read(spec, settings)
+    result = timing.measure(loaded, phase.upper(), iterations, level=level, stages=stages)
+    show(result, as_json, timing.report)
+
+
+@main.in_group("Look")
+@click.argument("type_name", metavar="[TYPE]", required=False)
+@click.option("--markdown", is_flag=True, help="Print all types as one page.")
+@json_option
+@debug_option
+def layers(type_name: str | None, markdown: bool, as_json: bool) -> None:
+    """List the layer types, or explain one.
+
+    \b
+    nettrain layers
+    nettrain layers Convolution
+    nettrain layers --markdown > layers.md     all of them, to read or print
+    """
+    from ..tools import catalogue
+
+    if markdown:
+        click.echo(catalogue.markdown(), nl=False)
+    elif type_name is None:
+        show(catalogue.listing(), as_json, catalogue.report_list)
+    else:
+        show(catalogue.details(type_name), as_json, catalogue.report_details)
+
+
+@main.in_group("Look")
+@click.argument("name", metavar="[TYPE_OR_POLICY]", required=False)
+@json_option
+@debug_option
+def solvers(name: str | None, as_json: bool) -> None:
+    """List what `solver:` may have, or explain an update rule or rate policy.
+
+    \b
+    nettrain solvers              the update rules (type), the policies of the rate (lr_policy), and all other keys
+    nettrain solvers Adam         formula, parameters, example
+    nettrain solvers plateau
+    """
+    from ..tools import catalogue
+
+    if name is None:
+        show(catalogue.solvers(), as_json, catalogue.report_solvers)
+    else:
+        show(catalogue.solver_details(name), as_json, catalogue.report_details)

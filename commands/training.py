@@ -1,0 +1,181 @@
+"""Train: train, test."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+from .app import main
+from .options import (
+    Name,
+    debug_option,
+    json_option,
+    level_option,
+    python_is_allowed,
+    python_option,
+    read,
+    set_option,
+    stage_option,
+    threads_option,
+)
+from .streams import look_away, say, show
+
+
+def _comma_separated(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(name for value in values for name in value.split(","))
+    if not all(name.strip() for name in names):
+        raise click.BadParameter("a name between the commas is empty")
+    return names
+
+
+def _effect_option(name: str, default: str, what: str) -> Any:
+    """What a signal does; Caffe's names with underscores work too."""
+    return click.option(
+        f"--{name}-effect",
+        f"--{name}_effect",
+        f"{name}_effect",
+        type=click.Choice(["stop", "snapshot", "none"]),
+        default=default,
+        show_default=True,
+        help=f"What {what} does.",
+    )
+
+
+@main.in_group("Train")
+@click.argument("spec", type=Name(), required=False)
+@set_option
+@python_option
+@click.option(
+    "--weights",
+    multiple=True,
+    type=Name(),
+    metavar="FILE[,FILE…]",
+    callback=_comma_separated,
+    help="Start from the parameters in these .npz, by layer name.",
+)
+@click.option(
+    "--resume",
+    "--snapshot",
+    "resume",
+    type=Name(),
+    metavar="RUN_OR_FILE",
+    help="Go on with a run (its folder), or from one of its snapshots.",
+)
+@click.option("--out", type=Name(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
+@level_option
+@stage_option
+@threads_option
+@_effect_option("sigint", "stop", "Ctrl-C")
+@_effect_option("sigterm", "stop", "SIGTERM")
+@_effect_option("sighup", "snapshot", "SIGHUP")
+@debug_option
+def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None, stages: tuple, **options: Any) -> None:
+    """Train a net.
+
+    \b
+    nettrain train configs/mlp.yaml
+    nettrain train configs/mlp.yaml --set solver.base_lr=0.02 --set ip1.num_output=128
+    nettrain train configs/mlp.yaml --weights other.npz --set 'solver.freeze=conv*'
+    nettrain train --resume runs/mlp/001
+    nettrain train --resume runs/mlp/001 --set solver.max_iter=2000
+
+    The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl, a bar to stderr when
+    that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once (within half a second two count
+    as one). Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
+    """
+    from ..tools import training
+
+    if weights and resume:
+        raise click.UsageError("--weights starts a run and --resume goes on with one; give one of them")
+    effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
+    options |= {"weights": weights, "stages": stages, "allow_python": python_is_allowed()}
+    solver = training.prepare(spec, settings, say, resume, **options)
+    screen = _Screen(solver.max_iter, solver.iter)
+    screen.write(training.banner(solver))
+    started = time.perf_counter()
+    with screen:
+        training.run(solver, screen.write, screen.say, screen.advance, effects)
+    screen.write(training.ending(solver, time.perf_counter() - started))
+
+
+class _Screen:
+    """Where training is shown: lines on stdout, a bar on stderr when that is a terminal.
+
+    Nobody needs to look: when the terminal is closed, or the program at the other end of a pipe is gone, training goes
+    on, and its rows are in metrics.jsonl.
+    """
+
+    def __init__(self, total: int, done: int):
+        from tqdm import tqdm
+
+        hidden = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
+        self.bar = tqdm(
+            total=total, initial=done, file=sys.stderr, disable=hidden, unit="it", leave=False, dynamic_ncols=True
+        )
+
+    def __enter__(self) -> _Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.bar.close()
+        except OSError:
+            self._look_away()
+
+    def write(self, text: str, stream: Any = None) -> None:
+        try:
+            self.bar.write(text, file=stream or sys.stdout)
+            (stream or sys.stdout).flush()
+        except OSError:
+            self._look_away()
+
+    def say(self, text: str) -> None:
+        self.write(text, sys.stderr)
+
+    def advance(self, loss: float) -> None:
+        try:
+            self.bar.set_postfix_str(f"loss={loss:.4g}", refresh=False)
+            self.bar.update()
+        except OSError:
+            self._look_away()
+
+    def _look_away(self) -> None:
+        self.bar.disable = True
+        look_away(sys.stdout, sys.stderr)
+
+
+@main.in_group("Train")
+@click.argument("spec", metavar="SPEC_OR_RUN", type=Name())
+@click.option("--weights", type=Name(), help="The .npz with the parameters; default a run's best.")
+@click.option(
+    "--iterations",
+    type=click.IntRange(1),
+    help="Batches to run; default the solver's test_iter, or the whole test set once.",
+)
+@set_option
+@python_option
+@level_option
+@stage_option
+@threads_option
+@json_option
+@debug_option
+def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
+    """Test trained weights: the mean of every output over the test data, as training does.
+
+    A solver with several test nets (test_state) has as many tests; --stage or --level asks for one net alone.
+
+    \b
+    nettrain test runs/mlp/001                    its best weights, with the spec it was trained with
+    nettrain test runs/mlp/001/iter_400.npz
+    nettrain test configs/mlp.yaml --weights runs/mlp/001/best.npz
+    """
+    from ..tools import testing
+
+    options |= {"settings": settings, "allow_python": python_is_allowed()}
+    result = testing.run(spec, read=lambda path: read(path, settings), say=say, **options)
+    show(result, as_json, testing.report)
+    sys.exit(result["exit_code"])
