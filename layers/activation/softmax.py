@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from ...compute.parallel import by_example
 from ...net.layer import Example
 from ...net.registry import register
-from ...spec.declare import param
+from ...spec.declare import Engine, engine
 from .class_axis import ClassAxis, ClassAxisParameters
 
 
@@ -24,7 +22,7 @@ class Softmax(ClassAxis):
     """
 
     class Parameters(ClassAxisParameters):
-        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
+        engine: Engine = engine()
 
         aliases = {"softmax_param": "write axis beside type"}
 

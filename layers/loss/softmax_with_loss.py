@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
 
 import numpy as np
 
 from ...net.layer import Example, labels
 from ...net.registry import register
-from ...spec.declare import param
+from ...spec.declare import Engine, engine, param
 from ...spec.errors import ShapeError, format_shape
 from .cross_entropy import CrossEntropy
 from .labels import check_range, positions
@@ -54,7 +53,7 @@ class SoftmaxWithLoss(CrossEntropy):
         label_smoothing: float = param(
             default=0.0, minimum=0, maximum=1, doc="ε, the share of t that goes to all classes alike"
         )
-        engine: Literal["DEFAULT", "CAFFE", "CUDNN"] = param(default="DEFAULT", doc="accepted, without effect")
+        engine: Engine = engine()
 
         aliases = {
             "softmax_param": "write axis beside type",

@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import nettrain
@@ -602,17 +603,23 @@ def test_fashion_mnist_is_found_and_never_taken_for_mnist(folder):
         spec_in("specs", "mnist")
 
 
+def moved(monkeypatch, elsewhere):
+    """Fashion-MNIST lies in another place outside of the project."""
+    here = replace(sources.WELL_KNOWN["fashion-mnist"], elsewhere=(elsewhere,))
+    monkeypatch.setitem(sources.WELL_KNOWN, "fashion-mnist", here)
+
+
 @pytest.mark.parametrize("folder", ["data/mnist", "data", "mnist", "."])
 def test_mnist_is_never_taken_for_fashion_mnist(folder, monkeypatch):
-    monkeypatch.setattr(sources, "_ELSEWHERE", {})  # this machine may have the real one
+    moved(monkeypatch, Path("nowhere"))  # this machine may have the real one
     write_mnist(folder)
     assert "data set `fashion-mnist` not found" in problem("fashion-mnist")
     assert "to get it: `apt install dataset-fashion-mnist`" in problem("fashion-mnist")
 
 
 def test_where_debian_puts_fashion_mnist(monkeypatch, tmp_path):
-    assert sources._ELSEWHERE["fashion-mnist"] == [Path("/usr/share/datasets/fashion-mnist")]
-    monkeypatch.setitem(sources._ELSEWHERE, "fashion-mnist", [tmp_path / "share/fashion-mnist"])
+    assert sources.WELL_KNOWN["fashion-mnist"].elsewhere == (Path("/usr/share/datasets/fashion-mnist"),)
+    moved(monkeypatch, tmp_path / "share/fashion-mnist")
     write_mnist("share/fashion-mnist", value=9, suffix=".gz")
     assert (net("fashion-mnist").forward()["data"] == 9).all()
     assert "data set `mnist` not found" in problem("mnist")
