@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ class Records:
     def __init__(self, path: Path):
         self.path = path
         try:
-            self.database = Database(path / "data.mdb" if path.is_dir() else path)
+            self.database = Database(path / "data.mdb" if os.path.isdir(path) else path)
         except (OSError, ValueError) as error:
             raise NettrainError(f"{path} cannot be read as LMDB: {why(error)}", key="source") from None
         if not len(self.database):
@@ -156,7 +157,7 @@ def _records(path: Path, stamp: tuple[int, int]) -> Records:
 def read_lmdb(path: Path) -> DataSet:
     """A folder with an LMDB of Datum records. Raises NettrainError when it is none."""
     try:
-        found = (path / "data.mdb" if path.is_dir() else path).stat()
+        found = (path / "data.mdb" if os.path.isdir(path) else path).stat()
     except OSError as error:
         raise NettrainError(f"{path} cannot be read as LMDB: {why(error)}", key="source") from None
     records = _records(path, (found.st_mtime_ns, found.st_size))

@@ -46,7 +46,7 @@ def load(
     if source in WELL_KNOWN:
         return _well_known(source, split, folder)
     path = find_file(source, folder, folders=True)
-    if path.is_dir() or backend == "LMDB":
+    if os.path.isdir(path) or backend == "LMDB":
         return read_lmdb(path)
     stamp = path.stat()
     return _read_file(path, split, label_column, (stamp.st_mtime_ns, stamp.st_size))
@@ -130,7 +130,7 @@ def _well_known(name: str, split: str, folder: Path) -> DataSet:
 
 
 def _plain_or_gz(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+    return next((p for p in (path, path.with_name(path.name + ".gz")) if os.path.isfile(p)), None)
 
 
 def _mnist_in(place: Path, split: str, name: str) -> DataSet | None:
@@ -153,7 +153,7 @@ def _mnist(images: Path, labels: Path, name: str, split: str, stamp: tuple[int, 
 
 def _idx_pair(images: Path, labels: Path | None, origin: str, split: str) -> DataSet:
     """Images with a channel axis (N x 1 x H x W), and their labels when that file exists."""
-    labels = labels if labels and labels.exists() else None
+    labels = labels if labels and os.path.exists(labels) else None
     check_counts(origin, idx_shape(images)[0], idx_shape(labels)[0] if labels else None)
     data = read_idx(images)
     if data.ndim == 3:
@@ -163,7 +163,7 @@ def _idx_pair(images: Path, labels: Path | None, origin: str, split: str) -> Dat
 
 def _cifar10_in(place: Path, split: str) -> DataSet | None:
     files = sorted(place.glob("data_batch_*.bin")) if split == "train" else [place / "test_batch.bin"]
-    return _cifar10(files, split) if files and all(file.exists() for file in files) else None
+    return _cifar10(files, split) if files and all(os.path.exists(file) for file in files) else None
 
 
 def _cifar10(files: list[Path], split: str) -> DataSet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import types
 from pathlib import Path
@@ -95,7 +96,7 @@ def load(module: str, folder: Path) -> types.ModuleType:
     path = folder / (module.replace(".", "/") + ".py")
     try:
         with loading(f"module {module}"), neighbours_of(folder):
-            return run_file(path, module) if path.is_file() else importlib.import_module(module)
+            return run_file(path, module) if os.path.isfile(path) else importlib.import_module(module)
     except UserCodeError as error:
         cause = error.__cause__
         if isinstance(cause, ModuleNotFoundError) and cause.name == module.partition(".")[0]:

@@ -369,7 +369,7 @@ def check_spec(what: str | Path) -> None:
     if not os.path.lexists(where) or not is_run(where):
         return
     if os.path.isdir(where):
-        if not (where / METRICS).is_file() and not any(NAME.fullmatch(path.name) for path in where.iterdir()):
+        if not os.path.isfile(where / METRICS) and not any(NAME.fullmatch(path.name) for path in where.iterdir()):
             return
         words = f"{where} is a run, not a spec"
     else:

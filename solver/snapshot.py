@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ class Snapshot:
     def spec(self, settings: Iterable[str] = (), allow_python: bool = False) -> NetSpec:
         """The spec of the run, with further overrides. Raises SpecError."""
         folder = Path(self.state["folder"])
-        if not folder.is_dir():  # the run was moved
+        if not os.path.isdir(folder):  # the run was moved
             folder = Path()
         return load(self.state["spec"], settings, allow_python=allow_python, folder=folder)
 

@@ -198,6 +198,25 @@ def test_one_module_opens_files_to_read_them(path):
         assert [name for name in reads(ast.parse(path.read_text())) if (file, name) not in MAY_READ] == []
 
 
+def test_nobody_asks_a_path_what_it_is():
+    """``Path.exists()`` and its like raise OSError for a name that is too long; ``os.path.exists`` says no."""
+    asks = {"exists", "is_file", "is_dir"}
+    found = [
+        (str(path.relative_to(ROOT)), ast.unparse(node))
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in asks
+        and not node.args
+    ]
+    within_a_try = {
+        ("data/sources.py", f"{name}()") for name in ("(path / 'data.mdb').exists", "path.is_dir", "path.exists")
+    }
+    within_a_try |= {("net/spec_file.py", "path.exists()")}
+    assert set(found) == within_a_try | {("data/kinds.py", "entry.is_file()")}  # of a folder that was read
+
+
 def test_a_reader_of_files_is_noticed():
     for code in ("open(p)", "p.open()", "p.open('rb')", "np.load(p)", "Path(p).read_text()", "np.fromfile(p)"):
         assert list(reads(ast.parse(code))), code

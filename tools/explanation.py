@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
             raise NettrainError(f"explain a spec or a formula, not both: `{asked.spec}` and --expr")
         spec = spec_of(asked.expr, [*filter(None, [asked.spec]), *asked.assignments])
     else:
-        if asked.spec is None or ("=" in asked.spec and not Path(asked.spec).exists()):
+        if asked.spec is None or ("=" in asked.spec and not os.path.exists(asked.spec)):
             raise NettrainError('explain what? a spec, or a formula: nettrain explain --expr "x * y" x=2 y=3')
         if asked.assignments:
             raise NettrainError(f"{asked.assignments[0]}: values belong to a formula, given with --expr")

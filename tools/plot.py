@@ -65,7 +65,8 @@ def read_run(where: str) -> Run:
                 iterations.append(at)
                 values.append(value)
     except OSError as error:
-        runs = sorted(str(found.parent) for found in Path(where).glob("*/metrics.jsonl"))
+        inside = Path(where).glob("*/metrics.jsonl") if os.path.isdir(where) else ()
+        runs = sorted(str(found.parent) for found in inside)
         hint = f"there are {', '.join(runs[-5:])}" if runs else "a run is a folder such as runs/mlp/001"
         raise NettrainError(f"no metrics in {where}: {path} ({why(error)}); {hint}") from None
     if not run.metrics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -268,7 +269,7 @@ def ending(solver: Solver, seconds: float) -> str:
     if solver.monitor and solver.best is not None:
         name, (score, at) = solver.monitor.name, solver.best
         done += f" · best {name} {f'{score:.2%}' if name in Rows(solver).percent else f'{score:.4g}'} at {at}"
-    has_best = solver.best is not None and best.is_file()
+    has_best = solver.best is not None and os.path.isfile(best)
     files = [("weights", best)] if has_best else []
     if solver.last_snapshot is not None:
         files.append(("last snapshot", solver.last_snapshot))

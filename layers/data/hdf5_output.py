@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ...files.extras import extra
@@ -44,9 +45,9 @@ class HDF5Output(Layer):
         self.library = extra("h5py", "hdf5", "HDF5Output")
         self.started = False
         self.path = Path(self.p.file_name)
-        if self.path.is_dir():
+        if os.path.isdir(self.path):
             raise NettrainError(f"cannot write {self.path}: it is a folder", key="file_name")
-        if not self.path.parent.is_dir():
+        if not os.path.isdir(self.path.parent):
             raise NettrainError(f"cannot write {self.path}: there is no folder {self.path.parent}", key="file_name")
 
     def reshape(self, bottom, top):

@@ -820,6 +820,24 @@ def test_a_header_that_takes_long_to_read_is_refused_in_no_time():
     assert time.process_time() - started < 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["explain", "=" + "x" * 5000],
+        ["check", "x" * 5000],
+        ["test", "x" * 5000],
+        ["test", "x" * 5000, "--weights", "w.npz"],
+        ["train", "--resume", "x" * 5000],
+        ["plot", "x" * 5000],
+        ["check", "net.yaml", "--allow-python"],
+    ],
+    ids=lambda arguments: arguments[0] + str(len(arguments)),
+)
+def test_a_name_too_long_for_a_file_is_an_error_in_words(nettrain_cli, arguments):
+    Path("net.yaml").write_text("layers: [{name: p, type: Python, module: " + "x" * 5000 + ", layer: A, top: y}]")
+    assert nettrain_cli(*arguments, exit_code=2).stderr
+
+
 def test_a_folder_in_a_list_of_hdf5_files_is_named_with_the_list():
     Path("files.txt").write_text("here\n")
     Path("here").mkdir()
