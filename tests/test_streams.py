@@ -237,7 +237,7 @@ def test_a_signal_at_any_moment_is_no_traceback(workdir, name, code):
     )
     program += "import nettrain.__main__ as it; print('ready', flush=True); it.main()"
     arguments = ["train", "configs/mlp.yaml", "--set", "solver.max_iter=1000000", "--sighup-effect", "stop"]
-    for _ in range(8):
+    for _ in range(5):
         process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
