@@ -57,6 +57,7 @@ class App(click.Group):
         try:
             code = super().main(args, prog_name, complete_var, **extra | {"standalone_mode": False})
             sys.stdout.flush()
+            sys.stderr.flush()
         except click.ClickException as error:
             with contextlib.suppress(OSError):  # nobody can be told
                 error.show()

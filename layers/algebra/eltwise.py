@@ -64,6 +64,7 @@ class Eltwise(Layer):
         Example([(2, 3), ()], {"broadcast": True}),
         Example([(2, 3), (3,)], {"broadcast": True, "operation": "POW"}, {0: positive}),
         Example([(2, 3), (2, 3)], {"operation": "POW"}, {0: whole(0, 3), 1: whole(2, 4)}),
+        Example([(2, 3), (2, 3)], {"operation": "POW"}, {0: whole(0, 1), 1: whole(0, 1)}),
     )
 
     def setup(self, bottom, top):

@@ -726,7 +726,10 @@ def test_an_image_has_so_many_pixels_on_a_side():
 @pytest.mark.parametrize("form", ["png", "ppm", "tiff"])
 def test_of_16_bits_the_upper_8_are_taken(form):
     values = (np.arange(12).reshape(3, 4) * 5000).astype(np.uint16)
-    Image.fromarray(values).save(f"a.{form}")
+    if form == "ppm":  # which pillow cannot write in all versions
+        Path("a.ppm").write_bytes(b"P5 4 3 65535\n" + values.astype(">u2").tobytes())
+    else:
+        Image.fromarray(values).save(f"a.{form}")
     Path("list.txt").write_text(f"a.{form} 0\n")
     made = net_of("ImageData", source="list.txt", is_color=False).blobs["data"].data
     np.testing.assert_array_equal(made[0, 0], values >> 8)
