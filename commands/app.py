@@ -57,7 +57,6 @@ class App(click.Group):
         try:
             code = super().main(args, prog_name, complete_var, **extra | {"standalone_mode": False})
             sys.stdout.flush()
-            sys.stderr.flush()
         except click.ClickException as error:
             with contextlib.suppress(OSError):  # nobody can be told
                 error.show()
@@ -74,6 +73,9 @@ class App(click.Group):
                 raise
             sys.stdout, sys.stderr = streams  # which click replaces, and ends, when nobody reads its output any more
             code = self.cannot_write(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        finally:
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
+                sys.stderr.flush()
         sys.exit(code)
 
     @staticmethod
