@@ -47,7 +47,8 @@ from nettrain.data.idx import read_idx
 from nettrain.files import reading
 from nettrain.spec.errors import NettrainError
 
-driver.SECONDS, driver.WAITING, driver.KILLED = 0.5, 1, 2
+driver.SECONDS, driver.WAITING, driver.KILLED = 0.5, 1, 5
+reading.PATIENCE = 60  # the harness notices first
 
 class Broken(Kind):
     name = "broken"
