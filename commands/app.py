@@ -113,11 +113,13 @@ class App(click.Group):
             ctx.exit(words.exit_code)
 
 
-def _hold_blas_to_one_thread() -> None:
-    """For BLAS libraries that read these when numpy is first imported; OpenBLAS is asked while a net runs."""
+def hold_blas() -> None:
+    """One thread, which rests soon, for BLAS libraries that read these when numpy is first imported. OpenBLAS is asked
+    for threads while a net runs; what ``openblas.rest_early`` does there, newer ones allow here only."""
     if "numpy" not in sys.modules:
         for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
             os.environ[name] = "1"
+        os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -125,4 +127,4 @@ def _hold_blas_to_one_thread() -> None:
 @debug_option
 def main() -> None:
     """train neural networks from a YAML file, on a CPU, and see how they learn."""
-    _hold_blas_to_one_thread()
+    hold_blas()

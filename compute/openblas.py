@@ -52,7 +52,8 @@ def rest_early() -> None:
     nettrain's threads get little of the processor meanwhile.
 
     It reads its settings when numpy is imported; to read them again, its threads must be ended. It begins new ones by
-    itself, as it does after every fork.
+    itself, as it does after every fork. The OpenBLAS of numpy 2.5 and later (0.3.34) hides what is needed: there the
+    command line, which comes before numpy, sets it (``commands.app.hold_blas``).
     """
     if TIMEOUT in os.environ or threading.active_count() > 1:
         return
