@@ -249,13 +249,13 @@ class Declared:
             if value is MISSING or value == default or name in undecided:
                 continue
             place, chosen = node.at(key), values[name].name
-            belongs = f"belongs to {in_words([kind for _, kind, _ in of])}"
+            whose = in_words([kind for _, kind, _ in of])
             if key in cls.without_effect - values[name].p.refuses:
-                message = f"{what}.{key} is not used by {name} {chosen}; it {belongs}"
+                message = f"{what}.{key} is not used by {name} {chosen}; it belongs to {whose}"
                 reader.warnings.append(Problem(place, message, with_line=False))
             else:
-                belongs = f"belongs to {name} {belongs.removeprefix('belongs to ')}, not {chosen}"
-                reader.problems.add(place, f"{what}.{key} {belongs}")
+                message = f"{what}.{key} belongs to {name} {whose}, not {chosen}; leave it out"
+                reader.problems.add(place, message)
                 good = False
         return good
 
