@@ -635,8 +635,9 @@ def test_what_was_passed_over_is_said_once(nettrain_cli):
 
 
 def start_slow(seconds):
-    """A run in the middle of a first forward pass that takes so long."""
-    slow = f"import time; time.sleep({seconds})"
+    """A run in the middle of a first forward pass that takes so long, in short steps as a layer's are: a signal that
+    comes between Python's own look and one long call would wait for all of it."""
+    slow = f"import time; [time.sleep(0.01) for _ in range({100 * seconds})]"
     Path("slow.py").write_text(
         "class Slow:\n"
         "    def setup(self, bottom, top): pass\n"
