@@ -27,7 +27,7 @@ from nettrain.data.btree import Database
 from nettrain.files import arrays as npz
 from nettrain.files import reading, seal
 from nettrain.net.spec_file import read_file
-from nettrain.solver.runs import find_snapshot
+from nettrain.solver.finding import find_snapshot
 from PIL import Image
 
 HUGE = 2**40

@@ -17,8 +17,9 @@ import pytest
 import yaml
 from nettrain import NettrainError
 from nettrain.files import arrays
-from nettrain.solver import runs
-from nettrain.solver.runs import Run, find_snapshot
+from nettrain.solver import finding
+from nettrain.solver.finding import find_snapshot
+from nettrain.solver.runs import Run
 from nettrain.solver.snapshot import read_snapshot
 from nettrain.tools import testing
 
@@ -85,7 +86,7 @@ def rows(folder):
 def everything(one):
     """A hash of all that a run is: weights, history, cursors, generators, rate, best score, tests."""
     path = one.run.path("hash.npz")
-    one._write(path)
+    one.keeper.write(one, path)
     found = read_snapshot(path)
     path.unlink()
     digest = hashlib.sha256(json.dumps(found.state, sort_keys=True).encode())
@@ -318,7 +319,7 @@ def test_snapshots_that_vanish_while_they_are_read(monkeypatch):
             path.unlink()
         return read_snapshot(path)
 
-    monkeypatch.setattr(runs, "read_snapshot", vanishing)
+    monkeypatch.setattr(finding, "read_snapshot", vanishing)
     Path("part/best.npz").unlink()
     assert find_snapshot("part", best_first=True).snapshot.iter == 4
 

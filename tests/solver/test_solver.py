@@ -10,6 +10,8 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain import NettrainError, SpecError
+from nettrain.solver.evaluate import Evaluation
+from nettrain.solver.listener import Functions
 from nettrain.solver.runs import Run
 
 RATE = 0.1
@@ -28,7 +30,7 @@ def layer(name, type, bottom=None, top=None, **keys):
 def rows_of(solver):
     """A list that gets each row the solver reports."""
     rows = []
-    solver.on_row = rows.append
+    solver.add(Functions(on_row=rows.append))
     return rows
 
 
@@ -302,7 +304,7 @@ def test_the_rate_of_a_row_is_iterations_for_each_second_since_the_row_before(mo
     monkeypatch.setattr(time, "perf_counter", lambda: seconds[0])
     solver = least_squares(display=2)
     rows = rows_of(solver)
-    solver.on_step = lambda solver: seconds.append(seconds.pop() + 0.25)
+    solver.add(Functions(on_step=lambda solver: seconds.append(seconds.pop() + 0.25)))
     solver.step(6)
     seconds.append(seconds.pop() + 500)  # a pause between two calls does not count
     solver.step(3)
@@ -331,7 +333,7 @@ def test_a_row_is_a_line_of_metrics():
 
 def test_on_step_is_called_after_every_iteration():
     solver, seen = least_squares(max_iter=3), []
-    solver.on_step = lambda s: seen.append((s.iter, s.net.params["ip"][1].data[0].item()))
+    solver.add(Functions(on_step=lambda s: seen.append((s.iter, s.net.params["ip"][1].data[0].item()))))
     solver.solve()
     assert [i for i, _ in seen] == [1, 2, 3]
     assert len({b for _, b in seen}) == 3
@@ -481,7 +483,7 @@ def test_the_best_weights_are_kept():
         kept[row.iter] = [blob.data.copy() for blob in solver.net.params["ip"]]
         scores.append((row.iter, row.test["accuracy"], row.best))
 
-    solver.on_row = on_row
+    solver.add(Functions(on_row=on_row))
     solver.solve()
     best, first = -1.0, None
     for iteration, score, is_best in scores:
@@ -518,7 +520,12 @@ def test_what_counts_as_better(make, name, scores, best):
     """More than rounding, and a number."""
     solver = make(test_interval=1, max_iter=5, test_initialization=True)
     rows, given = rows_of(solver), iter(scores)
-    solver.test = lambda: {"loss": 1.0, name: next(given)}
+
+    def test():
+        solver.found = Evaluation({"loss": 1.0, name: next(given)})
+        return solver.found.scores
+
+    solver.test = test
     solver.solve()
     assert [row.best for row in rows] == [bool(flag) for flag in best]
 
@@ -737,7 +744,7 @@ layers:
 """
     settings = [f"solver.test_interval={int(tests)}"]
     solver, said = nettrain.get_solver(text, out="run", settings=settings), []
-    solver.on_warning = said.append
+    solver.add(Functions(on_warning=said.append))
     with pytest.raises(NettrainError, match=r"^training diverged at iteration 0: the loss is ") as error:
         solver.solve()
     labels = [line.split("  ")[1] for line in str(error.value).splitlines()[1:]]
