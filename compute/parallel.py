@@ -84,6 +84,17 @@ class _Job:
                         self.idle.set()
 
 
+_preparations: list[Callable[[], Callable[[], object]]] = []  # what each thread that works on a net does first
+
+
+def prepare_threads(prepare: Callable[[], Callable[[], object]]) -> None:
+    """Have every thread that works on a net call this first, and in the end what it returns."""
+    _preparations.append(prepare)
+    worker = _here.worker
+    if worker is not None and worker.depth:
+        worker.afterwards.callback(prepare())
+
+
 _jobs: SimpleQueue = SimpleQueue()
 _workers: list[threading.Thread] = []
 _inside = threading.local()
@@ -104,8 +115,12 @@ def _serve(number: int) -> None:
     if number < len(PROCESSORS):
         _stay_on({PROCESSORS[number]})
     _inside.task = True
+    prepared = 0
     while True:
         job, context = _jobs.get()
+        while prepared < len(_preparations):
+            _preparations[prepared]()
+            prepared += 1
         context.run(job.take)
 
 

@@ -1,0 +1,1 @@
+"""oneDNN, Intel's library of layers for CPUs, called by ctypes from nettrain's own threads on nettrain's own memory."""
