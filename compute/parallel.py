@@ -234,6 +234,8 @@ def session() -> Iterator[None]:
         if not worker.depth:
             _working.add(worker)
             _pin(worker)
+            for prepare in _preparations:
+                worker.afterwards.callback(prepare())
         worker.depth += 1
     try:
         yield

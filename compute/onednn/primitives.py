@@ -23,6 +23,7 @@ ANY, FLAT = 1, 2  # format tags: oneDNN's own choice; one axis
 # propagation, and what is computed
 TRAINING, INFERENCE, BACKWARD, BACKWARD_DATA = 64, 96, 128, 160
 DIRECT = 1
+MULTIPLY = 0x1FFF1
 MAX, AVERAGE, AVERAGE_INSIDE = 0x1FF, 0x2FF, 0x3FF
 GLOBAL_STATISTICS, SCALE, SHIFT, FUSE_RELU = 1, 2, 4, 8
 
@@ -143,6 +144,13 @@ class Primitive:
     def __init__(self, kind: str, *arguments: Any, post_ops: tuple[tuple[Any, ...], ...] = (), slow: bool = False):
         self.kind = kind
         self.made_of = arguments  # a description refers to what it was made of
+        undo = library().alone()  # oneDNN plans for as many threads as there are now
+        try:
+            self._make(kind, arguments, post_ops, slow)
+        finally:
+            undo()
+
+    def _make(self, kind: str, arguments: tuple[Any, ...], post_ops: tuple[tuple[Any, ...], ...], slow: bool) -> None:
         create = f"dnnl_{kind}_primitive_desc_create"
         given = [_as_argument(one) for one in arguments]
         engine = library().engine
@@ -166,12 +174,18 @@ class Primitive:
         query = library().functions.dnnl_primitive_desc_query_md
         return Descriptor(ctypes.c_void_p(query(self.description, QUERIES[role], 0)), owned=False)
 
-    def call(self, memories: Mapping[int, Memory]) -> tuple[Any, tuple[Any, ...]]:
-        """A function and its arguments that carry this out with these memories, in the thread that asks for it."""
-        memories = dict(memories)
+    def call(self, memories: Mapping[int, Memory | Descriptor]) -> tuple[Any, tuple[Any, ...]]:
+        """A function and its arguments that carry this out with these memories, in the thread that asks for it.
+
+        Where there is a descriptor alone, what is written is nothing that anybody reads: it goes into memory of the
+        thread's, which all calls share.
+        """
         needed = self.descriptor(SCRATCHPAD)
-        if needed.elements:
-            memories[SCRATCHPAD] = Memory(needed, _scratchpad(needed.elements))
+        wanted = {**memories, **({SCRATCHPAD: needed} if needed.elements else {})}
+        memories = {
+            role: one if isinstance(one, Memory) else Memory(one, _room(role, one.elements))
+            for role, one in wanted.items()
+        }
         arguments = (len(memories) * _argument())(*[_argument()(role, one.handle) for role, one in memories.items()])
         arguments.keep = (self, memories)
         return library().execute, (self.handle, _stream(), len(memories), arguments)
@@ -201,8 +215,9 @@ def _stream() -> ctypes.c_void_p:
     return _here.stream
 
 
-def _scratchpad(elements: int) -> np.ndarray:
-    """Working memory of the calling thread: all primitives use the same, one after the other."""
-    if getattr(_here, "room", None) is None or _here.room.size < elements:
-        _here.room = np.empty(elements + 16, np.float32)
-    return _here.room
+def _room(role: int, elements: int) -> np.ndarray:
+    """Working memory of the calling thread for a role: all calls use the same, one after the other."""
+    rooms = _here.__dict__.setdefault("rooms", {})
+    if role not in rooms or rooms[role].size < elements:
+        rooms[role] = np.empty(elements, np.float32)
+    return rooms[role]

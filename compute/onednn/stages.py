@@ -7,9 +7,9 @@ from threading import get_ident
 from typing import Any
 
 from ..parallel import run
-from .primitives import Memory, Primitive
+from .primitives import Descriptor, Memory, Primitive
 
-Work = tuple[Primitive, dict[int, Memory]] | tuple[Callable[..., object], tuple[Any, ...]]
+Work = tuple[Primitive, dict[int, Memory | Descriptor]] | tuple[Callable[..., object], tuple[Any, ...]]
 Task = Sequence[Work]  # carried out one after the other, by one thread
 Stage = Sequence[Task]  # carried out by whoever is free; the next stage begins when all are done
 
