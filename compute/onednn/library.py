@@ -89,6 +89,8 @@ class Library:
         self.functions.dnnl_memory_desc_get_size.restype = ctypes.c_size_t
         self.execute = self.functions.dnnl_primitive_execute
         self.execute.restype = check
+        self.sgemm = self.functions.dnnl_sgemm
+        self.sgemm.restype = functools.partial(check, function="dnnl_sgemm")
         self.engine = self.made("dnnl_engine_create", CPU, ctypes.c_size_t(0))
 
     def _openmp(self) -> tuple[Any, Any]:
