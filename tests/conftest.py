@@ -1,14 +1,16 @@
-"""Shared by the tests: a folder to work in, small stand-ins for data sets that do not ship, the command line."""
+"""What is undone after each test: folders to work in, processes, layer types; the command line; a page to follow."""
 
-import gzip
 import os
 import re
 import shlex
-import struct
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
+pytest.register_assert_rewrite("helpers")
+
+from helpers import end_processes, write_idx  # noqa: E402
 
 # What tests start shall start as it does for people: Python compiles each module once, and not in every process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -32,19 +34,19 @@ def _wide(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _no_process_is_left():
+    """What a test started with ``helpers.start`` ends with it, when it fails too."""
+    yield
+    end_processes()
+
+
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
     """An empty current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NETTRAIN_DATA", raising=False)
     return tmp_path
-
-
-def write_idx(path, array):
-    """An IDX file of unsigned bytes, gzipped when the name says so."""
-    array = np.asarray(array, np.uint8)
-    raw = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
 
 
 def write_mnist(folder, train=200, test=100, size=28):
