@@ -44,8 +44,7 @@ def layer_net(
     """A net of one layer over Input layers of these shapes, whose gradients are all computed.
 
     ``kind`` is the layer's type, or the whole layer without its name and bottoms. The inputs are called as ``inputs``
-    says (``"x label"``; there may be fewer shapes than names), or x0, x1 …; with ``channels_last`` all that have more
-    than two axes lie so in memory.
+    says (``"x label"``; there may be fewer shapes than names), or x0, x1 …, in memory ``channels_last`` or not.
     """
     names = inputs.split()[: len(shapes)] if inputs else [f"x{i}" for i in range(len(shapes))]
     bottoms = [layer(one, "Input", shape=list(shape)) for one, shape in zip(names, shapes, strict=True)]
@@ -54,9 +53,15 @@ def layer_net(
     net = nettrain.Net(spec, phase=phase, dtype=dtype, seed=seed, allow_python=allow_python)
     if channels_last:
         for one, shape in zip(names, shapes, strict=True):
-            net.blobs[one].reshape(shape, channels_last=len(shape) > 2)
+            net.blobs[one].reshape(shape, channels_last=True)
         net.reshape()
     return net
+
+
+def reading_net(kind, top=("data", "label"), *, name="d", phase="TRAIN", dtype="float32", seed=1, **params):
+    """A net of one layer that reads data."""
+    options = {"name": name, "phase": phase, "dtype": dtype, "seed": seed, "force_backward": False}
+    return layer_net(kind, top=top if isinstance(top, str) else list(top), **options, **params)
 
 
 # Files

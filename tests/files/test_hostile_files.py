@@ -22,6 +22,7 @@ import lmdb
 import nettrain
 import numpy as np
 import pytest
+from helpers import reading_net
 from nettrain import NettrainError
 from nettrain.data.btree import Database
 from nettrain.files import arrays as npz
@@ -38,8 +39,8 @@ def _here(workdir):
     return workdir
 
 
-def net_of(type_name, tops=("data", "label"), **params):
-    net = nettrain.Net({"layers": [{"name": "d", "type": type_name, "top": list(tops)} | params]}, seed=1)
+def first_batch(kind, top=("data", "label"), **params):
+    net = reading_net(kind, top, phase="TEST", **params)
     net.forward()
     return net
 
@@ -67,17 +68,17 @@ def reader_of(name):
     Path("list.txt").write_text(f"{name} 0\n")
     Path("files.txt").write_text(f"{name}\n")
     return {
-        "npz": lambda: net_of("Data", source=name, batch_size=1),
-        "csv": lambda: net_of("Data", source=name, batch_size=1),
-        "idx": lambda: net_of("Data", source=name, batch_size=1),
-        "lmdb": lambda: net_of("Data", source=name, batch_size=1, backend="LMDB"),
-        "mean": lambda: net_of("Data", **tiny, transform={"mean_file": name}),
+        "npz": lambda: first_batch("Data", source=name, batch_size=1),
+        "csv": lambda: first_batch("Data", source=name, batch_size=1),
+        "idx": lambda: first_batch("Data", source=name, batch_size=1),
+        "lmdb": lambda: first_batch("Data", source=name, batch_size=1, backend="LMDB"),
+        "mean": lambda: first_batch("Data", **tiny, transform={"mean_file": name}),
         "weights": lambda: nettrain.Net(weights).copy_from(name),
-        "image": lambda: net_of("ImageData", source="list.txt"),
-        "list": lambda: net_of("ImageData", source=name),
-        "windows": lambda: net_of("WindowData", source=name, batch_size=1, transform={"crop_size": 2}),
-        "hdf5": lambda: net_of("HDF5Data", source="files.txt", batch_size=1),
-        "hdf5 list": lambda: net_of("HDF5Data", source=name, batch_size=1),
+        "image": lambda: first_batch("ImageData", source="list.txt"),
+        "list": lambda: first_batch("ImageData", source=name),
+        "windows": lambda: first_batch("WindowData", source=name, batch_size=1, transform={"crop_size": 2}),
+        "hdf5": lambda: first_batch("HDF5Data", source="files.txt", batch_size=1),
+        "hdf5 list": lambda: first_batch("HDF5Data", source=name, batch_size=1),
     }
 
 
@@ -225,7 +226,7 @@ def test_members_that_nobody_needs_are_not_read(monkeypatch):
     read = []
     real = npz.Stored.read
     monkeypatch.setattr(npz.Stored, "read", lambda self: read.append(self.info.filename) or real(self))
-    net_of("Data", source="a.npz", batch_size=4)
+    first_batch("Data", source="a.npz", batch_size=4)
     assert read == ["data.npy", "label.npy"]
     read.clear()
     ip = {"name": "ip", "type": "InnerProduct", "bottom": "x", "num_output": 4, "bias_term": False}
@@ -233,7 +234,7 @@ def test_members_that_nobody_needs_are_not_read(monkeypatch):
     report = net.copy_from("a.npz")
     assert (read, report.ignored) == (["param/ip/0.npy"], ["other"])
     np.testing.assert_array_equal(net.params["ip"][0].data, data)
-    refused("a.npz is damaged", lambda: net_of("Data", ["x", "y", "damaged"], source="a.npz", batch_size=1))
+    refused("a.npz is damaged", lambda: first_batch("Data", ["x", "y", "damaged"], source="a.npz", batch_size=1))
 
 
 def test_weights_of_which_one_is_damaged_change_nothing():
@@ -264,7 +265,7 @@ def test_counts_are_compared_before_anything_is_unpacked():
     archive("a.npz", [("data.npy", npy(np.zeros((4, 2)))), ("label.npy", label), ("mask.npy", large)])
     most = 2_000_000
     net = ("Data", ["data", "label", "mask"])
-    refused("`mask` has 100,000 rows, there are 4", lambda: net_of(*net, source="a.npz", batch_size=1), most=most)
+    refused("`mask` has 100,000 rows, there are 4", lambda: first_batch(*net, source="a.npz", batch_size=1), most=most)
     Path("a-images-idx3-ubyte.gz").write_bytes(gzip.compress(header(10**5, 10, 100) + bytes(10**8), 1))
     Path("a-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header(4) + bytes(4)))
     refused("holds 100,000 examples but 4 labels", reader_of("a-images-idx3-ubyte.gz")["idx"], most=most)
@@ -456,12 +457,12 @@ def test_tables_of_other_formats_are_said_to_be(text, words):
 
 def test_a_label_in_capitals_is_the_last_column_or_is_named():
     Path("a.csv").write_text("x,y,Label\n1,2,0\n")
-    assert net_of("Data", source="a.csv", batch_size=1).blobs["label"].data.tolist() == [0]
+    assert first_batch("Data", source="a.csv", batch_size=1).blobs["label"].data.tolist() == [0]
     Path("a.csv").write_text("Label,x,y\n7,1,2\n")
-    net = net_of("Data", source="a.csv", batch_size=1, label_column="Label")
+    net = first_batch("Data", source="a.csv", batch_size=1, label_column="Label")
     assert net.blobs["label"].data.tolist() == [7]
     words = "has no column `label`; did you mean `Label`?"
-    refused(words, lambda: net_of("Data", source="a.csv", batch_size=1, label_column="label"))
+    refused(words, lambda: first_batch("Data", source="a.csv", batch_size=1, label_column="label"))
 
 
 def test_names_of_columns_are_shown_in_part():
@@ -469,11 +470,11 @@ def test_names_of_columns_are_shown_in_part():
     for head in (["label ", "x" * 500_000], ["x" * 500_000, "y"], [f"c{i}" for i in range(100_000)]):
         Path("a.csv").write_text(",".join(head) + "\n" + ",".join("1" for _ in head) + "\n")
         with pytest.raises(NettrainError) as error:
-            net_of("Data", source="a.csv", batch_size=1, label_column="none such")
+            first_batch("Data", source="a.csv", batch_size=1, label_column="none such")
         assert len(str(error.value)) < 1000
     Path("a.csv").write_text("Label," + "x" * 500_000 + "\n1,2\n")
     with pytest.raises(NettrainError, match="did you mean `label`") as error:
-        net_of("Data", source="a.csv", batch_size=1)
+        first_batch("Data", source="a.csv", batch_size=1)
     assert len(str(error.value)) < 1000
 
 
@@ -503,18 +504,20 @@ def test_the_place_of_a_byte_that_is_no_text_is_counted_from_the_begin_of_the_fi
 
 def test_of_two_columns_of_one_name_the_label_is_chosen_by_number():
     Path("a.csv").write_text("label,a,label\n" + ROWS)
-    assert net_of("Data", source="a.csv", batch_size=2, label_column=2, shuffle=False).blobs["label"].data.tolist() == [
+    assert first_batch("Data", source="a.csv", batch_size=2, label_column=2, shuffle=False).blobs[
+        "label"
+    ].data.tolist() == [
         0,
         1,
     ]
     Path("a.csv").write_text("x,x,label\n" + ROWS)
-    net_of("Data", source="a.csv", batch_size=2)
+    first_batch("Data", source="a.csv", batch_size=2)
 
 
 def test_the_label_is_any_column_of_a_table():
     Path("a.csv").write_text("a,b,c\n" + ROWS)
     for column in range(3):
-        net = net_of("Data", source="a.csv", batch_size=2, label_column=column, shuffle=False)
+        net = first_batch("Data", source="a.csv", batch_size=2, label_column=column, shuffle=False)
         table = np.array([[1, 2, 0], [3, 4, 1]])
         np.testing.assert_array_equal(net.blobs["label"].data, table[:, column])
         np.testing.assert_array_equal(net.blobs["data"].data, np.delete(table, column, axis=1))
@@ -549,9 +552,12 @@ def test_lists_of_other_systems_are_read():
     for name in ("a.png", "b.png"):
         Image.new("RGB", (3, 2)).save(name)
     Path("list.txt").write_bytes(b"\xef\xbb\xbfa.png 3\r\n\r\nb.png 4\r\n")
-    assert net_of("ImageData", source="list.txt", batch_size=2).blobs["label"].data.tolist() == [3, 4]
+    assert first_batch("ImageData", source="list.txt", batch_size=2).blobs["label"].data.tolist() == [3, 4]
     Path("list.txt").write_bytes(b"\na.png 3\nb.png 4 \n\nc.png 5\n")
-    refused("list.txt:5: image c.png: there is no file", lambda: net_of("ImageData", source="list.txt", batch_size=3))
+    refused(
+        "list.txt:5: image c.png: there is no file",
+        lambda: first_batch("ImageData", source="list.txt", batch_size=3),
+    )
 
 
 @pytest.mark.parametrize("number", ["²", "١", "9" * 5000, "-1", "1_0", "", "1e3"])
@@ -633,11 +639,11 @@ def test_a_record_that_vanishes_while_it_is_in_use():
     with lmdb.open("db", map_size=1 << 20) as database, database.begin(write=True) as transaction:
         for i in range(9):
             transaction.put(b"%04d\x1b" % i, datum)
-    net = net_of("Data", source="db", batch_size=3)
+    net = first_batch("Data", source="db", batch_size=3)
     with open("db/data.mdb", "r+b") as file:
         file.truncate(8192)
     refused("of db cannot be read: it was changed while it was in use", net.forward)
-    refused("db cannot be read as LMDB: it is cut or damaged", lambda: net_of("Data", source="db", batch_size=3))
+    refused("db cannot be read as LMDB: it is cut or damaged", lambda: first_batch("Data", source="db", batch_size=3))
 
 
 # HDF5
@@ -710,7 +716,7 @@ def test_a_list_of_more_files_than_may_be_open():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (100 + len(os.listdir("/proc/self/fd")), before[1]))
     try:
-        net = net_of("HDF5Data", source="all.txt", batch_size=120)
+        net = first_batch("HDF5Data", source="all.txt", batch_size=120)
         assert net.blobs["data"].data.tolist() == list(range(120))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -731,7 +737,7 @@ def test_of_16_bits_the_upper_8_are_taken(form):
     else:
         Image.fromarray(values).save(f"a.{form}")
     Path("list.txt").write_text(f"a.{form} 0\n")
-    made = net_of("ImageData", source="list.txt", is_color=False).blobs["data"].data
+    made = first_batch("ImageData", source="list.txt", is_color=False).blobs["data"].data
     np.testing.assert_array_equal(made[0, 0], values >> 8)
 
 
@@ -781,7 +787,7 @@ def test_a_file_of_another_kind_is_called_what_it_is(kind):
         if name in READ_BY[kind]:
             continue
         with pytest.raises(NettrainError) as error:
-            net_of(kind, source=name, batch_size=1, **transform)
+            first_batch(kind, source=name, batch_size=1, **transform)
         if name == "images.txt" and kind != "HDF5Data":
             what = "it is a list of images"
         assert what in str(error.value), name
@@ -795,11 +801,11 @@ def test_an_entry_of_a_list_that_is_another_kind_is_called_what_it_is():
     Path("list.txt").write_text("a.h5 0\n")
     refused(
         "image a.h5 is no image: it is an HDF5 file; `HDF5Data` reads it",
-        lambda: net_of("ImageData", source="list.txt"),
+        lambda: first_batch("ImageData", source="list.txt"),
     )
     Path("list.txt").write_text("a.png\n")
     words = "a.png is no HDF5 file: it is a PNG image; `ImageData` reads images"
-    refused(words, lambda: net_of("HDF5Data", source="list.txt", batch_size=1))
+    refused(words, lambda: first_batch("HDF5Data", source="list.txt", batch_size=1))
 
 
 def test_a_number_that_is_none_in_another_precision_is_no_warning():
@@ -810,8 +816,8 @@ def test_a_number_that_is_none_in_another_precision_is_no_warning():
     with h5py.File("a.h5", "w") as file:
         file["data"], file["label"] = bad, np.zeros(1)
     Path("list.txt").write_text("a.h5")
-    net_of("Data", ["data", "label", "more"], source="a.npz", batch_size=1, transform={"mean_file": "mean.npy"})
-    net_of("HDF5Data", source="list.txt", batch_size=1)
+    first_batch("Data", ["data", "label", "more"], source="a.npz", batch_size=1, transform={"mean_file": "mean.npy"})
+    first_batch("HDF5Data", source="list.txt", batch_size=1)
 
 
 def test_a_header_that_takes_long_to_read_is_refused_in_no_time():
@@ -844,4 +850,4 @@ def test_a_name_too_long_for_a_file_is_an_error_in_words(nettrain_cli, arguments
 def test_a_folder_in_a_list_of_hdf5_files_is_named_with_the_list():
     Path("files.txt").write_text("here\n")
     Path("here").mkdir()
-    refused("files.txt:1: here is not an HDF5 file", lambda: net_of("HDF5Data", source="files.txt", batch_size=1))
+    refused("files.txt:1: here is not an HDF5 file", lambda: first_batch("HDF5Data", source="files.txt", batch_size=1))
