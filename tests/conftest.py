@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 pytest.register_assert_rewrite("helpers")
 
-from helpers import end_processes, write_idx  # noqa: E402
+from helpers import end_processes, idx  # noqa: E402
 
 # What tests start shall start as it does for people: Python compiles each module once, and not in every process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -49,22 +49,17 @@ def workdir(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write_mnist(folder, train=200, test=100, size=28):
-    """Four IDX files named like MNIST's: noise with the label's row bright."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    for stem, count in (("train", train), ("t10k", test)):
-        labels = np.arange(count) % 10
-        images = rng.integers(0, 50, (count, size, size))
-        images[np.arange(count), labels * 2 + 4] = 255
-        write_idx(folder / f"{stem}-images-idx3-ubyte", images)
-        write_idx(folder / f"{stem}-labels-idx1-ubyte", labels)
-
-
 @pytest.fixture
 def mnist(workdir):
-    """The current folder with a small stand-in for MNIST in data/mnist."""
-    write_mnist(workdir / "data" / "mnist")
+    """The current folder with a stand-in for MNIST in data/mnist: noise with the label's row bright."""
+    folder, rng = workdir / "data" / "mnist", np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for stem, count in (("train", 200), ("t10k", 100)):
+        labels = np.arange(count) % 10
+        images = rng.integers(0, 50, (count, 28, 28))
+        images[np.arange(count), labels * 2 + 4] = 255
+        (folder / f"{stem}-images-idx3-ubyte").write_bytes(idx(images))
+        (folder / f"{stem}-labels-idx1-ubyte").write_bytes(idx(labels))
     return workdir
 
 

@@ -5,7 +5,7 @@ after a test is a fixture of ``conftest.py``.
 """
 
 import errno
-import gzip
+import io
 import os
 import signal
 import struct
@@ -67,11 +67,56 @@ def reading_net(kind, top=("data", "label"), *, name="d", phase="TRAIN", dtype="
 # Files
 
 
-def write_idx(path, array):
-    """An IDX file of unsigned bytes, gzipped when the name says so."""
-    array = np.asarray(array, np.uint8)
-    raw = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+IDX_TYPES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+
+
+def idx(array, dtype="u1"):
+    """The bytes of an IDX file, from the format's description."""
+    array = np.asarray(array)
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, IDX_TYPES[dtype], array.ndim, *array.shape)
+    return header + array.astype(f">{dtype}").tobytes()
+
+
+def npy(array):
+    """The bytes of an .npy file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def varint(value):
+    """A whole number as protocol buffers write it, seven bits a byte, the lowest first."""
+    out = b""
+    value %= 2**64
+    while True:
+        out += bytes([value & 127 | (128 if value > 127 else 0)])
+        value >>= 7
+        if not value:
+            return out
+
+
+def datum(array, label, floats=None, encoded=None):
+    """A Datum as protobuf writes it."""
+    out = b"".join(varint(field << 3) + varint(size) for field, size in zip((1, 2, 3), array.shape, strict=True))
+    if encoded is not None:
+        out += varint(4 << 3 | 2) + varint(len(encoded)) + encoded + varint(7 << 3) + b"\x01"
+    elif floats == "packed":
+        data = array.astype("<f4").tobytes()
+        out += varint(6 << 3 | 2) + varint(len(data)) + data
+    elif floats:
+        out += b"".join(varint(6 << 3 | 5) + struct.pack("<f", v) for v in array.ravel())
+    else:
+        out += varint(4 << 3 | 2) + varint(array.size) + array.astype("u1").tobytes()
+    return out + varint(5 << 3) + varint(label)
+
+
+def write_lmdb(records, name="db"):
+    """A database whose keys are the records' numbers, in eight digits."""
+    import lmdb
+
+    with lmdb.open(name, map_size=1 << 22) as database, database.begin(write=True) as transaction:
+        for i, record in enumerate(records):
+            transaction.put(f"{i:08d}".encode(), record)
 
 
 def full_disk(file, array, allow_pickle):

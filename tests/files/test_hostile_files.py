@@ -4,7 +4,6 @@ What is refused is refused at once, in words, and without memory for what it cla
 """
 
 import gzip
-import io
 import os
 import random
 import resource
@@ -22,7 +21,7 @@ import lmdb
 import nettrain
 import numpy as np
 import pytest
-from helpers import reading_net
+from helpers import npy, reading_net
 from nettrain import NettrainError
 from nettrain.data.btree import Database
 from nettrain.files import arrays as npz
@@ -34,9 +33,7 @@ from PIL import Image
 HUGE = 2**40
 
 
-@pytest.fixture(autouse=True)
-def _here(workdir):
-    return workdir
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def first_batch(kind, top=("data", "label"), **params):
@@ -203,12 +200,6 @@ def archive(name, members, compression=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(name, "w", compression, compresslevel=1) as file:
         for member, content in members:
             file.writestr(member, content)
-
-
-def npy(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def npy_saying(text, values=b"", version=1):
@@ -581,7 +572,7 @@ def test_a_window_file_that_announces_more_windows_than_there_are():
 # LMDB
 
 
-def write_lmdb(sizes, deleted=0, seed=0):
+def write_random_lmdb(sizes, deleted=0, seed=0):
     rng, records = random.Random(seed), {}
     with lmdb.open("db", map_size=1 << 26) as database:
         with database.begin(write=True) as transaction:
@@ -599,14 +590,14 @@ def write_lmdb(sizes, deleted=0, seed=0):
 @pytest.mark.parametrize("sizes", [[0, 1, 20], [20, 300, 3000], [2020, 2030, 2040, 10_000]])
 @pytest.mark.parametrize("deleted", [0, 150, 300])
 def test_a_database_is_what_the_library_wrote(sizes, deleted):
-    records = write_lmdb(sizes, deleted)
+    records = write_random_lmdb(sizes, deleted)
     database = Database(Path("db/data.mdb"))
     assert [database[i] for i in range(len(database))] == sorted(records.items())
 
 
 def test_no_damage_to_a_database_gives_anything_but_an_error_or_records():
     """The library ends with SIGBUS or SIGABRT for many of these."""
-    write_lmdb([20, 300, 3000])
+    write_random_lmdb([20, 300, 3000])
     file = Path("db/data.mdb")
     whole, page, rng = file.read_bytes(), 4096, random.Random(1)
     pages = len(whole) // page

@@ -22,9 +22,7 @@ from PIL import Image
 LABELS = np.arange(12) % 3
 
 
-@pytest.fixture(autouse=True)
-def _here(workdir):
-    return workdir
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def write(path, array, label=LABELS):

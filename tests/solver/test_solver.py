@@ -9,20 +9,14 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer
 from nettrain import NettrainError, SpecError
 from nettrain.solver.runs import Run
 
 RATE = 0.1
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def layer(name, type, bottom=None, top=None, **keys):
-    given = {"name": name, "type": type, "bottom": bottom, "top": top}
-    return {key: value for key, value in given.items() if value is not None} | keys
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def rows_of(solver):
@@ -916,8 +910,7 @@ def test_training_learns():
     assert solver.test()["accuracy"] > 0.9
 
 
-def test_a_score_that_is_no_number_is_null_in_the_metrics(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_score_that_is_no_number_is_null_in_the_metrics():
     run = Run("net", folder="out")
     run.open()
     run.write_metrics({"iter": 1, "test": {"loss": math.nan, "per_class": [0.5, math.inf]}})

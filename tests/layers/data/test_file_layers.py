@@ -5,11 +5,10 @@ import struct
 from pathlib import Path
 
 import h5py
-import lmdb
 import nettrain
 import numpy as np
 import pytest
-from helpers import reading_net
+from helpers import datum, reading_net, varint, write_lmdb
 from nettrain import NettrainError
 from nettrain.data import lmdb as records
 from nettrain.data.images import resize
@@ -18,10 +17,7 @@ from nettrain.files import extras
 from nettrain.layers.data.image_data import spread
 from PIL import Image
 
-
-@pytest.fixture(autouse=True)
-def _here(workdir):
-    return workdir
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def fails(words, *args, **params):
@@ -542,37 +538,6 @@ def test_window_files_that_are_wrong():
 
 
 # LMDB
-
-
-def varint(value):
-    out = b""
-    value %= 2**64
-    while True:
-        out += bytes([value & 127 | (128 if value > 127 else 0)])
-        value >>= 7
-        if not value:
-            return out
-
-
-def datum(array, label, floats=None, encoded=None):
-    """A Datum as protobuf writes it."""
-    out = b"".join(varint(field << 3) + varint(size) for field, size in zip((1, 2, 3), array.shape, strict=True))
-    if encoded is not None:
-        out += varint(4 << 3 | 2) + varint(len(encoded)) + encoded + varint(7 << 3) + b"\x01"
-    elif floats == "packed":
-        data = array.astype("<f4").tobytes()
-        out += varint(6 << 3 | 2) + varint(len(data)) + data
-    elif floats:
-        out += b"".join(varint(6 << 3 | 5) + struct.pack("<f", v) for v in array.ravel())
-    else:
-        out += varint(4 << 3 | 2) + varint(array.size) + array.astype("u1").tobytes()
-    return out + varint(5 << 3) + varint(label)
-
-
-def write_lmdb(records, name="db"):
-    with lmdb.open(name, map_size=1 << 22) as database, database.begin(write=True) as transaction:
-        for i, record in enumerate(records):
-            transaction.put(f"{i:08d}".encode(), record)
 
 
 def test_lmdb_records_in_the_order_of_their_keys():

@@ -164,8 +164,7 @@ def test_the_gradient_of_the_unit_holds_for_any_cont():
     np.testing.assert_allclose(net.blobs["gates"].diff.ravel(), [0, 0.25, 0, 0.5])
 
 
-def test_a_net_of_them_learns_and_its_snapshot_goes_on(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_net_of_them_learns_and_its_snapshot_goes_on(workdir):
     rng = np.random.default_rng(2)
     bits = rng.integers(0, 2, (12, 8))
     spec = {
