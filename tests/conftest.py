@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import sys
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 @pytest.fixture(autouse=True)
 def zoo():
-    """A test's own layer types are gone after it."""
+    """A test's own layer types are gone after it, and its modules: ``mine`` and ``theirs``."""
     from nettrain.net import registry, user_code
 
     before = registry.types()
@@ -26,6 +27,8 @@ def zoo():
     registry._TYPES.clear()
     registry._TYPES.update(before)
     user_code._layer_files.clear()
+    for name in ("mine", "theirs"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(autouse=True)
