@@ -225,7 +225,7 @@ def test_check_says_how_far_it_looked(nettrain_cli, monkeypatch):
 def test_labels_that_are_only_in_files_are_looked_at_too(nettrain_cli):
     with lmdb.open("db", map_size=1 << 20) as database, database.begin(write=True) as transaction:
         for i in range(12):
-            transaction.put(b"%08d" % i, record(i) if i != 9 else datum(9)[:-1] + b"\x07")
+            transaction.put(b"%08d" % i, record(i) if i != 9 else record(9)[:-1] + b"\x07")
     spec("db")
     result = nettrain_cli("check", "s.yaml", exit_code=2)
     assert "SoftmaxWithLoss `loss`: the labels go from 0 to 7, but there are 3 outputs" in result.stderr
