@@ -12,7 +12,7 @@ from helpers import npy
 from helpers.hostile import archive, first_batch, reader_of, refused
 from nettrain.files import arrays as npz
 from nettrain.files import reading, seal
-from nettrain.solver.runs import find_snapshot
+from nettrain.solver.finding import find_snapshot
 
 pytestmark = pytest.mark.usefixtures("workdir")
 

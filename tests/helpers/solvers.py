@@ -2,6 +2,7 @@
 
 import nettrain
 import numpy as np
+from nettrain.solver.listener import Functions
 
 from helpers import layer
 
@@ -11,7 +12,7 @@ RATE = 0.1
 def rows_of(solver):
     """A list that gets each row the solver reports."""
     rows = []
-    solver.on_row = rows.append
+    solver.add(Functions(on_row=rows.append))
     return rows
 
 

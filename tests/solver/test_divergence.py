@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.solvers import least_squares, rows_of
 from nettrain import NettrainError
+from nettrain.solver.listener import Functions
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -62,7 +63,7 @@ layers:
 """
     settings = [f"solver.test_interval={int(tests)}"]
     solver, said = nettrain.get_solver(text, out="run", settings=settings), []
-    solver.on_warning = said.append
+    solver.add(Functions(on_warning=said.append))
     with pytest.raises(NettrainError, match=r"^training diverged at iteration 0: the loss is ") as error:
         solver.solve()
     labels = [line.split("  ")[1] for line in str(error.value).splitlines()[1:]]

@@ -6,7 +6,7 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
-from nettrain.solver.health import Saturation
+from nettrain.solver.signs import Saturation
 from nettrain.solver.snapshot import read_snapshot
 
 pytestmark = pytest.mark.usefixtures("workdir")

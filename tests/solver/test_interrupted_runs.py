@@ -16,7 +16,8 @@ import pytest
 import yaml
 from helpers import PATIENCE, finish, interrupt, wait_for, wait_until
 from helpers.runs import rows, solver, spec, write_images, write_spec
-from nettrain.solver.runs import Run, find_snapshot
+from nettrain.solver.finding import find_snapshot
+from nettrain.solver.runs import Run
 from nettrain.solver.snapshot import read_snapshot
 
 

@@ -17,6 +17,7 @@ import yaml
 from helpers import PATIENCE, start, wait_for, wait_until
 from nettrain import NettrainError
 from nettrain.solver import lock
+from nettrain.solver.listener import Functions
 from nettrain.solver.runs import Run
 from nettrain.solver.snapshot import read_snapshot
 
@@ -176,7 +177,7 @@ def test_two_solvers_of_a_program_take_turns_and_threads_do_not_mix(workdir):
         inside.set()
         assert go_on.wait(PATIENCE)
 
-    one.on_step = wait
+    one.add(Functions(on_step=wait))
     thread = threading.Thread(target=one.solve)
     thread.start()
     assert inside.wait(PATIENCE)

@@ -8,6 +8,7 @@ import nettrain
 import numpy as np
 import pytest
 from helpers.solvers import B0, W0, T, X, least_squares, no_test, rows_of
+from nettrain.solver.listener import Functions
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -81,7 +82,7 @@ def test_the_rate_of_a_row_is_iterations_for_each_second_since_the_row_before(mo
     monkeypatch.setattr(time, "perf_counter", lambda: seconds[0])
     solver = least_squares(display=2)
     rows = rows_of(solver)
-    solver.on_step = lambda solver: seconds.append(seconds.pop() + 0.25)
+    solver.add(Functions(on_step=lambda solver: seconds.append(seconds.pop() + 0.25)))
     solver.step(6)
     seconds.append(seconds.pop() + 500)  # a pause between two calls does not count
     solver.step(3)
@@ -110,7 +111,7 @@ def test_a_row_is_a_line_of_metrics():
 
 def test_on_step_is_called_after_every_iteration():
     solver, seen = least_squares(max_iter=3), []
-    solver.on_step = lambda s: seen.append((s.iter, s.net.params["ip"][1].data[0].item()))
+    solver.add(Functions(on_step=lambda s: seen.append((s.iter, s.net.params["ip"][1].data[0].item()))))
     solver.solve()
     assert [i for i, _ in seen] == [1, 2, 3]
     assert len({b for _, b in seen}) == 3

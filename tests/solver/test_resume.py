@@ -13,8 +13,9 @@ from helpers import full_disk
 from helpers.runs import rows, solver, spec, write_images, write_spec
 from nettrain import NettrainError
 from nettrain.files import arrays
-from nettrain.solver import runs
-from nettrain.solver.runs import Run, find_snapshot
+from nettrain.solver import finding
+from nettrain.solver.finding import find_snapshot
+from nettrain.solver.runs import Run
 from nettrain.solver.snapshot import read_snapshot
 from nettrain.tools import testing
 
@@ -50,7 +51,7 @@ POLICIES = {
 def everything(one):
     """A hash of all that a run is: weights, history, cursors, generators, rate, best score, tests."""
     path = one.run.path("hash.npz")
-    one._write(path)
+    one.keeper.write(one, path)
     found = read_snapshot(path)
     path.unlink()
     digest = hashlib.sha256(json.dumps(found.state, sort_keys=True).encode())
@@ -283,7 +284,7 @@ def test_snapshots_that_vanish_while_they_are_read(monkeypatch):
             path.unlink()
         return read_snapshot(path)
 
-    monkeypatch.setattr(runs, "read_snapshot", vanishing)
+    monkeypatch.setattr(finding, "read_snapshot", vanishing)
     Path("part/best.npz").unlink()
     assert find_snapshot("part", best_first=True).snapshot.iter == 4
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from nettrain.solver.evaluate import evaluate, run_test
-from nettrain.solver.health import same_examples
+from nettrain.solver.mistakes import same_examples
 from nettrain.tools import plot
 
 SIZES = [1, 2, 3, 4, 5, 7, 11, 12, 23]

@@ -14,7 +14,9 @@ import pytest
 import yaml
 from nettrain import NettrainError
 from nettrain.files import arrays as npz
-from nettrain.solver.runs import find_snapshot, read_line
+from nettrain.solver.finding import find_snapshot
+from nettrain.solver.listener import Functions
+from nettrain.solver.metrics import read_line
 from nettrain.solver.snapshot import SCHEMA, VERSION, SnapshotError, read_snapshot
 from nettrain.tools import plot
 
@@ -65,7 +67,16 @@ def reseal(path, change):
 
 def everything(one):
     states = [net.layer_states() for net in (one.net, *one.test_nets)]
-    rest = (one.iter, one.seed, list(one.losses), one.policy.state(), one.monitor.state(), one._tested, one.health.said)
+    rest = (
+        one.iter,
+        one.seed,
+        list(one.losses),
+        one.policy.state(),
+        one.monitor.state(),
+        one.tested_at,
+        one.last_test,
+        one.health.said,
+    )
     arrays = [one.net.flat.data.tobytes(), *(array.tobytes() for array in one.updater.history)]
     return json.dumps(states), json.dumps(rest), arrays
 
@@ -366,7 +377,7 @@ def refuse(number, only=""):
 def test_an_old_snapshot_that_cannot_be_removed_ends_nothing(monkeypatch):
     one = nettrain.get_solver(spec(snapshot_keep=1, lr_policy="fixed"), out="part")
     warnings = []
-    one.on_warning = warnings.append
+    one.add(Functions(on_warning=warnings.append))
     monkeypatch.setattr(os, "unlink", refuse(errno.EIO, "iter_"))
     one.solve()
     assert one.iter == 8

@@ -8,6 +8,8 @@ import pytest
 from helpers import layer
 from helpers.solvers import classifier, least_squares, no_test, rows_of
 from nettrain import SpecError
+from nettrain.solver.evaluate import Evaluation
+from nettrain.solver.listener import Functions
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -114,7 +116,7 @@ def test_the_best_weights_are_kept():
         kept[row.iter] = [blob.data.copy() for blob in solver.net.params["ip"]]
         scores.append((row.iter, row.test["accuracy"], row.best))
 
-    solver.on_row = on_row
+    solver.add(Functions(on_row=on_row))
     solver.solve()
     best, first = -1.0, None
     for iteration, score, is_best in scores:
@@ -151,6 +153,11 @@ def test_what_counts_as_better(make, name, scores, best):
     """More than rounding, and a number."""
     solver = make(test_interval=1, max_iter=5, test_initialization=True)
     rows, given = rows_of(solver), iter(scores)
-    solver.test = lambda: {"loss": 1.0, name: next(given)}
+
+    def test():
+        solver.found = Evaluation({"loss": 1.0, name: next(given)})
+        return solver.found.scores
+
+    solver.test = test
     solver.solve()
     assert [row.best for row in rows] == [bool(flag) for flag in best]
