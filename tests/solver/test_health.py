@@ -9,10 +9,7 @@ import pytest
 from nettrain.solver.signs import Saturation
 from nettrain.solver.snapshot import read_snapshot
 
-
-@pytest.fixture(autouse=True)
-def _here(workdir):
-    return workdir
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def make(layers, labels=None, scale=1.0, examples=60, width=4, on_warning=None, **solver):

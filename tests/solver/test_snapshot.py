@@ -1,6 +1,5 @@
 """Snapshots: n + m iterations equal n, snapshot, restore, m, bit for bit; and no file is ever half written."""
 
-import errno
 import gc
 import json
 import os
@@ -9,6 +8,7 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
+from helpers import full_disk
 from nettrain import NettrainError
 from nettrain.files import arrays as npz
 from nettrain.solver.listener import Functions
@@ -17,8 +17,7 @@ TRAIN, TEST, BATCH = 23, 7, 5  # an epoch is 4.6 batches
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def _data(workdir):
     rng = np.random.default_rng(0)
     np.savez(
         "images.npz",
@@ -251,12 +250,6 @@ def test_no_python_object_is_ever_pickled(monkeypatch):
 
 
 # Writing
-
-
-def full_disk(file, array, allow_pickle):
-    """numpy's write_array on a disk that is full after some bytes."""
-    file.write(b"PK" + bytes(1000))
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_failed_write_leaves_no_file(monkeypatch):

@@ -85,7 +85,7 @@ def put(key, value):
     return lambda state, arrays: state.update({key: value})
 
 
-def layer(name, value):
+def layer_state(name, value):
     return lambda state, arrays: state["layers"].update({name: value})
 
 
@@ -108,11 +108,17 @@ WRONG = {
     "newer": (put("format", "nettrain snapshot 99"), "a newer nettrain .version 99 "),
     "no format": (put("format", 3), "is not a snapshot but weights without a solver's state"),
     "deep": (lambda s, a: "[" * 100_000, "is not a snapshot but weights"),
-    "no cursor": (layer("d", {}), "the state of layer `d` is not one it gave: no `order`"),
-    "a cursor": (layer("d", {"order": {"epoch": 0, "position": 12}}), "stands at example 12 of epoch 0.*12 examples"),
-    "half a cursor": (layer("d", {"order": {"epoch": 0, "position": 1.5}}), "stands at example 1.5"),
-    "copies": (layer("copy", {"batch": "x"}), "the state of layer `copy`: `batch` must be a whole number"),
-    "a generator": (layer("drop", {"rng": {"bit_generator": "MT19937"}}), "the state of layer `drop` is not one it"),
+    "no cursor": (layer_state("d", {}), "the state of layer `d` is not one it gave: no `order`"),
+    "a cursor": (
+        layer_state("d", {"order": {"epoch": 0, "position": 12}}),
+        "stands at example 12 of epoch 0.*12 examples",
+    ),
+    "half a cursor": (layer_state("d", {"order": {"epoch": 0, "position": 1.5}}), "stands at example 1.5"),
+    "copies": (layer_state("copy", {"batch": "x"}), "the state of layer `copy`: `batch` must be a whole number"),
+    "a generator": (
+        layer_state("drop", {"rng": {"bit_generator": "MT19937"}}),
+        "the state of layer `drop` is not one it",
+    ),
     "a test cursor": (
         lambda s, a: s["test_layers"][0]["d"].update(order=None),
         "the state of layer `d` is not one it gave",
