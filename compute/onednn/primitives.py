@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,6 +42,8 @@ QUERIES = {
     SCRATCHPAD: 136,
 }
 IMPLEMENTATION = 8
+
+ADDING = (("sum", 1.0, 0, 0),)  # a post-op: the result is added to what is there
 
 
 def dims(sizes: Sequence[int]) -> Any:
@@ -154,10 +155,7 @@ class Primitive:
         create = f"dnnl_{kind}_primitive_desc_create"
         given = [_as_argument(one) for one in arguments]
         engine = library().engine
-        if kind == "reorder":
-            given = [given[0], engine, given[1], engine]
-        else:
-            given = [engine, *given]
+        given = [given[0], engine, given[1], engine] if kind == "reorder" else [engine, *given]
         self.description = library().made(create, *given, _attributes(post_ops))
         name = ctypes.c_char_p()
         functions = library().functions

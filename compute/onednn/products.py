@@ -18,7 +18,9 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) ->
     """
     if out.strides[0] == out.itemsize and out.strides[1] != out.itemsize:
         a, b, out = b.T, a.T, out.T
-    return [[_piece(a[rows], b[:, columns], out[rows, columns], add)] for rows, columns in cuts_of(*out.shape, a.shape[1])]
+    return [
+        [_piece(a[rows], b[:, columns], out[rows, columns], add)] for rows, columns in cuts_of(*out.shape, a.shape[1])
+    ]
 
 
 def _piece(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool) -> Work:

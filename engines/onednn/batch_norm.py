@@ -4,40 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...compute.onednn.library import Unimplemented
-from ...compute.onednn.stages import Passes
 from ...layers.normalization.batch_norm import BatchNorm
+from .layer import OneDNNLayer
 from .rows import Rows
 
 
-class OneDNNBatchNorm(BatchNorm):
+class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
     """Statistics of blocks of rows, put together in double precision; then one pass that normalizes.
 
     Backward: with dŷ = w dy, dx = a dy + b ŷ + c with a = w / σ, b = -a mean(dy ŷ), c = -a mean(dy) of each channel.
     """
 
-    def reshape(self, bottom, top):
-        super().reshape(bottom, top)
-        self.passes, self.uncovered = Passes(), ""
-        last = bottom[0].channels_last or len(bottom[0].shape) == 2
-        if not last or not self.m:
-            self.uncovered = "its order in memory"
-            return
-        try:
-            self.rows = Rows(self.m, self.C)
-        except Unimplemented as error:
-            self.uncovered = str(error)
-            return
+    def prepare(self, bottom, top):
+        if not bottom[0].channels_last and len(bottom[0].shape) != 2:
+            return "channels that do not lie last"
+        self.rows = Rows(self.m, self.C)
         self.each = {name: self.rows.room() for name in ("mean", "1/σ", "w", "offset", "a", "b", "c")}
         self.of_blocks = np.zeros((2, len(self.rows.blocks), self.rows.repeats, self.C), np.float32)
+        return ""
 
-    def Forward_cpu(self, bottom, top):
-        if self.uncovered:
-            return super().Forward_cpu(bottom, top)
+    def forward(self, bottom, top):
         learned = [blob.data for blob in self.blobs[3:]]
-        self.passes.run("forward", (bottom[0].data, self.hat(top), top[0].data, *learned), self.forward)
+        self.passes.run("forward", (bottom[0].data, self.hat(top), top[0].data, *learned), self.forward_stages)
 
-    def forward(self, x, hat, y, w=None, offset=None):
+    def forward_stages(self, x, hat, y, w=None, offset=None):
         rows, each = self.rows, self.each
 
         def normalize(block, _):
@@ -67,17 +57,15 @@ class OneDNNBatchNorm(BatchNorm):
         self.each["1/σ"][...] = (variance + self.p.eps) ** -0.5
         self.remember(mean, variance)
 
-    def Backward_cpu(self, top, propagate_down, bottom):
-        if self.uncovered:
-            return super().Backward_cpu(top, propagate_down, bottom)
+    def backward(self, top, propagate_down, bottom):
         learns = self.affine is not None and any(self.param_propagate_down[3:])
         if not propagate_down[0] and not learns:
             return
         w = self.blobs[3].data if self.affine else None
         dx = bottom[0].diff if propagate_down[0] else None
-        self.passes.run("backward", (self.hat(top), top[0].diff, dx, w), self.backward)
+        self.passes.run("backward", (self.hat(top), top[0].diff, dx, w), self.backward_stages)
 
-    def backward(self, hat, dy, dx, w):
+    def backward_stages(self, hat, dy, dx, w):
         rows, (sums, products) = self.rows, self.of_blocks
 
         def gradient(block, _):

@@ -5,51 +5,43 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.onednn import primitives as dnn
-from ...compute.onednn.library import Unimplemented
-from ...compute.onednn.primitives import Descriptor, Memory, Primitive, plain
-from ...compute.onednn.stages import Passes
+from ...compute.onednn.primitives import ADDING, Descriptor, Memory, Primitive, plain
 from ...layers.vision.convolution import Convolution
-from .shares import add_up, parts
+from .layer import OneDNNLayer
+from .shares import Shares, add_up
 
-ADDING = (("sum", 1.0, 0, 0),)  # what is there already stays: the result is added to it
 
+class OneDNNConvolution(OneDNNLayer, Convolution):
+    """y = b + W * x, dx and dW by oneDNN's primitives, for parts of the batch.
 
-class OneDNNConvolution(Convolution):
-    """y = b + W * x, dx and dW by oneDNN's primitives.
-
-    The weights are brought into the order oneDNN likes before each pass, a small share of its work. A batch is cut into
-    parts; each has a sum of dW of its own, and these are added in order.
+    W is brought into the order oneDNN likes before each pass, and so is an x that does not lie channels last: a small
+    share of the work. Each part of the batch has a sum of dW of its own; they are added in order.
     """
 
-    def reshape(self, bottom, top):
-        super().reshape(bottom, top)
-        self.passes, self.primitives, self.uncovered = Passes(), {}, ""
-        if not self.N or not self.any_layout or not self.kernel:
-            self.uncovered = "its shape"
-            return
-        self.shares = parts(self.N, self.multiply_adds(bottom, top) // len(bottom))
-        self.counts = sorted({share.stop - share.start for share in self.shares})
-        try:
-            for count in self.counts:
-                for kind in ("forward", "backward_data", "backward_weights"):
-                    self.primitives[kind, count] = self.primitive(kind, count)
-        except Unimplemented as error:
-            self.uncovered = str(error)
+    def prepare(self, bottom, top):
+        if not self.any_layout or not self.kernel:
+            return "no spatial axes, or axes of examples before the channels"
+        self.primitives = {}
+        self.shares = Shares(self.N, self.multiply_adds(bottom, top) // len(bottom))
+        for count in self.shares.counts:
+            for kind in ("forward", "backward_data", "backward_weights"):
+                self.primitives[kind, count] = self.primitive(kind, count)
+        return ""
 
     # Shapes
 
     def primitive(self, kind, count):
         """The primitive of a pass for so many examples. Raises Unimplemented."""
-        x, y = self.x_descriptor(count), self.y_descriptor(count)
-        given = [x, Descriptor.any(self.weights_shape()), self.b_descriptor(), y]
+        W, b = Descriptor.any(self.weights_shape()), self.b_descriptor()
+        given = [self.x_descriptor(count), W, b, self.y_descriptor(count), *self.steps()]
         if kind == "forward":
-            return Primitive("convolution_forward", dnn.TRAINING, dnn.DIRECT, *given, *self.steps())
+            return Primitive("convolution_forward", dnn.TRAINING, dnn.DIRECT, *given)
         if kind == "backward_data":
             del given[2]
-        return Primitive(f"convolution_{kind}", dnn.DIRECT, *given, *self.steps(), self.primitives["forward", count])
+        return Primitive(f"convolution_{kind}", dnn.DIRECT, *given, self.primitives["forward", count])
 
-    def x_descriptor(self, count):
-        return plain((count, self.C, *self.windows[0].sizes), True)
+    def x_descriptor(self, count, channels_last=True):
+        return plain((count, self.C, *self.windows[0].sizes), channels_last)
 
     def y_descriptor(self, count):
         return plain((count, self.M, *self.windows[0].output), True)
@@ -76,48 +68,41 @@ class OneDNNConvolution(Convolution):
 
     # Passes
 
-    def Forward_cpu(self, bottom, top):
-        if self.uncovered:
-            return super().Forward_cpu(bottom, top)
+    def forward(self, bottom, top):
         for i, blob in enumerate(bottom):
-            arrays = (self.channels_last(blob, i), top[i].data, *(one.data for one in self.blobs))
-            self.passes.run(("y", i), arrays, self.forward)
+            arrays = (blob.data, top[i].data, *(one.data for one in self.blobs))
+            self.passes.run(("y", i), arrays, self.forward_stages)
 
-    def Backward_cpu(self, top, propagate_down, bottom):
-        if self.uncovered:
-            return super().Backward_cpu(top, propagate_down, bottom)
+    def backward(self, top, propagate_down, bottom):
         for i, blob in enumerate(bottom):
-            dy = top[i].diff
             if any(self.param_propagate_down):
-                learned = [
-                    one.diff_to_add_to() if flag else (None, False)
-                    for one, flag in zip(self.blobs, self.param_propagate_down, strict=True)
-                ]
-                diffs, cleared = zip(*learned, strict=True)
-                self.passes.run(
-                    ("dW", i, cleared), (self.channels_last(blob, i), dy, *diffs), self.weight_gradients(cleared)
+                learned = zip(self.blobs, self.param_propagate_down, strict=True)
+                diffs, cleared = zip(
+                    *(one.diff_to_add_to() if flag else (None, False) for one, flag in learned), strict=True
                 )
+                stages = self.weight_stages(*cleared)
+                self.passes.run(("dW", i, cleared), (blob.data, top[i].diff, *diffs), stages)
             if propagate_down[i]:
-                dx = blob.diff if self.is_last(blob) else self.buffer(f"dx {i}", blob.shape, channels_last=True)
-                self.passes.run(("dx", i), (dx, dy, self.blobs[0].data), self.data_gradient)
-                if dx is not blob.diff:
-                    np.copyto(blob.diff, dx)
+                self.passes.run(("dx", i), (blob.diff, top[i].diff, self.blobs[0].data), self.data_stages)
 
-    def is_last(self, blob):
-        return blob.channels_last or self.C == 1
+    def channels_last(self, x, share, count, name):
+        """Memory for part of x or dx with channels last, and the calls that bring what lies otherwise there, or back."""
+        last = self.x_descriptor(count)
+        if self.is_last(x):
+            return Memory(last, x[share]), [], []
+        here = self.x_descriptor(count, channels_last=False)
+        copy = self.buffer(name, x.shape, channels_last=True)[share]
+        a, b = Memory(here, x[share]), Memory(last, copy)
+        there, back = Primitive("reorder", here, last), Primitive("reorder", last, here)
+        return b, [(there, {dnn.SRC: a, dnn.DST: b})], [(back, {dnn.SRC: b, dnn.DST: a})]
 
-    def channels_last(self, blob, i):
-        """The values of a blob with channels last: where they lie otherwise, a copy."""
-        if self.is_last(blob):
-            return blob.data
-        copy = self.buffer(f"x {i}", blob.shape, channels_last=True)
-        np.copyto(copy, blob.data)
-        return copy
+    def is_last(self, x):
+        return self.C == 1 or np.moveaxis(x, 1, -1).flags.c_contiguous
 
     def ordered_weights(self, kind, W):
         """W as the primitives of a pass like it, by the number of examples, and the tasks that bring it there."""
         here, found, tasks = self.weights_descriptor(W), {}, []
-        for count in self.counts:
+        for count in self.shares.counts:
             wanted = self.primitives[kind, count].descriptor(dnn.WEIGHTS)
             if here == wanted:
                 found[count] = Memory(here, W)
@@ -126,65 +111,60 @@ class OneDNNConvolution(Convolution):
             tasks.append([(Primitive("reorder", here, wanted), {dnn.SRC: Memory(here, W), dnn.DST: found[count]})])
         return found, tasks
 
-    def each_share(self, kind, memories):
-        """A task for each part of the batch, with the memories that ``memories(share, count)`` gives."""
-        tasks = []
-        for share in self.shares:
-            count = share.stop - share.start
-            tasks.append([(self.primitives[kind, count], memories(share, count))])
-        return tasks
-
-    def forward(self, x, y, W, b=None):
-        """The stages of y = b + W * x."""
+    def forward_stages(self, x, y, W, b=None):
         weights, ordering = self.ordered_weights("forward", W)
         bias = {} if b is None else {dnn.BIAS: Memory(self.b_descriptor(), b)}
 
-        def memories(share, count):
-            return bias | {
-                dnn.SRC: Memory(self.x_descriptor(count), x[share]),
+        def task(_, share, count):
+            source, bring, _ = self.channels_last(x, share, count, "x")
+            memories = {
+                dnn.SRC: source,
                 dnn.WEIGHTS: weights[count],
                 dnn.DST: Memory(self.y_descriptor(count), y[share]),
             }
+            return [*bring, (self.primitives["forward", count], memories | bias)]
 
-        return [ordering, self.each_share("forward", memories)]
+        return [ordering, self.shares.stage(task)]
 
-    def data_gradient(self, dx, dy, W):
-        """The stages of dx, the gradient of x."""
+    def data_stages(self, dx, dy, W):
         weights, ordering = self.ordered_weights("backward_data", W)
 
-        def memories(share, count):
-            return {
-                dnn.DIFF_SRC: Memory(self.x_descriptor(count), dx[share]),
+        def task(_, share, count):
+            result, _, back = self.channels_last(dx, share, count, "dx")
+            memories = {
+                dnn.DIFF_SRC: result,
                 dnn.WEIGHTS: weights[count],
                 dnn.DIFF_DST: Memory(self.y_descriptor(count), dy[share]),
             }
+            return [(self.primitives["backward_data", count], memories), *back]
 
-        return [ordering, self.each_share("backward_data", memories)]
+        return [ordering, self.shares.stage(task)]
 
-    def weight_gradients(self, cleared):
+    def weight_stages(self, W_is_cleared, b_is_cleared=False):
         """What makes the stages of dW and db; where a gradient is cleared it is overwritten, else added to."""
 
         def stages(x, dy, dW, db=None):
-            order = self.primitives["backward_weights", self.counts[0]].descriptor(dnn.DIFF_WEIGHTS)
+            order = self.primitives["backward_weights", self.shares.counts[0]].descriptor(dnn.DIFF_WEIGHTS)
             sums_W = self.buffer("dW of parts", (len(self.shares), order.elements))
             sums_b = self.buffer("db of parts", (len(self.shares), self.M))
 
-            def memories(share, count):
-                i = self.shares.index(share)
-                bias = {dnn.DIFF_BIAS: Memory(self.b_descriptor(), sums_b[i])} if self.p.bias_term else {}
-                return bias | {
-                    dnn.SRC: Memory(self.x_descriptor(count), x[share]),
+            def task(i, share, count):
+                source, bring, _ = self.channels_last(x, share, count, "x")
+                memories = {
+                    dnn.SRC: source,
                     dnn.DIFF_DST: Memory(self.y_descriptor(count), dy[share]),
                     dnn.DIFF_WEIGHTS: Memory(order, sums_W[i]),
                 }
+                bias = {dnn.DIFF_BIAS: Memory(self.b_descriptor(), sums_b[i])} if self.p.bias_term else {}
+                return [*bring, (self.primitives["backward_weights", count], memories | bias)]
 
             last = []
             if dW is not None:
                 here = self.weights_descriptor(dW)
-                adding = Primitive("reorder", order, here, post_ops=() if cleared[0] else ADDING)
-                last.append((adding, {dnn.SRC: Memory(order, sums_W[0]), dnn.DST: Memory(here, dW)}))
+                hand_on = Primitive("reorder", order, here, post_ops=() if W_is_cleared else ADDING)
+                last.append((hand_on, {dnn.SRC: Memory(order, sums_W[0]), dnn.DST: Memory(here, dW)}))
             if db is not None:
-                last.append((np.copyto, (db, sums_b[0])) if cleared[1] else (np.add, (db, sums_b[0], db)))
-            return [self.each_share("backward_weights", memories), add_up(sums_W), add_up(sums_b), [last]]
+                last.append((np.copyto, (db, sums_b[0])) if b_is_cleared else (np.add, (db, sums_b[0], db)))
+            return [self.shares.stage(task), add_up(sums_W), add_up(sums_b), [last]]
 
         return stages

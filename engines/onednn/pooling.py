@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 from ...compute.onednn import primitives as dnn
-from ...compute.onednn.library import Unimplemented
 from ...compute.onednn.primitives import Memory, Primitive, plain
-from ...compute.onednn.stages import Passes
 from ...layers.vision.pooling import Pooling
-from .shares import parts
+from .layer import OneDNNLayer
+from .shares import Shares
 
-READS = 8  # elements read count as much work as so many multiply-adds
+READS = 8  # an element counts as much work as so many multiply-adds
 
 
-class OneDNNPooling(Pooling):
+class OneDNNPooling(OneDNNLayer, Pooling):
     """y = the largest or the mean of each window, and back, for parts of the batch.
 
     Not covered: STOCHASTIC, a top with the places of the maxima, and AVE with a pad where a window hangs over the
     image's end (oneDNN divides by the whole window then, Caffe by what of it is inside the padded image).
     """
 
-    def reshape(self, bottom, top):
-        super().reshape(bottom, top)
-        self.passes, self.primitives, self.uncovered = Passes(), {}, self.not_covered(bottom, top)
-        if self.uncovered:
-            return
-        self.last = bottom[0].channels_last
-        self.shares = parts(len(bottom[0].data), READS * bottom[0].count)
-        try:
-            for count in {share.stop - share.start for share in self.shares}:
-                self.primitives[count] = self.both_ways(bottom[0].shape, top[0].shape, count)
-        except Unimplemented as error:
-            self.uncovered = str(error)
-
-    def not_covered(self, bottom, top):
-        if self.p.pool == "STOCHASTIC" or len(top) > 1 or not bottom[0].count:
-            return "STOCHASTIC" if self.p.pool == "STOCHASTIC" else "a top of places" if len(top) > 1 else "no values"
+    def prepare(self, bottom, top):
+        if self.p.pool == "STOCHASTIC" or len(top) > 1:
+            return "STOCHASTIC" if self.p.pool == "STOCHASTIC" else "a top of places"
         if self.p.pool == "AVE" and any(self.pad) and any(end > 0 for end in self.beyond(bottom[0].shape)):
             return "AVE with a pad and a window over the end"
+        self.last = bottom[0].channels_last
+        self.shares = Shares(bottom[0].shape[0], READS * bottom[0].count)
+        self.primitives = {n: self.both_ways(bottom[0].shape, top[0].shape, n) for n in self.shares.counts}
         return ""
 
     def beyond(self, shape):
@@ -45,7 +34,7 @@ class OneDNNPooling(Pooling):
         return [(o - 1) * s + k - size - 2 * p for o, s, k, size, p in axes]
 
     def both_ways(self, bottom, top, count):
-        """The primitives of the forward and the backward pass for so many examples."""
+        """The primitives of the forward and the backward pass for so many examples, and what they read and write."""
         x, y = plain((count, *bottom[1:]), self.last), plain((count, *top[1:]), self.last)
         way = dnn.MAX if self.p.pool == "MAX" else dnn.AVERAGE if any(self.pad) else dnn.AVERAGE_INSIDE
         far = tuple(p + end for p, end in zip(self.pad, self.beyond(bottom), strict=True))
@@ -53,32 +42,28 @@ class OneDNNPooling(Pooling):
         forward = Primitive("pooling_forward", dnn.TRAINING, way, x, y, *steps)
         return forward, Primitive("pooling_backward", way, x, y, *steps, forward), x, y
 
-    def Forward_cpu(self, bottom, top):
-        if self.uncovered:
-            return super().Forward_cpu(bottom, top)
-        self.passes.run("forward", (bottom[0].data, top[0].data), self.forward)
+    def forward(self, bottom, top):
+        self.passes.run("forward", (bottom[0].data, top[0].data), self.forward_stages)
 
-    def Backward_cpu(self, top, propagate_down, bottom):
-        if self.uncovered:
-            return super().Backward_cpu(top, propagate_down, bottom)
+    def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            self.passes.run("backward", (bottom[0].diff, top[0].diff), self.backward)
+            self.passes.run("backward", (bottom[0].diff, top[0].diff), self.backward_stages)
 
-    def forward(self, x, y):
-        tasks = []
-        for i, share in enumerate(self.shares):
-            primitive, _, of_x, of_y = self.primitives[share.stop - share.start]
-            memories = {dnn.SRC: Memory(of_x, x[share]), dnn.DST: Memory(of_y, y[share])} | self.places(primitive, i)
-            tasks.append([(primitive, memories)])
-        return [tasks]
+    def forward_stages(self, x, y):
+        def task(i, share, count):
+            primitive, _, of_x, of_y = self.primitives[count]
+            memories = {dnn.SRC: Memory(of_x, x[share]), dnn.DST: Memory(of_y, y[share])}
+            return [(primitive, memories | self.places(primitive, i))]
 
-    def backward(self, dx, dy):
-        tasks = []
-        for i, share in enumerate(self.shares):
-            forward, primitive, of_x, of_y = self.primitives[share.stop - share.start]
+        return [self.shares.stage(task)]
+
+    def backward_stages(self, dx, dy):
+        def task(i, share, count):
+            forward, primitive, of_x, of_y = self.primitives[count]
             memories = {dnn.DIFF_SRC: Memory(of_x, dx[share]), dnn.DIFF_DST: Memory(of_y, dy[share])}
-            tasks.append([(primitive, memories | self.places(forward, i))])
-        return [tasks]
+            return [(primitive, memories | self.places(forward, i))]
+
+        return [self.shares.stage(task)]
 
     def places(self, forward, i):
         """Where MAX keeps which element of each window was the largest."""

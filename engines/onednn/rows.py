@@ -10,14 +10,13 @@ import numpy as np
 
 from ...compute.memory import memory_order
 from ...compute.onednn import primitives as dnn
-from ...compute.onednn.primitives import Memory, Primitive, plain
+from ...compute.onednn.primitives import ADDING, Memory, Primitive, plain
 from ...compute.onednn.stages import Stage, Task
 
 EPS = 1e-5
 BLOCK = 1 << 17  # elements that stay in a processor's own cache
 MOST_TASKS = 16
 WIDE = 128  # channels, where a vector of the processor's is well filled
-ADDING = (("sum", 1.0, 0, 0),)
 
 
 class Rows:

@@ -1,0 +1,36 @@
+"""What all layers over oneDNN share."""
+
+from __future__ import annotations
+
+from ...compute.onednn.library import Unimplemented
+from ...compute.onednn.stages import Passes
+
+
+class OneDNNLayer:
+    """Put before the formulas' class: it takes oneDNN's passes where ``prepare`` finds the case covered, else the formulas'.
+
+    ``prepare`` makes primitives for the shapes and returns why the case is not covered; nothing when it is. It may
+    raise Unimplemented. ``forward`` and ``backward`` are the passes.
+    """
+
+    engine = "onednn"
+
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        self.passes = Passes()
+        try:
+            self.uncovered = self.prepare(bottom, top) if all(blob.count for blob in (*bottom, *top)) else "no values"
+        except Unimplemented as error:
+            self.uncovered = str(error)
+
+    def Forward_cpu(self, bottom, top):
+        if self.uncovered:
+            super().Forward_cpu(bottom, top)
+        else:
+            self.forward(bottom, top)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        if self.uncovered:
+            super().Backward_cpu(top, propagate_down, bottom)
+        else:
+            self.backward(top, propagate_down, bottom)
