@@ -137,6 +137,8 @@ class Layer:
     batch_size: int = 0  # examples of a full batch, where a layer reads some
     batch_count: int = 0  # of the last batch
     origin: str = ""  # what people call the data it reads
+    engine: ClassVar[str] = "numpy"  # what computes it, unless ``uncovered`` says why the formulas do
+    uncovered: str = ""
     user_class: type | None = None  # the class of the user's that does the work, and which of its methods: for blame
     called: str = ""
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it

@@ -15,6 +15,7 @@ from . import build, parameter_files
 from .arguments import a_path, numbers, precision, texts, whole
 from .assemble import assemble
 from .blob import Blob
+from .engines import Engine, chosen
 from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
 from .user_code import ask
 
@@ -34,6 +35,7 @@ class Net:
         share_with: another net whose parameters this one uses (same memory).
         allow_python: whether layers of type Python may run the code they name.
         freeze: layers whose parameters are not learned, by name or glob.
+        engine: what computes the layers: ``numpy``, ``onednn``, or ``auto``, oneDNN where it is installed and can.
 
     Raises SpecError with every problem of the spec, its shapes and its data files.
     """
@@ -52,6 +54,7 @@ class Net:
         share_with: Net | None = None,
         allow_python: bool = False,
         freeze: Iterable[str] = (),
+        engine: Engine = "auto",
     ):
         phase = as_phase(phase)
         seed, level = whole(seed, "seed", least=0), whole(level, "level")
@@ -62,7 +65,9 @@ class Net:
         self.phase = phase
         self.state = State(phase, level, texts(stages, "stages"))
         self.dtype = precision(dtype)
-        made = assemble(self.spec, self.state, problems, seed=seed, dtype=self.dtype, freeze=texts(freeze, "freeze"))
+        self.engine = chosen(engine)
+        about = {"seed": seed, "dtype": self.dtype, "engine": self.engine}
+        made = assemble(self.spec, self.state, problems, freeze=texts(freeze, "freeze"), **about)
         self.steps, self.parameters = made.steps, made.parameters
         self._index()
         self._place_parameters(made.uses, share_with)

@@ -94,14 +94,6 @@ def param(
     return dataclasses.field(default=default, metadata={"param": about})
 
 
-Engine = Literal["DEFAULT", "CAFFE", "CUDNN"]  # Caffe's choice of an implementation
-
-
-def engine() -> Any:
-    """Declare Caffe's key ``engine``, which has no meaning here."""
-    return param(default="DEFAULT", doc="accepted, without effect")
-
-
 MOST_KEYS = 100  # unknown keys of a mapping that get advice
 MISSING: Any = object()  # what reading returns when it reported a problem
 

@@ -35,11 +35,11 @@ CPU = 1
 IN_ORDER = 1
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """Why oneDNN cannot be used here, in a sentence."""
 
 
-class Unimplemented(Exception):
+class UnimplementedError(Exception):
     """oneDNN has no implementation of what was asked for, or only its slow reference."""
 
 
@@ -74,17 +74,17 @@ class Library:
             self.functions = ctypes.CDLL(path)
             self.openmp = self._openmp()
         except (OSError, AttributeError) as error:
-            raise Unavailable(f"{path} cannot be loaded: {error}") from None
+            raise UnavailableError(f"{path} cannot be loaded: {error}") from None
         self.path = path
         try:
             self.functions.dnnl_version.restype = ctypes.POINTER(Version)
             found = self.functions.dnnl_version().contents
         except AttributeError:
-            raise Unavailable(f"{path} is not oneDNN") from None
+            raise UnavailableError(f"{path} is not oneDNN") from None
         self.version = f"{found.major}.{found.minor}.{found.patch}"
         if found.major != OLDEST[0] or (found.major, found.minor) < OLDEST:
             wanted = ".".join(map(str, OLDEST))
-            raise Unavailable(f"{path} is oneDNN {self.version}; nettrain needs {wanted} or a later 3.x")
+            raise UnavailableError(f"{path} is oneDNN {self.version}; nettrain needs {wanted} or a later 3.x")
         self.functions.dnnl_primitive_desc_query_md.restype = ctypes.c_void_p
         self.functions.dnnl_memory_desc_get_size.restype = ctypes.c_size_t
         self.execute = self.functions.dnnl_primitive_execute
@@ -119,7 +119,7 @@ def check(status: int, function: str = "dnnl_primitive_execute") -> int:
     """Raise an error for a status that is not success."""
     if status:
         words = STATUS.get(status, f"status {status}")
-        raise (Unimplemented if status == 3 else OneDNNError)(f"{function}: {words}")
+        raise (UnimplementedError if status == 3 else OneDNNError)(f"{function}: {words}")
     return status
 
 
@@ -132,7 +132,7 @@ def _loaded() -> Library | str:
     for path in candidates():
         try:
             library = Library(path)
-        except Unavailable as error:
+        except UnavailableError as error:
             reasons.append(str(error))
         else:
             prepare_threads(library.alone)
@@ -141,10 +141,10 @@ def _loaded() -> Library | str:
 
 
 def library() -> Library:
-    """The library. Raises Unavailable where there is none."""
+    """The library. Raises UnavailableError where there is none."""
     found = _loaded()
     if isinstance(found, str):
-        raise Unavailable(found)
+        raise UnavailableError(found)
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .library import Unimplemented, check, library
+from .library import UnimplementedError, check, library
 
 MOST_AXES = 12
 FLOAT = 3
@@ -138,8 +138,8 @@ def _as_argument(value: Any) -> Any:
 class Primitive:
     """A computation for given shapes.
 
-    ``kind`` and the arguments are those of the C function ``dnnl_KIND_primitive_desc_create``, without its first two and
-    its last. Raises Unimplemented when there is none but the slow reference.
+    ``kind`` and the arguments are those of the C function ``dnnl_KIND_primitive_desc_create``, without its first two
+    and its last. Raises UnimplementedError when there is none but the slow reference.
     """
 
     def __init__(self, kind: str, *arguments: Any, post_ops: tuple[tuple[Any, ...], ...] = (), slow: bool = False):
@@ -164,7 +164,7 @@ class Primitive:
         if not slow and self.implementation.split(":")[0] in ("ref", "simple"):
             functions.dnnl_primitive_desc_destroy(self.description)
             self.description = None
-            raise Unimplemented(f"{kind}: oneDNN has only its reference for this case")
+            raise UnimplementedError(f"{kind}: oneDNN has only its reference for this case")
         self.handle = library().made("dnnl_primitive_create", self.description)
 
     def descriptor(self, role: int) -> Descriptor:

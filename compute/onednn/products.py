@@ -7,14 +7,14 @@ import ctypes
 import numpy as np
 
 from ..blas import AS_IT_IS, cuts_of, layout_of
-from .library import Unimplemented, library
+from .library import UnimplementedError, library
 from .stages import Stage, Work
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> Stage:
     """The tasks of out = a b, or out += a b, of matrices in single precision.
 
-    Raises Unimplemented for a matrix that lies neither row by row nor column by column.
+    Raises UnimplementedError for a matrix that lies neither row by row nor column by column.
     """
     if out.strides[0] == out.itemsize and out.strides[1] != out.itemsize:
         a, b, out = b.T, a.T, out.T
@@ -26,7 +26,7 @@ def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) ->
 def _piece(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool) -> Work:
     layouts = [layout_of(matrix) for matrix in (a, b, out)]
     if None in layouts or layouts[2][0] != AS_IT_IS:  # type: ignore[index]
-        raise Unimplemented("a product of matrices that lie in another order")
+        raise UnimplementedError("a product of matrices that lie in another order")
     (a_order, a_step), (b_order, b_step), (_, out_step) = layouts  # type: ignore[misc]
     letters = [ctypes.c_char(b"N" if order == AS_IT_IS else b"T") for order in (a_order, b_order)]
     sizes = map(ctypes.c_int64, (*out.shape, a.shape[1]))

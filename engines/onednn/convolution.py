@@ -31,7 +31,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
     # Shapes
 
     def primitive(self, kind, count):
-        """The primitive of a pass for so many examples. Raises Unimplemented."""
+        """The primitive of a pass for so many examples. Raises UnimplementedError."""
         W, b = Descriptor.any(self.weights_shape()), self.b_descriptor()
         given = [self.x_descriptor(count), W, b, self.y_descriptor(count), *self.steps()]
         if kind == "forward":
@@ -86,7 +86,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
                 self.passes.run(("dx", i), (blob.diff, top[i].diff, self.blobs[0].data), self.data_stages)
 
     def channels_last(self, x, share, count, name):
-        """Memory for part of x or dx with channels last, and the calls that bring what lies otherwise there, or back."""
+        """Memory for part of x or dx with channels last, and calls that bring there, and back, what lies otherwise."""
         last = self.x_descriptor(count)
         if self.is_last(x):
             return Memory(last, x[share]), [], []

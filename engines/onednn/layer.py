@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ...compute.onednn.library import Unimplemented
+from ...compute.onednn.library import UnimplementedError
 from ...compute.onednn.stages import Passes
 
 
 class OneDNNLayer:
-    """Put before the formulas' class: it takes oneDNN's passes where ``prepare`` finds the case covered, else the formulas'.
+    """Stands before the formulas' class: where ``prepare`` finds the case covered the passes are oneDNN's, else its.
 
     ``prepare`` makes primitives for the shapes and returns why the case is not covered; nothing when it is. It may
-    raise Unimplemented. ``forward`` and ``backward`` are the passes.
+    raise UnimplementedError. ``forward`` and ``backward`` are the passes.
     """
 
     engine = "onednn"
@@ -20,7 +20,7 @@ class OneDNNLayer:
         self.passes = Passes()
         try:
             self.uncovered = self.prepare(bottom, top) if all(blob.count for blob in (*bottom, *top)) else "no values"
-        except Unimplemented as error:
+        except UnimplementedError as error:
             self.uncovered = str(error)
 
     def Forward_cpu(self, bottom, top):

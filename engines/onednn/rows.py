@@ -20,7 +20,7 @@ WIDE = 128  # channels, where a vector of the processor's is well filled
 
 
 class Rows:
-    """Blocks of rows x channels, and what oneDNN does to them. Raises Unimplemented.
+    """Blocks of rows x channels, and what oneDNN does to them. Raises UnimplementedError.
 
     Where there are few channels, several rows count as one with as many more channels: ``channels`` counts these, and
     ``repeats`` says how often a channel is among them.

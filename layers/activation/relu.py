@@ -9,7 +9,7 @@ from ...compute.parallel import blockwise, scratch
 from ...net.layer import Example, NeuronLayer
 from ...net.notation import as_factor
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine, param
+from ...spec.declare import Declared, param
 
 
 @register
@@ -24,7 +24,6 @@ class ReLU(NeuronLayer):
 
     class Parameters(Declared):
         negative_slope: float = param(default=0.0, doc="s, the slope below zero")
-        engine: Engine = engine()
 
         aliases = {"slope": "negative_slope", "alpha": "negative_slope", "leak": "negative_slope"}
 

@@ -8,7 +8,6 @@ from ...compute.functions import sigmoid
 from ...compute.parallel import blockwise
 from ...net.layer import Example, NeuronLayer
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine
 
 
 @register
@@ -20,9 +19,6 @@ class Sigmoid(NeuronLayer):
     Computed as (tanh(x/2) + 1) / 2, the same function, which cannot overflow.
     Source: Caffe's Sigmoid.
     """
-
-    class Parameters(Declared):
-        engine: Engine = engine()
 
     backward_reads = ("top.data",)
     any_layout = True

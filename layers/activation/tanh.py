@@ -7,7 +7,6 @@ import numpy as np
 from ...compute.parallel import blockwise
 from ...net.layer import Example, NeuronLayer
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine
 
 
 @register
@@ -18,9 +17,6 @@ class TanH(NeuronLayer):
     Backward: dx = dy (1 - y²), from y alone.
     Source: Caffe's TanH.
     """
-
-    class Parameters(Declared):
-        engine: Engine = engine()
 
     backward_reads = ("top.data",)
     any_layout = True

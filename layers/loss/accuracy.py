@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from ...net.layer import Example, Layer, labels
@@ -31,7 +29,6 @@ class Accuracy(Layer):
         top_k: int = param(default=1, minimum=1, doc="how many best scores count as an answer")
         axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
         ignore_label: int | None = param(default=None, doc="positions with this label count for nothing")
-        engine: Literal["DEFAULT"] = param(default="DEFAULT", doc="accepted, without effect")
 
         aliases = {"accuracy_param": "write its fields beside type", "k": "top_k"}
 

@@ -15,7 +15,7 @@ from ...compute.parallel import run, scratch
 from ...net.fillers import Filler
 from ...net.layer import Example, Layer
 from ...net.registry import register
-from ...spec.declare import Engine, engine, param
+from ...spec.declare import param
 from ...spec.errors import ShapeError, format_shape
 from .depthwise import Depthwise
 from .windows import Calls, KernelParameters, Windows, sum_up
@@ -34,7 +34,6 @@ class ConvolutionParameters(KernelParameters):
     bias_filler: Filler = param(default=Filler(), doc="first values of b")
     axis: int = param(default=1, doc="the channel axis; spatial axes follow it, axes before it are examples")
     force_nd_im2col: bool = param(default=False, doc="Caffe's choice of algorithm; accepted, without effect")
-    engine: Engine = engine()
 
     def validate(self) -> Iterable[tuple[str, str]]:
         yield from super().validate()

@@ -11,7 +11,7 @@ from ...compute.memory import memory_order
 from ...compute.parallel import by_example, scratch
 from ...net.layer import Example, Layer
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine, param
+from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .windows import PAIRS, check_pairs, padded_words
 
@@ -33,7 +33,6 @@ class PoolingParameters(Declared):
     pad_w: int | None = param(default=None, minimum=0, doc="border left and right")
     global_pooling: bool = param(default=False, doc="one window over the whole image")
     round_mode: Literal["CEIL", "FLOOR"] = param(default="CEIL", doc="CEIL: a last window may hang over the end")
-    engine: Engine = engine()
 
     exclusive = PAIRS
 
