@@ -66,8 +66,15 @@ class Net:
         self.state = State(phase, level, texts(stages, "stages"))
         self.dtype = precision(dtype)
         self.engine = chosen(engine)
-        about = {"seed": seed, "dtype": self.dtype, "engine": self.engine}
-        made = assemble(self.spec, self.state, problems, freeze=texts(freeze, "freeze"), **about)
+        made = assemble(
+            self.spec,
+            self.state,
+            problems,
+            seed=seed,
+            dtype=self.dtype,
+            freeze=texts(freeze, "freeze"),
+            engine=self.engine,
+        )
         self.steps, self.parameters = made.steps, made.parameters
         self._index()
         self._place_parameters(made.uses, share_with)

@@ -8,10 +8,10 @@ import numpy as np
 
 from ..blas import AS_IT_IS, cuts_of, layout_of
 from .library import UnimplementedError, library
-from .stages import Stage, Work
+from .stages import Work, Works
 
 
-def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> Stage:
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> list[Works]:
     """The tasks of out = a b, or out += a b, of matrices in single precision.
 
     Raises UnimplementedError for a matrix that lies neither row by row nor column by column.

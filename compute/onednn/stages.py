@@ -1,67 +1,27 @@
-"""A pass of a layer as calls that are made once and carried out in every step."""
+"""The work of a pass as oneDNN's layers write it: primitives with memories, and functions with arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from threading import get_ident
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..parallel import run
+from ..calls import Calls, Stage
 from .primitives import Descriptor, Memory, Primitive
 
 Work = tuple[Primitive, dict[int, Memory | Descriptor]] | tuple[Callable[..., object], tuple[Any, ...]]
-Task = Sequence[Work]  # carried out one after the other, by one thread
-Stage = Sequence[Task]  # carried out by whoever is free; the next stage begins when all are done
+Works = Sequence[Work]  # carried out one after the other, by one thread
 
 
-class Pass:
-    """Stages over given arrays; they hold as long as the arrays do."""
-
-    def __init__(self, arrays: Sequence[Any], stages: Iterable[Stage]):
-        self.arrays = tuple(arrays)
-        self.stages = [_Prepared(stage) for stage in stages if stage]
-
-    def is_of(self, arrays: Sequence[Any]) -> bool:
-        return all(a is b for a, b in zip(self.arrays, arrays, strict=True))
-
-    def run(self) -> None:
-        for stage in self.stages:
-            stage.run()
+def stages(of_works: Iterable[Sequence[Works]]) -> list[Stage]:
+    """Stages of tasks, as ``compute/calls`` takes them."""
+    return [[_Task(works) for works in stage] for stage in of_works]
 
 
-class _Prepared:
-    """The tasks of a stage, with the calls of each thread that has taken one."""
+class _Task:
+    """Lists the calls for the thread that asks: a primitive works in the memory and the queue of its thread."""
 
-    def __init__(self, tasks: Stage):
-        self.tasks = tasks
-        self.calls: dict[tuple[int, int], list[tuple[Callable[..., object], tuple[Any, ...]]]] = {}
+    def __init__(self, works: Works):
+        self.works = works
 
-    def run(self) -> None:
-        if len(self.tasks) == 1:
-            self.carry_out(0)
-        else:
-            run(self.carry_out, len(self.tasks))
-
-    def carry_out(self, i: int) -> None:
-        key = get_ident(), i
-        calls = self.calls.get(key)
-        if calls is None:
-            calls = self.calls[key] = [
-                one.call(given) if isinstance(one, Primitive) else (one, given) for one, given in self.tasks[i]
-            ]
-        for call, arguments in calls:
-            call(*arguments)
-
-
-class Passes:
-    """The passes of a layer, by name."""
-
-    def __init__(self) -> None:
-        self.made: dict[Hashable, Pass] = {}
-
-    def run(self, name: Hashable, arrays: Sequence[Any], make: Callable[..., Iterable[Stage]]) -> None:
-        """Carry out a pass over these arrays; ``make`` lists its stages for arrays that are others than last time."""
-        one = self.made.get(name)
-        if one is None or not one.is_of(arrays):
-            one = self.made[name] = Pass(arrays, make(*arrays))
-        one.run()
+    def __call__(self, _: dict[Any, Any]) -> Calls:
+        return [one.call(given) if isinstance(one, Primitive) else (one, given) for one, given in self.works]

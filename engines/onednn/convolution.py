@@ -71,7 +71,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
     def forward(self, bottom, top):
         for i, blob in enumerate(bottom):
             arrays = (blob.data, top[i].data, *(one.data for one in self.blobs))
-            self.passes.run(("y", i), arrays, self.forward_stages)
+            self.carry_out(("y", i), arrays, self.forward_stages)
 
     def backward(self, top, propagate_down, bottom):
         for i, blob in enumerate(bottom):
@@ -81,9 +81,9 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
                     *(one.diff_to_add_to() if flag else (None, False) for one, flag in learned), strict=True
                 )
                 stages = self.weight_stages(*cleared)
-                self.passes.run(("dW", i, cleared), (blob.data, top[i].diff, *diffs), stages)
+                self.carry_out(("dW", i, cleared), (blob.data, top[i].diff, *diffs), stages)
             if propagate_down[i]:
-                self.passes.run(("dx", i), (blob.diff, top[i].diff, self.blobs[0].data), self.data_stages)
+                self.carry_out(("dx", i), (blob.diff, top[i].diff, self.blobs[0].data), self.data_stages)
 
     def channels_last(self, x, share, count, name):
         """Memory for part of x or dx with channels last, and calls that bring there, and back, what lies otherwise."""

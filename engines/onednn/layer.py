@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ...compute.calls import Passes
 from ...compute.onednn.library import UnimplementedError
-from ...compute.onednn.stages import Passes
+from ...compute.onednn.stages import stages
+from ...net.layer import Layer
 
 
-class OneDNNLayer:
+class OneDNNLayer(Layer):
     """Stands before the formulas' class: where ``prepare`` finds the case covered the passes are oneDNN's, else its.
 
     ``prepare`` makes primitives for the shapes and returns why the case is not covered; nothing when it is. It may
@@ -14,6 +16,15 @@ class OneDNNLayer:
     """
 
     engine = "onednn"
+
+    def prepare(self, bottom, top):
+        raise NotImplementedError
+
+    def forward(self, bottom, top):
+        raise NotImplementedError
+
+    def backward(self, top, propagate_down, bottom):
+        raise NotImplementedError
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
@@ -34,3 +45,7 @@ class OneDNNLayer:
             super().Backward_cpu(top, propagate_down, bottom)
         else:
             self.backward(top, propagate_down, bottom)
+
+    def carry_out(self, name, arrays, works):
+        """A pass over these arrays; ``works`` lists its stages for them: tasks of primitives and functions."""
+        self.passes.run(name, arrays, lambda *given: stages(works(*given)))

@@ -43,11 +43,11 @@ class OneDNNPooling(OneDNNLayer, Pooling):
         return forward, Primitive("pooling_backward", way, x, y, *steps, forward), x, y
 
     def forward(self, bottom, top):
-        self.passes.run("forward", (bottom[0].data, top[0].data), self.forward_stages)
+        self.carry_out("forward", (bottom[0].data, top[0].data), self.forward_stages)
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            self.passes.run("backward", (bottom[0].diff, top[0].diff), self.backward_stages)
+            self.carry_out("backward", (bottom[0].diff, top[0].diff), self.backward_stages)
 
     def forward_stages(self, x, y):
         def task(i, share, count):

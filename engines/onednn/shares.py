@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...compute.onednn.stages import Stage, Task
+from ...compute.onednn.stages import Works
 
 LEAST = 1 << 21  # multiply-adds worth waking a thread for
 MOST = 8  # parts of a batch
@@ -27,12 +27,12 @@ class Shares:
     def __len__(self) -> int:
         return len(self.slices)
 
-    def stage(self, task: Callable[[int, slice, int], Task]) -> Stage:
+    def stage(self, task: Callable[[int, slice, int], Works]) -> list[Works]:
         """The tasks that ``task(i, share, count)`` gives for part i, a slice of so many examples."""
         return [task(i, share, share.stop - share.start) for i, share in enumerate(self.slices)]
 
 
-def add_up(rows: np.ndarray) -> Stage:
+def add_up(rows: np.ndarray) -> list[Works]:
     """Add rows 1, 2, … to row 0, in this order."""
     pieces = [slice(i, i + PIECE) for i in range(0, rows.shape[1], PIECE)] if len(rows) > 1 else []
     return [[(np.add, (rows[0, piece], row[piece], rows[0, piece])) for row in rows[1:]] for piece in pieces]
