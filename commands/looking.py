@@ -8,29 +8,13 @@ from typing import Any
 import click
 
 from .app import main
-from .options import (
-    Name,
-    debug_option,
-    json_option,
-    level_option,
-    phase_option,
-    python_option,
-    read,
-    set_option,
-    spec_argument,
-    stage_option,
-    threads_option,
-)
+from .options import Name, debug_option, json_option, read, spec_argument, threads_option, which_net
 from .streams import show
 
 
 @main.in_group("Look")
 @spec_argument
-@set_option
-@python_option
-@phase_option
-@level_option
-@stage_option
+@which_net
 @json_option
 @debug_option
 def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool) -> None:
@@ -55,11 +39,7 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
 @click.option("--sample", type=click.IntRange(0), help="Only this example of the batch, counted from 0.")
 @click.option("--html", type=Name(), help="Write a page with the graph drawn, to be stepped through.")
 @click.option("--weights", type=Name(), help="The .npz with the parameters; else they are as initialised.")
-@set_option
-@python_option
-@phase_option
-@level_option
-@stage_option
+@which_net
 @json_option
 @debug_option
 def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: bool, **options: Any) -> None:
@@ -129,11 +109,7 @@ def worksheet(seed: int, gates: int, html: str | None, as_json: bool) -> None:
 @main.in_group("Look", "time")
 @spec_argument
 @click.option("--iterations", type=click.IntRange(1), default=20, help="Batches to time; default 20.")
-@set_option
-@python_option
-@phase_option
-@level_option
-@stage_option
+@which_net
 @threads_option
 @json_option
 @debug_option

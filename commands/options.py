@@ -94,6 +94,13 @@ phase_option = click.option(
 )
 
 
+def which_net(command: Any) -> Any:
+    """The options that say which net of a spec is meant, and with which settings."""
+    for option in (stage_option, level_option, phase_option, python_option, set_option):
+        command = option(command)
+    return command
+
+
 def read(spec: str, settings: tuple[str, ...], problems: Any = None) -> Any:
     """Load a spec, saying so when it is a bundled one."""
     from ..net.netspec import load

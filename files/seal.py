@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import IO
-
-from .reading import open_file
 
 SEAL = b"nettrain sha256 "
 
@@ -55,12 +52,6 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
     if len(comment) != int.from_bytes(tail[at + END_SIZE - 2 : at + END_SIZE], "little"):
         raise ValueError("the archive does not end where it should")
     return size - len(comment), comment
-
-
-def has_checksum(path: Path) -> bool:
-    """Whether a file ends with a checksum; ``open_npz`` looks whether it is right. Raises OSError, ValueError."""
-    with open_file(path) as file:
-        return _is_sealed(_seal(file))
 
 
 def _is_sealed(found: tuple[int, bytes] | None) -> bool:

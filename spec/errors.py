@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 MOST_SHOWN = 25  # problems printed by one SpecError; the rest are counted
@@ -41,6 +42,16 @@ class NettrainError(Exception):
 
 class ShapeError(NettrainError):
     """Blobs do not fit a layer, or each other."""
+
+
+@contextmanager
+def blaming(*keys: str) -> Iterator[None]:
+    """Meanwhile an error that names no parameter gets these: whoever raises it need not know what its caller reads."""
+    try:
+        yield
+    except NettrainError as error:
+        error.key = error.key or keys
+        raise
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..net import registry
+from ..net.example import Example
 from ..net.fillers import Filler
-from ..net.layer import Example, Layer
+from ..net.layer import Layer
 from ..solver.parameters import SolverParameters
 from ..spec.declare import Choice, Declared, type_words
 from ..spec.errors import NettrainError, did_you_mean

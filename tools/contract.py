@@ -17,7 +17,8 @@ import numpy as np
 from ..files.extras import MissingExtraError
 from ..net import plan
 from ..net.blob import Blob
-from ..net.layer import Example, Layer
+from ..net.example import Example
+from ..net.layer import Layer
 from ..net.user_code import UserCodeError, blame, calling, is_users
 from ..spec.errors import NettrainError, ShapeError, format_shape
 from .numeric import Check, compare

@@ -9,8 +9,9 @@ import numpy as np
 from ...compute.channels import Channels
 from ...compute.functions import negative_part, positive_part
 from ...compute.parallel import scratch
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape

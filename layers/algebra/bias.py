@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from .broadcast import Broadcast

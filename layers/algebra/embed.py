@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from ...compute.parallel import scratch
+from ...net.example import Example, labels
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer, labels
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ..loss.labels import check_range, read_indices

@@ -12,7 +12,7 @@ from ...data.generators import GENERATORS, Generate
 from ...data.sources import NAMED, find_file, load
 from ...data.transform import Transform
 from ...net.blob import Known
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, Reader, param
 from ...spec.errors import NettrainError

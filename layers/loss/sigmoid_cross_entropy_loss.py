@@ -6,7 +6,7 @@ import numpy as np
 
 from ...compute.functions import positive_part, sigmoid, softplus_of_minus_abs
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.errors import ShapeError, format_shape
 from .loss_parameters import NormalizedLoss, OldLossParameters

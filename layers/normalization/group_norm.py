@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape

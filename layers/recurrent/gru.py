@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.blas import step_product
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from .recurrence import Recurrence
 from .recurrent import begins

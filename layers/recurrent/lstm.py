@@ -6,7 +6,7 @@ import numpy as np
 
 from ...compute.blas import step_product
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from .recurrence import Recurrence
 from .recurrent import begins

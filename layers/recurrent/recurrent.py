@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...compute.parallel import scratch
+from ...net.example import Example
 from ...net.fillers import Filler, stream
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...net.user_code import ask
 from ...spec.declare import Declared, param

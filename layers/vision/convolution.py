@@ -12,8 +12,9 @@ import numpy as np
 from ...compute.calls import Passes
 from ...compute.memory import channels_first
 from ...compute.parallel import scratch
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Engine, engine, param
 from ...spec.errors import ShapeError, format_shape

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...compute.memory import memory_order
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, Engine, engine, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
