@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..spec import foreign
-from ..spec.declare import MISSING, Declared, Nothing, Reader, advice_on, param
+from ..spec.declare import Declared, Nothing, param
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
 from ..spec.node import Node
+from ..spec.reader import MISSING, Reader, advice_on
 from ..spec.reading import read_text
 from . import registry
 from .arguments import texts

@@ -7,8 +7,9 @@ from typing import Literal
 
 from ..net.netspec import NetSpec, Phase
 from ..spec import foreign
-from ..spec.declare import MISSING, MOST_KEYS, Choice, Declared, Reader, advice_on, param
+from ..spec.declare import Choice, Declared, param
 from ..spec.errors import Problems
+from ..spec.reader import MISSING, MOST_KEYS, Reader, advice_on
 from .policies import POLICIES
 from .rules import RULES
 

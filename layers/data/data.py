@@ -14,9 +14,10 @@ from ...data.transform import Transform
 from ...net.blob import Known
 from ...net.layer import Example
 from ...net.registry import register
-from ...spec.declare import Declared, Reader, param
+from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError
 from ...spec.node import Node
+from ...spec.reader import Reader
 from .batches import Batches
 
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}

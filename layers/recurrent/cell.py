@@ -12,9 +12,10 @@ from ...net.assemble import assemble
 from ...net.blob import Blob
 from ...net.layer import Layer
 from ...net.netspec import Broken, Common, LayerSpec, NetSpec, Phase, State, read_layer
-from ...spec.declare import MISSING, Declared, Reader
+from ...spec.declare import Declared
 from ...spec.errors import Problems
 from ...spec.node import Node
+from ...spec.reader import MISSING, Reader
 from ..data.input import Input
 
 

@@ -7,8 +7,8 @@ from nettrain.net import registry
 from nettrain.net.netspec import Common, load
 from nettrain.solver.parameters import SolverParameters
 from nettrain.spec import foreign
-from nettrain.spec.declare import advice_on
 from nettrain.spec.errors import NettrainError, SpecError, nearest
+from nettrain.spec.reader import advice_on
 
 SOLVER = "solver: {base_lr: 0.1, max_iter: 5}\n"
 NET = """\
