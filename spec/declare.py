@@ -15,21 +15,14 @@ import dataclasses
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, dataclass_transform
+from typing import Any, ClassVar, Literal, NamedTuple, dataclass_transform
 
 from . import foreign
-from .errors import Place, Problem, Problems
+from .choice import Choice, Kind, check_other_kinds, keys_of_kinds, read_choice
+from .errors import Place, Problems
 from .node import Node
 from .reader import MISSING, MOST_KEYS, Reader, advice_on
 from .values import Bounds, OneOf, ValueType, value_type
-
-
-class Kind(Protocol):
-    """A class that a ``Choice`` may choose."""
-
-    @property
-    def Parameters(self) -> type[Declared]:
-        """The parameters that belong to it."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +41,6 @@ class Field(NamedTuple):
     type: ValueType  # of a Choice: of the name that is written
     about: Param
     default: Any  # or dataclasses.MISSING
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of several kinds of a thing: its name, its class, and the parameters that belong to it."""
-
-    name: str
-    cls: Any
-    p: Any
 
 
 def param(
@@ -180,7 +164,7 @@ class Declared:
         for one in cls.fields():
             name, kind, about, default = one
             if about.kinds:
-                value = cls._choose(one, reader, node, what)
+                value = read_choice(cls, one, reader, node, what)
                 complete &= value is not MISSING
                 values[name] = value
             elif name in node.value:
@@ -191,7 +175,7 @@ class Declared:
                 if name not in meant:  # else that is reported, once is enough
                     reader.problems.add(node.place, f"{what} needs `{name}`{needed_for}: {about.doc}")
                 complete = False
-        complete &= cls._check_others(reader, node, what, values)
+        complete &= check_other_kinds(cls, reader, node, what, values)
         if not complete:
             return MISSING
         result = cls(**values)
@@ -201,50 +185,6 @@ class Declared:
             reader.problems.add(node.at(key), f"{what}{'.' + key if key in cls.names() else ''} {message}")
             complete = False
         return result if complete else MISSING
-
-    @classmethod
-    def _choose(cls, choice: Field, reader: Reader, node: Node, what: str) -> Any:
-        """The kind that a mapping names, or the default one, with the parameters of it that stand beside the name."""
-        name, kind = choice.name, choice.default.name
-        if name in node.value:
-            kind = choice.type.from_node(reader, node.value[name], f"{what}.{name}")
-        if kind is MISSING:
-            return MISSING
-        chosen = choice.about.kinds[kind]
-        p = chosen.Parameters.from_known(reader, node, what, cls.names(), cls.aliases, needed_for=f" for {name} {kind}")
-        return MISSING if p is MISSING else Choice(kind, chosen, p)
-
-    @classmethod
-    def _check_others(cls, reader: Reader, node: Node, what: str, values: Mapping[str, Any]) -> bool:
-        """Look at the keys of kinds that were not chosen. A value that would make no difference says nothing."""
-        own = {one.name for one in cls.fields()}
-        choices = [value for value in values.values() if isinstance(value, Choice)]
-        own.update(key for choice in choices for key in choice.p.names())
-        undecided = {name for name, value in values.items() if value is MISSING}
-        owners: dict[str, list[tuple[str, str, type[Declared]]]] = {}
-        for name, owner, parameters in cls.kinds():
-            for key in parameters.names():
-                owners.setdefault(key, []).append((name, owner, parameters))
-        good = True
-        for key, of in owners.items():
-            name, _, parameters = of[0]
-            if key not in node.value or key in own:
-                continue
-            _, kind, _, default = next(one for one in parameters.fields() if one.name == key)
-            value = kind.from_node(reader, node.value[key], f"{what}.{key}")
-            good &= value is not MISSING
-            if value is MISSING or value == default or name in undecided:
-                continue
-            place, chosen = node.at(key), values[name].name
-            whose = in_words([owner for _, owner, _ in of])
-            if key in cls.without_effect - values[name].p.refuses:
-                message = f"{what}.{key} is not used by {name} {chosen}; it belongs to {whose}"
-                reader.warnings.append(Problem(place, message, with_line=False))
-            else:
-                message = f"{what}.{key} belongs to {name} {whose}, not {chosen}; leave it out"
-                reader.problems.add(place, message)
-                good = False
-        return good
 
     @classmethod
     def _exclude(cls, reader: Reader, node: Node, what: str) -> bool:
@@ -286,23 +226,6 @@ class Declared:
         return result
 
     @classmethod
-    def _schema_of_kinds(cls) -> dict[str, dict]:
-        """The keys of all kinds. Which belong together is not said: an editor completes what is half written."""
-        found: dict[str, dict] = {}
-        docs: dict[str, dict[str, list[str]]] = {}
-        for _, kind, parameters in cls.kinds():
-            for name, about in parameters.schema()["properties"].items():
-                docs.setdefault(name, {}).setdefault(about["description"], []).append(kind)
-                found.setdefault(name, about)
-                if found[name].get("default") != about.get("default"):  # each kind has its own
-                    found[name] = {key: value for key, value in found[name].items() if key != "default"}
-        for name, by_doc in docs.items():
-            found[name] = found[name] | {
-                "description": "; ".join(f"{', '.join(kinds)}: {doc}" for doc, kinds in by_doc.items())
-            }
-        return found
-
-    @classmethod
     def schema(cls) -> dict:
         """JSON schema of a mapping of these parameters."""
         properties = {}
@@ -310,7 +233,7 @@ class Declared:
             properties[name] = {"description": about.doc} | kind.schema()
             if default is not dataclasses.MISSING and default is not None:
                 properties[name]["default"] = _plain(default)
-        properties |= cls._schema_of_kinds()
+        properties |= keys_of_kinds(cls)
         required = [name for name, _, _, default in cls.fields() if default is dataclasses.MISSING]
         result: dict = {"type": "object", "properties": properties, "additionalProperties": False}
         result |= {"required": required} if required else {}
@@ -319,11 +242,6 @@ class Declared:
 
 class Nothing(Declared):
     """A kind without parameters."""
-
-
-def in_words(names: Sequence[str]) -> str:
-    """``step, exp and inv``"""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _plain(default: Any) -> Any:
