@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..spec import foreign
+from ..spec.advice import Advice, advice_on, as_advice, look_up, say
 from ..spec.declare import Declared, Nothing, param
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
 from ..spec.node import Node
-from ..spec.reader import MISSING, Reader, advice_on
+from ..spec.reader import MISSING, Reader
 from ..spec.reading import read_text
 from . import registry
 from .arguments import texts
@@ -248,7 +249,7 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
     layers: list[LayerSpec] = []
     if "layers" not in root.value:
         meant = [advice_on(key, known, aliases) for key in root.keys if key not in known]
-        if "layers" not in meant:  # else that is reported, once is enough
+        if as_advice("layers") not in meant:  # else that is reported, once is enough
             problems.add(root.place, "a spec needs `layers:`, the list of its layers")
     elif not isinstance(root.value["layers"].value, list) or not root.value["layers"].value:
         node = root.value["layers"]
@@ -305,10 +306,10 @@ def _without_digits(name: str) -> str:
     return re.sub("[0-9]", "", name)
 
 
-def _belongs(key: str, root: Node, known: list[str]) -> str:
+def _belongs(key: str, root: Node, known: list[str]) -> str | Advice:
     """What to say of an unknown key of a whole spec: it may be misspelt, or one of the solver or of a layer."""
     is_setting = bool(root.keys[key].setting)
-    advice = (None if is_setting else foreign.advice(foreign.TOP, key, known)) or nearest(key, known)
+    advice = (None if is_setting else look_up(foreign.TOP, key, known)) or nearest(key, known)
     if advice:
         return advice
     layers = root.value["layers"].value if _is_list(root.value.get("layers")) else []
@@ -317,16 +318,16 @@ def _belongs(key: str, root: Node, known: list[str]) -> str:
     if is_setting and rest and first in ["solver", *(str(node.value["name"].value) for node, _ in named)]:
         return ".".join([first, *rest])
     solver = registry.solver_parameters()
-    advice = advice_on(key, solver.names(), solver.aliases)
-    if advice:
-        if " " in advice:
-            return advice
-        return f"solver.{advice}" if is_setting else f"`{advice}` stands in `solver:`"
+    of_solver = advice_on(key, solver.names(), solver.aliases)
+    if of_solver:
+        if not of_solver.is_name:
+            return of_solver
+        return f"solver.{of_solver.text}" if is_setting else say("{} stands in {}", of_solver.text, "solver:")
     owners = [node for node, kind in named if key in kind.Parameters.names()]
     if owners and is_setting:
         paths = [f"`{node.value['name'].value}.{key}`" for node in owners[:4]]
         return f"it is a key of a layer: {', '.join(paths)}{' …' if len(owners) > 4 else ''}"
-    return f"`{key}` stands in a layer" if owners else ""
+    return say("{} stands in a layer", key) if owners else ""
 
 
 def _is_list(node: Node | None) -> bool:
@@ -391,7 +392,9 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
             problems.add(type_node.place, registry.unknown_type(type_node.value))
     own = cls.Parameters.names() if cls else list(node.keys)
     known = Common.names() + own
-    aliases = {key: advice for key in node.keys if (advice := foreign.advice(foreign.KEYS, key, known))}
+    aliases: dict[str, str | Advice] = {
+        key: advice for key in node.keys if (advice := look_up(foreign.KEYS, key, known))
+    }
     common = Common.from_known(reader, node, cls.__name__ if cls else "layer", own, aliases)
     if cls is None:
         return _broken(node)
@@ -403,7 +406,7 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
     return LayerSpec(common, cls, parameters, node)
 
 
-def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str]) -> None:
+def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str | Advice]) -> None:
     """Unknown keys of a layer; a parameter of another type is said to be one."""
     with_advice = {folded(key) for key in aliases}
     for key in reader.few([key for key in node.keys if key not in known], node, name):

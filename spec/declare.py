@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, dataclass_transform
 
-from . import foreign
+from .advice import Advice, advice_on
 from .choice import Choice, Kind, check_other_kinds, keys_of_kinds, read_choice
 from .errors import Place, Problems
 from .node import Node
-from .reader import MISSING, MOST_KEYS, Reader, advice_on
+from .reader import MISSING, MOST_KEYS, Reader
 from .values import Bounds, OneOf, ValueType, value_type
 
 
@@ -79,7 +79,7 @@ class Declared:
     _fields: ClassVar[tuple[Field, ...]] = ()
     _names: ClassVar[list[str]] = []
     words: ClassVar[str] = "a mapping"  # what may be written, as errors and docs say it
-    aliases: ClassVar[Mapping[str, str]] = {}  # names people know from elsewhere -> ours, or a sentence
+    aliases: ClassVar[Mapping[str, str | Advice]] = {}  # names people know from elsewhere -> ours, or a sentence
     # groups of keys, or of tuples of keys, of which only one may be written; one that `--set` gives replaces the others
     exclusive: ClassVar[Sequence[Sequence[str | tuple[str, ...]]]] = ()
     stands_for: ClassVar[str] = ""  # the key that a plain text in place of the mapping gives
@@ -147,7 +147,7 @@ class Declared:
         node: Node,
         what: str,
         others: Iterable[str] = (),
-        aliases: Mapping[str, str] = {},
+        aliases: Mapping[str, str | Advice] = {},
         is_short: bool = False,
         needed_for: str = "",
     ) -> Any:
@@ -208,11 +208,12 @@ class Declared:
         return good
 
     @classmethod
-    def _meant(cls, node: Node, unknown: list[str], aliases: Mapping[str, str]) -> set[str]:
+    def _meant(cls, node: Node, unknown: list[str], aliases: Mapping[str, str | Advice]) -> set[str]:
         """The parameters that unknown keys were probably meant to be, or hold as Caffe's ``…_param`` do."""
         meant: set[str] = set()
         for key in unknown[:MOST_KEYS]:
-            meant.update(foreign.names_in(advice_on(key, cls.names(), aliases)))
+            advice = advice_on(key, cls.names(), aliases)
+            meant.update(advice.names if advice else ())
             inner = node.value[key].value
             meant.update(inner if isinstance(inner, dict) else [])
         return meant

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .errors import Problem, Problems, folded, nearest
+from .advice import Advice, advice_on
+from .errors import Problem, Problems
 from .node import Node
 
 MOST_KEYS = 100  # unknown keys of a mapping that get advice
@@ -31,25 +32,17 @@ class Reader:
             self.problems.add(node.keys[unknown[MOST_KEYS]], more)
         return unknown[:MOST_KEYS]
 
-    def unknown_keys(self, node: Node, known: Iterable[str], what: str, aliases: Mapping[str, str] = {}) -> None:
+    def unknown_keys(
+        self, node: Node, known: Iterable[str], what: str, aliases: Mapping[str, str | Advice] = {}
+    ) -> None:
         """Report the keys of a mapping that are not known, each with advice."""
         known = list(known)
         for key in self.few([key for key in node.keys if key not in known], node, what):
             advice, place = advice_on(key, known, aliases), node.keys[key]
             if not advice:
-                advice = f"it has {', '.join(known)}"
-            elif " " not in advice:
-                advice = f"did you mean `{place.setting.replace('*', advice) if place.setting else advice}`?"
-            self.problems.add(place, f"{what} has no key `{key}`; {advice}")
-
-
-def advice_on(key: str, known: Iterable[str], aliases: Mapping[str, str] = {}) -> str:
-    """What to write instead of an unknown key: a known one, a sentence with it in backticks, or nothing."""
-    known = list(known)
-    by_folded = {folded(word): advice for word, advice in aliases.items()}
-    if folded(key) in by_folded:
-        return by_folded[folded(key)]
-    plain, colon, value = key.partition(":")
-    if colon and plain.strip() in known:
-        return f"a space belongs after the colon: `{plain}: {value}`"
-    return nearest(key, known) or ""
+                words = f"it has {', '.join(known)}"
+            elif advice.is_name:
+                words = f"did you mean `{place.setting.replace('*', advice.text) if place.setting else advice.text}`?"
+            else:
+                words = advice.text
+            self.problems.add(place, f"{what} has no key `{key}`; {words}")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from . import foreign
+from .advice import look_up
 from .errors import did_you_mean
 from .node import Node
 from .reader import MISSING, Reader
@@ -184,11 +185,11 @@ class OneOf:
     def from_node(self, reader: Reader, node: Node, what: str) -> Any:
         if node.value in self.names:
             return node.value
-        ending = ""
-        if isinstance(node.value, str):
-            advice = foreign.advice(foreign.CHOICES, node.value, self.names)
-            ending = did_you_mean(advice or node.value, self.names, f"; {advice}" if advice else "")
-        return reader.wrong(node, what, self.words, ending)
+        advice = look_up(foreign.CHOICES, node.value, self.names) if isinstance(node.value, str) else None
+        if advice and not advice.is_name:
+            return reader.wrong(node, what, self.words, f"; {advice.text}")
+        meant = advice.text if advice else node.value
+        return reader.wrong(node, what, self.words, did_you_mean(meant, self.names) if isinstance(meant, str) else "")
 
     def schema(self) -> dict:
         return {"enum": list(self.names)}
