@@ -13,8 +13,8 @@ import numpy as np
 
 from ..net.build import Step
 from ..net.net import Net
-from ..net.netspec import NetSpec
 from ..net.plan import has_gradient
+from ..net.records import NetSpec
 from ..net.user_code import ask
 from ..spec.errors import Problem
 from .evaluate import Evaluation, Scores, TestNet

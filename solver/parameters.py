@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ..net.netspec import NetSpec, Phase
+from ..net.records import NetSpec, Phase
 from ..spec.advice import advice_on, say
 from ..spec.declare import Choice, Declared, param
 from ..spec.errors import Problems

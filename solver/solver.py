@@ -20,7 +20,8 @@ from ..compute.parallel import session
 from ..net import parameter_files
 from ..net.arguments import a_function, a_path, texts, whole
 from ..net.net import Net
-from ..net.netspec import NetSpec, Phase, load
+from ..net.netspec import load
+from ..net.records import NetSpec, Phase
 from ..net.user_code import UserCodeError
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order, why
 from . import divergence

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from nettrain import Declared, SpecError, param
 from nettrain.net import registry
-from nettrain.net.netspec import Common, Rule, Top
+from nettrain.net.records import Common, Rule, Top
 from nettrain.net.spec_file import read_file
 from nettrain.solver.parameters import SolverParameters
 from nettrain.spec.declare import Choice

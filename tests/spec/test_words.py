@@ -6,7 +6,8 @@ import pytest
 from nettrain.data.transform import Transform
 from nettrain.net import registry
 from nettrain.net.fillers import Filler
-from nettrain.net.netspec import Common, load
+from nettrain.net.netspec import load
+from nettrain.net.records import Common
 from nettrain.solver.parameters import SolverParameters
 from nettrain.spec import foreign
 from nettrain.spec.advice import Advice, advice_on, as_advice, look_up, say, table
