@@ -15,7 +15,8 @@ from . import build, parameter_files
 from .arguments import a_path, numbers, precision, texts, whole
 from .assemble import assemble
 from .blob import Blob
-from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
+from .netspec import load
+from .records import LayerSpec, NetSpec, Phase, State, as_phase
 from .user_code import ask
 
 DEFAULT_SEED = 1701

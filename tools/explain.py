@@ -18,7 +18,7 @@ from ..compute.parallel import session
 from ..net.graph import Key
 from ..net.layer import Layer, NeuronLayer
 from ..net.net import Net
-from ..net.netspec import NetSpec, Phase
+from ..net.records import NetSpec, Phase
 from ..net.step import Step
 from ..net.user_code import ask
 from ..spec.errors import NettrainError, did_you_mean

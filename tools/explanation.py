@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, SpecError, why
 from .explain import Explanation, explain, pick
 from .explain_json import as_json

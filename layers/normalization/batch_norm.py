@@ -12,6 +12,7 @@ from ...net.example import Example
 from ...net.fillers import Filler
 from ...net.layer import Layer
 from ...net.registry import register
+from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 from .affine import Affine
@@ -55,7 +56,7 @@ class BatchNorm(Layer):
         aliases = {
             "epsilon": "eps",
             "momentum": "moving_average_fraction is the share that is kept (PyTorch's momentum is 1 minus it)",
-            "scale": "write affine: true, or add a Scale layer with `bias_term: true`",
+            "scale": say("write affine: true, or add a Scale layer with {}", "bias_term: true"),
         }
 
     normalizes = True

@@ -11,10 +11,12 @@ import numpy as np
 from ...net.assemble import assemble
 from ...net.blob import Blob
 from ...net.layer import Layer
-from ...net.netspec import Broken, Common, LayerSpec, NetSpec, Phase, State, read_layer
-from ...spec.declare import MISSING, Declared, Reader
+from ...net.netspec import read_layer
+from ...net.records import Broken, Common, LayerSpec, NetSpec, Phase, State
+from ...spec.declare import Declared
 from ...spec.errors import Problems
 from ...spec.node import Node
+from ...spec.reader import MISSING, Reader
 from ..data.input import Input
 
 
