@@ -166,8 +166,7 @@ class _Converter:
         if self.count > MOST_NODES or depth > DEEPEST:
             what = f"more than {MOST_NODES:,} values" if depth <= DEEPEST else f"nested deeper than {DEEPEST} levels"
             raise SpecError([Problem(place, f"{what}; an alias that contains itself?")])
-        is_scalar = isinstance(node, yaml.ScalarNode)
-        if not isinstance(node.tag, _NoTag) and not (is_scalar and node.tag == _STR):
+        if not isinstance(node.tag, _NoTag) and not (isinstance(node, yaml.ScalarNode) and node.tag == _STR):
             self.problems.add(place, f"the tag {node.tag} has no place in a spec: only plain values are read")
             self.has_unreadable_values = True
             return Node(None, place)
@@ -223,9 +222,9 @@ class _Converter:
         return result
 
 
-def _is_plain(scalar: yaml.ScalarNode) -> bool:
-    """Whether it stands without quotes and tag, so that its characters decide what it is."""
-    return isinstance(scalar.tag, _NoTag) and not scalar.style
+def _is_plain(node: yaml.Node) -> bool:
+    """Whether it is a word without quotes and tag, so that its characters decide what it is."""
+    return isinstance(node, yaml.ScalarNode) and isinstance(node.tag, _NoTag) and not node.style
 
 
 def _place(name: str, line: int, column: int, length: int, lines: list[str]) -> Place:
