@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import nettrain
 import pytest
-from nettrain.solver.runs import Run
+from nettrain.solver.runs import Run, find_snapshot
+from nettrain.solver.snapshot import SnapshotError
 
 
 @pytest.fixture
@@ -30,3 +32,24 @@ def test_the_newest_up_to_an_iteration_are_kept(folder, count, iteration, remove
     before = {path.name for path in folder.iterdir()}
     assert Run("", folder=folder).keep_newest(count, iteration) == []
     assert before - {path.name for path in folder.iterdir()} == removed
+
+
+def test_a_bad_snapshot_is_passed_over_and_so_is_the_next(workdir):
+    layers = [
+        {"name": "x", "type": "Parameter", "shape": [2], "top": "x", "filler": 1},
+        {"name": "l", "type": "Reduction", "bottom": "x", "operation": "SUMSQ", "loss_weight": 1},
+    ]
+    solver = {"base_lr": 0.1, "max_iter": 8, "snapshot": 2}
+    nettrain.get_solver({"name": "run", "solver": solver, "layers": layers}, out="run").solve()
+    found = find_snapshot("run")
+    assert (found.snapshot.iter, [path.name for path in found.older]) == (8, ["iter_6.npz", "iter_4.npz", "iter_2.npz"])
+    Path("run/iter_6.npz").write_bytes(b"damaged")
+    found.pass_over(SnapshotError("this one does not fit"))
+    assert (found.snapshot.iter, [path.name for path in found.older]) == (4, ["iter_2.npz"])
+    first, second = found.notes
+    assert first == "this one does not fit; passed over"
+    assert "iter_6.npz" in second
+    Path("run/iter_2.npz").unlink()
+    with pytest.raises(SnapshotError, match="nor does this"):
+        found.pass_over(SnapshotError("nor does this"))
+    assert found.snapshot.iter == 4
