@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nettrain
 import pytest
+from nettrain import NettrainError
 from nettrain.solver.runs import Run, find_snapshot
 from nettrain.solver.snapshot import SnapshotError
 
@@ -53,3 +54,16 @@ def test_a_bad_snapshot_is_passed_over_and_so_is_the_next(workdir):
     with pytest.raises(SnapshotError, match="nor does this"):
         found.pass_over(SnapshotError("nor does this"))
     assert found.snapshot.iter == 4
+
+
+@pytest.mark.parametrize("where", ["there", "there/new/er", "file", "file/in/it"])
+def test_whether_a_run_could_be_written_is_known_without_making_anything(workdir, where):
+    Path("there").mkdir()
+    Path("file").touch()
+    run = Run("", folder=where)
+    if where.startswith("there"):
+        run.check_writable()
+    else:
+        with pytest.raises(NettrainError, match="cannot write to file"):
+            run.check_writable()
+    assert sorted(str(path) for path in Path().rglob("*")) == ["file", "there"]
