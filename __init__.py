@@ -21,6 +21,7 @@ _PUBLIC = {
     "register": "net.registry",
     "Solver": "solver.solver",
     "get_solver": "solver.solver",
+    "Listener": "solver.listener",
     "layer_type_list": "net.registry",
     "NettrainError": "spec.errors",
     "SpecError": "spec.errors",

@@ -5,24 +5,36 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..net.build import Step
 from ..net.net import Net
 from ..net.user_code import ask
+from .listener import Listener
 from .updater import Updater
+
+if TYPE_CHECKING:
+    from .reports import Row
+    from .solver import Solver
 
 LARGE = 1e3  # for a parameter
 Finding = tuple[str, str]  # a label and a sentence
 
 
-class Trail:
+class Trail(Listener):
     """How large the parameters were when they were last looked at."""
 
     def __init__(self, net: Net):
         self.net = net
         self.looks: deque[tuple[int, dict[str, float]]] = deque(maxlen=2)
+
+    def started(self, solver: Solver) -> None:
+        self.look(solver.iter)
+
+    def reported(self, solver: Solver, row: Row) -> None:
+        self.look(row.iter)
 
     def look(self, iteration: int) -> None:
         if not self.looks or self.looks[-1][0] != iteration:

@@ -1,375 +1,24 @@
-"""Signs that something is wrong though training runs: looked for in the tests, each said once.
-
-The looks are cheap: the first batch of a test, and the others only where the first one gave reason to.
-"""
+"""Signs that something is wrong though training runs, each said once."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..net.build import Step
 from ..net.net import Net
-from ..net.netspec import NetSpec
-from ..net.plan import has_gradient
-from ..net.user_code import ask
-from ..spec.errors import Problem
 from .evaluate import Evaluation, Scores, TestNet
+from .listener import Listener
+from .mistakes import explained_by_no_spread
+from .signs import Sign, Unscaled, signs
 
-MOST = 0.5  # of the units or values: above that it is no longer normal
-ENOUGH = 50  # values, from which on a share of them says something
-SMALLEST_IMAGE = 64  # values of an example: with fewer in a row it is one of a table
+if TYPE_CHECKING:
+    from .solver import Solver
 
 
-class Sign:
-    """One thing that may be wrong with a layer of a test net."""
-
-    def __init__(self, step: Step):
-        self.step, self.title = step, step.spec.title()
-        self.begin()
-
-    def begin(self) -> None:
-        """A test begins."""
-
-    def batch(self, first: bool) -> None:
-        """A batch of it has run; the blobs hold its values."""
-
-    def verdict(self, scores: Scores, prefix: str, iteration: int) -> str:
-        """At the end of the test: a sentence, or nothing."""
-        return ""
-
-
-class DeadUnits(Sign):
-    """Most units of a ReLU are 0 for every example."""
-
-    def begin(self):
-        self.alive: Any = None
-        self.values = 0  # of each unit
-
-    def batch(self, first):
-        y = self.step.top[0].data
-        if y.ndim < 2 or not y.size or not (first or self._may_be()):
-            return
-        now = y.max(axis=(0, *range(2, y.ndim))) > 0
-        self.alive = now if self.alive is None else self.alive | now
-        self.values += y.size // y.shape[1]
-
-    def _may_be(self) -> bool:
-        return self.alive is not None and self.alive.mean() < 1 - MOST
-
-    def verdict(self, scores, prefix, iteration):
-        if not iteration or self.values < ENOUGH or not self._may_be():
-            return ""
-        dead = int((~self.alive).sum())
-        return (
-            f"{dead:,} of {self.alive.size:,} units of {self.title} were 0 in the whole test and learn no more; "
-            "try a smaller base_lr, or weight_filler: msra before it"
-        )
-
-
-class Saturation(Sign):
-    """Most values of a hidden layer such as Sigmoid are at its limits, and the loss has not come down."""
-
-    def __init__(self, step: Step, limits: tuple[float, float], losses: list[str], learns_before: bool):
-        self.limits, self.losses, self.learns_before = limits, losses, learns_before
-        self.at_first: float | None = None
-        super().__init__(step)
-
-    def begin(self):
-        self.share = 0.0
-
-    def batch(self, first):
-        y = self.step.top[0].data
-        if first and y.size >= ENOUGH:
-            low, high = self.limits
-            near = 0.01 * (high - low)
-            self.share = float(((y < low + near) | (y > high - near)).mean())
-
-    def verdict(self, scores, prefix, iteration):
-        loss = sum(one for name in self.losses if isinstance(one := scores.get(prefix + name), float))
-        self.at_first = loss if self.at_first is None else self.at_first
-        if self.share <= MOST or loss < self.at_first / 2:
-            return ""
-        weights = "smaller weights before it (weight_filler: xavier) or " if self.learns_before else ""
-        return (
-            f"{self.share:.0%} of the values of {self.title} are at their limits, where the gradient is next to 0; "
-            f"try {weights}scaled inputs"
-        )
-
-
-class Guessing(Sign):
-    """The loss of a classifier stays at ln C, that of the same score for each of C classes."""
-
-    def __init__(self, step: Step):
-        super().__init__(step)
-        self.classes = step.layer.guesses_among
-        self.tests, self.at_first = 0, 0.0
-
-    def verdict(self, scores, prefix, iteration):
-        at = math.log(self.classes)
-        loss = scores.get(prefix + self.step.top_keys[0][0])
-        near = iteration > 0 and isinstance(loss, float) and abs(loss - at) < 0.01 * at
-        if not near or not self.tests or loss < self.at_first - 0.001 * at:  # it may go down slowly, from ln C
-            self.tests, self.at_first = int(near), loss if near else 0.0
-            return ""
-        self.tests += 1
-        return (
-            f"the loss of {self.title} sits at ln({self.classes}) = {at:.3f}, that of guessing; try another base_lr, "
-            "and look whether labels belong to their examples and inputs are scaled"
-        )
-
-
-class NoLabelZero(Sign):
-    """No example has label 0, in the training data neither, but some have label 1: they may be counted from 1."""
-
-    def __init__(self, step: Step, trained: Step | None):
-        super().__init__(step)
-        self.classes = step.layer.classes
-        self.known = trained.bottom[1].known if trained else None
-
-    def begin(self):
-        self.least, self.seen = math.inf, 0
-
-    def batch(self, first):
-        labels = self.step.bottom[1].data
-        if labels.size and labels.size * self.classes == self.step.bottom[0].count:
-            self.least, self.seen = min(self.least, float(labels.min())), self.seen + labels.size
-
-    def verdict(self, scores, prefix, iteration):
-        if self.least != 1 or self.seen < 5 * self.classes:
-            return ""
-        trained = self.known.range() if self.known else None
-        if trained and trained.low < 1:
-            return ""
-        return (
-            f"none of {self.seen:,} test labels of {self.title} is 0; the {self.classes} classes are 0 to "
-            f"{self.classes - 1}: are yours counted from 1?"
-        )
-
-
-class Unscaled(Sign):
-    """A layer with weights reads values such as 0 to 255 from a layer of data."""
-
-    def __init__(self, step: Step, i: int, maker: Step):
-        super().__init__(step)
-        self.name, self.blob, self.maker = step.bottom_keys[i][0], step.bottom[i], maker
-
-    def begin(self):
-        self.advice, self.range = "", ""
-
-    def batch(self, first):
-        x = self.blob.data
-        if not first or not x.size:
-            return
-        least, most = float(x.min()), float(x.max())
-        if not math.isfinite(least) or not math.isfinite(most):
-            return
-        is_table = x.size // len(x) < SMALLEST_IMAGE and x.ndim == 2
-        if most <= 100 and not (is_table and least < -100):
-            return
-        if is_table:
-            self.range = f"values from {least:g} to {most:g}"
-            self.advice = "bring each column to mean 0 and standard deviation 1, or put a BatchNorm between them"
-        elif least >= 0:
-            self.range = f"values up to {most:g}"
-            self.advice = self._scaled(most <= 255 and bool((x == np.rint(x)).all()), most)
-
-    def _scaled(self, is_bytes: bool, most: float) -> str:
-        """How the layer that makes the values makes smaller ones."""
-        scale, middle = (1 / 128, 128.0) if is_bytes else (float(f"{2 / most:.2g}"), most / 2)
-        keys = self.maker.spec.cls.Parameters.names()
-        if "transform" not in keys:
-            return f"{self.maker.spec.title()} has no transform, so scale them where they come from"
-        if "scale" in keys:  # beside it
-            return f"scale: {scale:.7g}, transform: {{mean_value: {middle:g}}}{' for bytes' if is_bytes else ''}"
-        return f"transform: {{scale: {scale:.7g}, mean_value: {middle:g}}}{' for bytes' if is_bytes else ''}"
-
-    def verdict(self, scores, prefix, iteration):
-        if not self.advice:
-            return ""
-        return (
-            f"{self.title} reads `{self.name}` unscaled, {self.range}; learning is easier near -1 to 1: {self.advice}"
-        )
-
-
-class Unready(Sign):
-    """Layers that say nothing yet, such as a BatchNorm whose statistics are those of no batch."""
-
-    def __init__(self, steps: list[Step]):
-        self.steps = steps
-        super().__init__(steps[0])
-
-    def begin(self):
-        self.first, self.count = "", 0
-        for step in self.steps:
-            why = ask(step.layer, "unready")
-            self.first = self.first or (f"{step.spec.title()} {why}" if why else "")
-            self.count += bool(why)
-
-    def verdict(self, scores, prefix, iteration):
-        if not self.first:
-            return ""
-        others = f" (so it is with {self.count - 1:,} more)" if self.count > 1 else ""
-        return f"{self.first}{others}; this test says little"
-
-
-def signs(net: Net, training: Net) -> Iterator[Sign]:
-    """What to look for in a test net of this training net."""
-    makers = {key: step for step in net.steps for key in step.top_keys}
-    trained = {step.spec.name: step for step in training.steps}
-    losses = [key[0] for step in net.steps if any(step.loss_weights) for key in step.top_keys]
-    if any(ask(step.layer, "unready") for step in net.steps):
-        yield Unready(net.steps)
-    for i, step in enumerate(net.steps):
-        layer, learns_before = step.layer, _learns_before(step, makers, trained)
-        if layer.may_die and learns_before and _stays(net.steps, i):
-            yield DeadUnits(step)
-        if layer.limits and _is_hidden(net.steps, i) and _stays(net.steps, i):
-            yield Saturation(step, layer.limits, losses, learns_before)
-        if layer.guesses_among:
-            yield Guessing(step)
-        if layer.classes:
-            yield NoLabelZero(step, trained.get(step.spec.name))
-        if _learns(trained.get(step.spec.name)) and not _is_normalized(net.steps, i):
-            for b, key in enumerate(step.bottom_keys):
-                maker = _first_maker(key, makers)
-                if not maker.bottom and not maker.layer.blobs and has_gradient(step.layer, b):
-                    yield Unscaled(step, b, maker)
-
-
-def _learns(step: Step | None) -> bool:
-    """Whether a layer of the training net learns something."""
-    return step is not None and any(step.layer.param_propagate_down)
-
-
-def _learns_before(step: Step, makers: dict[Any, Step], trained: dict[str, Step]) -> bool:
-    """Whether a layer that learns stands somewhere above this one."""
-    seen, above = set(), list(step.bottom_keys)
-    while above:
-        key = above.pop()
-        if key not in seen:
-            seen.add(key)
-            if _learns(trained.get(makers[key].spec.name)):
-                return True
-            above += makers[key].bottom_keys
-    return False
-
-
-def _first_maker(key: Any, makers: dict[Any, Step]) -> Step:
-    """The layer that computes a blob: not one that only gives it another shape or name."""
-    while makers[key].layer.passes_memory_on:
-        key = makers[key].bottom_keys[0]
-    return makers[key]
-
-
-def _is_normalized(steps: list[Step], i: int) -> bool:
-    """Whether a layer, or all that read what it makes, gives the same whatever the scale of its bottom is."""
-    keys = steps[i].top_keys
-    readers = [step for step in steps for key in keys if key in step.bottom_keys]
-    return steps[i].layer.normalizes or (bool(readers) and all(reader.layer.normalizes for reader in readers))
-
-
-def _is_hidden(steps: list[Step], i: int) -> bool:
-    """Whether a layer with parameters reads what this one makes."""
-    return any(step.layer.blobs and steps[i].top_keys[0] in step.bottom_keys for step in steps)
-
-
-def _stays(steps: list[Step], i: int) -> bool:
-    """Whether a layer's top still has its values when the net has run: no later layer works in its memory, but those
-    that change nothing in a test."""
-    later = (step for step in steps[i + 1 :] if not (step.layer.passes_memory_on or step.layer.same_in_tests))
-    return not any(top.shares_data_with(steps[i].top[0]) for step in later for top in step.top)
-
-
-def applied_twice(net: Net) -> Iterator[Problem]:
-    """Warnings of losses whose own Softmax or Sigmoid comes after another one."""
-    makers = {key: step for step in net.steps for key in step.top_keys}
-    for step in net.steps:
-        first = step.layer.includes
-        maker = makers[step.bottom_keys[0]] if first else None
-        if maker is not None and maker.spec.cls.__name__ == first:
-            message = (
-                f"{step.spec.title()} reads {maker.spec.title()}{maker.spec.where()}, and takes a {first} itself: it "
-                f"wants the scores, `{maker.bottom_keys[0][0]}`"
-            )
-            yield Problem(step.spec.place, message, with_line=False)
-
-
-def same_examples(net: Net, tests: Iterable[Net]) -> Iterator[Problem]:
-    """A warning of each set of examples that is both trained and tested on, in whole or in part."""
-    tested = [layer for test in tests for layer in test.layers.values() if layer.reads]
-    said: set[str] = set()
-    for step in (step for step in net.steps if step.layer.reads):
-        layer = step.layer
-        for other in tested:
-            for name, message in shared(layer, other):
-                if name not in said:
-                    said.add(name)
-                    yield Problem(step.spec.place, message, with_line=False)
-
-
-def shared(trained: Any, tested: Any) -> Iterator[tuple[str, str]]:
-    """What two layers both read: the name of the tested set, and in words how much of it is trained on.
-
-    Files of one name come first. Lists are compared by the files in them. Contents are compared only where there are
-    as many examples, and from what a run keeps of them anyway.
-    """
-    nothing = f"the scores say nothing of new data; {trained.how_to_split}"
-    same = [key for key in tested.reads if key in trained.reads]
-    for key in same:
-        yield tested.reads[key], f"{tested.reads[key]} is both training and test set: {nothing}"
-    if same or type(trained) is not type(tested):
-        return
-    train, test = ", ".join(trained.reads.values()), ", ".join(tested.reads.values())
-    entries = set(ask(tested, "entries"))
-    if count := len(entries.intersection(ask(trained, "entries"))) if entries else 0:
-        are = "is" if count == 1 else "are"
-        what = f"{count:,} of the {len(entries):,} files in {test} {are} in {train} too"
-        yield test, f"{what}: of new data the scores say less; leave them out of one of the lists"
-    elif trained.pass_size == tested.pass_size:
-        first, second = ask(trained, "fingerprint"), ask(tested, "fingerprint")
-        if first.get("contents") and first["contents"] == second.get("contents"):
-            yield test, f"{test} holds the same examples as {train}: {nothing}"
-
-
-def no_spread(net: Net) -> Iterator[Problem]:
-    """Warnings of layers that normalize single values, which makes them all 0."""
-    for step in net.steps:
-        why = ask(step.layer, "without_spread")
-        if why:
-            message = f"{step.spec.title()} {why}; nothing before it learns, as its output does not depend on it"
-            yield Problem(step.spec.place, message, with_line=False)
-
-
-def _explained(net: Net) -> set[str]:
-    """The layers for whose missing gradient ``no_spread`` has said the reason: those before and behind one it names."""
-    names: set[str] = set()
-    for step in net.steps:
-        if ask(step.layer, "without_spread"):
-            before, behind = set(step.bottom_keys), set(step.top_keys)
-            for other in net.steps:
-                if behind & set(other.bottom_keys):
-                    behind |= set(other.top_keys)
-            for other in reversed(net.steps):
-                if before & set(other.top_keys):
-                    before |= set(other.bottom_keys)
-            names |= {one.spec.name for one in net.steps if (before | behind) & set(one.top_keys)}
-    return names
-
-
-def mistakes(spec: NetSpec, net: Net, tests: Iterable[Net]) -> Iterator[Problem]:
-    """Warnings of what may be a mistake in a spec and the nets made of it, though it can be run."""
-    yield from spec.warnings
-    yield from applied_twice(net)
-    yield from same_examples(net, tests)
-    yield from no_spread(net)
-
-
-class Health:
+class Health(Listener):
     """Looks for signs in the tests of a training run. ``said`` names those that were told."""
+
+    key = "said"
 
     def __init__(self, net: Net, tests: list[TestNet]):
         self.net = net
@@ -377,6 +26,7 @@ class Health:
         self.said: list[str] = []
         self.without: set[str] = set()  # parameters that had no gradient at the last look
         self._first: dict[str, bool] = {}
+        self._late: list[str] = []  # what need not be said when the iteration ends in an error that says more
 
     def take_as_trained(self, layers: Iterable[str]) -> None:
         """Layers that have parameters from elsewhere: what they read has the scale they were trained with."""
@@ -384,20 +34,41 @@ class Health:
         for prefix, group in self.signs.items():
             self.signs[prefix] = [s for s in group if not (isinstance(s, Unscaled) and s.step.spec.name in names)]
 
-    def begin(self) -> None:
-        """The tests begin."""
+    def state(self) -> list[str]:
+        return list(self.said)
+
+    def set_state(self, state: list[str]) -> None:
+        self.said = list(state)
+
+    def testing(self, solver: Solver) -> None:
         self._first = dict.fromkeys(self.signs, True)
         for sign in (sign for group in self.signs.values() for sign in group):
             sign.begin()
 
-    def batch(self, test: TestNet) -> None:
-        """A test net has run a batch."""
+    def batch_tested(self, test: TestNet) -> None:
         for sign in self.signs[test.prefix]:
             if self._key(sign) not in self.said:
                 sign.batch(self._first[test.prefix])
         self._first[test.prefix] = False
 
-    def finish(self, scores: Scores, iteration: int) -> list[str]:
+    def tested(self, solver: Solver) -> None:
+        solver.warn(self.verdicts(solver.found.scores, solver.iter))
+        self._late += self.not_finite(solver.found)
+        solver.warn(self.notes(solver.found))
+
+    def computed(self, solver: Solver) -> None:
+        self._warn_late(solver)
+        if solver.test_is_new:
+            solver.warn(self.gradients())
+
+    def finished(self, solver: Solver) -> None:
+        self._warn_late(solver)
+
+    def _warn_late(self, solver: Solver) -> None:
+        late, self._late = self._late, []
+        solver.warn(late)
+
+    def verdicts(self, scores: Scores, iteration: int) -> list[str]:
         """What is to be said after the tests."""
         found = []
         for prefix, group in self.signs.items():
@@ -428,7 +99,7 @@ class Health:
         if self.net.loss == 0:  # there is nothing to improve: a hinge is satisfied, or all is ignored
             self.without = set()
             return []
-        explained = _explained(self.net)
+        explained = explained_by_no_spread(self.net)
         without = {
             f"parameter {i} of {step.spec.title()}"
             for step in self.net.steps

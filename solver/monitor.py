@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..spec.errors import Place, Problems, did_you_mean
-from .evaluate import TestNet
+from .evaluate import Evaluation, TestNet, one_number
+from .listener import Listener
 from .parameters import SolverParameters
 
 ROUNDING = 1e-6  # the same score, averaged from float32 batches, is not a better one
 
 
-class Monitor:
+class Monitor(Listener):
     """Watches one score of every test.
 
     Args:
@@ -25,10 +26,16 @@ class Monitor:
     ``best`` is the best score and its iteration, ``waited`` the number of tests since.
     """
 
+    key = "monitor"
+
     def __init__(self, name: str, higher: bool, min_delta: float = 0.0, patience: int = 0):
         self.name, self.higher, self.min_delta, self.patience = name, higher, min_delta, patience
         self.best: tuple[float, int] | None = None
         self.waited = 0
+
+    def judge(self, found: Evaluation, iteration: int) -> bool:
+        """Take what a test found; whether its score is the best so far. One that was not finite in a batch is not."""
+        return self.see(math.nan if self.name in found.bad else one_number(found.scores[self.name]), iteration)
 
     def see(self, score: float, iteration: int) -> bool:
         """Take the score of a test; whether it is the best so far. NaN and infinity never are."""
@@ -47,8 +54,10 @@ class Monitor:
         """Whether the patience is at its end."""
         return 0 < self.patience <= self.waited
 
-    def why(self) -> str:
-        """Why training ended early."""
+    def why_end(self) -> str:
+        """Why training ends early, when the patience is at its end."""
+        if not self.exhausted:
+            return ""
         if self.best is None:
             return f"{self.name} was never a finite number in {self.waited} tests"
         score, at = self.best
@@ -58,9 +67,9 @@ class Monitor:
     def state(self) -> dict[str, Any]:
         return {"name": self.name, "higher": self.higher, "best": self.best, "waited": self.waited}
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def set_state(self, state: Mapping[str, Any] | None) -> None:
         """Take back what ``state`` gave; a best of another score would say nothing of this one."""
-        if (state["name"], state["higher"]) != (self.name, self.higher):
+        if state is None or (state["name"], state["higher"]) != (self.name, self.higher):
             return
         self.best = tuple(state["best"]) if state["best"] else None
         self.waited = state["waited"]

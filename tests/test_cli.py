@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import termios
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from helpers import interrupt, start
 from nettrain.cli import main
 from nettrain.solver.parameters import SolverParameters
 from nettrain.solver.policies import POLICIES
@@ -198,15 +198,12 @@ def test_divergence_is_exit_code_3(nettrain_cli):
     assert "iter_1.npz" in result.stderr
 
 
-def test_ctrl_c_is_exit_code_130(tmp_path):
-    command = [sys.executable, "-m", "nettrain", "train", "configs/mlp.yaml", "--set", "solver.max_iter=100000000"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if line.split()[0] == "200":
-                break
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
+def test_ctrl_c_is_exit_code_130(workdir):
+    process = start("train", "configs/mlp.yaml", "--set", "solver.max_iter=100000000")
+    for line in process.stdout:
+        if line.split()[0] == "200":
+            break
+    _, errors = interrupt(process)
     assert "interrupted at iteration" in errors
     assert "Traceback" not in errors
 

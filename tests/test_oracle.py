@@ -6,6 +6,7 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.solver.monitor import Monitor
 from nettrain.solver.parameters import SolverParameters
 from nettrain.solver.policies import rate_policy
@@ -30,14 +31,10 @@ LAYERS = [path for path in sorted(ORACLE.glob("layer_*.npz")) if path.stem.split
 TORCH_LAYERS = sorted(TORCH.glob("layer_*.npz"))
 
 
-def net_of(spec, data, dtype):
+def oracle_net(spec, data, dtype):
     """The layer with Input layers for its bottoms, every gradient computed."""
-    inputs = [
-        {"name": name, "type": "Input", "shape": list(values.shape)}
-        for name, values in zip(spec["layer"]["bottom"], numbered(data, "bottom"), strict=True)
-    ]
-    layers = [*inputs, spec["layer"]]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase=spec["phase"], dtype=dtype)
+    shapes = [values.shape for values in numbered(data, "bottom")]
+    return layer_net(spec["layer"], *shapes, inputs=" ".join(spec["layer"]["bottom"]), phase=spec["phase"], dtype=dtype)
 
 
 def close(mine, theirs, rtol=1e-4):
@@ -58,7 +55,7 @@ def test_layer_equals_pytorch(path):
 def compare_layer(path, dtype, close):
     """Parameters and bottoms in; tops, parameters and gradients out."""
     spec, data = fixture(path)
-    net = net_of(spec, data, dtype)
+    net = oracle_net(spec, data, dtype)
     blobs = net.params.get("it", [])
     for blob, values in zip(blobs, numbered(data, "param"), strict=True):
         blob.data[...] = values

@@ -41,13 +41,31 @@ def _specs(workdir):
     Path("own.py").write_text(OWN)
 
 
-def shell(line, code=0):
-    """Type a line that begins with nettrain; what it prints on stdout and stderr."""
-    assert line.startswith("nettrain ")
-    command = PYTHON + line.removeprefix("nettrain")
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, (line, done.stderr)
-    return done.stdout, done.stderr
+@pytest.fixture
+def shell(nettrain_cli):
+    """Types a line that begins with nettrain; gives what it prints on stdout and stderr.
+
+    A shell takes the line apart, and the command is called with the words that it found: starting Python for each of
+    them would take most of the time.
+    """
+
+    def run(line, code=0):
+        assert line.startswith("nettrain ")
+        words = subprocess.run(
+            ["sh", "-c", "printf '%s\\0'" + line.removeprefix("nettrain")], capture_output=True, text=True, check=True
+        ).stdout
+        result = nettrain_cli(*words.removesuffix("\0").split("\0"), exit_code=code)
+        return result.stdout, result.stderr
+
+    return run
+
+
+def test_a_line_is_typed_as_a_process_would_get_it(shell):
+    """One line in a process of its own: the fixture above stands for this."""
+    line = f"{SPACED} --out 'a\"b$HOME;ls' --set solver.max_iter=2"
+    done = subprocess.run(["sh", "-c", PYTHON + line.removeprefix("nettrain")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert after("next", done.stdout) == after("next", shell(line.replace("ls'", "ls 2'"))[0]).replace("ls 2", "ls")
 
 
 def after(word, text):
@@ -74,7 +92,7 @@ SPACED = 'nettrain train "a net/it\'s.yaml"'
         f"{SPACED} --set solver.max_iter=0",
     ],
 )
-def test_next_after_training_and_after_going_on(command):
+def test_next_after_training_and_after_going_on(shell, command):
     printed, _ = shell(command)
     line = after("next", printed)
     result = json.loads(shell(f"{line} --json")[0])
@@ -90,7 +108,7 @@ def test_next_after_training_and_after_going_on(command):
     assert f"{100 * result['scores']['accuracy']:.2f}" == re.search(r"best accuracy ([\d.]+)%", longer)[1]
 
 
-def several(**solver):
+def several(shell, **solver):
     """A spec with two test nets of data of their own, in a file; trained, its last row and the line printed to be typed
     next."""
     state = {"test_state": [{"stage": "easy"}, {"stage": "hard"}]}
@@ -113,9 +131,9 @@ def several(**solver):
     ],
     ids=str,
 )
-def test_next_after_a_run_with_several_test_nets(keys, examples):
+def test_next_after_a_run_with_several_test_nets(shell, keys, examples):
     """The first test of a run of the same batches gives the same scores, under the same names."""
-    trained, line = several(**keys)
+    trained, line = several(shell, **keys)
     result = json.loads(shell(f"{line} --json")[0])
     assert result["scores"] == pytest.approx(trained, rel=1e-12)
     assert list(result["scores"]) == list(trained)
@@ -126,15 +144,15 @@ def test_next_after_a_run_with_several_test_nets(keys, examples):
     assert of_a_spec["scores"] == result["scores"]
 
 
-def test_one_of_several_test_nets():
-    trained, line = several(test_iter=[1, 3])
+def test_one_of_several_test_nets(shell):
+    trained, line = several(shell, test_iter=[1, 3])
     result = json.loads(shell(f"{line} --stage hard --json")[0])
     assert result["examples"] == {"hard_digits": 30}
     assert result["scores"]["loss"] == pytest.approx(trained["hard/loss"], rel=1e-12)
 
 
-def test_so_many_examples_as_were_tested_are_said():
-    _, line = several()
+def test_so_many_examples_as_were_tested_are_said(shell):
+    _, line = several(shell)
     assert "  easy/digits: 360 examples\n  hard/hard_digits: 360 examples\n" in shell(line)[0]
     printed, _ = shell(f"{line} --iterations 2")
     assert "  easy/digits: 128 of 360 examples\n  hard/hard_digits: 20 of 360 examples\n" in printed
@@ -142,7 +160,7 @@ def test_so_many_examples_as_were_tested_are_said():
     assert "  easy/digits: 448 examples, 360 of them different\n  hard/hard_digits: 70 of 360 examples\n" in printed
 
 
-def test_longer_of_a_run_that_counts_epochs():
+def test_longer_of_a_run_that_counts_epochs(shell):
     text = Path("a net/it's.yaml").read_text().replace("max_iter: 30", "max_epoch: 1")
     Path("net.yaml").write_text(text)
     shell("nettrain train net.yaml --out part")
@@ -151,7 +169,7 @@ def test_longer_of_a_run_that_counts_epochs():
 
 
 @pytest.mark.parametrize("out", ["part", "x y"])
-def test_go_on_after_an_error(out):
+def test_go_on_after_an_error(shell, out):
     data = "digits.source={train: d.npz, test: digits}"
     import numpy as np
 
@@ -170,7 +188,7 @@ def test_go_on_after_an_error(out):
     assert "resumed from" in shell(line, 2)[1]  # the label is still there: it says so again, after the resume
 
 
-def test_files_that_only_the_beginning_needed_may_be_gone():
+def test_files_that_only_the_beginning_needed_may_be_gone(shell):
     shell(f"{SPACED} --out first")
     printed, _ = shell(f"{SPACED} --set solver.weights=first/best.npz --out second")
     os.remove("first/best.npz")
@@ -178,13 +196,12 @@ def test_files_that_only_the_beginning_needed_may_be_gone():
     shell(after("next", printed))
 
 
-def test_what_to_try_after_divergence():
+def test_what_to_try_after_divergence(shell):
     command = "nettrain train configs/mlp.yaml --set solver.base_lr=1e30 --set solver.max_iter=20"
     _, errors = shell(command, 3)
     line = re.search(r"^  try +(.*)$", errors, re.M)[1]
     for option in line.split("   or   "):
-        done = subprocess.run(["sh", "-c", f"{PYTHON}{command.removeprefix('nettrain')} {option}"], capture_output=True)
-        assert done.returncode in (0, 3)  # not wrong usage: a step towards it
+        shell(f"{command} {option}", (0, 3))  # not wrong usage: a step towards it
 
 
 def test_test_takes_a_run_or_a_snapshot_and_other_weights(nettrain_cli):

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import PATIENCE, start
 
 NETTRAIN = f"{shlex.quote(sys.executable)} -m nettrain"
 TRAIN = f"{NETTRAIN} train configs/mlp.yaml --set solver.max_iter=3"
@@ -34,7 +35,7 @@ PRINTING = [
 
 
 def shell(command, **environment):
-    return subprocess.run(command, shell=True, capture_output=True, env=os.environ | environment, timeout=120)
+    return subprocess.run(command, shell=True, capture_output=True, env=os.environ | environment, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def shell(command, **environment):
 )
 def test_training_needs_nobody_who_looks(workdir, closed):
     command = f"{TRAIN} --out part {closed}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=120)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=PATIENCE)
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
     assert {path.name for path in Path("part").iterdir()} == {"best.npz", "iter_3.npz", "metrics.jsonl"}
@@ -51,11 +52,19 @@ def test_training_needs_nobody_who_looks(workdir, closed):
 
 @pytest.mark.parametrize("command", PRINTING)
 def test_output_that_cannot_be_written_is_an_error(workdir, command):
-    for closed, why in ((">/dev/full", b"No space left on device"), (">&-", b"stdout is closed")):
-        done = shell(f"{NETTRAIN} {command} {closed}")
-        assert (done.returncode, done.stdout) == (1, b"")
-        lines = [line for line in done.stderr.splitlines() if b"is not in this folder" not in line]
-        assert lines == [b"the output cannot be written: " + why]
+    check_that_it_is_said(command, ">/dev/full", b"No space left on device")
+
+
+def check_that_it_is_said(command, closed, why):
+    done = shell(f"{NETTRAIN} {command} {closed}")
+    assert (done.returncode, done.stdout) == (1, b"")
+    lines = [line for line in done.stderr.splitlines() if b"is not in this folder" not in line]
+    assert lines == [b"the output cannot be written: " + why]
+
+
+@pytest.mark.parametrize("command", ["--help", "env --json", "check configs/mlp.yaml"])  # click's, JSON, a report
+def test_closed_output_is_an_error_and_closed_stderr_is_none(workdir, command):
+    check_that_it_is_said(command, ">&-", b"stdout is closed")
     assert shell(f"{NETTRAIN} {command} >/dev/full 2>&-").returncode == 1
     assert shell(f"{NETTRAIN} {command} 2>/dev/full").returncode == 0
 
@@ -65,15 +74,20 @@ def test_a_pipe_nobody_reads_is_an_error(workdir, command):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "nettrain", *command], stdout=writing, stderr=subprocess.PIPE, timeout=60
+        [sys.executable, "-m", "nettrain", *command], stdout=writing, stderr=subprocess.PIPE, timeout=PATIENCE
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"the output cannot be written: Broken pipe\n")
 
 
 def test_an_error_that_cannot_be_said_keeps_its_exit_code(workdir):
-    for command in ("train nowhere.yaml", "trian", "train", "gradcheck --layer Nothing"):
-        for closed in ("2>&-", "2>/dev/full", "2>&- >&-"):
+    for command, ways in (
+        ("train nowhere.yaml", ("2>&-", "2>/dev/full", "2>&- >&-")),
+        ("trian", ("2>&-", "2>/dev/full")),
+        ("train", ("2>&-",)),
+        ("gradcheck --layer Nothing", ("2>/dev/full",)),
+    ):
+        for closed in ways:
             assert shell(f"{NETTRAIN} {command} {closed}").returncode == 2
 
 
@@ -83,8 +97,14 @@ def test_other_encodings_get_what_they_can_hold(workdir, encoding):
     assert done.returncode == 0, done.stderr
     dot = "-" if encoding == "ascii" else "·"
     assert f"mlp {dot} 4,810 parameters {dot}" in done.stdout.decode(encoding)
+    command = "layers BatchNorm"  # has letters that none of them holds
+    done = shell(f"{NETTRAIN} {command}", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_ascii_cannot_hold_ends_no_command(workdir):
     for command in ("--help", "layers BatchNorm", "summary configs/mlp.yaml", "gradcheck --layer ReLU"):
-        done = shell(f"{NETTRAIN} {command}", PYTHONIOENCODING=encoding)
+        done = shell(f"{NETTRAIN} {command}", PYTHONIOENCODING="ascii")
         assert done.returncode == 0, done.stderr
     c = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     assert shell(f"{NETTRAIN} layers", **c).returncode == 0
@@ -170,9 +190,8 @@ def on_terminal(arguments, size=(24, 100), then=None, **environment):
     """What a terminal shows; ``then`` may resize it."""
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, size)
-    command = [sys.executable, "-m", "nettrain", *arguments]
-    process = subprocess.Popen(
-        command, stdout=slave, stderr=slave, stdin=slave, env=os.environ | environment, start_new_session=True
+    process = start(
+        *arguments, stdout=slave, stderr=slave, stdin=slave, env=os.environ | environment, start_new_session=True
     )
     shown = b""
     os.set_blocking(master, False)
@@ -205,14 +224,13 @@ def test_the_bar_follows_a_terminal_that_is_resized(workdir):
 def test_a_terminal_that_is_closed_ends_nothing(workdir):
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (24, 80))
-    command = [sys.executable, "-m", "nettrain", *LONG, "--out", "part"]
-    process = subprocess.Popen(command, stdout=slave, stderr=slave, stdin=slave, start_new_session=True)
+    process = start(*LONG, "--out", "part", stdout=slave, stderr=slave, stdin=slave, start_new_session=True)
     os.close(slave)
     shown = b""
     while b"%|" not in shown:
         shown += os.read(master, 1 << 16)
     os.close(master)
-    assert process.wait(120) == 0
+    assert process.wait(PATIENCE) == 0
     assert Path("part/iter_4000.npz").exists()
 
 
@@ -238,13 +256,11 @@ def test_a_signal_at_any_moment_is_no_traceback(workdir, name, code):
     program += "import nettrain.__main__ as it; print('ready', flush=True); it.main()"
     arguments = ["train", "configs/mlp.yaml", "--set", "solver.max_iter=1000000", "--sighup-effect", "stop"]
     for _ in range(5):
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        process = start("-c", program, *arguments, program=())
         assert process.stdout.readline() == "ready\n"
         time.sleep(rng.uniform(0, 0.7))
         process.send_signal(getattr(signal, name))
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert "Traceback" not in errors, errors
         assert process.returncode in (code, 128 - code)  # or it is the system that ended it, before training began
         assert name != "SIGINT" or "interrupted" in errors

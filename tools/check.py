@@ -12,8 +12,8 @@ from ..net.net import Net
 from ..net.netspec import NetSpec
 from ..net.user_code import UserCodeError, author, is_users
 from ..solver.evaluate import has_end
-from ..solver.health import mistakes
 from ..solver.looking import SECONDS, look_through
+from ..solver.mistakes import mistakes
 from ..solver.solver import Solver
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, in_order
 

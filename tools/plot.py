@@ -14,7 +14,7 @@ import numpy as np
 from ..files.extras import extra
 from ..net.net import Net
 from ..solver.evaluate import TOTAL_LOSS
-from ..solver.runs import METRICS, read_metrics
+from ..solver.metrics import METRICS, read_metrics
 from ..spec.errors import NettrainError, did_you_mean, why
 
 FORMATS = ("svg", "png", "pdf")

@@ -15,8 +15,9 @@ from ..net.netspec import NetSpec
 from ..net.parameter_files import Arrays, LoadReport, assign
 from ..net.user_code import ask
 from ..solver.evaluate import evaluate_all, name_test_nets
+from ..solver.finding import find_snapshot, is_run
 from ..solver.parameters import NetState, SolverParameters, parameters_of
-from ..solver.runs import find_snapshot, is_run, quoted
+from ..solver.runs import quoted
 from ..spec.errors import NettrainError
 from .table import table
 

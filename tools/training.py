@@ -12,9 +12,12 @@ from typing import Any
 from ..compute.parallel import threads
 from ..net.netspec import NetSpec
 from ..solver.evaluate import has_plain_loss
+from ..solver.finding import Found, check_spec, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
-from ..solver.runs import Found, check_spec, find_snapshot, quoted
-from ..solver.solver import Row, Solver
+from ..solver.listener import Listener
+from ..solver.reports import Row
+from ..solver.runs import quoted
+from ..solver.solver import Solver
 from ..spec.errors import NettrainError, SpecError
 from .table import columns, table
 
@@ -89,6 +92,30 @@ def _changes(before: Any, now: Any, path: str = "") -> list[str]:
     return [f"note: {path} is {here}, in the snapshot it is {there}"]
 
 
+class _Screen(Listener):
+    """Shows a person what happens."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        write: Callable[[str], None],
+        say: Callable[[str], None],
+        advance: Callable[[float], None],
+    ):
+        self.rows, self.write, self.say, self.advance = rows, write, say, advance
+
+    def reported(self, solver: Solver, row: Row) -> None:
+        self.write(self.rows.line(row))
+        if solver.p.debug_info:
+            self.write(statistics(solver))
+
+    def updated(self, solver: Solver) -> None:
+        self.advance(solver.losses[-1])
+
+    def warned(self, text: str) -> None:
+        self.say(f"warning: {text}")
+
+
 def run(
     solver: Solver,
     write: Callable[[str], None],
@@ -101,14 +128,7 @@ def run(
     ``effects`` say what signals do. Raises NettrainError when the run ends early, with what is kept of it.
     """
     rows = Rows(solver)
-
-    def on_row(row: Row) -> None:
-        write(rows.line(row))
-        if solver.p.debug_info:
-            write(statistics(solver))
-
-    solver.on_warning = lambda text: say(f"warning: {text}")
-    solver.on_row, solver.on_step = on_row, lambda solver: advance(solver.losses[-1])
+    solver.add(_Screen(rows, write, say, advance))
     write(rows.head())
     with Interrupts(solver, effects) as interrupts:
         try:

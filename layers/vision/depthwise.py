@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ...compute.calls import Calls
 from ...compute.parallel import scratch
-from .windows import Calls, Windows
+from .windows import Windows
 
 SHORTEST_RUN = 16  # channels: with fewer, and a stride, too little lies together
 

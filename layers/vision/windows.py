@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ...compute.calls import Calls
 from ...compute.memory import Memory
 from ...compute.parallel import scratch
 from ...net.blob import MOST_ELEMENTS
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
-
-Calls = list[tuple[Callable, tuple[Any, ...]]]  # functions and their arguments, to be called in order
 
 CHUNK_BYTES = 1 << 20  # windows of one chunk: they are still in the cache when they are multiplied
 ROWS_OF_PRODUCT = 512  # a product of fewer rows spends its time on packing

@@ -14,6 +14,7 @@ import nettrain
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from helpers import idx, npy
 from nettrain.cli import main
 
 SPEC = """\
@@ -26,10 +27,7 @@ layers:
 IMAGES, LABELS = "t-images-idx3-ubyte", "t-labels-idx1-ubyte"
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NETTRAIN_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def write(files):
@@ -71,14 +69,6 @@ def accepted(source, **options):
 
 
 # IDX
-
-
-def idx(array, code=0x08):
-    """An IDX file as bytes."""
-    dtype = {0x08: ">u1", 0x09: ">i1", 0x0D: ">f4"}[code]
-    array = np.asarray(array)
-    sizes = b"".join(struct.pack(">I", size) for size in array.shape)
-    return bytes([0, 0, code, array.ndim]) + sizes + array.astype(dtype).tobytes()
 
 
 PIXELS = np.arange(20 * 4 * 4).reshape(20, 4, 4) % 256
@@ -197,12 +187,6 @@ def encrypted(content):
             content[at + flags] |= 1
             at = content.find(mark, at + 4)
     return bytes(content)
-
-
-def npy(array):
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def npy_with_header(text):

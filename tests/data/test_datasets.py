@@ -2,13 +2,13 @@
 
 import gzip
 import itertools
-import struct
 from dataclasses import replace
 from pathlib import Path
 
 import nettrain
 import numpy as np
 import pytest
+from helpers import IDX_TYPES, idx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nettrain import NettrainError
@@ -19,10 +19,7 @@ from nettrain.data.order import Order
 EVERY_GENERATOR = pytest.mark.parametrize("name", GENERATORS)
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NETTRAIN_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def net(source, phase="TEST", batch_size=1, top=("data", "label"), seed=1701, name="d", **keys):
@@ -405,14 +402,6 @@ def test_csv_that_is_no_text():
 
 
 # Files: IDX
-
-IDX_TYPES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
-
-
-def idx(array, dtype="u1"):
-    """The bytes of an IDX file, from the format's description."""
-    header = bytes([0, 0, IDX_TYPES[dtype], array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-    return header + array.astype(">" + dtype).tobytes()
 
 
 def write_mnist(folder, value=1, suffix="", train=6, test=4):

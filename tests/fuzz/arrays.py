@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from helpers import npy
 from nettrain.net.net import Net
 
 from .kinds import Case, Kind, make_special, read_batches, train_spec
@@ -38,12 +39,6 @@ DESCRIPTIONS += ["<f" + "9" * 30, "3" * 400 + "f4", "|S" + "9" * 9, [["a", "<f4"
 DESCRIPTIONS += [[["", "|O"]], [], [["a"]], None, 5]
 TEXTS = ["{", "(", "'" * 3, "\\", "\n", "}", "[" * 300, "(" * 90, "#", "\0", "é", "lambda: 0", "1_0", "0x1"]
 TEXTS += ["1e400", "-", "{}"]
-
-
-def npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
 
 
 def split_npy(raw: bytes) -> tuple[dict[str, Any], bytes]:

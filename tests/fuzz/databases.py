@@ -11,21 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from helpers import varint
 
 from .images import Images, bad_image
 from .kinds import Case, Kind, data_spec, make_special, read_batches
 from .mutations import damage, integer, patch, pick
 
 # Datum: a message of protocol buffers
-
-
-def varint(number: int) -> bytes:
-    number %= 2**64
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
 
 
 def datum(fields: list[tuple[int, Any]]) -> bytes:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 from nettrain.files import seal
-from nettrain.solver.runs import Run, find_snapshot
+from nettrain.solver.finding import find_snapshot
+from nettrain.solver.runs import Run
 from nettrain.solver.solver import Solver
 from nettrain.tools import plot, training
 

@@ -1,8 +1,8 @@
 """A net that has seen larger and smaller batches computes what a fresh one does."""
 
-import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
 # Shapes of the bottoms for n examples, and the layer. Labels are bottoms without further axes.
 LAYERS = {
@@ -37,13 +37,6 @@ LAYERS = {
 }
 
 
-def net_of(shapes, layer):
-    names = [f"x{i}" for i in range(len(shapes))]
-    inputs = [{"name": n, "type": "Input", "shape": list(s)} for n, s in zip(names, shapes, strict=True)]
-    layers = [*inputs, {"name": "y", "bottom": names} | layer]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TEST", dtype="float64")
-
-
 def run(net, shapes):
     """Everything a forward and a backward pass compute from the numbers that these shapes stand for."""
     rng = np.random.default_rng(len(shapes[0]) + shapes[0][0])
@@ -63,9 +56,9 @@ def run(net, shapes):
 
 @pytest.mark.parametrize(("shapes", "layer"), LAYERS.values(), ids=LAYERS)
 def test_batches_of_changing_size(shapes, layer):
-    used = net_of(shapes(3), layer)
+    used = layer_net(layer, *shapes(3), phase="TEST")
     for n in (3, 7, 1, 4, 7, 2):
-        got, expected = run(used, shapes(n)), run(net_of(shapes(n), layer), shapes(n))
+        got, expected = run(used, shapes(n)), run(layer_net(layer, *shapes(n), phase="TEST"), shapes(n))
         assert got.keys() == expected.keys()
         for what, array in expected.items():
             np.testing.assert_allclose(got[what], array, rtol=1e-12, atol=1e-15, err_msg=f"{what}, {n} examples")
@@ -74,7 +67,7 @@ def test_batches_of_changing_size(shapes, layer):
 def test_a_batch_of_one_is_the_first_of_a_batch_of_many():
     for name in ("Convolution", "InnerProduct", "Pooling AVE", "Softmax", "leaky ReLU", "Sigmoid", "TanH", "Slice"):
         shapes, layer = LAYERS[name]
-        net = net_of(shapes(4), layer)
+        net = layer_net(layer, *shapes(4), phase="TEST")
         x = np.random.default_rng(0).standard_normal(shapes(4)[0])
         many = {top: array.copy() for top, array in net.forward(x0=x).items()}
         for i in range(4):

@@ -1,16 +1,14 @@
 """Odd cases that any layer may meet: odd values, states that do not fit, errors half way, shapes that change."""
 
+from functools import partial
+
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain import NettrainError, ShapeError
 
-
-def net_of(layer, *shapes, tops=("y",), dtype="float64", **options):
-    inputs = [{"name": f"x{i}", "type": "Input", "shape": list(shape)} for i, shape in enumerate(shapes)]
-    bottoms = [one["name"] for one in inputs]
-    spec = {"force_backward": True, "layers": [*inputs, {"name": "y", "bottom": bottoms, "top": list(tops)} | layer]}
-    return nettrain.Net(spec, dtype=dtype, **options)
+net_in_test = partial(layer_net, phase="TEST")
 
 
 def forward(net, *arrays):
@@ -26,7 +24,7 @@ def forward(net, *arrays):
     ],
 )
 def test_after_a_shape_that_was_refused_the_old_one_works(layer, good, bad):
-    net = net_of(layer, *good)
+    net = net_in_test(layer, *good)
     arrays = [np.random.default_rng(0).integers(0, 2, shape) for shape in good]
     before = forward(net, *arrays)
     with pytest.raises(ShapeError):
@@ -57,11 +55,11 @@ CARRYING = {
 def test_carried_states_of_another_number_of_sequences_are_left(kind, before):
     layer = {"type": kind} | CARRYING[kind]
     rng = np.random.default_rng(1)
-    fresh, other = (net_of(layer, (3, n, 2), (3, n)) for n in (4, before))
+    fresh, other = (net_in_test(layer, (3, n, 2), (3, n)) for n in (4, before))
     x, cont = rng.standard_normal((3, 4, 2)), np.ones((3, 4))
     expected = forward(fresh, x, cont)
     forward(other, rng.standard_normal((3, before, 2)), np.ones((3, before)))
-    resumed = net_of(layer, (3, 4, 2), (3, 4))
+    resumed = net_in_test(layer, (3, 4, 2), (3, 4))
     resumed.set_layer_states(other.layer_states())
     np.testing.assert_array_equal(forward(resumed, x, cont), expected)
 
@@ -78,7 +76,7 @@ def test_python_layers_reshape_before_each_forward(workdir):
         "    def backward(self, top, propagate_down, bottom):\n"
         "        pass\n"
     )
-    net = net_of({"type": "Python", "module": "pick", "layer": "Pick"}, (3, 2), allow_python=True)
+    net = net_in_test({"type": "Python", "module": "pick", "layer": "Pick"}, (3, 2), allow_python=True)
     assert forward(net, [[1, 2], [-1, 3], [4, 5]]).tolist() == [[1, 2], [4, 5]]
     assert forward(net, [[-1, 2], [-1, 3], [4, 5]]).tolist() == [[4, 5]]
 
@@ -86,14 +84,14 @@ def test_python_layers_reshape_before_each_forward(workdir):
 @pytest.mark.parametrize("x", [10.0, 12.0, 15.0, 17.0, 40.0])
 @pytest.mark.parametrize("t", [0, 1])
 def test_cross_entropy_of_sure_and_right_scores_keeps_its_digits(x, t):
-    net = net_of({"type": "SigmoidCrossEntropyLoss", "normalization": "FULL"}, (4, 5), (4, 5), dtype="float32")
+    net = net_in_test({"type": "SigmoidCrossEntropyLoss", "normalization": "FULL"}, (4, 5), (4, 5), dtype="float32")
     loss = forward(net, np.full((4, 5), x if t else -x), np.full((4, 5), t))
     np.testing.assert_allclose(loss, np.log1p(np.exp(-x)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 1e308])
 def test_scores_that_are_ignored_may_be_anything(bad):
-    net = net_of({"type": "SigmoidCrossEntropyLoss", "ignore_label": 2}, (1, 3), (1, 3))
+    net = net_in_test({"type": "SigmoidCrossEntropyLoss", "ignore_label": 2}, (1, 3), (1, 3))
     assert forward(net, [[1.0, bad, 0.5]], [[1, 2, 0]]) == pytest.approx(np.log1p(np.exp(-1)) + np.log1p(np.exp(0.5)))
     net.backward()
     slope = net.blobs["x0"].diff[0]
@@ -102,7 +100,7 @@ def test_scores_that_are_ignored_may_be_anything(bad):
 
 
 def test_infogain_of_a_class_that_cannot_be():
-    net = net_of({"type": "InfogainLoss"}, (1, 3), (1,), (3, 3))
+    net = net_in_test({"type": "InfogainLoss"}, (1, 3), (1,), (3, 3))
     loss = forward(net, [[-np.inf, 0, 1]], [1], np.eye(3))
     assert loss == pytest.approx(np.log(1 + np.e))
     net.backward()
@@ -111,7 +109,7 @@ def test_infogain_of_a_class_that_cannot_be():
 
 def test_a_bad_label_is_named_by_its_example_and_place():
     for axis, shape, at in ((-1, (2, 3, 4), (2, 3)), (1, (2, 4, 3), (2, 3))):
-        net = net_of({"type": "SoftmaxWithLoss", "axis": axis}, shape, at)
+        net = net_in_test({"type": "SoftmaxWithLoss", "axis": axis}, shape, at)
         label = np.zeros(at)
         label[1, 2] = 9
         with pytest.raises(NettrainError, match=r"label 9 at \[1, 2\] of the batch is none"):
@@ -120,36 +118,38 @@ def test_a_bad_label_is_named_by_its_example_and_place():
 
 @pytest.mark.parametrize("layer", [{"type": "Pooling", "kernel_size": 2}, {"type": "SPP", "pyramid_height": 2}])
 def test_no_channels(layer):
-    net = net_of(layer, (2, 0, 4, 4))
+    net = net_in_test(layer, (2, 0, 4, 4))
     net.forward()
     net.backward()
 
 
 def test_power_of_scale_zero_is_a_constant():
-    net = net_of({"type": "Power", "scale": 0, "shift": 3, "power": 2}, (3,))
+    net = net_in_test({"type": "Power", "scale": 0, "shift": 3, "power": 2}, (3,))
     assert forward(net, [1, np.inf, np.nan]).tolist() == [9, 9, 9]
 
 
 @pytest.mark.parametrize(("kind", "old"), [("Slice", "slice_dim"), ("Concat", "concat_dim")])
 def test_two_names_of_an_axis(kind, old):
     with pytest.raises(NettrainError, match=f"axis cannot stand beside `{old}`"):
-        net_of({"type": kind, old: 0, "axis": 1}, (2, 2))
-    assert forward(net_of({"type": kind, old: 0}, (2, 2)), np.eye(2)).shape == (2, 2)
+        net_in_test({"type": kind, old: 0, "axis": 1}, (2, 2))
+    assert forward(net_in_test({"type": kind, old: 0}, (2, 2)), np.eye(2)).shape == (2, 2)
 
 
 def test_mvn_of_what_is_no_number():
-    net = net_of({"type": "MVN"}, (1, 1, 4))
+    net = net_in_test({"type": "MVN"}, (1, 1, 4))
     with np.errstate(invalid="ignore"):
         assert np.isnan(forward(net, [[[1, 2, np.inf, 3]]])).all()
 
 
 def test_absurdly_wide_windows():
     assert (
-        forward(net_of({"type": "LRN", "local_size": 999999999, "alpha": 0}, (1, 2, 3, 3)), np.ones((1, 2, 3, 3))).sum()
+        forward(
+            net_in_test({"type": "LRN", "local_size": 999999999, "alpha": 0}, (1, 2, 3, 3)), np.ones((1, 2, 3, 3))
+        ).sum()
         == 18
     )
     layer = {"type": "Pooling", "kernel_size": 60000, "pad": 59999, "stride": 59999}
-    assert forward(net_of(layer, (1, 1, 4, 4)), np.arange(16).reshape(1, 1, 4, 4)).max() == 15
+    assert forward(net_in_test(layer, (1, 1, 4, 4)), np.arange(16).reshape(1, 1, 4, 4)).max() == 15
 
 
 def test_an_output_nobody_reads_leaves_no_gradient_behind():
@@ -296,7 +296,7 @@ def test_the_memory_order_of_a_stretched_sum_stays_what_it_was(kind, first, then
 
 
 def test_global_pooling_of_growing_images():
-    net = net_of({"type": "Pooling", "global_pooling": True}, (1, 1, 15, 15))
+    net = net_in_test({"type": "Pooling", "global_pooling": True}, (1, 1, 15, 15))
     for size in (15, 16, 20):
         x = np.arange(size * size, dtype=float).reshape(1, 1, size, size)
         forward(net, x)
@@ -309,7 +309,7 @@ def test_global_pooling_of_growing_images():
 def test_sums_over_no_places_are_zero(kind):
     from nettrain.compute.parallel import scratch
 
-    net = net_of({"type": kind}, (1, 3, 0))
+    net = net_in_test({"type": kind}, (1, 3, 0))
     scratch("parts of sums", (100_000,), np.float64).fill(7)
     net.clear_param_diffs()
     net.forward()
@@ -319,7 +319,7 @@ def test_sums_over_no_places_are_zero(kind):
 
 @pytest.mark.parametrize(("alpha", "slopes"), [(1, [1, 0, 1]), (0.5, [1, 0, 1]), (-0.5, [1, 0, 1])])
 def test_elu_of_infinities(alpha, slopes):
-    net = net_of({"type": "ELU", "alpha": alpha}, (3,))
+    net = net_in_test({"type": "ELU", "alpha": alpha}, (3,))
     assert forward(net, [np.inf, -np.inf, 1]).tolist() == [np.inf, -alpha, 1]
     net.backward(y=np.ones(3))
     assert net.blobs["x0"].diff.tolist() == slopes
@@ -328,32 +328,32 @@ def test_elu_of_infinities(alpha, slopes):
 @pytest.mark.parametrize("kind", ["Im2col", "Convolution", "Deconvolution"])
 def test_the_dilation_of_a_kernel_of_one_means_nothing(kind):
     params = {} if kind == "Im2col" else {"num_output": 1, "weight_filler": 1}
-    net = net_of({"type": kind, "kernel_size": 1, "dilation": 2**62, **params}, (1, 1, 2, 2))
+    net = net_in_test({"type": kind, "kernel_size": 1, "dilation": 2**62, **params}, (1, 1, 2, 2))
     assert forward(net, np.arange(4).reshape(1, 1, 2, 2)).ravel().tolist() == [0, 1, 2, 3]
 
 
 def test_a_score_that_is_no_number_is_no_answer():
-    net = net_of({"type": "BinaryAccuracy"}, (2,), (2,))
+    net = net_in_test({"type": "BinaryAccuracy"}, (2,), (2,))
     assert forward(net, [np.nan, -1], [0, 0]) == 0.5
 
 
 def test_shapes_that_stop_fitting_while_running_are_all_named():
-    net = net_of({"type": "Concat"}, (2, 3), (2, 3))
+    net = net_in_test({"type": "Concat"}, (2, 3), (2, 3))
     with pytest.raises(ShapeError, match=r"Concat `y`: (?s:.*)x0 2 x 3 · x1 2 x 3 x 1"):
         forward(net, np.zeros((2, 3)), np.zeros((2, 3, 1)))
-    net = net_of({"type": "Convolution", "num_output": 1, "kernel_size": 5}, (1, 1, 8, 8))
+    net = net_in_test({"type": "Convolution", "num_output": 1, "kernel_size": 5}, (1, 1, 8, 8))
     with pytest.raises(ShapeError, match=r"kernel 5 does not fit into 3(?s:.*)use kernel_size <= 3"):
         forward(net, np.zeros((1, 1, 3, 3)))
 
 
 def test_no_classes_and_no_examples():
     with pytest.raises(NettrainError, match="has no classes"):
-        net_of({"type": "HingeLoss"}, (2, 0), (2,))
+        net_in_test({"type": "HingeLoss"}, (2, 0), (2,))
     with pytest.raises(NettrainError, match="is one of no examples"):
-        forward(net_of({"type": "BatchReindex"}, (0, 2), (1,)), np.zeros((0, 2)), [0])
+        forward(net_in_test({"type": "BatchReindex"}, (0, 2), (1,)), np.zeros((0, 2)), [0])
 
 
 def test_an_infogain_matrix_of_words(workdir):
     np.save(workdir / "H.npy", np.array([["a", "b"], ["c", "d"]]))
     with pytest.raises(NettrainError, match=r"H.npy must hold numbers, it holds <U1"):
-        net_of({"type": "InfogainLoss", "source": "H.npy"}, (2, 2), (2,))
+        net_in_test({"type": "InfogainLoss", "source": "H.npy"}, (2, 2), (2,))

@@ -1,20 +1,13 @@
 """Pad and MatMul, and Eltwise with broadcast: numpy's own functions, gradients by hand, threads, reshaped batches."""
 
-import nettrain
 import numpy as np
 import pytest
-
-
-def net_of(kind, *shapes, dtype="float64", **params):
-    names = [f"x{i}" for i in range(len(shapes))]
-    inputs = [{"name": n, "type": "Input", "shape": list(s)} for n, s in zip(names, shapes, strict=True)]
-    layers = [*inputs, {"name": "y", "type": kind, "bottom": names} | params]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype=dtype)
+from helpers import layer_net
 
 
 def run(kind, *xs, net=None, **params):
     """y, a random dy, and the gradients."""
-    net = net or net_of(kind, *(np.shape(x) for x in xs), **params)
+    net = net or layer_net(kind, *(np.shape(x) for x in xs), **params)
     y = net.forward(**{f"x{i}": x for i, x in enumerate(xs)})["y"].copy()
     dy = np.random.default_rng(1).standard_normal(y.shape)
     return y, dy, [dx.copy() for dx in net.backward(y=dy).values()]
@@ -57,7 +50,7 @@ def test_pad_is_numpys(mode, shape, axis, pad, widths):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_pad_of_batches_of_changing_size(mode):
-    net = net_of("Pad", (2, 2, 3, 3), pad=1, mode=mode)
+    net = layer_net("Pad", (2, 2, 3, 3), pad=1, mode=mode)
     for n in (2, 5, 0, 1):
         x = randn(n, 2, 3, 3)
         y, _, _ = run("Pad", x, net=net)
@@ -113,7 +106,7 @@ def test_matmul_known_values():
 
 
 def test_matmul_of_a_blob_with_itself_has_both_gradients():
-    net = net_of("MatMul", (2, 2), bottom=["x0", "x0"])
+    net = layer_net("MatMul", (2, 2), bottom=["x0", "x0"])
     net.forward(x0=[[1, 2], [3, 4]])
     assert net.backward(y=[[1, 0], [0, 0]])["x0"].tolist() == [[2, 3], [2, 0]]  # y00 = x00² + x01 x10
 
@@ -144,7 +137,7 @@ def test_eltwise_with_broadcast(shapes, operation):
 
 
 def test_eltwise_with_broadcast_of_batches_of_changing_size():
-    net = net_of("Eltwise", (2, 3), (3,), broadcast=True)
+    net = layer_net("Eltwise", (2, 3), (3,), broadcast=True)
     for n in (2, 6, 0, 1):
         y, dy, (dx, db) = run("Eltwise", randn(n, 3), [1, 2, 3], net=net)
         np.testing.assert_allclose(y, np.add(randn(n, 3), [1, 2, 3]))

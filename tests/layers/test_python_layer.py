@@ -2,10 +2,12 @@
 
 import json
 import sys
+from functools import partial
 
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain import NettrainError, SpecError
 
 # as pycaffe's users write it
@@ -79,16 +81,11 @@ def mine(workdir):
     sys.modules.pop("mine", None)
 
 
-def net_of(bottoms, top="y", phase="TRAIN", **params):
-    names = [f"x{i}" for i in range(len(bottoms))]
-    layers = [{"name": n, "type": "Input", "shape": list(s)} for n, s in zip(names, bottoms, strict=True)]
-    layers.append({"name": "y", "type": "Python", "bottom": names, "top": top, "module": "mine"} | params)
-    spec = {"force_backward": True, "layers": layers}
-    return nettrain.Net(spec, phase=phase, dtype="float64", allow_python=True)
+python_net = partial(layer_net, "Python", module="mine", allow_python=True)
 
 
 def test_a_loss_of_pycaffe(mine):
-    net = net_of([(3, 4), (3, 4)], layer="SquaredLoss", param_str="2", loss_weight=1)
+    net = python_net((3, 4), (3, 4), layer="SquaredLoss", param_str="2", loss_weight=1)
     a, b = np.random.default_rng(0).standard_normal((2, 3, 4))
     net.forward(x0=a, x1=b)
     assert net.loss == pytest.approx(((a - b) ** 2).sum() / 3)
@@ -100,14 +97,14 @@ def test_a_loss_of_pycaffe(mine):
 
 
 def test_parameters_and_attributes_and_data(mine):
-    net = net_of([(2, 2)], layer="Scaled")
+    net = python_net((2, 2), layer="Scaled")
     assert net.params["y"][0].data.tolist() == [3]  # what setup wrote
     assert net.forward(x0=[[1, 2], [3, 4]])["y"].tolist() == [[3, 6], [9, 12]]
     net.backward(y=np.ones((2, 2)))
     assert net.params["y"][0].diff.tolist() == [10]
     assert net.blobs["x0"].diff.tolist() == [[3, 3], [3, 3]]
     for phase, unit in (("TRAIN", 10), ("TEST", 1)):
-        net = net_of([], layer="Counter", phase=phase)
+        net = python_net(layer="Counter", phase=phase)
         assert net.forward()["y"].tolist() == [[unit] * 2]
         assert net.forward()["y"].tolist() == [[2 * unit] * 2] * 2
 
@@ -151,7 +148,7 @@ def test_it_trains_from_the_command_line(mine, nettrain_cli):
 
 def test_errors_name_module_class_and_method(mine):
     with pytest.raises(NettrainError) as error:
-        net_of([], layer="Plain").forward()
+        python_net(layer="Plain").forward()
     assert "KeyError: 'mine', in Plain.forward" in str(error.value)
     assert 'raise KeyError("mine")' in str(error.value)
     assert isinstance(error.value.__cause__, KeyError)
@@ -160,7 +157,7 @@ def test_errors_name_module_class_and_method(mine):
         ({"module": "nowhere", "layer": "A"}, "there is no nowhere.py and no module nowhere"),
     ):
         with pytest.raises(NettrainError) as error:
-            net_of([], **params)
+            python_net(**params)
         assert words in str(error.value)
     sys.modules.pop("mine", None)
     (mine / "mine.py").write_text("import not_there_at_all\n")
@@ -168,10 +165,10 @@ def test_errors_name_module_class_and_method(mine):
         NettrainError,
         match=r"mine\.py:1:1: module mine does not load: ModuleNotFoundError: No module named 'not_there_at_all'",
     ):
-        net_of([], layer="A")
+        python_net(layer="A")
     (mine / "mine.py").write_text("def broken(:\n")
     with pytest.raises(NettrainError, match="module mine does not load: SyntaxError"):
-        net_of([], layer="A")
+        python_net(layer="A")
 
 
 def test_a_module_may_import_its_neighbours_and_name_the_phases(mine):
@@ -191,7 +188,7 @@ def test_a_module_may_import_its_neighbours_and_name_the_phases(mine):
 
 
 def test_caffe_is_lent_only_while_the_module_loads(mine):
-    net_of([(2, 2)], layer="Scaled")
+    python_net((2, 2), layer="Scaled")
     assert "caffe" not in sys.modules
 
 

@@ -4,9 +4,9 @@ pieces and as it comes. Numbers are small and whole, so results are equal."""
 
 import itertools
 
-import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.compute import parallel
 
 
@@ -134,14 +134,11 @@ def in_pieces(monkeypatch):
     return choose
 
 
-def net_of(rng, layer, shapes):
-    names = [f"x{i}" for i in range(len(shapes))]
-    inputs = [{"name": name, "type": "Input", "shape": list(shape)} for name, shape in zip(names, shapes, strict=True)]
-    layer = {"name": "it", "bottom": names, "top": ["y0"]} | layer
-    net = nettrain.Net({"force_backward": True, "layers": [*inputs, layer]}, phase="TRAIN", dtype="float64")
+def net_in_any_layout(rng, layer, shapes):
+    net = layer_net({"top": ["y0"]} | layer, *shapes, name="it")
     if net.layers["it"].any_layout:
-        for name, shape in zip(names, shapes, strict=True):
-            net.blobs[name].reshape(shape, channels_last=len(shape) > 2 and bool(rng.random() < 0.5))
+        for i, shape in enumerate(shapes):
+            net.blobs[f"x{i}"].reshape(shape, channels_last=len(shape) > 2 and bool(rng.random() < 0.5))
         net.reshape()
     return net
 
@@ -167,7 +164,7 @@ def test_what_copies_gives_the_gradient_back(kind, in_pieces):
         if given is not None:
             xs[-1] = given.astype(float)
         try:
-            tops, dys, dxs = run(rng, net_of(rng, layer, shapes), xs)
+            tops, dys, dxs = run(rng, net_in_any_layout(rng, layer, shapes), xs)
             expected = formula(*xs)
             assert len(tops) == len(expected)
             # each element's number in all bottoms put one after the other, 0 for none
@@ -205,7 +202,7 @@ def test_eltwise(operation, broadcast, in_pieces):
         in_pieces(rng)
         xs = [rng.integers(-3, 4, shape).astype(float) for shape in shapes]
         try:
-            (y,), (dy,), dxs = run(rng, net_of(rng, layer, shapes), xs)
+            (y,), (dy,), dxs = run(rng, net_in_any_layout(rng, layer, shapes), xs)
             wide = [np.broadcast_to(x, np.broadcast_shapes(*shapes)) for x in xs]
             expected, slopes = np.zeros(wide[0].shape), [np.zeros(wide[0].shape) for _ in xs]
             for place in np.ndindex(wide[0].shape):
@@ -249,7 +246,7 @@ def test_values_along_some_axes(type, in_pieces):
         in_pieces(rng)
         xs = [rng.integers(-9, 10, size).astype(float) for size in ([shape] if learned else [shape, own])]
         try:
-            net = net_of(rng, layer, [x.shape for x in xs])
+            net = net_in_any_layout(rng, layer, [x.shape for x in xs])
             blobs = net.params.get("it", [])
             for blob in blobs:
                 blob.data[...] = rng.integers(-9, 10, blob.shape)

@@ -5,17 +5,13 @@ import itertools
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nettrain import SpecError
 
 SHAPE = (2, 3, 4)
 SMOOTH = {"std": 0.5, "type": "gaussian"}  # biases that are not zero, so that their order cannot be mixed up
-
-
-def layer(name, type, bottom=None, top=None, **keys):
-    given = {"name": name, "type": type, "bottom": bottom, "top": top}
-    return {key: value for key, value in given.items() if value is not None} | keys
 
 
 def source(name, shape=SHAPE):

@@ -1,6 +1,5 @@
 """Net: running it whole and in parts, its parameters and files, and what it says when it is used wrongly."""
 
-import errno
 import gc
 import os
 from pathlib import Path
@@ -8,17 +7,13 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
+from helpers import full_disk, layer
 from nettrain import NettrainError, ShapeError, SpecError
 from nettrain.files import arrays as npz
 from nettrain.net.netspec import load
 
 X = np.random.default_rng(0).standard_normal((2, 3))
 DY = np.random.default_rng(1).standard_normal((2, 2))
-
-
-def layer(name, type, bottom=None, top=None, **keys):
-    given = {"name": name, "type": type, "bottom": bottom, "top": top}
-    return {key: value for key, value in given.items() if value is not None} | keys
 
 
 def ip(name, bottom=None, top=None, num_output=4, **keys):
@@ -449,11 +444,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     mlp(seed=1).save(path)
     before = path.read_bytes()
 
-    def full(file, array, allow_pickle):
-        file.write(b"half of it")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(npz.np.lib.format, "write_array", full)
+    monkeypatch.setattr(npz.np.lib.format, "write_array", full_disk)
     with pytest.raises(NettrainError, match="No space left"):
         mlp(seed=2).save(path)
     assert path.read_bytes() == before

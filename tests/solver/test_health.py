@@ -6,13 +6,10 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
-from nettrain.solver.health import Saturation
+from nettrain.solver.signs import Saturation
 from nettrain.solver.snapshot import read_snapshot
 
-
-@pytest.fixture(autouse=True)
-def _here(workdir):
-    return workdir
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def make(layers, labels=None, scale=1.0, examples=60, width=4, on_warning=None, **solver):

@@ -14,8 +14,10 @@ from pathlib import Path
 import nettrain
 import pytest
 import yaml
+from helpers import PATIENCE, start, wait_for, wait_until
 from nettrain import NettrainError
 from nettrain.solver import lock
+from nettrain.solver.listener import Functions
 from nettrain.solver.runs import Run
 from nettrain.solver.snapshot import read_snapshot
 
@@ -30,11 +32,10 @@ def spec(**keys):
     return {"solver": {"base_lr": 0.01, "max_iter": 10, "display": 1, "test_interval": 0} | keys, "layers": LAYERS}
 
 
-def start(*arguments, **keys):
+def start_training(*arguments, **keys):
     """A training process that has written its first line."""
     Path("run.yaml").write_text(yaml.safe_dump(spec(max_iter=10**7, **keys)))
-    command = [sys.executable, "-m", "nettrain", "train", "run.yaml", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start("train", "run.yaml", *arguments)
     for line in process.stdout:
         if line.split()[0] == "0":
             return process
@@ -53,18 +54,12 @@ def start(*arguments, **keys):
     ids=" ".join,
 )
 def test_a_second_run_is_told_who_writes_there(nettrain_cli, workdir, where, second):
-    process = start(*where, snapshot=1, snapshot_keep=2)
+    process = start_training(*where, snapshot=1, snapshot_keep=2)
     folder = Path("part" if where else "runs/net/001")
-    try:
-        deadline = time.monotonic() + 60
-        while len(list(folder.glob("*iter_*.npz"))) == 0 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        message = nettrain_cli(*second, exit_code=2).stderr
-        assert "damaged" not in message
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.communicate()
+    wait_until(lambda: list(folder.glob("*iter_*.npz")), process)
+    message = nettrain_cli(*second, exit_code=2).stderr
+    assert "damaged" not in message
+    assert process.poll() is None
     who = (
         rf"is being written by process {process.pid} on {re.escape(socket.gethostname())} since \d{{4}}-\d\d-\d\d \d\d:"
     )
@@ -74,33 +69,28 @@ def test_a_second_run_is_told_who_writes_there(nettrain_cli, workdir, where, sec
 
 
 def test_two_prefixes_in_one_folder_are_two_runs(nettrain_cli, workdir):
-    process = start("--set", "solver.snapshot_prefix=part/a")
+    start_training("--set", "solver.snapshot_prefix=part/a")
     half_written = Path("part/.a_iter_9.npz.x.part")
     half_written.write_bytes(b"")
-    try:
-        for prefix in ("part/b", "part/a_b", "part/"):
-            nettrain_cli("train", "run.yaml", "--set", f"solver.snapshot_prefix={prefix}", "--set", "solver.max_iter=1")
-        assert half_written.exists()  # it may be about to get its name
-    finally:
-        process.kill()
-        process.communicate()
+    for prefix in ("part/b", "part/a_b", "part/"):
+        nettrain_cli("train", "run.yaml", "--set", f"solver.snapshot_prefix={prefix}", "--set", "solver.max_iter=1")
+    assert half_written.exists()  # it may be about to get its name
 
 
 def test_what_a_killed_run_had_is_taken_over(nettrain_cli, workdir):
-    process = start("--out", "part", snapshot=3)
-    while not Path("part/iter_3.npz").exists():
-        time.sleep(0.01)
+    process = start_training("--out", "part", snapshot=3)
+    wait_for("part/iter_3.npz", process)
     process.kill()
     process.communicate()
     assert json.loads(Path("part/.lock").read_text())["pid"] == process.pid
-    at = int(max(Path("part").glob("iter_*.npz"), key=os.path.getmtime).stem.partition("_")[2])
+    at = max(int(path.stem.partition("_")[2]) for path in Path("part").glob("iter_*.npz"))
     nettrain_cli("train", "--resume", "part", "--set", f"solver.max_iter={at + 10}")
     assert not Path("part/.lock").exists()
     assert read_snapshot(Path(f"part/iter_{at + 10}.npz")).iter == at + 10
 
 
 def test_a_killed_run_without_a_snapshot_is_begun_anew(nettrain_cli, workdir):
-    process = start("--out", "part")
+    process = start_training("--out", "part")
     Path("part/.iter_3.npz.x.part").write_bytes(b"PK")
     process.kill()
     process.communicate()
@@ -132,8 +122,8 @@ while time.monotonic() < end:
     del held
 sys.exit(not taken)
 """
-    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
-    assert [process.wait(60) for process in processes] == [0] * 4
+    processes = [start("-c", code, program=()) for _ in range(4)]
+    assert [process.wait(PATIENCE) for process in processes] == [0] * 4
     assert os.listdir() == []
 
 
@@ -141,7 +131,7 @@ sys.exit(not taken)
 def test_a_child_does_not_keep_the_lock(workdir, method):
     """Forked ones have all files their parent had open, where processes are forked; others must not have this one."""
     held = lock.take(Path(".lock"), "run")
-    child = multiprocessing.get_context(method).Process(target=time.sleep, args=(60,))
+    child = multiprocessing.get_context(method).Process(target=time.sleep, args=(5 * PATIENCE,))
     child.start()
     try:
         take = [
@@ -185,12 +175,12 @@ def test_two_solvers_of_a_program_take_turns_and_threads_do_not_mix(workdir):
 
     def wait(_):
         inside.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
 
-    one.on_step = wait
+    one.add(Functions(on_step=wait))
     thread = threading.Thread(target=one.solve)
     thread.start()
-    assert inside.wait(60)
+    assert inside.wait(PATIENCE)
     with pytest.raises(NettrainError, match="is being written by another solver of this program"):
         two.solve()
     go_on.set()
@@ -278,14 +268,10 @@ def test_metrics_of_another_kind_are_an_error_and_no_wait(nettrain_cli, workdir,
 
 
 def test_a_run_without_a_snapshot_yet_is_said_to_be_written(nettrain_cli, workdir):
-    process = start("--out", "part")
-    try:
-        for command in (["train", "--resume", "part"], ["test", "part"]):
-            message = nettrain_cli(*command, exit_code=2).stderr
-            assert f"part has no snapshot yet; it is being written by process {process.pid} on" in message
-    finally:
-        process.kill()
-        process.communicate()
+    process = start_training("--out", "part")
+    for command in (["train", "--resume", "part"], ["test", "part"]):
+        message = nettrain_cli(*command, exit_code=2).stderr
+        assert f"part has no snapshot yet; it is being written by process {process.pid} on" in message
 
 
 def test_a_lock_that_is_a_link_is_not_followed(workdir):

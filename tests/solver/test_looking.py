@@ -22,9 +22,7 @@ from PIL import Image
 LABELS = np.arange(12) % 3
 
 
-@pytest.fixture(autouse=True)
-def _here(workdir):
-    return workdir
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def write(path, array, label=LABELS):
@@ -104,7 +102,7 @@ def test_looking_through_what_lies_in_memory_costs_next_to_nothing():
     assert time.perf_counter() - began < 1
 
 
-def datum(i):
+def record(i):
     pixels = bytes([i] * 8)
     return bytes([8, 2, 16, 2, 24, 2, 34, 8]) + pixels + bytes([40, i % 3])
 
@@ -114,7 +112,7 @@ def damaged(kind):
     if kind == "LMDB":
         with lmdb.open("db", map_size=1 << 20) as database, database.begin(write=True) as transaction:
             for i in range(12):
-                transaction.put(b"%08d" % i, datum(i) if i != 7 else b"\x22\xff")
+                transaction.put(b"%08d" % i, record(i) if i != 7 else b"\x22\xff")
         spec("db")
         return "record 00000007 of db is no Datum, or damaged"
     if kind == "ImageData":
@@ -227,7 +225,7 @@ def test_check_says_how_far_it_looked(nettrain_cli, monkeypatch):
 def test_labels_that_are_only_in_files_are_looked_at_too(nettrain_cli):
     with lmdb.open("db", map_size=1 << 20) as database, database.begin(write=True) as transaction:
         for i in range(12):
-            transaction.put(b"%08d" % i, datum(i) if i != 9 else datum(9)[:-1] + b"\x07")
+            transaction.put(b"%08d" % i, record(i) if i != 9 else record(9)[:-1] + b"\x07")
     spec("db")
     result = nettrain_cli("check", "s.yaml", exit_code=2)
     assert "SoftmaxWithLoss `loss`: the labels go from 0 to 7, but there are 3 outputs" in result.stderr

@@ -206,8 +206,7 @@ def test_options_of_warm_up_and_cosine_that_do_not_fit(keys, words):
     assert words in str(error.value)
 
 
-def test_a_solver_warms_up(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_solver_warms_up(workdir):
     layers = [
         {"name": "d", "type": "Data", "top": ["data", "label"], "source": "digits", "batch_size": 8},
         {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 10},

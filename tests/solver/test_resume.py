@@ -1,26 +1,29 @@
 """Going on with a run: whatever ended it, the result is that of a run nothing happened to."""
 
-import errno
 import hashlib
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import nettrain
 import numpy as np
 import pytest
-import yaml
+from helpers import full_disk
+from helpers.runs import rows, solver, spec, write_images, write_spec
 from nettrain import NettrainError
 from nettrain.files import arrays
-from nettrain.solver import runs
-from nettrain.solver.runs import Run, find_snapshot
+from nettrain.solver import finding
+from nettrain.solver.finding import find_snapshot
+from nettrain.solver.runs import Run
 from nettrain.solver.snapshot import read_snapshot
 from nettrain.tools import testing
+
+
+@pytest.fixture(autouse=True)
+def _data(workdir):
+    write_images()
+
 
 RULES = {
     "SGD": {"momentum": 0.9},
@@ -45,47 +48,10 @@ POLICIES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _data(workdir):
-    rng = np.random.default_rng(0)
-    np.savez(
-        "images.npz",
-        train_data=rng.standard_normal((23, 1, 6, 6)),
-        train_label=rng.integers(0, 3, 23),
-        test_data=rng.standard_normal((7, 1, 6, 6)),
-        test_label=rng.integers(0, 3, 7),
-    )
-
-
-def spec(**solver):
-    """Shuffled data, random crops and flips, dropout, test batches that go on from test to test."""
-    keys = {"base_lr": 0.05, "max_iter": 10, "average_loss": 3, "display": 1, "test_interval": 2, "test_iter": 2}
-    data = {"source": "images.npz", "batch_size": {"train": 5, "test": 3}}
-    layers = [
-        {"name": "d", "type": "Data", "top": ["data", "label"], "transform": {"crop_size": 5, "mirror": True}, **data},
-        {"name": "ip1", "type": "InnerProduct", "bottom": "data", "num_output": 8},
-        {"name": "drop", "type": "Dropout", "top": "ip1"},
-        {"name": "ip2", "type": "InnerProduct", "bottom": "ip1", "num_output": 3},
-        {"name": "accuracy", "type": "Accuracy", "bottom": ["ip2", "label"], "include": "test"},
-        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip2", "label"]},
-    ]
-    return {"name": "run", "solver": keys | solver, "layers": layers}
-
-
-def solver(out=None, **keys):
-    return nettrain.get_solver(spec(**keys), out=out)
-
-
-def rows(folder):
-    """The lines of metrics without their speed."""
-    lines = Path(folder, "metrics.jsonl").read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key != "it_per_s"} for line in lines]
-
-
 def everything(one):
     """A hash of all that a run is: weights, history, cursors, generators, rate, best score, tests."""
     path = one.run.path("hash.npz")
-    one._write(path)
+    one.keeper.write(one, path)
     found = read_snapshot(path)
     path.unlink()
     digest = hashlib.sha256(json.dumps(found.state, sort_keys=True).encode())
@@ -318,7 +284,7 @@ def test_snapshots_that_vanish_while_they_are_read(monkeypatch):
             path.unlink()
         return read_snapshot(path)
 
-    monkeypatch.setattr(runs, "read_snapshot", vanishing)
+    monkeypatch.setattr(finding, "read_snapshot", vanishing)
     Path("part/best.npz").unlink()
     assert find_snapshot("part", best_first=True).snapshot.iter == 4
 
@@ -392,116 +358,6 @@ def test_a_snapshot_is_removed_only_when_the_next_is_there(monkeypatch):
     assert find_snapshot(Path("part")).snapshot.iter == 4
 
 
-def full_disk(file, array, allow_pickle):
-    file.write(b"PK" + bytes(1000))
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-# Processes
-
-
-def start(*arguments, **options):
-    command = [sys.executable, "-m", "nettrain", "train", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-def write_spec(**keys):
-    Path("run.yaml").write_text(yaml.safe_dump(spec(**keys), sort_keys=False))
-
-
-def wait_for(path, process, seconds=60):
-    end = time.monotonic() + seconds
-    while not Path(path).exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
-def test_thirty_kills_change_nothing():
-    keys = {"max_iter": 1500, "snapshot": 2, "snapshot_keep": 3, "test_interval": 50, "display": 10, "type": "Adam"}
-    write_spec(**keys)
-    whole = solver("whole", **keys | {"snapshot": 0})
-    whole.solve()
-    rng = random.Random(1)
-    kills = done = 0
-    while kills < 30 and not done:
-        arguments = ["--resume", "part"] if Path("part/best.npz").exists() else []
-        before = Path("part/metrics.jsonl").stat().st_mtime_ns if Path("part/metrics.jsonl").exists() else 0
-        process = start("run.yaml", "--out", "part", "--threads", 1, *arguments)
-        while process.poll() is None:  # it trains when it writes its first line
-            path = Path("part/metrics.jsonl")
-            if path.exists() and path.stat().st_mtime_ns != before:
-                break
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.08))
-        done = process.poll() is not None
-        process.kill()
-        _, err = process.communicate()
-        assert not done or process.returncode == 0, err
-        kills += not done
-        for path in Path("part").glob("*.npz"):
-            read_snapshot(path)  # nothing unreadable has a final name
-    assert kills == 30
-    assert Run("", folder="part").snapshots()
-    process = start("run.yaml", "--resume", "part")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    found = [read_snapshot(Path(name, "iter_1500.npz")) for name in ("part", "whole")]
-    for name, array in found[1].params.items():
-        np.testing.assert_array_equal(found[0].params[name], array)
-    assert rows("part") == rows("whole")
-    assert not list(Path("part").glob(".*"))
-
-
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_to_stop_leaves_a_snapshot_to_go_on_from(name, code):
-    write_spec(max_iter=10**6, display=1)
-    process = start("run.yaml", "--out", "part")
-    wait_for("part/metrics.jsonl", process)
-    process.send_signal(getattr(signal, name))
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == code, err
-    assert "stopping after this iteration" in err
-    assert "go on   nettrain train --resume part" in err
-    at = find_snapshot(Path("part")).snapshot.iter
-    process = start("--resume", "part", "--set", f"solver.max_iter={at + 5}")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert f"done: {at + 5} iterations" in out
-    whole = solver("whole", max_iter=at + 5)
-    whole.solve()
-    assert rows("part") == rows("whole")
-
-
-def test_sighup_writes_a_snapshot_and_goes_on():
-    write_spec(max_iter=10**6, display=1, test_interval=0)
-    process = start("run.yaml", "--out", "part")
-    wait_for("part/metrics.jsonl", process)
-    assert not list(Path("part").glob("iter_*"))
-    process.send_signal(signal.SIGHUP)
-    end = time.monotonic() + 30
-    while not list(Path("part").glob("iter_*")):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    time.sleep(0.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    assert len(list(Path("part").glob("iter_*"))) == 2
-
-
-def test_effects_may_be_chosen():
-    write_spec(max_iter=10**6, display=1, test_interval=0)
-    process = start("run.yaml", "--out", "part", "--sigint_effect", "none", "--sighup-effect", "stop")
-    wait_for("part/metrics.jsonl", process)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    assert process.poll() is None
-    process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 129, err
-
-
 def test_a_stop_in_a_test_undoes_it():
     whole = solver("whole")
     whole.solve()
@@ -527,27 +383,6 @@ def test_a_stop_in_a_test_undoes_it():
     assert rows("part") == rows("whole")
 
 
-def test_a_full_disk_leaves_the_snapshots_before():
-    """A limit of the system on the size of files: the snapshot with its momentum no longer fits."""
-    resource = pytest.importorskip("resource")
-    write_spec(max_iter=40, snapshot=10, test_interval=0, display=1)
-    size = solver("size").snapshot().stat().st_size
-    small = solver("part", snapshot=10, test_interval=0)
-    small.run.open()
-    small.step(10)
-    small.run.close()
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size - 500, size - 500))
-
-    process = start("run.yaml", "--resume", "part", preexec_fn=limit)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "cannot write part/iter_20.npz: File too large; part/iter_10.npz is intact" in err
-    assert sorted(path.name for path in Path("part").iterdir()) == ["iter_10.npz", "metrics.jsonl"]
-    assert find_snapshot(Path("part")).snapshot.iter == 10
-
-
 def test_metrics_that_cannot_be_written_are_said():
     one = solver("part", snapshot=2, test_interval=0)
     one.run.open()
@@ -559,39 +394,11 @@ def test_metrics_that_cannot_be_written_are_said():
     assert find_snapshot(Path("part")).snapshot.iter == 2
 
 
-def test_the_same_bits_with_one_thread_and_two():
-    """A net large enough that two threads share its products, its convolution and its update."""
-    layers = [
-        {"name": "d", "type": "DummyData", "shape": [64, 8, 24, 24], "data_filler": "gaussian"},
-        {"name": "t", "type": "DummyData", "shape": [64, 600], "data_filler": "gaussian"},
-        {"name": "conv", "type": "Convolution", "bottom": "d", "num_output": 16, "kernel_size": 3, "stride": 2},
-        {"name": "relu", "type": "ReLU"},
-        {"name": "drop", "type": "Dropout"},
-        {"name": "ip", "type": "InnerProduct", "num_output": 600},
-        {"name": "loss", "type": "EuclideanLoss", "bottom": ["ip", "t"]},
-    ]
-    keys = {"type": "Adam", "base_lr": 0.01, "max_iter": 5, "display": 1, "weight_decay": 0.01, "clip_gradients": 1}
-    Path("run.yaml").write_text(yaml.safe_dump({"name": "run", "solver": keys, "layers": layers}))
-    for threads in (1, 2):
-        process = start("run.yaml", "--out", f"threads{threads}", "--threads", threads)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
-        assert f"{threads} thread{'s' if threads > 1 else ''} " in out
-    assert rows("threads1") == rows("threads2")
-    found = [read_snapshot(Path(f"threads{threads}/iter_5.npz")) for threads in (1, 2)]
-    assert sum(array.size for array in found[0].params.values()) > 1 << 20
-    for name, array in found[0].params.items():
-        np.testing.assert_array_equal(found[1].params[name], array)
-    for mine, theirs in zip(found[0].history, found[1].history, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-
-
-def test_a_changed_spec_is_said():
+def test_a_changed_spec_is_said(nettrain_cli):
     write_spec(snapshot=5, max_iter=5)
-    start("run.yaml", "--out", "part").communicate(timeout=60)
-    process = start("run.yaml", "--resume", "part", "--set", "solver.base_lr=0.01", "--set", "drop.dropout_ratio=0.3")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 0
+    nettrain_cli("train", "run.yaml", "--out", "part")
+    settings = ["--set", "solver.base_lr=0.01", "--set", "drop.dropout_ratio=0.3"]
+    err = nettrain_cli("train", "run.yaml", "--resume", "part", *settings).stderr
     assert "note: solver.base_lr is 0.01, in the snapshot it is 0.05" in err
     assert "note: layer.drop.dropout_ratio is 0.3, in the snapshot it is left out" in err
     assert "resumed from part/iter_5.npz at iteration 5" in err
@@ -632,114 +439,6 @@ def test_what_was_passed_over_is_said_once(nettrain_cli):
     assert "that is all of max_iter; to train longer: --set solver.max_iter=12" in (
         nettrain_cli("train", "--resume", "part").stderr
     )
-
-
-def start_slow(seconds):
-    """A run in the middle of a first forward pass that takes so long."""
-    slow = f"import time; time.sleep({seconds})"
-    Path("slow.py").write_text(
-        "class Slow:\n"
-        "    def setup(self, bottom, top): pass\n"
-        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)\n"
-        f"    def forward(self, bottom, top): open('began', 'w').close(); {slow}\n"
-        "    def backward(self, top, propagate_down, bottom): pass\n"
-    )
-    one = spec(max_iter=10, test_interval=0)
-    one["layers"].append({"name": "slow", "type": "Python", "bottom": "ip2", "module": "slow", "layer": "Slow"})
-    Path("run.yaml").write_text(yaml.safe_dump(one, sort_keys=False))
-    process = start("run.yaml", "--out", "part", "--allow-python")
-    wait_for("began", process)
-    return process
-
-
-def ask_to_stop(process, number):
-    process.send_signal(number)
-    while "once more stops at once" not in process.stderr.readline():
-        assert process.poll() is None
-
-
-@pytest.mark.parametrize(
-    "later", [[(0.6, "SIGINT")], [(0, "SIGTERM"), (0, "SIGINT")], [(0, "SIGTERM"), (0.6, "SIGINT")]], ids=str
-)
-def test_a_second_signal_stops_at_once_and_a_third_always(later):
-    process = start_slow(60)
-    ask_to_stop(process, signal.SIGINT)
-    began = time.monotonic()
-    for seconds, name in later:
-        time.sleep(seconds)
-        process.send_signal(getattr(signal, name))
-    _, err = process.communicate(timeout=30)
-    assert time.monotonic() - began < 20
-    assert process.returncode in (130, 143), err
-    assert "interrupted at iteration 0; no snapshot was made before" in err
-
-
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_two_signals_at_once_are_one_request(second):
-    """As a shell, a process manager and `timeout` send them: the snapshot must not be lost."""
-    process = start_slow(1)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(second)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode in (128 + second, 143), err
-    assert "go on   nettrain train --resume part" in err
-    assert find_snapshot(Path("part")).snapshot.iter == 1
-
-
-def test_an_echo_that_comes_when_the_snapshot_is_written_does_no_harm():
-    write_spec(max_iter=10**6, display=1, test_interval=0)
-    process = start("run.yaml", "--out", "part")
-    wait_for("part/metrics.jsonl", process)
-    ask_to_stop(process, signal.SIGTERM)
-    end = time.monotonic() + 30
-    while not list(Path("part").glob("iter_*.npz")):
-        assert time.monotonic() < end
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    assert "go on   nettrain train --resume part" in err
-
-
-def test_training_goes_on_when_nobody_reads_its_rows():
-    write_spec(max_iter=300, display=1, test_interval=0)
-    process = start("run.yaml", "--out", "part")
-    process.stdout.readline()
-    process.stdout.close()
-    process.stderr.close()
-    assert process.wait(60) == 0
-    assert len(rows("part")) == 301
-    assert Path("part/iter_300.npz").exists()
-
-
-def test_a_data_file_that_vanishes_is_said_and_nothing_is_lost():
-    image = pytest.importorskip("PIL.Image")
-    Path("images").mkdir()
-    for i in range(6):
-        image.fromarray(np.full((4, 4), 40 * i, np.uint8)).save(f"images/{i}.png")
-    Path("list.txt").write_text("".join(f"images/{i}.png {i % 2}\n" for i in range(6)))
-    layers = [
-        {"name": "d", "type": "ImageData", "top": ["data", "label"], "source": "list.txt", "batch_size": 2},
-        {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 2},
-        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "label"]},
-    ]
-    keys = {"base_lr": 1e-4, "max_iter": 10**6, "snapshot": 50, "snapshot_keep": 2, "display": 1}
-    Path("run.yaml").write_text(yaml.safe_dump({"name": "run", "solver": keys, "layers": layers}))
-    process = start("run.yaml", "--out", "part")
-    wait_for("part/iter_50.npz", process)
-    Path("images").rename("elsewhere")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "ImageData `d`" in err
-    assert "images/" in err
-    at = find_snapshot(Path("part")).snapshot.iter
-    assert f"kept    part/iter_{at}.npz" in err
-    Path("elsewhere").rename("images")
-    process = start("--resume", "part", "--set", f"solver.max_iter={at + 7}")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    whole = nettrain.get_solver("run.yaml", settings=[f"solver.max_iter={at + 7}"], out="whole")
-    whole.solve()
-    assert rows("part") == rows("whole")
 
 
 def test_an_error_while_running_says_what_is_kept(monkeypatch, nettrain_cli):

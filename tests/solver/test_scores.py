@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from nettrain.solver.evaluate import evaluate, run_test
-from nettrain.solver.health import same_examples
+from nettrain.solver.mistakes import same_examples
 from nettrain.tools import plot
 
 SIZES = [1, 2, 3, 4, 5, 7, 11, 12, 23]
@@ -242,7 +242,7 @@ def test_what_is_made_of_a_loss_is_said_to_be_a_mean_over_batches():
 # One unit in a column and on an axis
 
 
-def net_of(*losses, **solver):
+def spec_with(*losses, **solver):
     """A net with these losses over the set, as a spec to be trained."""
     layers = [
         {
@@ -268,7 +268,7 @@ SMALL = {"name": "small", "type": "Reduction", "bottom": "ip", "operation": "MEA
 
 def trained(nettrain_cli, workdir, *losses, **solver):
     """The lines of a training run, its heading, and its last line of metrics."""
-    (workdir / "units.yaml").write_text(yaml.safe_dump(net_of(*losses, **solver)))
+    (workdir / "units.yaml").write_text(yaml.safe_dump(spec_with(*losses, **solver)))
     lines = nettrain_cli("train", "units.yaml", "--out", "run").stdout.splitlines()
     with open("run/metrics.jsonl", encoding="utf-8") as file:
         return lines, lines[1].split(), json.loads(file.readlines()[-1])
@@ -301,9 +301,9 @@ def test_the_test_loss_is_in_the_unit_of_the_train_loss(nettrain_cli, workdir, l
     assert [f"{drawn[heading][1][-1]:.4f}" for heading in headings] == shown[: len(headings)]
     assert row["test"][name] == pytest.approx(sum(w * row["test"][loss] for loss, w in weights.items()), rel=1e-12)
     assert lines[4].split()[3] == f"{row['test'][name]:.4f}"  # the last row
-    solver = nettrain.get_solver(net_of(*losses), out="again")
+    solver = nettrain.get_solver(spec_with(*losses), out="again")
     assert (solver.monitor.name, solver.monitor.higher) == (name, False)
-    same = nettrain.Net(net_of(*losses), "TEST", dtype="float64")
+    same = nettrain.Net(spec_with(*losses), "TEST", dtype="float64")
     whole = run_test(same, None, name).scores[name]
     batches = [examples * loss for examples, loss in same.passes()]
     assert whole == pytest.approx(sum(batches) / 360, rel=1e-12)
@@ -311,7 +311,7 @@ def test_the_test_loss_is_in_the_unit_of_the_train_loss(nettrain_cli, workdir, l
 
 def test_a_score_is_monitored_before_the_weighted_sum():
     accuracy = {"name": "right", "type": "Accuracy", "bottom": ["ip", "label"], "include": "test"}
-    solver = nettrain.get_solver(net_of(accuracy, softmax(loss_weight=3)), out="run")
+    solver = nettrain.get_solver(spec_with(accuracy, softmax(loss_weight=3)), out="run")
     assert (solver.monitor.name, solver.monitor.higher) == ("right", True)
 
 

@@ -7,6 +7,7 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain import NettrainError, SpecError
+from nettrain.solver.listener import Functions
 from nettrain.solver.monitor import Monitor
 
 
@@ -205,7 +206,7 @@ def test_the_rate_drops_on_a_plateau_of_the_tests():
     rows = []
     keys = {"base_lr": 0.0, "lr_policy": "plateau", "gamma": 0.5, "plateau_patience": 1, "warmup_iter": 1}
     one = solver(**keys | {"base_lr": 1e-30, "display": 1, "max_iter": 7})
-    one.on_row = rows.append
+    one.add(Functions(on_row=rows.append))
     one.solve()
     assert [row.lr for row in rows] == pytest.approx([0, 1e-30, 5e-31, 5e-31, 2.5e-31, 2.5e-31, 1.25e-31, 6.25e-32])
 

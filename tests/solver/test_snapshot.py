@@ -1,6 +1,5 @@
 """Snapshots: n + m iterations equal n, snapshot, restore, m, bit for bit; and no file is ever half written."""
 
-import errno
 import gc
 import json
 import os
@@ -9,15 +8,16 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
+from helpers import full_disk
 from nettrain import NettrainError
 from nettrain.files import arrays as npz
+from nettrain.solver.listener import Functions
 
 TRAIN, TEST, BATCH = 23, 7, 5  # an epoch is 4.6 batches
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def _data(workdir):
     rng = np.random.default_rng(0)
     np.savez(
         "images.npz",
@@ -51,10 +51,13 @@ def solver(out="run", **keys):
 
 def iterate(one, iterations):
     """Make iterations; returns what can be seen of each: loss, rate, tests, and the weights after it."""
-    seen = []
-    one.on_row = lambda row: seen.append(("row", row.iter, row.epoch, row.loss, row.lr, row.test, row.best))
-    one.on_step = lambda s: seen.append(("step", s.iter, s.losses[-1], s.net.flat.data.tobytes()))
+    seen, before = [], list(one.listeners)
+    one.add(
+        Functions(on_row=lambda row: seen.append(("row", row.iter, row.epoch, row.loss, row.lr, row.test, row.best)))
+    )
+    one.add(Functions(on_step=lambda s: seen.append(("step", s.iter, s.losses[-1], s.net.flat.data.tobytes()))))
     one.step(iterations)
+    one.listeners = before
     return seen
 
 
@@ -151,7 +154,7 @@ def test_a_restored_solver_tests_again_at_the_end():
     one.solve()
     one.restore("run/iter_3.npz")
     rows = []
-    one.on_row = rows.append
+    one.add(Functions(on_row=rows.append))
     one.solve()
     assert [row.iter for row in rows if row.test] == [6]
 
@@ -191,8 +194,8 @@ def test_the_newest_snapshot_is_known_after_restoring():
 def test_snapshots_are_written_when_due(keys, written):
     one = solver(max_iter=7, test_interval=0, **keys)
     made = []
-    original = one.snapshot
-    one.snapshot = lambda: made.append(original()) or made[-1]
+    original = one.keeper.keep
+    one.keeper.keep = lambda one: made.append(original(one)) or made[-1]
     one.solve()
     assert made == [Path(f"run/iter_{i}.npz") for i in written]  # each once
     assert sorted(made) == sorted(Path("run").glob("iter_*.npz"))
@@ -247,12 +250,6 @@ def test_no_python_object_is_ever_pickled(monkeypatch):
 
 
 # Writing
-
-
-def full_disk(file, array, allow_pickle):
-    """numpy's write_array on a disk that is full after some bytes."""
-    file.write(b"PK" + bytes(1000))
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_failed_write_leaves_no_file(monkeypatch):

@@ -14,7 +14,9 @@ import pytest
 import yaml
 from nettrain import NettrainError
 from nettrain.files import arrays as npz
-from nettrain.solver.runs import find_snapshot, read_line
+from nettrain.solver.finding import find_snapshot
+from nettrain.solver.listener import Functions
+from nettrain.solver.metrics import read_line
 from nettrain.solver.snapshot import SCHEMA, VERSION, SnapshotError, read_snapshot
 from nettrain.tools import plot
 
@@ -65,7 +67,16 @@ def reseal(path, change):
 
 def everything(one):
     states = [net.layer_states() for net in (one.net, *one.test_nets)]
-    rest = (one.iter, one.seed, list(one.losses), one.policy.state(), one.monitor.state(), one._tested, one.health.said)
+    rest = (
+        one.iter,
+        one.seed,
+        list(one.losses),
+        one.policy.state(),
+        one.monitor.state(),
+        one.tested_at,
+        one.last_test,
+        one.health.said,
+    )
     arrays = [one.net.flat.data.tobytes(), *(array.tobytes() for array in one.updater.history)]
     return json.dumps(states), json.dumps(rest), arrays
 
@@ -74,7 +85,7 @@ def put(key, value):
     return lambda state, arrays: state.update({key: value})
 
 
-def layer(name, value):
+def layer_state(name, value):
     return lambda state, arrays: state["layers"].update({name: value})
 
 
@@ -97,11 +108,17 @@ WRONG = {
     "newer": (put("format", "nettrain snapshot 99"), "a newer nettrain .version 99 "),
     "no format": (put("format", 3), "is not a snapshot but weights without a solver's state"),
     "deep": (lambda s, a: "[" * 100_000, "is not a snapshot but weights"),
-    "no cursor": (layer("d", {}), "the state of layer `d` is not one it gave: no `order`"),
-    "a cursor": (layer("d", {"order": {"epoch": 0, "position": 12}}), "stands at example 12 of epoch 0.*12 examples"),
-    "half a cursor": (layer("d", {"order": {"epoch": 0, "position": 1.5}}), "stands at example 1.5"),
-    "copies": (layer("copy", {"batch": "x"}), "the state of layer `copy`: `batch` must be a whole number"),
-    "a generator": (layer("drop", {"rng": {"bit_generator": "MT19937"}}), "the state of layer `drop` is not one it"),
+    "no cursor": (layer_state("d", {}), "the state of layer `d` is not one it gave: no `order`"),
+    "a cursor": (
+        layer_state("d", {"order": {"epoch": 0, "position": 12}}),
+        "stands at example 12 of epoch 0.*12 examples",
+    ),
+    "half a cursor": (layer_state("d", {"order": {"epoch": 0, "position": 1.5}}), "stands at example 1.5"),
+    "copies": (layer_state("copy", {"batch": "x"}), "the state of layer `copy`: `batch` must be a whole number"),
+    "a generator": (
+        layer_state("drop", {"rng": {"bit_generator": "MT19937"}}),
+        "the state of layer `drop` is not one it",
+    ),
     "a test cursor": (
         lambda s, a: s["test_layers"][0]["d"].update(order=None),
         "the state of layer `d` is not one it gave",
@@ -360,7 +377,7 @@ def refuse(number, only=""):
 def test_an_old_snapshot_that_cannot_be_removed_ends_nothing(monkeypatch):
     one = nettrain.get_solver(spec(snapshot_keep=1, lr_policy="fixed"), out="part")
     warnings = []
-    one.on_warning = warnings.append
+    one.add(Functions(on_warning=warnings.append))
     monkeypatch.setattr(os, "unlink", refuse(errno.EIO, "iter_"))
     one.solve()
     assert one.iter == 8

@@ -73,10 +73,7 @@ def problems_of(source: str, options: list[str]) -> list[Problem]:
     return error.value.problems
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NETTRAIN_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -5,16 +5,12 @@ import math
 import nettrain
 import numpy as np
 import pytest
-
-
-def net_of(shape, dtype="float64", **layer):
-    layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "y", "bottom": "x"} | layer]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype=dtype)
+from helpers import layer_net
 
 
 def run(x, dy=None, dtype="float64", **layer):
     """y, and dx for dy (ones when it is not given)."""
-    net = net_of(np.shape(x), dtype, **layer)
+    net = layer_net(layer, np.shape(x), inputs="x", dtype=dtype)
     y = net.forward(x=x)["y"].copy()
     return y, net.backward(y=np.ones(np.shape(x)) if dy is None else dy)["x"]
 
@@ -97,4 +93,4 @@ def test_any_shape(kind, shape):
 )
 def test_wrong_parameters(layer, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of((2,), **layer)
+        layer_net(layer, (2,), inputs="x")

@@ -3,19 +3,16 @@
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
 
-def net_of(shape, ratio=0.5, phase="TRAIN", name="drop", seed=1, dtype="float64"):
-    layers = [
-        {"name": "x", "type": "Input", "shape": list(shape)},
-        {"name": name, "type": "Dropout", "top": "y", "dropout_ratio": ratio},
-    ]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, seed=seed, dtype=dtype)
+def dropout_net(shape, ratio=0.5, name="drop", seed=1, **options):
+    return layer_net("Dropout", shape, inputs="x", name=name, seed=seed, top="y", dropout_ratio=ratio, **options)
 
 
 def mask(shape=(200, 50), **options):
     """What an input of ones becomes."""
-    return net_of(shape, **options).forward(x=np.ones(shape))["y"].copy()
+    return dropout_net(shape, **options).forward(x=np.ones(shape))["y"].copy()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -39,7 +36,7 @@ def test_elements_are_dropped_independently():
 
 
 def test_the_gradient_takes_the_mask_of_the_last_forward_pass():
-    net = net_of((50, 20), ratio=0.3)
+    net = dropout_net((50, 20), ratio=0.3)
     x, dy = np.arange(1.0, 1001).reshape(50, 20), np.arange(1000.0, 0, -1).reshape(50, 20)
     net.forward(x=x)
     y = net.forward(x=x)["y"]
@@ -47,21 +44,21 @@ def test_the_gradient_takes_the_mask_of_the_last_forward_pass():
 
 
 def test_nothing_is_dropped_with_ratio_0():
-    net = net_of((4, 5), ratio=0)
+    net = dropout_net((4, 5), ratio=0)
     x = np.random.default_rng(0).standard_normal((4, 5))
     np.testing.assert_array_equal(net.forward(x=x)["y"], x)
     np.testing.assert_array_equal(net.backward(y=x)["x"], x)
 
 
 def test_nothing_is_dropped_in_test():
-    net = net_of((4, 5), ratio=0.9, phase="TEST")
+    net = dropout_net((4, 5), ratio=0.9, phase="TEST")
     x = np.array([[-1000, 0, 1e-30, 1000, 1e300]] * 4)
     np.testing.assert_array_equal(net.forward(x=x)["y"], x)
     np.testing.assert_array_equal(net.backward(y=2 * x)["x"], 2 * x)
 
 
 def test_every_forward_pass_draws_anew():
-    net = net_of((20, 20))
+    net = dropout_net((20, 20))
     first = net.forward(x=np.ones((20, 20)))["y"].copy()
     assert (net.forward(x=np.ones((20, 20)))["y"] != first).any()
 
@@ -76,12 +73,12 @@ def test_each_layer_draws_from_a_stream_of_its_own():
 
 
 def test_a_restored_state_gives_the_same_masks_again():
-    net = net_of((20, 20))
+    net = dropout_net((20, 20))
     ones = np.ones((20, 20))
     net.forward(x=ones)
     state = net.layers["drop"].state()
     later = [net.forward(x=ones)["y"].copy() for _ in range(3)]
-    fresh = net_of((20, 20), seed=99)
+    fresh = dropout_net((20, 20), seed=99)
     fresh.layers["drop"].set_state(state)
     for expected in later:
         np.testing.assert_array_equal(fresh.forward(x=ones)["y"], expected)
@@ -103,4 +100,4 @@ def test_half_of_the_elements_is_the_default():
 @pytest.mark.parametrize("ratio", [-0.1, 1, 1.5, "half", True])
 def test_wrong_ratio(ratio):
     with pytest.raises(nettrain.SpecError, match="dropout_ratio must be a number >= 0 and < 1, got"):
-        net_of((2,), ratio=ratio)
+        dropout_net((2,), ratio=ratio)

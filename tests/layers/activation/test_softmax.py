@@ -1,15 +1,14 @@
 """Softmax: known values, the formula in loops along any axis, huge scores."""
 
 import math
+from functools import partial
 
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
-
-def net_of(shape, **params):
-    layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "y", "type": "Softmax"} | params]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
+softmax_net = partial(layer_net, "Softmax", inputs="x")
 
 
 def softmax(scores):
@@ -19,7 +18,7 @@ def softmax(scores):
 
 
 def test_known_values():
-    y = net_of((3, 3)).forward(x=[[0, 0, 0], [0, math.log(2), math.log(5)], [-1, -1 + math.log(3), -1]])["y"]
+    y = softmax_net((3, 3)).forward(x=[[0, 0, 0], [0, math.log(2), math.log(5)], [-1, -1 + math.log(3), -1]])["y"]
     np.testing.assert_allclose(y, [[1 / 3] * 3, [1 / 8, 2 / 8, 5 / 8], [0.2, 0.6, 0.2]], rtol=1e-12)
 
 
@@ -39,7 +38,7 @@ def test_known_values():
 def test_the_formula_in_loops(shape, axis):
     rng = np.random.default_rng(4)
     x, dy = 3 * rng.standard_normal(shape), rng.standard_normal(shape)
-    net = net_of(shape, axis=axis)
+    net = softmax_net(shape, axis=axis)
     y = net.forward(x=x)["y"]
     dx = net.backward(y=dy)["x"]
     for place in np.ndindex(np.take(x, 0, axis).shape):
@@ -56,14 +55,14 @@ def test_the_formula_in_loops(shape, axis):
 @pytest.mark.parametrize("shift", [-1e4, -1000, 700, 1000, 1e4, 1e8])
 def test_a_constant_added_to_every_score_changes_nothing(shift):
     x = np.array([[0, 1, 4], [2, -3, 0]])
-    net = net_of((2, 3))
+    net = softmax_net((2, 3))
     plain = net.forward(x=x)["y"].copy()
     np.testing.assert_array_equal(net.forward(x=x + shift)["y"], plain)
 
 
 @pytest.mark.parametrize("size", [1000, 1e4, 1e300])
 def test_huge_scores_give_certainty(size):
-    net = net_of((4, 3))
+    net = softmax_net((4, 3))
     x = np.array([[1, 0, 0], [0, -1, 0], [1, 1, -1], [-1, 1, 0]]) * size
     y = net.forward(x=x)["y"]
     assert y.tolist() == [[1, 0, 0], [0.5, 0, 0.5], [0.5, 0.5, 0], [0, 1, 0]]
@@ -72,20 +71,20 @@ def test_huge_scores_give_certainty(size):
 
 
 def test_a_score_of_minus_infinity_is_probability_0():
-    net = net_of((1, 3))
+    net = softmax_net((1, 3))
     assert net.forward(x=[[-np.inf, 0, 0]])["y"].tolist() == [[0, 0.5, 0.5]]
     assert net.backward(y=[[1, 2, 4]])["x"].tolist() == [[0, -0.5, 0.5]]
 
 
 def test_one_class_is_certain():
-    net = net_of((3, 1))
+    net = softmax_net((3, 1))
     assert net.forward(x=[[-1000], [0], [1000]])["y"].tolist() == [[1], [1], [1]]
     assert net.backward(y=[[1], [2], [3]])["x"].tolist() == [[0], [0], [0]]
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 3, 0)])
 def test_no_examples(shape):
-    net = net_of(shape)
+    net = softmax_net(shape)
     assert net.forward()["y"].shape == shape
     assert net.backward()["x"].shape == shape
 
@@ -102,7 +101,7 @@ def test_no_examples(shape):
 )
 def test_wrong_parameters(shape, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(shape, **params)
+        softmax_net(shape, **params)
 
 
 def test_no_classes_is_said():

@@ -5,18 +5,12 @@ import math
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
 
-def net_of(*shapes, bottom=None, **params):
-    names = [f"x{i}" for i in range(len(shapes))]
-    inputs = [{"name": n, "type": "Input", "shape": list(s)} for n, s in zip(names, shapes, strict=True)]
-    layer = {"name": "y", "type": "Eltwise", "bottom": bottom or names} | params
-    return nettrain.Net({"force_backward": True, "layers": [*inputs, layer]}, phase="TRAIN", dtype="float64")
-
-
-def run(*xs, dy=None, bottom=None, **params):
+def run(*xs, dy=None, **params):
     """y, and the gradient of each input, for dy (ones when it is not given)."""
-    net = net_of(*(np.shape(x) for x in xs), bottom=bottom, **params)
+    net = layer_net("Eltwise", *(np.shape(x) for x in xs), **params)
     y = net.forward(**{f"x{i}": x for i, x in enumerate(xs)})["y"]
     dxs = net.backward(y=np.ones(y.shape) if dy is None else dy)
     return y.tolist(), [dx.tolist() for dx in dxs.values()]
@@ -130,10 +124,10 @@ def test_any_shape(operation, shape):
 )
 def test_what_does_not_fit_is_said(shapes, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(*shapes, **params)
+        layer_net("Eltwise", *shapes, **params)
 
 
 def test_shapes_that_stop_fitting():
-    net = net_of((2, 3), (2, 3))
+    net = layer_net("Eltwise", (2, 3), (2, 3))
     with pytest.raises(nettrain.ShapeError, match="axis 0 differs, 4 and 2"):
         net.forward(x0=np.zeros((4, 3)))

@@ -1,17 +1,17 @@
 """InnerProduct: known values, a loop over the formula, axis and transpose, and what it refuses."""
 
+from functools import partial
+
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
-
-def net_of(shape, **params):
-    layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "ip", "type": "InnerProduct"} | params]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
+ip_net = partial(layer_net, "InnerProduct", inputs="x", name="ip")
 
 
 def test_known_values():
-    net = net_of((2, 3), num_output=2)
+    net = ip_net((2, 3), num_output=2)
     net.params["ip"][0].data[...] = [[1, 2, 3], [0, -1, 0]]
     net.params["ip"][1].data[...] = [100, 200]
     y = net.forward(x=[[1, 1, 1], [1, 0, 2]])["ip"]
@@ -38,7 +38,7 @@ def test_known_values():
     ],
 )
 def test_the_formula_in_loops(shape, axis, bias_term, transpose):
-    net = net_of(shape, num_output=3, axis=axis, bias_term=bias_term, transpose=transpose)
+    net = ip_net(shape, num_output=3, axis=axis, bias_term=bias_term, transpose=transpose)
     lead = shape[: axis % len(shape)]
     rng = np.random.default_rng(1)
     x, dy = rng.standard_normal(shape), rng.standard_normal((*lead, 3))
@@ -72,32 +72,32 @@ def test_the_formula_in_loops(shape, axis, bias_term, transpose):
 def test_transpose_swaps_the_fans_of_a_filler():
     limits = []
     for transpose in (False, True):
-        net = net_of((1, 300), num_output=3, transpose=transpose)
+        net = ip_net((1, 300), num_output=3, transpose=transpose)
         limits.append(np.abs(net.params["ip"][0].data).max())
     np.testing.assert_allclose(limits, np.sqrt(3 / 300), rtol=0.02)  # fan_in is K either way
 
 
 def test_first_values_follow_the_fillers():
-    net = net_of((1, 4), num_output=2, weight_filler=0.5, bias_filler={"type": "constant", "value": -3})
+    net = ip_net((1, 4), num_output=2, weight_filler=0.5, bias_filler={"type": "constant", "value": -3})
     assert net.forward(x=[[1, 2, 3, 4]])["ip"].tolist() == [[2, 2]]
 
 
 @pytest.mark.parametrize("value", [1000, -1000, 1e150])
 def test_large_inputs(value):
-    net = net_of((1, 2), num_output=1, weight_filler=1)
+    net = ip_net((1, 2), num_output=1, weight_filler=1)
     assert net.forward(x=[[value, value]])["ip"].tolist() == [[2 * value]]
     assert net.forward(x=[[value, -value]])["ip"].tolist() == [[0]]
 
 
 def test_no_examples():
-    net = net_of((0, 4), num_output=3)
+    net = ip_net((0, 4), num_output=3)
     assert net.forward()["ip"].shape == (0, 3)
     net.backward()
     assert not any(blob.diff.any() for blob in net.params["ip"])
 
 
 def test_the_number_of_examples_may_change():
-    net = net_of((2, 3), num_output=2, weight_filler=1)
+    net = ip_net((2, 3), num_output=2, weight_filler=1)
     for n in (5, 1, 3):
         x = np.arange(3.0 * n).reshape(n, 3)
         np.testing.assert_array_equal(net.forward(x=x)["ip"], np.stack([x.sum(axis=1)] * 2, axis=1))
@@ -119,15 +119,15 @@ def test_the_number_of_examples_may_change():
 )
 def test_wrong_parameters(shape, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(shape, **params)
+        ip_net(shape, **params)
 
 
 def test_another_number_of_inputs_after_the_first_batch():
-    net = net_of((2, 3, 4), num_output=1)
+    net = ip_net((2, 3, 4), num_output=1)
     with pytest.raises(nettrain.ShapeError, match=r"the weights take 12 inputs, but 2 x 3 x 5 .* has 3 x 5 = 15"):
         net.forward(x=np.zeros((2, 3, 5)))
 
 
 def test_another_layout_of_the_same_inputs():
-    net = net_of((2, 12), num_output=1, weight_filler=1)
+    net = ip_net((2, 12), num_output=1, weight_filler=1)
     assert net.forward(x=np.ones((1, 3, 4)))["ip"].tolist() == [[12]]

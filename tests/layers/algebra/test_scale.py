@@ -3,22 +3,13 @@
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.compute import parallel
 
 
-def net_of(shape, s_shape=None, phase="TRAIN", dtype="float64", channels_last=False, force=True, **params):
-    layers = [{"name": "x", "type": "Input", "shape": list(shape)}]
-    layer = {"name": "scale", "type": "Scale", "bottom": ["x"], "top": "y"} | params
-    if s_shape is not None:
-        layers.append({"name": "s", "type": "Input", "shape": list(s_shape)})
-        layer["bottom"] = ["x", "s"]
-    net = nettrain.Net({"force_backward": force, "layers": [*layers, layer]}, phase=phase, dtype=dtype)
-    if channels_last:
-        for name in ("x", "s"):
-            if name in net.blobs:
-                net.blobs[name].reshape(net.blobs[name].shape, channels_last=True)
-        net.reshape()
-    return net
+def scale_net(shape, s_shape=None, **params):
+    shapes = [shape] if s_shape is None else [shape, s_shape]
+    return layer_net("Scale", *shapes, inputs="x s", name="scale", top="y", **params)
 
 
 def slow_scale(x, s, b, axis, dy):
@@ -60,7 +51,7 @@ def check_against_loops(net, axis):
 
 
 def test_known_values():
-    net = net_of((1, 2, 2), bias_term=True)
+    net = scale_net((1, 2, 2), bias_term=True)
     for blob, values in zip(net.params["scale"], ([2, -3], [10, 20]), strict=True):
         blob.data[...] = values
     assert net.forward(x=[[[1, 2], [3, 4]]])["y"].tolist() == [[[12, 14], [11, 8]]]
@@ -70,13 +61,13 @@ def test_known_values():
 
 def test_first_values_leave_x_as_it_is():
     x = np.random.default_rng(0).standard_normal((2, 3, 4))
-    net = net_of((2, 3, 4), bias_term=True)
+    net = scale_net((2, 3, 4), bias_term=True)
     np.testing.assert_array_equal(net.forward(x=x)["y"], x)
     assert [blob.data.tolist() for blob in net.params["scale"]] == [[1, 1, 1], [0, 0, 0]]
 
 
 def test_fillers():
-    net = net_of((2, 3), bias_term=True, filler=0.25, bias_filler={"value": -2})
+    net = scale_net((2, 3), bias_term=True, filler=0.25, bias_filler={"value": -2})
     assert net.forward(x=[[4, 8, 0], [0, 0, 12]])["y"].tolist() == [[-1, 0, -2], [-2, -2, 1]]
 
 
@@ -105,7 +96,7 @@ PLACES = [
 @pytest.mark.parametrize("bias_term", [False, True])
 @pytest.mark.parametrize(("shape", "axis", "num_axes", "first", "s_shape"), PLACES)
 def test_every_place_of_s(shape, axis, num_axes, first, s_shape, bias_term, channels_last):
-    net = net_of(shape, axis=axis, num_axes=num_axes, bias_term=bias_term, channels_last=channels_last)
+    net = scale_net(shape, axis=axis, num_axes=num_axes, bias_term=bias_term, channels_last=channels_last)
     assert [blob.shape for blob in net.params["scale"]] == [s_shape] * (1 + bias_term)
     check_against_loops(net, first)
 
@@ -114,24 +105,24 @@ def test_every_place_of_s(shape, axis, num_axes, first, s_shape, bias_term, chan
 @pytest.mark.parametrize("bias_term", [False, True])
 @pytest.mark.parametrize(("shape", "axis", "num_axes", "first", "s_shape"), PLACES)
 def test_s_as_a_bottom(shape, axis, num_axes, first, s_shape, bias_term, channels_last):
-    net = net_of(shape, s_shape, axis=axis, bias_term=bias_term, channels_last=channels_last)
+    net = scale_net(shape, s_shape, axis=axis, bias_term=bias_term, channels_last=channels_last)
     assert [blob.shape for blob in net.params.get("scale", [])] == [s_shape] * bias_term
     check_against_loops(net, first)
 
 
 def test_num_axes_is_ignored_with_two_bottoms():
-    check_against_loops(net_of((2, 3, 4), (3, 4), num_axes=1), 1)
-    check_against_loops(net_of((2, 3, 4), (3,), num_axes=0), 1)
+    check_against_loops(scale_net((2, 3, 4), (3, 4), num_axes=1), 1)
+    check_against_loops(scale_net((2, 3, 4), (3,), num_axes=0), 1)
 
 
 def test_the_layout_of_the_bottom_is_kept_for_a_factor_of_each_channel():
-    assert net_of((2, 3, 4, 5), channels_last=True).blobs["y"].channels_last
-    assert not net_of((2, 3, 4, 5)).blobs["y"].channels_last
+    assert scale_net((2, 3, 4, 5), channels_last=True).blobs["y"].channels_last
+    assert not scale_net((2, 3, 4, 5)).blobs["y"].channels_last
 
 
 @pytest.mark.parametrize("value", [1000, -1000, 0])
 def test_extreme_values(value):
-    net = net_of((2, 3), bias_term=True, filler=1000, bias_filler=-1000, dtype="float32")
+    net = scale_net((2, 3), bias_term=True, filler=1000, bias_filler=-1000, dtype="float32")
     np.testing.assert_array_equal(net.forward(x=np.full((2, 3), value))["y"], 1000 * value - 1000)
 
 
@@ -149,7 +140,7 @@ def test_the_same_bits_with_any_number_of_threads(shape, channels_last, two):
     try:
         for count in (1, 2, 3):
             parallel.use_threads(count)
-            net = net_of(shape, (C,) if two else None, dtype="float32", channels_last=channels_last, bias_term=True)
+            net = scale_net(shape, (C,) if two else None, dtype="float32", channels_last=channels_last, bias_term=True)
             net.blobs["x"].data[...] = x
             factor = net.blobs["s"] if two else net.params["scale"][0]
             factor.data[...] = s
@@ -173,14 +164,14 @@ def test_the_same_bits_with_any_number_of_threads(shape, channels_last, two):
 @pytest.mark.parametrize("shape", [(0, 3), (0, 3, 7, 9), (2, 3, 0, 4), (2, 0, 3, 3)], ids=str)
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_blobs_without_elements(shape, channels_last):
-    net = net_of(shape, bias_term=True, channels_last=channels_last)
+    net = scale_net(shape, bias_term=True, channels_last=channels_last)
     assert net.forward()["y"].shape == shape
     assert net.backward()["x"].shape == shape
     assert [blob.diff.any() for blob in net.params["scale"]] == [False, False]
 
 
 def test_batches_of_another_size():
-    net = net_of((2, 3, 4, 4), bias_term=True)
+    net = scale_net((2, 3, 4, 4), bias_term=True)
     for shape in ((5, 3, 4, 4), (1, 3, 9, 7), (0, 3, 2, 2), (2, 3, 4, 4)):
         net.blobs["x"].reshape(shape)
         net.reshape()
@@ -188,7 +179,7 @@ def test_batches_of_another_size():
 
 
 def test_a_factor_that_follows_the_batch():
-    net = net_of((2, 3, 4), (2, 3), axis=0)
+    net = scale_net((2, 3, 4), (2, 3), axis=0)
     net.blobs["x"].reshape((5, 3, 4))
     net.blobs["s"].reshape((5, 3))
     net.reshape()
@@ -252,12 +243,12 @@ def test_a_top_named_like_the_factor():
 )
 def test_what_does_not_fit_is_said(shape, s_shape, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(shape, s_shape, **params)
+        scale_net(shape, s_shape, **params)
 
 
 def test_other_shapes_after_the_first_batch():
     with pytest.raises(nettrain.ShapeError, match="s has the shape 3, which is not that of 2 x 4 from axis 1 on"):
-        net_of((2, 3)).forward(x=np.zeros((2, 4)))
-    net = net_of((2, 3), (2,), axis=0, bias_term=True)
+        scale_net((2, 3)).forward(x=np.zeros((2, 4)))
+    net = scale_net((2, 3), (2,), axis=0, bias_term=True)
     with pytest.raises(nettrain.ShapeError, match="b has 2 values, got a second bottom of 4"):
         net.forward(x=np.zeros((4, 3)), s=np.zeros(4))

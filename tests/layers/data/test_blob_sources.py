@@ -1,12 +1,13 @@
 """Input, DummyData and MemoryData: the shapes and values of their tops, and what they refuse."""
 
+from functools import partial
+
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
-
-def net_of(dtype="float64", seed=1, **layer):
-    return nettrain.Net({"layers": [{"name": "d"} | layer]}, phase="TRAIN", dtype=dtype, seed=seed)
+source_net = partial(layer_net, {}, name="d", seed=1, force_backward=False)
 
 
 @pytest.mark.parametrize("kind", ["Input", "DummyData"])
@@ -26,7 +27,7 @@ def net_of(dtype="float64", seed=1, **layer):
     ],
 )
 def test_shapes(kind, shape, tops, expected):
-    net = net_of(type=kind, shape=shape, top=tops)
+    net = source_net(type=kind, shape=shape, top=tops)
     assert [array.shape for array in net.forward().values()] == expected
 
 
@@ -46,42 +47,42 @@ def test_shapes(kind, shape, tops, expected):
 )
 def test_wrong_shapes(kind, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(type=kind, **params)
+        source_net(type=kind, **params)
 
 
 def test_an_input_without_a_shape_is_a_scalar():
-    net = net_of(type="Input")
+    net = source_net(type="Input")
     assert net.forward(d=2.5)["d"].tolist() == 2.5
 
 
 def test_an_input_takes_the_shape_of_what_it_is_given():
-    net = net_of(type="Input", shape=[[2, 3], [2]], top=["a", "b"])
+    net = source_net(type="Input", shape=[[2, 3], [2]], top=["a", "b"])
     assert net.forward(a=[[1, 2]], b=[7])["a"].tolist() == [[1, 2]]
     assert net.forward(a=np.zeros((5, 1, 2)))["a"].shape == (5, 1, 2)
     assert net.forward()["b"].tolist() == [7]  # what was given last stays
 
 
 def test_an_input_keeps_no_reference():
-    net, x = net_of(type="Input", shape=[2]), np.array([1.0, 2.0])
+    net, x = source_net(type="Input", shape=[2]), np.array([1.0, 2.0])
     y = net.forward(d=x)["d"]
     x[0] = 99
     assert y.tolist() == [1, 2]
 
 
 def test_dummy_data_is_zero_unless_told():
-    assert net_of(type="DummyData", shape=[2, 3]).forward()["d"].tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert source_net(type="DummyData", shape=[2, 3]).forward()["d"].tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
 def test_one_filler_for_all_tops_or_one_for_each():
-    both = net_of(type="DummyData", shape=[2], data_filler=0.5, top=["a", "b"]).forward()
+    both = source_net(type="DummyData", shape=[2], data_filler=0.5, top=["a", "b"]).forward()
     assert [values.tolist() for values in both.values()] == [[0.5, 0.5], [0.5, 0.5]]
-    each = net_of(type="DummyData", shape=[[2], [1]], data_filler=[3, -1], top=["a", "b"]).forward()
+    each = source_net(type="DummyData", shape=[[2], [1]], data_filler=[3, -1], top=["a", "b"]).forward()
     assert [values.tolist() for values in each.values()] == [[3, 3], [-1]]
 
 
 def test_random_values_are_drawn_anew_and_constants_are_not():
     fillers = [{"type": "uniform", "min": 2, "max": 4}, 5]
-    net = net_of(type="DummyData", shape=[100], data_filler=fillers, top=["a", "b"])
+    net = source_net(type="DummyData", shape=[100], data_filler=fillers, top=["a", "b"])
     first = {name: values.copy() for name, values in net.forward().items()}
     assert first["a"].min() > 2
     assert first["a"].max() < 4
@@ -93,7 +94,7 @@ def test_random_values_are_drawn_anew_and_constants_are_not():
 
 def test_random_values_follow_from_the_seed():
     def draw(**options):
-        return net_of(type="DummyData", shape=[5], data_filler="gaussian", **options).forward()["d"].tolist()
+        return source_net(type="DummyData", shape=[5], data_filler="gaussian", **options).forward()["d"].tolist()
 
     assert draw() == draw()
     assert draw() != draw(seed=2)
@@ -101,11 +102,11 @@ def test_random_values_follow_from_the_seed():
 
 
 def test_a_restored_state_draws_the_same_again():
-    net = net_of(type="DummyData", shape=[5], data_filler="gaussian")
+    net = source_net(type="DummyData", shape=[5], data_filler="gaussian")
     net.forward()
     state = net.layers["d"].state()
     later = net.forward()["d"].tolist()
-    fresh = net_of(type="DummyData", shape=[5], data_filler="gaussian")
+    fresh = source_net(type="DummyData", shape=[5], data_filler="gaussian")
     fresh.layers["d"].set_state(state)
     assert fresh.forward()["d"].tolist() == later
 
@@ -122,12 +123,12 @@ def test_a_restored_state_draws_the_same_again():
 )
 def test_wrong_fillers(params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(type="DummyData", **params)
+        source_net(type="DummyData", **params)
 
 
 def memory(batch_size=2, **params):
     shape = {"channels": 1, "height": 1, "width": 2}
-    return net_of(type="MemoryData", top=["x", "label"], batch_size=batch_size, **(shape | params))
+    return source_net(type="MemoryData", top=["x", "label"], batch_size=batch_size, **(shape | params))
 
 
 def examples(n):
@@ -190,7 +191,7 @@ def test_arrays_that_do_not_fit_memory_data(data, labels):
 )
 def test_wrong_memory_data(params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(
+        source_net(
             **(
                 {"type": "MemoryData", "batch_size": 1, "channels": 1, "height": 1, "width": 1, "top": ["x", "y"]}
                 | params

@@ -5,6 +5,7 @@ import re
 import nettrain
 import numpy as np
 import pytest
+from helpers import reading_net
 
 
 @pytest.fixture
@@ -23,10 +24,10 @@ def images(tmp_path):
     return str(path)
 
 
-def net_of(source, batch_size, phase="TRAIN", seed=1, name="data", labels=True, **params):
+def data_net(source, batch_size, phase="TRAIN", labels=True, name="data", **options):
     top = ["x", "label"] if labels else ["x"]
-    layer = {"name": name, "type": "Data", "top": top, "source": source, "batch_size": batch_size} | params
-    return nettrain.Net({"layers": [layer]}, phase=phase, seed=seed, dtype="float64")
+    options = {"dtype": "float64", "name": name, "phase": phase, "batch_size": batch_size} | options
+    return reading_net("Data", top, source=source, **options)
 
 
 def batches(net, count):
@@ -41,47 +42,47 @@ def batches(net, count):
 
 @pytest.mark.parametrize(("phase", "shuffle"), [("TEST", True), ("TEST", False), ("TRAIN", False)])
 def test_batches_in_the_order_of_the_file(seven, phase, shuffle):
-    net = net_of(seven, 3, phase, shuffle=shuffle)
+    net = data_net(seven, 3, phase, shuffle=shuffle)
     assert batches(net, 5) == [[0, 1, 2], [3, 4, 5], [6, 0, 1], [2, 3, 4], [5, 6, 0]]
 
 
 def test_a_batch_of_the_whole_set(seven):
-    assert batches(net_of(seven, 7, "TEST"), 2) == [[0, 1, 2, 3, 4, 5, 6]] * 2
+    assert batches(data_net(seven, 7, "TEST"), 2) == [[0, 1, 2, 3, 4, 5, 6]] * 2
 
 
 def test_every_epoch_has_each_example_once_in_a_new_order(seven):
-    order = [i for batch in batches(net_of(seven, 3), 14) for i in batch]
+    order = [i for batch in batches(data_net(seven, 3), 14) for i in batch]
     epochs = [order[start : start + 7] for start in range(0, 42, 7)]
     assert all(sorted(epoch) == [0, 1, 2, 3, 4, 5, 6] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 6
 
 
 def test_the_order_follows_from_seed_and_name(seven):
-    order = batches(net_of(seven, 7), 3)
-    assert batches(net_of(seven, 7), 3) == order
-    assert batches(net_of(seven, 7, seed=2), 3) != order
-    assert batches(net_of(seven, 7, name="other"), 3) != order
+    order = batches(data_net(seven, 7), 3)
+    assert batches(data_net(seven, 7), 3) == order
+    assert batches(data_net(seven, 7, seed=2), 3) != order
+    assert batches(data_net(seven, 7, name="other"), 3) != order
 
 
 def test_the_size_of_the_batch_does_not_change_the_order(seven):
-    small, large = batches(net_of(seven, 2), 7), batches(net_of(seven, 7), 2)
+    small, large = batches(data_net(seven, 2), 7), batches(data_net(seven, 7), 2)
     assert np.ravel(small).tolist() == np.ravel(large).tolist()
 
 
 @pytest.mark.parametrize("already", [0, 1, 2, 5])
 def test_a_restored_state_goes_on_where_it_was(seven, already):
-    net = net_of(seven, 3)
+    net = data_net(seven, 3)
     batches(net, already)
     state = net.layers["data"].state()
     later = batches(net, 6)
-    fresh = net_of(seven, 3)
+    fresh = data_net(seven, 3)
     batches(fresh, 4)
     fresh.layers["data"].set_state(state)
     assert batches(fresh, 6) == later
 
 
 def test_one_pass_ends_with_the_rest(seven):
-    net = net_of(seven, 3, "TEST")
+    net = data_net(seven, 3, "TEST")
     batches(net, 1)  # a pass begins at the first example wherever the net was
     seen = [(examples, net.blobs["x"].data.ravel().tolist()) for examples, _ in net.passes()]
     assert seen == [(3, [0, 1, 2]), (3, [3, 4, 5]), (1, [6])]
@@ -94,16 +95,16 @@ def test_each_phase_reads_its_split(tmp_path):
     train, test = np.arange(4.0), np.arange(100.0, 103)
     np.savez(path, train_data=train, train_label=train + 10, test_data=test, test_label=test + 10)
     sizes = {"train": 4, "test": 3}
-    assert sorted(batches(net_of(str(path), sizes, "TRAIN"), 1)[0]) == [0, 1, 2, 3]
-    assert batches(net_of(str(path), sizes, "TEST"), 1) == [[100, 101, 102]]
+    assert sorted(batches(data_net(str(path), sizes, "TRAIN"), 1)[0]) == [0, 1, 2, 3]
+    assert batches(data_net(str(path), sizes, "TEST"), 1) == [[100, 101, 102]]
 
 
 def test_each_phase_reads_its_file(tmp_path, seven):
     other = tmp_path / "other.npz"
     np.savez(other, data=np.arange(20.0, 22), label=np.arange(30, 32))
     source = {"train": str(other), "test": seven}
-    assert sorted(batches(net_of(source, 2, "TRAIN"), 1)[0]) == [20, 21]
-    assert batches(net_of(source, 2, "TEST"), 1) == [[0, 1]]
+    assert sorted(batches(data_net(source, 2, "TRAIN"), 1)[0]) == [20, 21]
+    assert batches(data_net(source, 2, "TEST"), 1) == [[0, 1]]
 
 
 def test_a_file_beside_the_spec(tmp_path, seven):
@@ -113,47 +114,47 @@ def test_a_file_beside_the_spec(tmp_path, seven):
 
 
 def test_digits():
-    net = net_of("digits", {"train": 50, "test": 30})
+    net = data_net("digits", {"train": 50, "test": 30})
     batch = net.forward()
     assert batch["x"].shape == (50, 1, 8, 8)
     assert batch["label"].shape == (50,)
     assert (batch["x"].min(), batch["x"].max()) == (0, 16)
     assert set(batch["label"]) == set(range(10))
-    assert len(net.layers["data"].set) + len(net_of("digits", 1, "TEST").layers["data"].set) == 1797
+    assert len(net.layers["data"].set) + len(data_net("digits", 1, "TEST").layers["data"].set) == 1797
 
 
 def test_a_generated_set():
-    net = net_of("spiral", 12, generate={"examples": 12, "classes": 4, "noise": 0})
+    net = data_net("spiral", 12, generate={"examples": 12, "classes": 4, "noise": 0})
     batch = net.forward()
     assert batch["x"].shape == (12, 2)
     assert sorted(batch["label"]) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
 
 
 def test_without_labels(seven):
-    assert list(net_of(seven, 2, labels=False).forward()) == ["x"]
+    assert list(data_net(seven, 2, labels=False).forward()) == ["x"]
 
 
 def test_labels_of_any_shape(tmp_path):
     path = tmp_path / "targets.npz"
     np.savez(path, data=np.zeros((3, 4)), label=np.arange(6.0).reshape(3, 2))
-    net = net_of(str(path), 2, "TEST")
+    net = data_net(str(path), 2, "TEST")
     assert net.forward()["label"].tolist() == [[0, 1], [2, 3]]
 
 
 def test_mean_and_scale(images):
-    net = net_of(images, 2, "TEST", transform={"mean_value": 100, "scale": 0.5})
+    net = data_net(images, 2, "TEST", transform={"mean_value": 100, "scale": 0.5})
     np.testing.assert_array_equal(net.forward()["x"], (np.arange(120).reshape(2, 2, 5, 6) - 100) * 0.5)
 
 
 def test_a_mean_for_each_channel(images):
-    net = net_of(images, 2, "TEST", transform={"mean_value": [100, 200]})
+    net = data_net(images, 2, "TEST", transform={"mean_value": [100, 200]})
     expected = np.arange(120).reshape(2, 2, 5, 6) - np.array([100, 200]).reshape(1, 2, 1, 1)
     np.testing.assert_array_equal(net.forward()["x"], expected)
 
 
 @pytest.mark.parametrize(("size", "rows", "columns"), [(3, slice(1, 4), slice(1, 4)), (4, slice(0, 4), slice(1, 5))])
 def test_crop_takes_the_centre_in_test(images, size, rows, columns):
-    net = net_of(images, 4, "TEST", transform={"crop_size": size, "mirror": True})
+    net = data_net(images, 4, "TEST", transform={"crop_size": size, "mirror": True})
     x = np.arange(240).reshape(4, 2, 5, 6)
     np.testing.assert_array_equal(net.forward()["x"], x[:, :, rows, columns])
 
@@ -170,7 +171,7 @@ def corner_and_flip(crop):
 
 
 def test_crops_and_flips_are_random_in_train(images):
-    net = net_of(images, 4, transform={"crop_size": 4, "mirror": True})
+    net = data_net(images, 4, transform={"crop_size": 4, "mirror": True})
     seen = []
     for _ in range(100):
         batch = net.forward()
@@ -184,13 +185,13 @@ def test_crops_and_flips_are_random_in_train(images):
 
 
 def test_crops_without_mirror_are_never_flipped(images):
-    net = net_of(images, 4, transform={"crop_size": 4})
+    net = data_net(images, 4, transform={"crop_size": 4})
     seen = {corner_and_flip(crop) for _ in range(30) for crop in net.forward()["x"]}
     assert seen == {(row, column, False) for row in (0, 1) for column in (0, 1, 2)}
 
 
 def test_mirror_without_crop_flips_whole_images(images):
-    net = net_of(images, 4, transform={"mirror": True})
+    net = data_net(images, 4, transform={"mirror": True})
     seen = [corner_and_flip(image) for _ in range(30) for image in net.forward()["x"]]
     assert set(seen) == {(0, 0, False), (0, 0, True)}
     assert 40 < seen.count((0, 0, True)) < 80
@@ -198,11 +199,11 @@ def test_mirror_without_crop_flips_whole_images(images):
 
 def test_crops_follow_from_the_place_in_the_data(images):
     options = {"transform": {"crop_size": 2, "mirror": True}}
-    net = net_of(images, 3, **options)
+    net = data_net(images, 3, **options)
     net.forward()
     state = net.layers["data"].state()
     later = [net.forward()["x"].copy() for _ in range(4)]
-    fresh = net_of(images, 3, **options)
+    fresh = data_net(images, 3, **options)
     fresh.layers["data"].set_state(state)
     for expected in later:
         np.testing.assert_array_equal(fresh.forward()["x"], expected)
@@ -226,19 +227,19 @@ def test_crops_follow_from_the_place_in_the_data(images):
 )
 def test_what_does_not_fit_is_said(images, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(**({"source": images, "batch_size": 2} | params))
+        data_net(**({"source": images, "batch_size": 2} | params))
 
 
 def test_labels_that_are_not_there(tmp_path):
     path = tmp_path / "bare.npz"
     np.savez(path, data=np.zeros((3, 4)))
     with pytest.raises(nettrain.SpecError, match=r"bare.npz has no labels for the second top"):
-        net_of(str(path), 1)
+        data_net(str(path), 1)
 
 
 def test_crops_need_images(seven):
     with pytest.raises(nettrain.SpecError, match="crop_size and mirror need C x H x W examples, got 1"):
-        net_of(seven, 1, transform={"mirror": True})
+        data_net(seven, 1, transform={"mirror": True})
 
 
 def classifier(path, labels, outputs, kind="SoftmaxWithLoss", **loss):

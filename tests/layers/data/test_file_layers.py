@@ -5,10 +5,10 @@ import struct
 from pathlib import Path
 
 import h5py
-import lmdb
 import nettrain
 import numpy as np
 import pytest
+from helpers import datum, reading_net, varint, write_lmdb
 from nettrain import NettrainError
 from nettrain.data import lmdb as records
 from nettrain.data.images import resize
@@ -17,20 +17,12 @@ from nettrain.files import extras
 from nettrain.layers.data.image_data import spread
 from PIL import Image
 
-
-@pytest.fixture(autouse=True)
-def _here(workdir):
-    return workdir
-
-
-def net_of(type_name, tops, phase="TRAIN", seed=1, **params):
-    layer = {"name": "d", "type": type_name, "top": tops} | params
-    return nettrain.Net({"layers": [layer]}, phase=phase, seed=seed)
+pytestmark = pytest.mark.usefixtures("workdir")
 
 
 def fails(words, *args, **params):
     with pytest.raises(NettrainError) as error:
-        net_of(*args, **params).forward()
+        reading_net(*args, **params).forward()
     assert words in str(error.value), str(error.value)
 
 
@@ -63,27 +55,27 @@ def hdf5_list():
 
 def test_hdf5_rows_follow_each_other_over_files_and_begin_again():
     params = hdf5_list()
-    net = net_of("HDF5Data", ["data", "label"], **params)
+    net = reading_net("HDF5Data", ["data", "label"], **params)
     assert rows(net, 4, "label").tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3]
-    net = net_of("HDF5Data", ["label", "data"], **params)
+    net = reading_net("HDF5Data", ["label", "data"], **params)
     assert net.blobs["data"].shape == (3, 2, 3)
     np.testing.assert_array_equal(rows(net, 2, "data")[:, 1, 2], range(6))
 
 
 def test_hdf5_shuffles_all_rows_by_the_seed_and_keeps_rows_together():
     params = hdf5_list() | {"shuffle": True}
-    made = [rows(net_of("HDF5Data", ["data", "label"], seed=s, **params), 8, "label") for s in (1, 1, 2)]
+    made = [rows(reading_net("HDF5Data", ["data", "label"], seed=s, **params), 8, "label") for s in (1, 1, 2)]
     assert made[0].tolist() == made[1].tolist() != made[2].tolist()
     assert sorted(made[0][:8]) == sorted(made[0][8:16]) == list(range(8))
     assert made[0][:8].tolist() != made[0][8:16].tolist()
-    net = net_of("HDF5Data", ["data", "label"], **params)
+    net = reading_net("HDF5Data", ["data", "label"], **params)
     for _ in range(5):
         net.forward()
         np.testing.assert_array_equal(net.blobs["data"].data[:, 0, 0], net.blobs["label"].data)
 
 
 def test_hdf5_tests_are_one_pass_in_the_files_order():
-    net = net_of("HDF5Data", ["label"], phase="TEST", shuffle=True, **hdf5_list())
+    net = reading_net("HDF5Data", ["label"], phase="TEST", shuffle=True, **hdf5_list())
     for _ in range(2):
         got = []
         for examples, _ in net.passes():
@@ -93,7 +85,7 @@ def test_hdf5_tests_are_one_pass_in_the_files_order():
 
 def test_hdf5_goes_on_from_a_saved_cursor():
     params = hdf5_list() | {"shuffle": True}
-    one, other = (net_of("HDF5Data", ["label"], **params) for _ in range(2))
+    one, other = (reading_net("HDF5Data", ["label"], **params) for _ in range(2))
     rows(one, 3, "label")
     other.set_layer_states(json.loads(json.dumps(one.layer_states())), 1)
     assert rows(one, 4, "label").tolist() == rows(other, 4, "label").tolist()
@@ -101,7 +93,7 @@ def test_hdf5_goes_on_from_a_saved_cursor():
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_a_batch_of_hdf5_larger_than_all_rows_goes_round(shuffle):
-    net = net_of("HDF5Data", ["label"], **hdf5_list() | {"batch_size": 11, "shuffle": shuffle})
+    net = reading_net("HDF5Data", ["label"], **hdf5_list() | {"batch_size": 11, "shuffle": shuffle})
     got = rows(net, 8, "label").reshape(-1, 8)
     assert all(sorted(epoch) == list(range(8)) for epoch in got.tolist())
     assert shuffle or (got == np.arange(8)).all()
@@ -198,7 +190,7 @@ def write_images(*sizes, mode="RGB"):
 
 def test_images_are_blue_green_red_in_the_order_of_the_list():
     arrays = write_images((4, 5), (4, 5), (4, 5))
-    net = net_of("ImageData", ["data", "label"], source="list.txt", batch_size=2)
+    net = reading_net("ImageData", ["data", "label"], source="list.txt", batch_size=2)
     net.forward()
     assert net.blobs["label"].data.tolist() == [0, 2]
     for k in range(2):
@@ -210,7 +202,7 @@ def test_images_are_blue_green_red_in_the_order_of_the_list():
 def test_grey_and_transformed_images():
     (array,) = write_images((6, 6))
     params = {"source": "list.txt", "is_color": False, "transform": {"crop_size": 4, "mean_value": 10, "scale": 0.5}}
-    net = net_of("ImageData", ["data", "label"], phase="TEST", **params)
+    net = reading_net("ImageData", ["data", "label"], phase="TEST", **params)
     net.forward()
     grey = np.asarray(Image.fromarray(array).convert("L")).astype(float)
     np.testing.assert_allclose(net.blobs["data"].data[0, 0], (grey[1:5, 1:5] - 10) / 2)
@@ -218,7 +210,7 @@ def test_grey_and_transformed_images():
 
 def test_images_of_several_sizes_are_resized_or_refused():
     write_images((4, 5), (8, 6))
-    net = net_of("ImageData", ["data", "label"], source="list.txt", batch_size=2, new_height=3, new_width=7)
+    net = reading_net("ImageData", ["data", "label"], source="list.txt", batch_size=2, new_height=3, new_width=7)
     assert net.forward()["data"].shape == (2, 3, 3, 7)
     fails(
         "list.txt: the images have several sizes: image 0.png is 3 x 4 x 5, image 1.png is 3 x 8 x 6; give new_height",
@@ -265,7 +257,7 @@ def test_the_part_that_is_looked_at_is_spread_at_no_fixed_distance():
 def test_what_is_beyond_the_part_that_is_looked_at_is_named_when_it_is_read(monkeypatch):
     monkeypatch.setattr("nettrain.layers.data.image_data.LOOKED_AT", 3)
     write_images((4, 5), (4, 5), (4, 6), (4, 5), (4, 5))
-    net = net_of("ImageData", ["data", "label"], source="list.txt", batch_size=5, shuffle=False)
+    net = reading_net("ImageData", ["data", "label"], source="list.txt", batch_size=5, shuffle=False)
     with pytest.raises(
         NettrainError, match=r"image 0\.png is 3 x 4 x 5, image 2\.png is 3 x 4 x 6; give new_height and"
     ):
@@ -326,7 +318,7 @@ def test_image_lists_and_images_that_are_wrong():
 def test_labels_are_any_int32():
     write_images((2, 2), (2, 2))
     Path("list.txt").write_text("image 0.png -2147483648\nimage 1.png +5")
-    assert net_of("ImageData", ["d", "label"], source="list.txt", batch_size=2).forward()["label"].tolist() == [
+    assert reading_net("ImageData", ["d", "label"], source="list.txt", batch_size=2).forward()["label"].tolist() == [
         -(2.0**31),
         5,
     ]
@@ -347,9 +339,9 @@ def test_root_folder_is_put_before_the_name_and_looked_for_beside_the_spec(root,
 def test_rand_skip_begins_among_the_first_images():
     write_images(*[(2, 2)] * 5)
     params = {"source": "list.txt", "rand_skip": 3}
-    first = [net_of("ImageData", ["d", "label"], seed=s, **params).forward()["label"][0] for s in range(30)]
+    first = [reading_net("ImageData", ["d", "label"], seed=s, **params).forward()["label"][0] for s in range(30)]
     assert set(first) == {0, 2, 4}  # 0 to rand_skip - 1 are skipped, the labels are even
-    net = net_of("ImageData", ["d", "label"], phase="TEST", **params)
+    net = reading_net("ImageData", ["d", "label"], phase="TEST", **params)
     assert net.forward()["label"].tolist() == [0]
     fails("list.txt has 5 images, fewer than rand_skip", "ImageData", ["d", "label"], **params | {"rand_skip": 6})
 
@@ -358,7 +350,7 @@ def test_of_16_bits_the_upper_8_are_taken():
     Image.fromarray(np.array([[0, 255, 256, 65535]], "u2")).save("a.png")
     Path("list.txt").write_text("a.png 0")
     for color in (False, True):
-        net = net_of("ImageData", ["data", "label"], source="list.txt", is_color=color)
+        net = reading_net("ImageData", ["data", "label"], source="list.txt", is_color=color)
         assert net.forward()["data"][0, -1, 0].tolist() == [0, 0, 1, 255]
 
 
@@ -376,7 +368,7 @@ def test_no_damage_to_an_image_gives_anything_but_an_error_or_an_image(kind):
             damaged[at] = rng.integers(256)
         Path(name).write_bytes(damaged[: rng.integers(len(whole) // 2, len(whole) + 1)])
         try:
-            net_of("ImageData", ["data", "label"], source="list.txt").forward()
+            reading_net("ImageData", ["data", "label"], source="list.txt").forward()
         except NettrainError:
             refused += 1
     assert refused > 10
@@ -390,10 +382,10 @@ def test_a_mean_image_is_cropped_and_flipped_with_the_images():
     centred = arrays[0].transpose(2, 0, 1)[::-1] - mean
     for name in ("mean.npy", "mean.npz"):
         transform = {"mean_file": name, "crop_size": 3, "scale": 2}
-        made = net_of("ImageData", ["x", "y"], phase="TEST", source="list.txt", transform=transform).forward()["x"]
+        made = reading_net("ImageData", ["x", "y"], phase="TEST", source="list.txt", transform=transform).forward()["x"]
         np.testing.assert_allclose(made[0], 2 * centred[:, 1:4, 1:4], rtol=1e-6)
     transform = {"mean_file": "mean.npy", "crop_size": 4, "mirror": True}
-    net = net_of("ImageData", ["x", "y"], source="list.txt", transform=transform)
+    net = reading_net("ImageData", ["x", "y"], source="list.txt", transform=transform)
     windows = [centred[:, y : y + 4, x : x + 4] for y in range(2) for x in range(3)]
     windows += [window[:, :, ::-1] for window in windows]
     made = [net.forward()["x"][0].copy() for _ in range(100)]
@@ -401,7 +393,7 @@ def test_a_mean_image_is_cropped_and_flipped_with_the_images():
     assert len(set(seen)) == 12
     np.savez("set.npz", data=np.arange(6.0).reshape(3, 2), label=np.arange(3))
     np.save("row.npy", np.array([1, 10]))
-    made = net_of(
+    made = reading_net(
         "Data", "x", phase="TEST", source="set.npz", batch_size=2, transform={"mean_file": "row.npy"}
     ).forward()
     assert made["x"].tolist() == [[-1, -9], [1, -7]]
@@ -437,7 +429,7 @@ def write_windows(*windows, size=(20, 30)):
 
 def windows_net(phase="TRAIN", **params):
     params = {"source": "windows.txt", "batch_size": 4, "transform": {"crop_size": 6}} | params
-    return net_of("WindowData", ["data", "label"], phase=phase, **params)
+    return reading_net("WindowData", ["data", "label"], phase=phase, **params)
 
 
 def test_windows_are_background_first_and_of_the_right_size():
@@ -548,48 +540,17 @@ def test_window_files_that_are_wrong():
 # LMDB
 
 
-def varint(value):
-    out = b""
-    value %= 2**64
-    while True:
-        out += bytes([value & 127 | (128 if value > 127 else 0)])
-        value >>= 7
-        if not value:
-            return out
-
-
-def datum(array, label, floats=None, encoded=None):
-    """A Datum as protobuf writes it."""
-    out = b"".join(varint(field << 3) + varint(size) for field, size in zip((1, 2, 3), array.shape, strict=True))
-    if encoded is not None:
-        out += varint(4 << 3 | 2) + varint(len(encoded)) + encoded + varint(7 << 3) + b"\x01"
-    elif floats == "packed":
-        data = array.astype("<f4").tobytes()
-        out += varint(6 << 3 | 2) + varint(len(data)) + data
-    elif floats:
-        out += b"".join(varint(6 << 3 | 5) + struct.pack("<f", v) for v in array.ravel())
-    else:
-        out += varint(4 << 3 | 2) + varint(array.size) + array.astype("u1").tobytes()
-    return out + varint(5 << 3) + varint(label)
-
-
-def write_lmdb(records, name="db"):
-    with lmdb.open(name, map_size=1 << 22) as database, database.begin(write=True) as transaction:
-        for i, record in enumerate(records):
-            transaction.put(f"{i:08d}".encode(), record)
-
-
 def test_lmdb_records_in_the_order_of_their_keys():
     arrays = np.random.default_rng(0).integers(0, 256, (5, 3, 2, 4))
     write_lmdb([datum(a, i) for i, a in enumerate(arrays)])
-    net = net_of("Data", ["data", "label"], source="db", batch_size=2, shuffle=False, transform={"scale": 0.5})
+    net = reading_net("Data", ["data", "label"], source="db", batch_size=2, shuffle=False, transform={"scale": 0.5})
     np.testing.assert_array_equal(rows(net, 3, "label"), [0, 1, 2, 3, 4, 0])
-    net = net_of("Data", ["data", "label"], source="db", batch_size=5, shuffle=False, backend="LMDB")
+    net = reading_net("Data", ["data", "label"], source="db", batch_size=5, shuffle=False, backend="LMDB")
     net.forward()
     np.testing.assert_array_equal(net.blobs["data"].data, arrays)
-    shuffled = rows(net_of("Data", ["data", "label"], source="db", batch_size=5), 2, "label")
+    shuffled = rows(reading_net("Data", ["data", "label"], source="db", batch_size=5), 2, "label")
     assert sorted(shuffled[:5]) == [0, 1, 2, 3, 4]
-    test = net_of("Data", ["data", "label"], phase="TEST", source="db", batch_size=2, transform={"crop_size": 2})
+    test = reading_net("Data", ["data", "label"], phase="TEST", source="db", batch_size=2, transform={"crop_size": 2})
     assert [examples for examples, _ in test.passes()] == [2, 2, 1]
 
 
@@ -614,7 +575,7 @@ def test_an_encoded_datum_in_grey_stays_grey_and_is_decoded_once(monkeypatch):
     Image.fromarray(pixels).save("a.png")
     record = datum(np.zeros((1, 4, 5)), 7, encoded=Path("a.png").read_bytes())
     write_lmdb([record] * 4)
-    net = net_of("Data", ["data", "label"], source="db", batch_size=3)
+    net = reading_net("Data", ["data", "label"], source="db", batch_size=3)
     decoded, real = [], records.decode
     monkeypatch.setattr(records, "decode", lambda *a, **k: decoded.append(1) or real(*a, **k))
     batch = net.forward()
@@ -682,7 +643,7 @@ def test_further_tops_are_the_arrays_of_their_names():
         "other": np.arange(6, dtype="i8") * 1000,
     }
     np.savez("set.npz", **arrays)
-    net = net_of("Data", ["x", "y", "mask", "other", "weight"], source="set.npz", batch_size=4, shuffle=False)
+    net = reading_net("Data", ["x", "y", "mask", "other", "weight"], source="set.npz", batch_size=4, shuffle=False)
     net.forward()
     for top, name in (("x", "data"), ("y", "label"), ("mask", "mask"), ("other", "other"), ("weight", "weight")):
         np.testing.assert_allclose(net.blobs[top].data, arrays[name][:4], rtol=1e-6)
@@ -696,7 +657,7 @@ def test_further_arrays_of_two_splits():
         **{"x_test": np.ones((2, 1)), "y_test": np.zeros(2), "w_test": np.arange(2) + 10},
     )
     for phase, expected in (("TRAIN", [0, 1]), ("TEST", [10, 11])):
-        net = net_of("Data", ["x", "y", "w"], phase, source="set.npz", batch_size=2, shuffle=False)
+        net = reading_net("Data", ["x", "y", "w"], phase=phase, source="set.npz", batch_size=2, shuffle=False)
         net.forward()
         assert net.blobs["w"].data.tolist() == expected
 
@@ -710,7 +671,7 @@ def test_label_maps_move_with_their_images():
         for transform, shape in (({"crop_size": 4, "mirror": True}, (4, 4)), ({"mirror": True}, (6, 7)), ({}, (6, 7))):
             transform = {**transform, "scale": 2, "mean_value": 1}
             tops = ["x", "y", "deep", "row"]
-            net = net_of("Data", tops, phase=phase, source="set.npz", batch_size=4, transform=transform)
+            net = reading_net("Data", tops, phase=phase, source="set.npz", batch_size=4, transform=transform)
             for _ in range(5):
                 made = {name: net.forward() and net.blobs[name].data for name in tops}
                 assert made["y"].shape == (4, *shape)
@@ -721,7 +682,7 @@ def test_label_maps_move_with_their_images():
 
 def test_a_further_array_with_other_rows_and_labels_of_no_size():
     np.savez("set.npz", data=np.zeros((6, 2)), label=np.zeros((6, 0)), mask=np.zeros((5, 2)))
-    assert net_of("Data", ["x", "y"], source="set.npz", batch_size=2).forward()["y"].shape == (2, 0)
+    assert reading_net("Data", ["x", "y"], source="set.npz", batch_size=2).forward()["y"].shape == (2, 0)
     words = "set.npz: `mask` has 5 rows, there are 6 examples"
     fails(words, "Data", ["x", "y", "mask"], source="set.npz", batch_size=2)
 

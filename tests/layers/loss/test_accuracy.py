@@ -3,23 +3,21 @@
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
 
-def net_of(scores, labels, tops=1, **params):
-    layers = [
-        {"name": "x", "type": "Input", "shape": list(scores)},
-        {"name": "label", "type": "Input", "shape": list(labels)},
-        {"name": "acc", "type": "Accuracy", "bottom": ["x", "label"], "top": ["accuracy", "by_class"][:tops]} | params,
-    ]
-    return nettrain.Net({"layers": layers}, dtype="float64")
+def accuracy_net(scores, labels, tops=1, **params):
+    top = ["accuracy", "by_class"][:tops]
+    options = {"inputs": "x label", "name": "acc", "phase": "TEST", "force_backward": False}
+    return layer_net("Accuracy", scores, labels, top=top, **options, **params)
 
 
 def accuracy(x, label, **params):
-    return net_of(np.shape(x), np.shape(label), **params).forward(x=x, label=label)["accuracy"].item()
+    return accuracy_net(np.shape(x), np.shape(label), **params).forward(x=x, label=label)["accuracy"].item()
 
 
 def by_class(x, label, **params):
-    return net_of(np.shape(x), np.shape(label), 2, **params).forward(x=x, label=label)["by_class"].tolist()
+    return accuracy_net(np.shape(x), np.shape(label), 2, **params).forward(x=x, label=label)["by_class"].tolist()
 
 
 def slow_accuracy(x, label, axis, top_k, ignore_label):
@@ -55,9 +53,9 @@ def test_the_rank_rule_in_loops(shape, axis, label_shape, ignore_label, top_k):
     rng = np.random.default_rng(9)
     x = rng.integers(0, 5, shape).astype(float)  # with many ties
     label = rng.choice([0, 1, 2, 3, *([] if ignore_label is None else [ignore_label])], label_shape)
-    net = net_of(shape, label_shape, 2, axis=axis, top_k=top_k)
+    net = accuracy_net(shape, label_shape, 2, axis=axis, top_k=top_k)
     if ignore_label is not None:
-        net = net_of(shape, label_shape, 2, axis=axis, top_k=top_k, ignore_label=ignore_label)
+        net = accuracy_net(shape, label_shape, 2, axis=axis, top_k=top_k, ignore_label=ignore_label)
     outputs = net.forward(x=x, label=label)
     expected = slow_accuracy(x, label, axis, top_k, ignore_label)
     np.testing.assert_allclose(outputs["accuracy"], expected[0], rtol=1e-12)
@@ -160,4 +158,4 @@ def test_labels_are_checked(label, params, words):
 )
 def test_what_does_not_fit_is_said(scores, labels, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(scores, labels, **params)
+        accuracy_net(scores, labels, **params)

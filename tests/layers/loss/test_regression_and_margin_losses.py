@@ -1,24 +1,19 @@
 """EuclideanLoss and HingeLoss: known values, the formulas in loops, extremes, and what they refuse."""
 
 import math
+from functools import partial
 
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
-
-def net_of(kind, a, b, **params):
-    layers = [
-        {"name": "a", "type": "Input", "shape": list(a)},
-        {"name": "b", "type": "Input", "shape": list(b)},
-        {"name": "loss", "type": kind, "bottom": ["a", "b"]} | params,
-    ]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
+loss_net = partial(layer_net, inputs="a b", name="loss")
 
 
 def run(kind, a, b, **params):
     """The loss, and the gradients of both bottoms."""
-    net = net_of(kind, np.shape(a), np.shape(b), **params)
+    net = loss_net(kind, np.shape(a), np.shape(b), **params)
     net.forward(a=a, b=b)
     net.blobs["b"].diff[...] = 777
     gradients = net.backward()
@@ -79,7 +74,7 @@ def test_a_loss_of_a_blob_with_itself_has_no_gradient():
 )
 def test_what_euclidean_loss_refuses(a, b, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of("EuclideanLoss", a, b)
+        loss_net("EuclideanLoss", a, b)
 
 
 SCORES, LABELS = [[2, 0.5, -3], [-0.5, 1, 0]], [0, 2]
@@ -165,7 +160,7 @@ def test_labels_are_checked(label, words):
 )
 def test_what_hinge_loss_refuses(a, b, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of("HingeLoss", a, b, **params)
+        loss_net("HingeLoss", a, b, **params)
 
 
 @pytest.mark.parametrize(("kind", "b"), [("EuclideanLoss", (0, 3)), ("HingeLoss", (0,))])

@@ -1,24 +1,19 @@
 """SoftmaxWithLoss: the formula in loops with every normalization, huge scores, two tops, and what it refuses."""
 
 import math
+from functools import partial
 
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
-
-def net_of(scores, labels, **params):
-    layers = [
-        {"name": "x", "type": "Input", "shape": list(scores)},
-        {"name": "label", "type": "Input", "shape": list(labels)},
-        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["x", "label"]} | params,
-    ]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
+loss_net = partial(layer_net, "SoftmaxWithLoss", inputs="x label", name="loss")
 
 
 def run(x, label, **params):
     """The loss and its gradient."""
-    net = net_of(np.shape(x), np.shape(label), **params)
+    net = loss_net(np.shape(x), np.shape(label), **params)
     net.forward(x=x, label=label)
     return net.loss, net.backward()["x"]
 
@@ -137,7 +132,7 @@ def test_the_loss_weight_scales_loss_and_gradient():
 
 
 def test_the_second_top_is_the_probabilities():
-    net = net_of((2, 3), (2,), top=["loss", "p"], ignore_label=1)
+    net = loss_net((2, 3), (2,), top=["loss", "p"], ignore_label=1)
     x = np.array([[0, math.log(2), math.log(5)], [1000, 0, 0]])
     outputs = net.forward(x=x, label=[1, 0])
     np.testing.assert_allclose(outputs["p"], [[1 / 8, 2 / 8, 5 / 8], [1, 0, 0]], rtol=1e-12, atol=0)
@@ -213,7 +208,7 @@ def test_labels_are_checked(label, params, words):
 )
 def test_what_does_not_fit_is_said(scores, labels, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(scores, labels, **params)
+        loss_net(scores, labels, **params)
 
 
 def test_labels_have_no_gradient():

@@ -5,6 +5,7 @@ import re
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain import NettrainError, SpecError
 from nettrain.net.blob import Known, Range
 
@@ -34,20 +35,14 @@ LAYERS = {
 }
 
 
-def net_of(kind, others, shape, params, dtype="float64"):
-    inputs = [{"name": f"b{i}", "type": "Input", "shape": list(given)} for i, given in enumerate([*others, shape])]
-    layer = {"name": "layer", "type": kind, "bottom": [blob["name"] for blob in inputs]} | params
-    return nettrain.Net({"layers": [*inputs, layer]}, phase="TRAIN", dtype=dtype)
-
-
 def refused(kind, values, **more):
     """The message about a batch with these values; nothing when there is none."""
     others, shape, i, _, _, params = LAYERS[kind]
-    net = net_of(kind, others, shape, params | more)
+    net = layer_net(kind, *others, shape, name="layer", force_backward=False, **params | more)
     rng = np.random.default_rng(0)
-    given = {f"b{k}": rng.random(other) for k, other in enumerate(others)}
+    given = {f"x{k}": rng.random(other) for k, other in enumerate(others)}
     try:
-        net.forward(**given, **{f"b{i}": np.resize(values, shape)})
+        net.forward(**given, **{f"x{i}": np.resize(values, shape)})
     except NettrainError as error:
         return str(error)
     return ""
@@ -114,7 +109,7 @@ def test_what_rounding_makes_of_one_is_one():
 def data_net(kind, values, **params):
     others, given = LAYERS[kind][0], LAYERS[kind][-1]
     rng = np.random.default_rng(0)
-    arrays = {f"b{k}": rng.random((8, *other[1:])) for k, other in enumerate(others)}
+    arrays = {f"x{k}": rng.random((8, *other[1:])) for k, other in enumerate(others)}
     np.savez("set.npz", data=np.zeros((8, 1)), label=np.zeros(8), t=values, **arrays)
     tops = ["data", "label", *arrays, "t"]
     data = {"name": "d", "type": "Data", "top": tops, "source": "set.npz", "batch_size": 4, "shuffle": False}

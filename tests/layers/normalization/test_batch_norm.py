@@ -1,23 +1,17 @@
 """BatchNorm: known values, slow loops, running statistics pass by pass, what is never learned, memory and threads."""
 
+from functools import partial
+
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.compute import parallel
 
 EPS = 1e-5
 
 
-def net_of(shape, phase="TRAIN", dtype="float64", channels_last=False, top="y", **params):
-    layers = [
-        {"name": "x", "type": "Input", "shape": list(shape)},
-        {"name": "bn", "type": "BatchNorm", "top": top} | params,
-    ]
-    net = nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, dtype=dtype)
-    if channels_last:
-        net.blobs["x"].reshape(shape, channels_last=True)
-        net.reshape()
-    return net
+bn_net = partial(layer_net, "BatchNorm", inputs="x", name="bn", top="y")
 
 
 def run(net, x, dy):
@@ -54,7 +48,7 @@ SHAPES = [(2, 3, 4, 5), (3, 2, 6, 7), (5, 4), (1, 3, 5, 7), (4, 1, 3, 3), (4, 3,
 
 
 def test_known_values():
-    net = net_of((2, 2), eps=1.0)
+    net = bn_net((2, 2), eps=1.0)
     y, dx = run(net, [[1, 5], [3, 5]], [[2, 1], [4, 3]])
     # channel 0: mean 2, variance 1, σ = √2; channel 1: mean 5, variance 0, σ = 1
     root = np.sqrt(2)
@@ -71,7 +65,7 @@ def test_known_values():
 def test_against_loops(shape, channels_last):
     rng = np.random.default_rng(4)
     x, dy = 3 + 2 * rng.standard_normal(shape), rng.standard_normal(shape)
-    net = net_of(shape, channels_last=channels_last, eps=0.01)
+    net = bn_net(shape, channels_last=channels_last, eps=0.01)
     assert net.blobs["y"].channels_last == channels_last
     y, dx = run(net, x, dy)
     expected_y, expected_dx, mean, variance = slow_batch_norm(x, dy, 0.01)
@@ -95,7 +89,7 @@ def test_work_in_several_tasks_gives_the_same_bits_with_any_number_of_threads(sh
     try:
         for count in (1, 2, 3):
             parallel.use_threads(count)
-            net = net_of(shape, dtype="float32", channels_last=channels_last)
+            net = bn_net(shape, dtype="float32", channels_last=channels_last)
             runs.append([*run(net, x, dy), *statistics(net)])
     finally:
         parallel.use_threads(before)
@@ -118,7 +112,7 @@ def test_work_in_several_tasks_gives_the_same_bits_with_any_number_of_threads(sh
 
 def test_running_statistics_after_several_passes():
     shape, decay = (3, 2, 2, 2), 0.9
-    net, rng = net_of(shape, moving_average_fraction=decay), np.random.default_rng(1)
+    net, rng = bn_net(shape, moving_average_fraction=decay), np.random.default_rng(1)
     b0, b1, b2, m = np.zeros(2), np.zeros(2), 0.0, 12
     for _ in range(4):
         x = rng.standard_normal(shape) * 3 + 1
@@ -132,7 +126,7 @@ def test_running_statistics_after_several_passes():
 
 
 def test_the_default_fraction_is_0_999():
-    net = net_of((2, 2))
+    net = bn_net((2, 2))
     for _ in range(3):
         net.forward(x=[[1, 2], [3, 4]])
     assert statistics(net)[2][0] == pytest.approx(1 + 0.999 + 0.999**2, rel=1e-14)
@@ -142,7 +136,7 @@ def test_the_default_fraction_is_0_999():
 @pytest.mark.parametrize("how", [{"phase": "TEST"}, {"phase": "TRAIN", "use_global_stats": True}], ids=str)
 @pytest.mark.parametrize("shape", [(2, 2, 2, 3), (3, 2, 6, 7), (4, 2)], ids=str)
 def test_running_statistics_are_used_and_left_alone(how, shape, channels_last):
-    net, rng = net_of(shape, channels_last=channels_last, **how), np.random.default_rng(3)
+    net, rng = bn_net(shape, channels_last=channels_last, **how), np.random.default_rng(3)
     for blob, values in zip(net.params["bn"], ([8.0, -2], [36.0, 4], [4.0]), strict=True):
         blob.data[...] = values
     x, dy = rng.standard_normal(shape), rng.standard_normal(shape)
@@ -154,13 +148,13 @@ def test_running_statistics_are_used_and_left_alone(how, shape, channels_last):
 
 
 def test_the_statistics_of_the_batch_can_be_used_in_test():
-    net = net_of((4, 2), phase="TEST", use_global_stats=False)
+    net = bn_net((4, 2), phase="TEST", use_global_stats=False)
     x = np.random.default_rng(0).standard_normal((4, 2))
     np.testing.assert_allclose(net.forward(x=x)["y"], (x - x.mean(0)) / np.sqrt(x.var(0) + EPS), rtol=1e-12)
 
 
 def test_without_any_training_the_factor_is_that_of_eps():
-    net = net_of((2, 3), phase="TEST")
+    net = bn_net((2, 3), phase="TEST")
     for blob in net.params["bn"][:2]:
         blob.data[...] = 7  # counts for nothing as long as no pass was counted
     x = np.array([[1.0, -2, 3], [0, 4, 5]])
@@ -168,7 +162,7 @@ def test_without_any_training_the_factor_is_that_of_eps():
 
 
 def test_one_value_for_a_channel_keeps_its_variance_as_it_is():
-    net = net_of((1, 3))
+    net = bn_net((1, 3))
     y, dx = run(net, [[7, -1000, 0]], [[1, 2, 3]])
     assert y.tolist() == [[0, 0, 0]]
     assert dx.tolist() == [[0, 0, 0]]
@@ -177,7 +171,7 @@ def test_one_value_for_a_channel_keeps_its_variance_as_it_is():
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_no_examples_leave_the_statistics_alone(channels_last):
-    net = net_of((2, 3, 2, 2), channels_last=channels_last)
+    net = bn_net((2, 3, 2, 2), channels_last=channels_last)
     net.forward(x=np.random.default_rng(0).standard_normal((2, 3, 2, 2)))
     before = statistics(net)
     assert net.forward(x=np.zeros((0, 3, 2, 2)))["y"].shape == (0, 3, 2, 2)
@@ -189,13 +183,13 @@ def test_no_examples_leave_the_statistics_alone(channels_last):
 @pytest.mark.parametrize("shape", [(0, 3), (0, 3, 7, 9), (2, 0, 3, 3), (2, 3, 0, 4)], ids=str)
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 def test_blobs_without_elements(shape, phase):
-    net = net_of(shape, phase)
+    net = bn_net(shape, phase=phase)
     assert net.forward()["y"].shape == shape
     assert net.backward()["x"].shape == shape
 
 
 def test_batches_of_another_size():
-    net, rng = net_of((2, 3, 4, 4)), np.random.default_rng(0)
+    net, rng = bn_net((2, 3, 4, 4)), np.random.default_rng(0)
     for shape in ((5, 3, 4, 4), (1, 3, 9, 7), (2, 3, 1, 2), (2, 3, 4, 4)):
         x, dy = rng.standard_normal(shape), rng.standard_normal(shape)
         y = net.forward(x=x)["y"].copy()
@@ -209,7 +203,7 @@ def test_batches_of_another_size():
 @pytest.mark.parametrize("value", [1000, -1000, 0])
 def test_equal_values_become_zero(value, channels_last):
     shape = (4, 2, 5, 9)
-    net = net_of(shape, dtype="float32", channels_last=channels_last)
+    net = bn_net(shape, dtype="float32", channels_last=channels_last)
     y, dx = run(net, np.full(shape, value), np.ones(shape))
     np.testing.assert_array_equal(y, 0)
     np.testing.assert_array_equal(dx, 0)
@@ -223,7 +217,7 @@ def test_a_mean_that_is_large_beside_the_deviation(shape, channels_last):
     sign = np.where(np.arange(np.prod(shape)).reshape(shape) % 2, 1, -1)
     sign = np.random.default_rng(0).permuted(sign, axis=0)
     x = (10000 + sign).astype(np.float32)
-    net = net_of(shape, dtype="float32", channels_last=channels_last)
+    net = bn_net(shape, dtype="float32", channels_last=channels_last)
     y, _ = run(net, x, np.zeros(shape))
     x = x.astype(float)
     axes = (0, *range(2, x.ndim))
@@ -235,7 +229,7 @@ def test_a_mean_that_is_large_beside_the_deviation(shape, channels_last):
 
 
 def test_both_extremes_in_one_channel():
-    net = net_of((2, 1), dtype="float32")
+    net = bn_net((2, 1), dtype="float32")
     y, _ = run(net, [[1000], [-1000]], [[1], [0]])
     np.testing.assert_allclose(y, [[1], [-1]], rtol=1e-6)
 
@@ -341,7 +335,7 @@ def test_neither_rate_nor_decay_touches_the_statistics(param):
 
 
 def test_force_backward_leaves_their_diffs_alone():
-    net = net_of((4, 3))
+    net = bn_net((4, 3))
     run(net, np.random.default_rng(0).standard_normal((4, 3)), np.ones((4, 3)))
     assert [blob.diff.any() for blob in net.params["bn"]] == [False] * 3
 
@@ -353,17 +347,17 @@ def test_every_pass_of_iter_size_is_counted():
 
 
 def test_a_snapshot_keeps_them(tmp_path):
-    net = net_of((4, 3))
+    net = bn_net((4, 3))
     net.forward(x=np.random.default_rng(0).standard_normal((4, 3)))
     net.save(tmp_path / "w.npz")
-    other = net_of((4, 3), phase="TEST")
+    other = bn_net((4, 3), phase="TEST")
     other.copy_from(tmp_path / "w.npz")
     for a, b in zip(statistics(net), statistics(other), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_the_test_net_sees_what_training_counted():
-    train = net_of((4, 3))
+    train = bn_net((4, 3))
     layers = train.spec.to_python()
     test = nettrain.Net(layers, phase="TEST", dtype="float64", share_with=train)
     x = np.random.default_rng(0).standard_normal((4, 3))
@@ -376,7 +370,7 @@ def test_the_test_net_sees_what_training_counted():
 
 
 def test_the_number_of_channels_stays():
-    net = net_of((2, 3, 4, 4))
+    net = bn_net((2, 3, 4, 4))
     for shape in ((2, 4, 4, 4), (6,)):
         with pytest.raises(nettrain.ShapeError, match="the statistics are those of 3 channels, got"):
             net.forward(x=np.zeros(shape))
@@ -385,4 +379,4 @@ def test_the_number_of_channels_stays():
 @pytest.mark.parametrize("mult", [1, -0.5])
 def test_a_rate_for_statistics_is_an_error(mult):
     with pytest.raises(nettrain.SpecError, match="blob 1 is a statistic that is never learned; lr_mult must be 0"):
-        net_of((2, 3), param=[{"lr_mult": 0}, {"lr_mult": mult}])
+        bn_net((2, 3), param=[{"lr_mult": 0}, {"lr_mult": mult}])

@@ -3,14 +3,8 @@
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain import NettrainError, ShapeError
-
-
-def net_of(type_name, *shapes, phase="TRAIN", dtype="float64", top="y", **params):
-    names = [f"x{i}" for i in range(len(shapes))]
-    layers = [{"name": n, "type": "Input", "shape": list(s)} for n, s in zip(names, shapes, strict=True)]
-    layers.append({"name": "y", "type": type_name, "bottom": names, "top": top} | params)
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, dtype=dtype)
 
 
 def slow_rows(x, rows, eps, on_sigma=False, divides=True):
@@ -47,7 +41,7 @@ def slow_rows(x, rows, eps, on_sigma=False, divides=True):
 def test_rows_against_loops(type_name, params, rows, options, top):
     x = 3 + 2 * np.random.default_rng(1).standard_normal((2, 3, 4, 5))
     y, dy, dx = slow_rows(x, rows, **options)
-    net = net_of(type_name, x.shape, top=top, **params)
+    net = layer_net(type_name, x.shape, top=top, **params)
     net.forward(x0=x)
     np.testing.assert_allclose(net.blobs[top].data, y, rtol=1e-10, atol=1e-12)
     net.backward(**{top: dy})
@@ -57,7 +51,7 @@ def test_rows_against_loops(type_name, params, rows, options, top):
 def test_affine_starts_at_one_and_zero_and_acts_by_element_and_by_channel():
     x = np.random.default_rng(2).standard_normal((2, 4, 3))
     for type_name, params, shape in (("LayerNorm", {}, (4, 3)), ("GroupNorm", {"num_groups": 2}, (4,))):
-        net, plain = net_of(type_name, x.shape, **params), net_of(type_name, x.shape, affine=False, **params)
+        net, plain = layer_net(type_name, x.shape, **params), layer_net(type_name, x.shape, affine=False, **params)
         w, b = net.params["y"]
         assert w.shape == b.shape == shape
         hat = plain.forward(x0=x)["y"]
@@ -70,7 +64,7 @@ def test_affine_starts_at_one_and_zero_and_acts_by_element_and_by_channel():
 
 @pytest.mark.parametrize("type_name", ["MVN", "LayerNorm", "GroupNorm"])
 def test_a_row_of_equal_values_becomes_zero(type_name):
-    net = net_of(type_name, (2, 2, 3), **({"num_groups": 2} if type_name == "GroupNorm" else {}))
+    net = layer_net(type_name, (2, 2, 3), **({"num_groups": 2} if type_name == "GroupNorm" else {}))
     assert not net.forward(x0=np.full((2, 2, 3), 1000.0))["y"].any()
     net.backward(y=np.ones((2, 2, 3)))
     assert np.isfinite(net.blobs["x0"].diff).all()
@@ -79,7 +73,7 @@ def test_a_row_of_equal_values_becomes_zero(type_name):
 @pytest.mark.parametrize("type_name", ["MVN", "LayerNorm", "GroupNorm", "Bias"])
 @pytest.mark.parametrize("batch", [0, 1, 5])
 def test_batches_of_any_size(type_name, batch):
-    net = net_of(type_name, (3, 2, 4), **({"num_groups": 2} if type_name == "GroupNorm" else {}))
+    net = layer_net(type_name, (3, 2, 4), **({"num_groups": 2} if type_name == "GroupNorm" else {}))
     x = np.random.default_rng(3).standard_normal((5, 2, 4))
     whole = net.forward(x0=x)["y"].copy()
     np.testing.assert_allclose(net.forward(x0=x[:batch])["y"], whole[:batch], rtol=1e-12)
@@ -88,7 +82,7 @@ def test_batches_of_any_size(type_name, batch):
 
 def test_float32_keeps_its_digits_beside_a_large_mean():
     x = (1000 + np.random.default_rng(4).standard_normal((2, 3, 500))).astype("f")
-    net = net_of("LayerNorm", x.shape, dtype="float32")
+    net = layer_net("LayerNorm", x.shape, dtype="float32")
     y = net.forward(x0=x)["y"]
     exact = x.astype(float)
     exact -= exact.mean(axis=(1, 2), keepdims=True)
@@ -104,7 +98,7 @@ def test_batch_norm_with_affine_is_batch_norm_and_scale():
         {"name": "y", "type": "Scale", "bias_term": True},
     ]
     both = nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
-    one = net_of("BatchNorm", (5, 3, 4), affine=True)
+    one = layer_net("BatchNorm", (5, 3, 4), affine=True)
     for i, values in enumerate(([0.5, -1, 2], [3, 0, -1])):
         both.params["y"][i].data[...] = one.params["y"][3 + i].data[...] = values
     for net in (both, one):
@@ -118,19 +112,19 @@ def test_batch_norm_with_affine_is_batch_norm_and_scale():
 
 
 def test_bias_by_hand_and_from_a_bottom():
-    net = net_of("Bias", (2, 3, 2))
+    net = layer_net("Bias", (2, 3, 2))
     net.params["y"][0].data[...] = [1, 10, 100]
     assert net.forward(x0=np.zeros((2, 3, 2)))["y"][1].tolist() == [[1, 1], [10, 10], [100, 100]]
     net.params["y"][0].diff[...] = 5
     net.backward(y=np.arange(12).reshape(2, 3, 2))
     assert net.params["y"][0].diff.tolist() == [5 + 0 + 1 + 6 + 7, 5 + 2 + 3 + 8 + 9, 5 + 4 + 5 + 10 + 11]
-    net = net_of("Bias", (2, 3), (2,), axis=0)
+    net = layer_net("Bias", (2, 3), (2,), axis=0)
     assert net.forward(x0=np.zeros((2, 3)), x1=[4, 5])["y"].tolist() == [[4] * 3, [5] * 3]
     assert net.backward(y=np.ones((2, 3)))["x1"].tolist() == [3, 3]
 
 
 def test_embed_by_hand():
-    net = net_of("Embed", (2, 3), input_dim=4, num_output=2)
+    net = layer_net("Embed", (2, 3), input_dim=4, num_output=2)
     W, b = net.params["y"]
     W.data[...], b.data[...] = [[0, 1], [2, 3], [4, 5], [6, 7]], [10, 20]
     y = net.forward(x0=[[3, 0, 3], [1, 3, 0]])["y"]
@@ -146,13 +140,13 @@ def test_embed_by_hand():
     [(4, r"index 4 at \[1, 2\] is none of the 4 \(0..3\)"), (-1, "index -1 at"), (1.5, "1.5"), (np.nan, "nan")],
 )
 def test_an_index_that_is_none_is_refused(bad, words):
-    net = net_of("Embed", (2, 3), input_dim=4, num_output=2)
+    net = layer_net("Embed", (2, 3), input_dim=4, num_output=2)
     with pytest.raises(NettrainError, match=words):
         net.forward(x0=[[0, 1, 2], [3, 0, bad]])
 
 
 def test_embed_takes_no_indices_too():
-    net = net_of("Embed", (2, 3), input_dim=4, num_output=2)
+    net = layer_net("Embed", (2, 3), input_dim=4, num_output=2)
     assert net.forward(x0=np.zeros((0, 3)))["y"].shape == (0, 3, 2)
     net.backward(y=np.zeros((0, 3, 2)))
 
@@ -162,7 +156,7 @@ def test_embed_takes_no_indices_too():
     [("LayerNorm", {}, (2, 5)), ("GroupNorm", {"num_groups": 2}, (2, 6)), ("Bias", {}, (2, 5))],
 )
 def test_another_number_of_channels_is_refused(type_name, params, shape):
-    net = net_of(type_name, (2, 4), **params)
+    net = layer_net(type_name, (2, 4), **params)
     with pytest.raises(ShapeError, match=type_name):
         net.forward(x0=np.zeros(shape))
 
@@ -180,7 +174,7 @@ def test_another_number_of_channels_is_refused(type_name, params, shape):
 def test_large_blobs_far_from_zero_against_float64(type_name, params, shape, rows):
     rng = np.random.default_rng(3)
     x, dy = (100 + rng.standard_normal(shape)).astype("f"), rng.standard_normal(shape).astype("f")
-    net = net_of(type_name, shape, dtype="float32", **params)
+    net = layer_net(type_name, shape, dtype="float32", **params)
     w, b = np.ones(1), np.zeros(1)
     if blobs := net.params.get("y"):
         w, b = (rng.uniform(0.5, 2, blobs[0].shape).astype("f") for _ in range(2))

@@ -1,11 +1,13 @@
 """Recurrent: Caffe's RNN and LSTM spelled out, sums by hand, changing lengths; states carried, learned and given."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
 ORACLE = Path(__file__).parents[2] / "oracle"
 
@@ -41,12 +43,7 @@ def states(*names, hidden, **more):
     return [{"name": name, "next": f"{name}_next", "shape": [hidden]} | more for name in names]
 
 
-def net_of(shapes, phase="TRAIN", seed=3, **params):
-    """Input layers x0, x1 … and the layer `r` over them."""
-    layers = [{"name": f"x{i}", "type": "Input", "shape": list(shape)} for i, shape in enumerate(shapes)]
-    layer = {"name": "r", "type": "Recurrent", "bottom": [f"x{i}" for i in range(len(shapes))]} | params
-    spec = {"force_backward": True, "layers": [*layers, layer]}
-    return nettrain.Net(spec, phase=phase, dtype="float64", seed=seed)
+recurrent_net = partial(layer_net, "Recurrent", name="r", seed=3)
 
 
 def sum_cell(**state):
@@ -74,7 +71,7 @@ def test_a_cell_written_out_gives_caffes_numbers(name, params):
     with np.load(ORACLE / f"layer_{name}_1.npz", allow_pickle=False) as arrays:
         data = dict(arrays)
     assert json.loads(str(data["spec"]))["steps"] == 1
-    net = net_of([data["bottom0"].shape, data["bottom1"].shape], **params)
+    net = recurrent_net(data["bottom0"].shape, data["bottom1"].shape, **params)
     for i, blob in enumerate(net.params["r"]):
         blob.data[...] = data[f"param{i}"]
     net.forward(x0=data["bottom0"], x1=data["bottom1"])
@@ -86,7 +83,7 @@ def test_a_cell_written_out_gives_caffes_numbers(name, params):
 
 
 def test_cont_begins_again_at_the_initial_value_and_the_gradient_follows_it():
-    net = net_of([(4, 1, 1), (4, 1)], **sum_cell(initial=10.0, learned=True))
+    net = recurrent_net((4, 1, 1), (4, 1), **sum_cell(initial=10.0, learned=True))
     cont = np.array([[0.0], [1], [0], [1]])
     net.forward(x0=column(1, 2, 3, 4), x1=cont)
     # 10 + 1, + 2 | begins again: 10 + 3, + 4
@@ -98,7 +95,9 @@ def test_cont_begins_again_at_the_initial_value_and_the_gradient_follows_it():
 
 
 def test_states_from_a_bottom_restart_at_zero_and_get_their_gradient():
-    net = net_of([(3, 1, 1), (3, 1), (1, 1, 1)], final_states=True, top=["r", "last"], **sum_cell(from_bottom=True))
+    net = recurrent_net(
+        (3, 1, 1), (3, 1), (1, 1, 1), final_states=True, top=["r", "last"], **sum_cell(from_bottom=True)
+    )
     net.forward(x0=column(1, 2, 3), x1=np.array([[0.5], [1], [0]]), x2=column(8))
     assert net.blobs["r"].data.ravel().tolist() == [5, 7, 3]
     assert net.blobs["last"].data.ravel().tolist() == [3]
@@ -109,7 +108,7 @@ def test_states_from_a_bottom_restart_at_zero_and_get_their_gradient():
 
 def test_a_static_input_is_added_at_every_step_and_so_is_its_gradient():
     cell = sum_cell() | {"cell": [{"name": "s_next", "type": "Eltwise", "bottom": ["s", "x", "u"]}]}
-    net = net_of([(3, 2, 1), (2, 1)], cont=False, static="u", **cell)
+    net = recurrent_net((3, 2, 1), (2, 1), cont=False, static="u", **cell)
     net.forward(x0=np.zeros((3, 2, 1)), x1=[[1], [10]])
     assert net.blobs["r"].data[..., 0].tolist() == [[1, 10], [2, 20], [3, 30]]
     net.backward(r=np.ones((3, 2, 1)))
@@ -118,7 +117,7 @@ def test_a_static_input_is_added_at_every_step_and_so_is_its_gradient():
 
 def test_without_carry_every_batch_begins_at_the_initial_value_and_with_it_goes_on():
     for carry, second in ((False, [1, 2]), (True, [3, 4])):
-        net = net_of([(2, 1, 1)], cont=False, carry=carry, **sum_cell())
+        net = recurrent_net((2, 1, 1), cont=False, carry=carry, **sum_cell())
         net.forward(x0=column(1, 1))
         net.forward(x0=column(1, 1))
         assert net.blobs["r"].data.ravel().tolist() == second
@@ -127,7 +126,7 @@ def test_without_carry_every_batch_begins_at_the_initial_value_and_with_it_goes_
 
 
 def test_a_carried_state_ends_the_gradient_of_a_learned_one():
-    net = net_of([(1, 1, 1)], cont=False, carry=True, **sum_cell(initial=5.0, learned=True))
+    net = recurrent_net((1, 1, 1), cont=False, carry=True, **sum_cell(initial=5.0, learned=True))
     for expected in (1, 0):
         net.clear_param_diffs()
         net.forward(x0=column(1))
@@ -138,10 +137,10 @@ def test_a_carried_state_ends_the_gradient_of_a_learned_one():
 def test_the_number_of_steps_may_change():
     params = {"cell": lstm(3), "states": states("h", "c", hidden=3), "outputs": "h_next", "cont": False}
     rng = np.random.default_rng(0)
-    net = net_of([(2, 2, 4)], **params)
+    net = recurrent_net((2, 2, 4), **params)
     for T in (2, 5, 3, 1, 6):
         x, dy = rng.standard_normal((T, 2, 4)), rng.standard_normal((T, 2, 3))
-        fresh = net_of([(T, 2, 4)], **params)
+        fresh = recurrent_net((T, 2, 4), **params)
         for one in (net, fresh):
             one.clear_param_diffs()
             one.forward(x0=x)
@@ -153,7 +152,7 @@ def test_the_number_of_steps_may_change():
 
 def test_the_number_of_sequences_may_change_and_be_none():
     params = {"cell": lstm(3), "states": states("h", "c", hidden=3), "outputs": "h_next", "cont": False}
-    net = net_of([(2, 2, 4)], **params)
+    net = recurrent_net((2, 2, 4), **params)
     x = np.random.default_rng(0).standard_normal((2, 5, 4))
     alone = [net.forward(x0=x[:, i : i + 1])["r"].copy() for i in range(5)]
     np.testing.assert_allclose(net.forward(x0=x)["r"], np.concatenate(alone, axis=1), rtol=1e-12)
@@ -164,7 +163,7 @@ def test_the_number_of_sequences_may_change_and_be_none():
 def test_gradients_are_added_to_parameters_and_stop_where_nothing_is_learned():
     params = {"cell": rnn(3, 2), "states": states("h", hidden=3), "outputs": "o", "cont": False}
     x, dy = np.random.default_rng(1).standard_normal((2, 3, 2, 2))
-    plain, frozen = net_of([(3, 2, 2)], **params), net_of([(3, 2, 2)], param=[{}, {"lr_mult": 0}], **params)
+    plain, frozen = recurrent_net((3, 2, 2), **params), recurrent_net((3, 2, 2), param=[{}, {"lr_mult": 0}], **params)
     frozen.steps[-1].layer.param_propagate_down[1] = False
     for net in (plain, frozen):
         net.flat.diff[...] = 7
@@ -181,20 +180,20 @@ def test_blobs_shared_by_name_within_the_cell_are_one():
     for layer in (cell[1], cell[4]):
         layer["param"] = {"name": "W"}
     cell[4]["bias_term"] = False
-    net = net_of([(3, 2, 2)], cell=cell, states=states("h", hidden=3), outputs="o", cont=False)
+    net = recurrent_net((3, 2, 2), cell=cell, states=states("h", hidden=3), outputs="o", cont=False)
     assert [blob.shape for blob in net.params["r"]] == [(3, 2), (3,), (3, 3)]
 
 
 def test_dropout_in_a_cell_draws_anew_at_each_step_and_a_snapshot_goes_on_with_it():
     cell = [{"name": "s_next", "type": "Eltwise", "bottom": ["s", "x"]}, {"name": "out", "type": "Dropout"}]
     params = sum_cell() | {"cell": cell, "outputs": "out", "cont": False, "carry": True}
-    net, other = net_of([(4, 2, 30)], **params | {"states": [{"name": "s", "next": "s_next", "shape": 30}]}), None
+    net, other = recurrent_net((4, 2, 30), **params | {"states": [{"name": "s", "next": "s_next", "shape": 30}]}), None
     x = np.ones((4, 2, 30))
     masks = net.forward(x0=x)["r"] != 0
     assert len({mask.tobytes() for mask in masks}) == 4
     kept = json.loads(json.dumps(net.layer_states()))
     expected = [net.forward(x0=x)["r"].copy() for _ in range(2)]
-    other = net_of([(4, 2, 30)], seed=9, **params | {"states": [{"name": "s", "next": "s_next", "shape": 30}]})
+    other = recurrent_net((4, 2, 30), seed=9, **params | {"states": [{"name": "s", "next": "s_next", "shape": 30}]})
     other.set_layer_states(kept, 3)
     for values in expected:
         assert np.array_equal(other.forward(x0=x)["r"], values)
@@ -219,7 +218,7 @@ def test_a_cell_may_hold_a_recurrent_layer():
         {"name": "s_next", "type": "Eltwise", "bottom": ["s", "x"]},
     ]
     outer = {"cont": False, "cell": cell, "outputs": "sum"}
-    net = net_of([(2, 3, 1, 1)], states=[{"name": "s", "next": "s_next", "shape": [1, 1]}], **outer)
+    net = recurrent_net((2, 3, 1, 1), states=[{"name": "s", "next": "s_next", "shape": [1, 1]}], **outer)
     # each step hands 3 x 1 x 1 on: a sequence of three numbers, which the inner layer adds up
     net.forward(x0=np.arange(6).reshape(2, 3, 1, 1))
     assert net.blobs["r"].data.ravel().tolist() == [0 + 1 + 2, 3 + 4 + 5]

@@ -5,6 +5,7 @@ import json
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain import NettrainError, ShapeError
 
 T, N, D, H = 5, 3, 4, 2
@@ -12,14 +13,10 @@ STATES = {"RNN": 1, "GRU": 1, "LSTM": 2}
 TYPES = list(STATES)
 
 
-def net_of(type_name, shapes=((T, N, D), (T, N)), dtype="float64", phase="TRAIN", seed=1, **params):
-    names = [f"x{i}" for i in range(len(shapes))]
-    layers = [{"name": n, "type": "Input", "shape": list(s)} for n, s in zip(names, shapes, strict=True)]
-    layer = {"name": "r", "type": type_name, "bottom": names} | params
-    if type_name != "Recurrent":
-        layer |= {"num_output": H, "weight_filler": "gaussian", "bias_filler": "gaussian"} | params
-    spec = {"force_backward": True, "layers": [*layers, layer]}
-    return nettrain.Net(spec, phase=phase, dtype=dtype, seed=seed)
+def sequence_net(kind, shapes=((T, N, D), (T, N)), **params):
+    if kind != "Recurrent":
+        params = {"num_output": H, "weight_filler": "gaussian", "bias_filler": "gaussian"} | params
+    return layer_net(kind, *shapes, name="r", **{"seed": 1} | params)
 
 
 def sequences(seed=0, T=T, N=N):
@@ -62,8 +59,8 @@ LSTM_CELL = [
 def test_the_same_as_a_recurrent_cell_written_out(type_name, cell, states):
     """Three batches, the state carried from one to the next, with sequences that begin in the middle."""
     kept = [{"name": s, "next": f"{s}_next", "shape": [H]} for s in states]
-    spelled = net_of("Recurrent", cell=cell, states=kept, outputs="h_next", carry=True)
-    layer = net_of(type_name)
+    spelled = sequence_net("Recurrent", cell=cell, states=kept, outputs="h_next", carry=True)
+    layer = sequence_net(type_name)
     for mine, theirs in zip(layer.params["r"], spelled.params["r"], strict=True):
         theirs.data[...] = mine.data
     for batch in range(3):
@@ -79,13 +76,13 @@ def test_the_same_as_a_recurrent_cell_written_out(type_name, cell, states):
 
 @pytest.mark.parametrize("type_name", TYPES)
 def test_two_batches_are_one_long_one(type_name):
-    whole, halves = net_of(type_name), net_of(type_name)
+    whole, halves = sequence_net(type_name), sequence_net(type_name)
     x, cont = sequences(T=6)
     y = whole.forward(x0=x, x1=cont)["r"].copy()
     parts = [halves.forward(x0=x[i : i + 3], x1=cont[i : i + 3])["r"].copy() for i in (0, 3)]
     np.testing.assert_allclose(np.concatenate(parts), y, rtol=1e-12)
     # with another number of sequences there is nothing to go on from
-    fresh = net_of(type_name).forward(x0=x[:, :2], x1=np.ones((6, 2)))["r"]
+    fresh = sequence_net(type_name).forward(x0=x[:, :2], x1=np.ones((6, 2)))["r"]
     np.testing.assert_allclose(halves.forward(x0=x[:, :2], x1=np.ones((6, 2)))["r"], fresh, rtol=1e-12)
 
 
@@ -94,7 +91,7 @@ def test_exposed_states_are_what_is_carried(type_name):
     count = STATES[type_name]
     shapes = [(T, N, D), (T, N), *[(1, N, H)] * count]
     tops = ["r", *(f"last{i}" for i in range(count))]
-    exposed, plain = net_of(type_name, shapes, expose_hidden=True, top=tops), net_of(type_name)
+    exposed, plain = sequence_net(type_name, shapes, expose_hidden=True, top=tops), sequence_net(type_name)
     states = [np.zeros((1, N, H))] * count
     for batch in range(2):
         x, cont = sequences(batch)
@@ -105,7 +102,7 @@ def test_exposed_states_are_what_is_carried(type_name):
 
 @pytest.mark.parametrize("type_name", TYPES)
 def test_a_snapshot_keeps_the_state_bit_for_bit(type_name):
-    one, other = net_of(type_name, dtype="float32"), net_of(type_name, dtype="float32")
+    one, other = sequence_net(type_name, dtype="float32"), sequence_net(type_name, dtype="float32")
     one.forward(x0=sequences(0)[0], x1=sequences(0)[1])
     kept = json.loads(json.dumps(one.layer_states()))
     other.reshape()
@@ -119,7 +116,7 @@ def test_a_snapshot_keeps_the_state_bit_for_bit(type_name):
 def test_a_pass_over_a_data_set_begins_afresh(type_name):
     params = {"cell": LSTM_CELL, "states": [{"name": s, "next": f"{s}_next", "shape": [H]} for s in "hc"]}
     params |= {"outputs": "h_next", "carry": True}
-    net = net_of(type_name, **(params if type_name == "Recurrent" else {}))
+    net = sequence_net(type_name, **(params if type_name == "Recurrent" else {}))
     x, _ = sequences()
     first = net.forward(x0=x, x1=np.ones((T, N)))["r"].copy()
     assert not np.array_equal(net.forward(x0=x, x1=np.ones((T, N)))["r"], first)
@@ -130,7 +127,7 @@ def test_a_pass_over_a_data_set_begins_afresh(type_name):
 @pytest.mark.parametrize("type_name", TYPES)
 @pytest.mark.parametrize(("steps", "count"), [(1, 1), (1, 0), (4, 1)])
 def test_short_and_few(type_name, steps, count):
-    net = net_of(type_name)
+    net = sequence_net(type_name)
     x, cont = sequences(T=steps, N=count)
     assert net.forward(x0=x, x1=cont)["r"].shape == (steps, count, H)
     net.backward(r=np.ones((steps, count, H)))
@@ -139,7 +136,7 @@ def test_short_and_few(type_name, steps, count):
 
 @pytest.mark.parametrize("type_name", TYPES)
 def test_no_number_is_too_large(type_name):
-    net = net_of(type_name)
+    net = sequence_net(type_name)
     x, cont = sequences()
     y = net.forward(x0=1e4 * x, x1=cont)["r"]
     net.backward(r=np.ones_like(y))
@@ -150,7 +147,7 @@ def test_no_number_is_too_large(type_name):
 @pytest.mark.parametrize("type_name", TYPES)
 def test_another_number_of_inputs_is_refused(type_name):
     with pytest.raises(ShapeError, match=r"a step takes 4 inputs for each example, got 3"):
-        net_of(type_name).forward(x0=np.zeros((T, N, 3)), x1=np.zeros((T, N)))
+        sequence_net(type_name).forward(x0=np.zeros((T, N, 3)), x1=np.zeros((T, N)))
 
 
 def test_the_gradient_of_the_unit_holds_for_any_cont():
@@ -167,8 +164,7 @@ def test_the_gradient_of_the_unit_holds_for_any_cont():
     np.testing.assert_allclose(net.blobs["gates"].diff.ravel(), [0, 0.25, 0, 0.5])
 
 
-def test_a_net_of_them_learns_and_its_snapshot_goes_on(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_net_of_them_learns_and_its_snapshot_goes_on(workdir):
     rng = np.random.default_rng(2)
     bits = rng.integers(0, 2, (12, 8))
     spec = {

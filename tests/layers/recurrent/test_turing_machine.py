@@ -1,15 +1,9 @@
 """The layers of a Turing machine and of its task: by hand, and at the edges. PyTorch's numbers are in oracle_torch/."""
 
-import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain import NettrainError
-
-
-def net_of(layer, *shapes, tops=("y",), dtype="float64", phase="TRAIN", seed=1701):
-    inputs = [{"name": f"x{i}", "type": "Input", "shape": list(shape)} for i, shape in enumerate(shapes)]
-    it = {"name": "y", "bottom": [one["name"] for one in inputs], "top": list(tops)} | layer
-    return nettrain.Net({"force_backward": True, "layers": [*inputs, it]}, phase, dtype=dtype, seed=seed)
 
 
 def forward(net, *arrays):
@@ -17,19 +11,19 @@ def forward(net, *arrays):
 
 
 def test_cosines_by_hand():
-    net = net_of({"type": "CosineSimilarity", "eps": 1e-30}, (1, 4, 2), (1, 2))
+    net = layer_net({"type": "CosineSimilarity", "eps": 1e-30}, (1, 4, 2), (1, 2))
     rows = [[[3, 4], [-6, -8], [4, -3], [0, 5]]]
     np.testing.assert_allclose(forward(net, rows, [[3, 4]]), [[1, -1, 0, 0.8]], atol=1e-15)
 
 
 @pytest.mark.parametrize("size", [1e-150, 1.0, 1e150])
 def test_cosines_do_not_depend_on_lengths(size):
-    net = net_of({"type": "CosineSimilarity", "eps": 1e-320 if size < 1 else 1e-12}, (1, 1, 2), (1, 2))
+    net = layer_net({"type": "CosineSimilarity", "eps": 1e-320 if size < 1 else 1e-12}, (1, 1, 2), (1, 2))
     np.testing.assert_allclose(forward(net, [[[3 * size, 4 * size]]], [[0, 7]]), [[0.8]], rtol=1e-6)
 
 
 def test_a_row_of_zeros_is_like_nothing_and_has_a_gradient():
-    net = net_of({"type": "CosineSimilarity"}, (1, 2, 3), (1, 3))
+    net = layer_net({"type": "CosineSimilarity"}, (1, 2, 3), (1, 3))
     assert forward(net, np.zeros((1, 2, 3)), np.zeros((1, 3))).tolist() == [[0, 0]]
     net.backward(y=np.ones((1, 2)))
     assert all(np.isfinite(net.blobs[name].diff).all() for name in ("x0", "x1"))
@@ -37,13 +31,13 @@ def test_a_row_of_zeros_is_like_nothing_and_has_a_gradient():
 
 def test_shifts_by_hand():
     """s_-1 moves to the left, s_1 to the right, round the circle."""
-    net = net_of({"type": "CircularConvolution"}, (3, 4), (3, 3))
+    net = layer_net({"type": "CircularConvolution"}, (3, 4), (3, 3))
     w = [[1, 2, 3, 4]] * 3
     assert forward(net, w, np.eye(3)).tolist() == [[2, 3, 4, 1], [1, 2, 3, 4], [4, 1, 2, 3]]
 
 
 def test_shifts_as_wide_as_the_row_and_shares_that_add_up():
-    net = net_of({"type": "CircularConvolution"}, (1, 3), (1, 3))
+    net = layer_net({"type": "CircularConvolution"}, (1, 3), (1, 3))
     assert forward(net, [[1, 10, 100]], [[1, 1, 1]]).tolist() == [[111, 111, 111]]
     rng = np.random.default_rng(0)
     w, s = (a / a.sum() for a in rng.random((2, 1, 3)))
@@ -51,16 +45,18 @@ def test_shifts_as_wide_as_the_row_and_shares_that_add_up():
 
 
 def test_binary_accuracy_by_hand():
-    net = net_of({"type": "BinaryAccuracy", "ignore_label": -1}, (2, 3), (2, 3))
+    net = layer_net({"type": "BinaryAccuracy", "ignore_label": -1}, (2, 3), (2, 3))
     x, t = [[1, -1, 0], [1000, -1000, np.nan]], [[1, 1, 0], [0, -1, 1]]
     assert forward(net, x, t) == pytest.approx(2 / 5)  # right: 1 and, not above the threshold, 0
     assert forward(net, x, np.full((2, 3), -1)) == 0
-    half = net_of({"type": "BinaryAccuracy", "threshold": 0.5}, (3,), (3,))
+    half = layer_net({"type": "BinaryAccuracy", "threshold": 0.5}, (3,), (3,))
     assert forward(half, [0.4, 0.5, 0.6], [0, 0, 1]) == 1
 
 
 def copy_net(phase="TRAIN", seed=1701, **params):
-    return net_of({"type": "CopyTask", "batch_size": 3} | params, tops=("y", "wanted", "cont"), phase=phase, seed=seed)
+    return layer_net(
+        {"type": "CopyTask", "batch_size": 3} | params, top=["y", "wanted", "cont"], phase=phase, seed=seed
+    )
 
 
 def test_the_copy_task():

@@ -1,15 +1,13 @@
 """Concat, Slice, Split and Silence: where values and gradients go, axes, and what they refuse."""
 
+from functools import partial
+
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
-
-def net_of(shapes, **layer):
-    names = [f"x{i}" for i in range(len(shapes))]
-    inputs = [{"name": n, "type": "Input", "shape": list(s)} for n, s in zip(names, shapes, strict=True)]
-    layers = [*inputs, {"name": "y", "bottom": names} | layer]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
+joined = partial(layer_net, {})
 
 
 def tops(count):
@@ -21,7 +19,7 @@ def numbers(shape, start=0):
 
 
 def test_concat_of_columns():
-    net = net_of([(2, 2), (2, 1)], type="Concat")
+    net = joined((2, 2), (2, 1), type="Concat")
     assert net.forward(x0=[[1, 2], [3, 4]], x1=[[8], [9]])["y"].tolist() == [[1, 2, 8], [3, 4, 9]]
     dx = net.backward(y=[[10, 20, 30], [40, 50, 60]])
     assert dx["x0"].tolist() == [[10, 20], [40, 50]]
@@ -38,7 +36,7 @@ def test_concat_along_any_axis(axis, key):
         shape = [2, 3, 2, 4]
         shape[axis] = size
         shapes.append(tuple(shape))
-    net = net_of(shapes, type="Concat", **{key: axis})
+    net = joined(*shapes, type="Concat", **{key: axis})
     xs = [numbers(shape, 1000 * i) for i, shape in enumerate(shapes)]
     y = net.forward(**{f"x{i}": x for i, x in enumerate(xs)})["y"]
     dxs = net.backward(y=-y)
@@ -61,7 +59,7 @@ def test_concat_along_any_axis(axis, key):
     ],
 )
 def test_concat_of_one_or_of_nothing(shapes, axis, expected):
-    net = net_of(shapes, type="Concat", axis=axis)
+    net = joined(*shapes, type="Concat", axis=axis)
     x = numbers(shapes[-1], 1)
     y = net.forward(**{f"x{len(shapes) - 1}": x})["y"]
     assert y.shape == expected
@@ -71,7 +69,7 @@ def test_concat_of_one_or_of_nothing(shapes, axis, expected):
 
 
 def test_concat_of_a_blob_with_itself():
-    net = net_of([(1, 2)], bottom=["x0", "x0"], type="Concat", axis=0)
+    net = joined((1, 2), bottom=["x0", "x0"], type="Concat", axis=0)
     assert net.forward(x0=[[1, 2]])["y"].tolist() == [[1, 2], [1, 2]]
     assert net.backward(y=[[1, 2], [10, 20]])["x0"].tolist() == [[11, 22]]
 
@@ -90,11 +88,11 @@ def test_concat_of_a_blob_with_itself():
 )
 def test_what_concat_refuses(shapes, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(shapes, type="Concat", **params)
+        joined(*shapes, type="Concat", **params)
 
 
 def test_slice_of_columns():
-    net = net_of([(2, 4)], type="Slice", top=tops(2), slice_point=1)
+    net = joined((2, 4), type="Slice", top=tops(2), slice_point=1)
     parts = net.forward(x0=[[1, 2, 3, 4], [5, 6, 7, 8]])
     assert parts["y0"].tolist() == [[1], [5]]
     assert parts["y1"].tolist() == [[2, 3, 4], [6, 7, 8]]
@@ -110,7 +108,7 @@ def test_slice_along_any_axis(axis, count, points, key):
     if axis < 0 and key == "slice_dim":
         axis += 3
     x = numbers((4, 6, 5))
-    net = net_of([x.shape], type="Slice", top=tops(count), slice_point=points, **{key: axis})
+    net = joined(x.shape, type="Slice", top=tops(count), slice_point=points, **{key: axis})
     parts = list(net.forward(x0=x).values())
     size = x.shape[axis]
     ends = [*(points or [size // count * i for i in range(1, count)]), size]
@@ -125,7 +123,7 @@ def test_slice_along_any_axis(axis, count, points, key):
     ("shape", "count", "expected"), [((2, 3), 1, (2, 3)), ((0, 4), 2, (0, 2)), ((2, 0), 2, (2, 0))]
 )
 def test_slice_into_one_or_of_nothing(shape, count, expected):
-    net = net_of([shape], type="Slice", top=tops(count))
+    net = joined(shape, type="Slice", top=tops(count))
     parts = net.forward(x0=numbers(shape))
     assert [part.shape for part in parts.values()] == [expected] * count
     assert net.backward()["x0"].shape == shape
@@ -147,11 +145,11 @@ def test_slice_into_one_or_of_nothing(shape, count, expected):
 )
 def test_what_slice_refuses(params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of([(2, 5)], type="Slice", **params)
+        joined((2, 5), type="Slice", **params)
 
 
 def test_a_blob_that_became_too_small_to_slice():
-    net = net_of([(2, 5)], type="Slice", top=tops(2), slice_point=4)
+    net = joined((2, 5), type="Slice", top=tops(2), slice_point=4)
     with pytest.raises(nettrain.ShapeError, match="slice point 4 is outside axis 1 of 2 x 3"):
         net.forward(x0=np.zeros((2, 3)))
 
@@ -171,7 +169,7 @@ def test_slice_and_concat_undo_each_other():
 @pytest.mark.parametrize("count", [1, 2, 4])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 1, 3), (0, 2)])
 def test_split_copies_forward_and_adds_backward(count, shape):
-    net = net_of([shape], type="Split", top=tops(count))
+    net = joined(shape, type="Split", top=tops(count))
     x = numbers(shape, 1)
     for copy in net.forward(x0=x).values():
         np.testing.assert_array_equal(copy, x)
@@ -192,7 +190,7 @@ def test_a_copy_may_be_changed_in_place():
 
 
 def test_silence():
-    net = net_of([(2, 3), (4,), ()], type="Silence")
+    net = joined((2, 3), (4,), (), type="Silence")
     assert net.forward(x0=np.ones((2, 3)), x1=np.ones(4), x2=1) == {}
     for name in ("x0", "x1", "x2"):
         net.blobs[name].diff[...] = 7
@@ -218,4 +216,4 @@ def test_a_silenced_blob_is_no_output():
 )
 def test_what_silence_and_split_refuse(kind, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of([(2, 3)], type=kind, **params)
+        joined((2, 3), type=kind, **params)

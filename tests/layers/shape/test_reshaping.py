@@ -1,13 +1,13 @@
 """Reshape and Flatten: the shapes they give, that values keep their order, and what they refuse."""
 
+from functools import partial
+
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 
-
-def net_of(shape, /, **layer):
-    layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "y", "bottom": "x"} | layer]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype="float64")
+reshaping_net = partial(layer_net, {}, inputs="x")
 
 
 def check_values_keep_their_order(net, shape, expected):
@@ -48,7 +48,7 @@ def check_values_keep_their_order(net, shape, expected):
     ],
 )
 def test_reshape(shape, params, expected):
-    check_values_keep_their_order(net_of(shape, type="Reshape", **params), shape, expected)
+    check_values_keep_their_order(reshaping_net(shape, type="Reshape", **params), shape, expected)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_reshape(shape, params, expected):
     ],
 )
 def test_flatten(shape, params, expected):
-    check_values_keep_their_order(net_of(shape, type="Flatten", **params), shape, expected)
+    check_values_keep_their_order(reshaping_net(shape, type="Flatten", **params), shape, expected)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_flatten(shape, params, expected):
     ],
 )
 def test_the_shape_follows_the_bottom(layer, first, second):
-    net = net_of((2, 3, 4), **layer)
+    net = reshaping_net((2, 3, 4), **layer)
     assert net.forward(x=np.zeros((2, 3, 4)))["y"].shape == first
     assert net.forward(x=np.zeros((5, 3, 2)))["y"].shape == second
 
@@ -108,7 +108,7 @@ def test_the_shape_follows_the_bottom(layer, first, second):
 )
 def test_what_reshape_refuses(shape, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(shape, type="Reshape", **params)
+        reshaping_net(shape, type="Reshape", **params)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_what_reshape_refuses(shape, params, words):
 )
 def test_what_flatten_refuses(shape, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(shape, type="Flatten", **params)
+        reshaping_net(shape, type="Flatten", **params)
 
 
 def test_a_batch_that_no_longer_fits():
-    net = net_of((2, 6), type="Reshape", shape=[3, 4])
+    net = reshaping_net((2, 6), type="Reshape", shape=[3, 4])
     with pytest.raises(nettrain.ShapeError, match="2 x 5 has 10 values, 3 x 4 has 12"):
         net.forward(x=np.zeros((2, 5)))
 

@@ -3,18 +3,12 @@
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.solver.evaluate import evaluate
 
 
-def net_of(kind, *shapes, dtype="float64", **params):
-    names = [f"x{i}" for i in range(len(shapes))]
-    inputs = [{"name": n, "type": "Input", "shape": list(s)} for n, s in zip(names, shapes, strict=True)]
-    layer = {"name": "y", "type": kind} | ({"bottom": names} if names else {}) | params
-    return nettrain.Net({"force_backward": True, "layers": [*inputs, layer]}, phase="TRAIN", dtype=dtype)
-
-
 def forward(kind, *xs, **params):
-    net = net_of(kind, *(np.shape(x) for x in xs), **params)
+    net = layer_net(kind, *(np.shape(x) for x in xs), **params)
     return net, net.forward(**{f"x{i}": x for i, x in enumerate(xs)})
 
 
@@ -236,7 +230,7 @@ def test_reductions_of_any_axes(shape, axis, operation):
 
 
 def test_a_long_sum_of_float32_loses_no_digits():
-    net = net_of("Reduction", (2, 1 << 22), dtype="float32", axis=1)
+    net = layer_net("Reduction", (2, 1 << 22), dtype="float32", axis=1)
     assert net.forward(x0=np.full((2, 1 << 22), 1.1))["y"].tolist() == pytest.approx([4613734.5] * 2, rel=1e-6)
 
 
@@ -255,7 +249,7 @@ def test_a_reduction_may_be_a_loss():
 
 
 def test_a_parameter_is_a_learned_blob_that_starts_at_zero():
-    net = net_of("Parameter", shape=[2, 3])
+    net = layer_net("Parameter", shape=[2, 3])
     assert net.forward()["y"].tolist() == [[0] * 3] * 2
     net.params["y"][0].data[...] = randn(2, 3)
     np.testing.assert_array_equal(net.forward()["y"], randn(2, 3))

@@ -5,14 +5,12 @@ import itertools
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.layers.vision import windows
 
 
-def net_of(shape, bottoms=1, **params):
-    names = [f"x{i}" for i in range(bottoms)]
-    inputs = [{"name": name, "type": "Input", "shape": list(shape)} for name in names]
-    layer = {"name": "conv", "type": "Convolution", "bottom": names, "top": [f"y{i}" for i in range(bottoms)]}
-    return nettrain.Net({"force_backward": True, "layers": [*inputs, layer | params]}, phase="TRAIN", dtype="float64")
+def conv_net(shape, bottoms=1, **params):
+    return layer_net("Convolution", *[shape] * bottoms, name="conv", top=[f"y{i}" for i in range(bottoms)], **params)
 
 
 def slow_convolution(x, W, b, dy, stride, pad, dilation):
@@ -58,7 +56,7 @@ def check_against_loops(net, stride, pad, dilation):
 
 
 def test_a_window_slides_over_a_row():
-    net = net_of((1, 1, 5), num_output=1, kernel_size=3)
+    net = conv_net((1, 1, 5), num_output=1, kernel_size=3)
     net.params["conv"][0].data[...] = [[[1, 2, 4]]]
     net.params["conv"][1].data[...] = 10
     y = net.forward(x0=[[[1, 0, 0, 1, 1]]])["y0"]
@@ -67,28 +65,28 @@ def test_a_window_slides_over_a_row():
 
 
 def test_a_window_slides_over_an_image():
-    net = net_of((1, 1, 3, 3), num_output=1, kernel_size=2, bias_term=False)
+    net = conv_net((1, 1, 3, 3), num_output=1, kernel_size=2, bias_term=False)
     net.params["conv"][0].data[...] = [[[[1, 10], [100, 1000]]]]
     y = net.forward(x0=[[[[1, 2, 3], [4, 5, 6], [7, 8, 9]]]])["y0"]
     np.testing.assert_array_equal(y, [[[[5421, 6532], [8754, 9865]]]])
 
 
 def test_stride_dilation_and_padding_of_a_row():
-    net = net_of((1, 1, 4), num_output=1, kernel_size=2, stride=2, dilation=3, pad=1, bias_term=False)
+    net = conv_net((1, 1, 4), num_output=1, kernel_size=2, stride=2, dilation=3, pad=1, bias_term=False)
     net.params["conv"][0].data[...] = [[[1, 10]]]
     y = net.forward(x0=[[[1, 2, 3, 4]]])["y0"]
     np.testing.assert_array_equal(y, [[[30, 2]]])  # 0 1 2 3 4 0: elements 0 and 3, then 2 and 5
 
 
 def test_groups_do_not_see_each_other():
-    net = net_of((1, 4, 1), num_output=2, kernel_size=1, group=2, bias_term=False)
+    net = conv_net((1, 4, 1), num_output=2, kernel_size=1, group=2, bias_term=False)
     net.params["conv"][0].data[...] = [[[1], [10]], [[1], [10]]]
     y = net.forward(x0=[[[1], [2], [3], [4]]])["y0"]
     np.testing.assert_array_equal(y, [[[21], [43]]])
 
 
 def test_first_values_are_xavier_and_zero():
-    net = net_of((1, 6, 9, 9), num_output=8, kernel_size=3, group=2)
+    net = conv_net((1, 6, 9, 9), num_output=8, kernel_size=3, group=2)
     W, b = (blob.data for blob in net.params["conv"])
     assert W.shape == (8, 3, 3, 3)
     limit = np.sqrt(3 / 27)  # fan_in = channels of a group times kernel
@@ -153,7 +151,7 @@ GEOMETRIES = {
 
 @pytest.mark.parametrize(("shape", "params", "stride", "pad", "dilation"), GEOMETRIES.values(), ids=GEOMETRIES)
 def test_geometry(shape, params, stride, pad, dilation):
-    check_against_loops(net_of(shape, **({"num_output": 4} | params)), stride, pad, dilation)
+    check_against_loops(conv_net(shape, **({"num_output": 4} | params)), stride, pad, dilation)
 
 
 @pytest.mark.parametrize(
@@ -162,13 +160,13 @@ def test_geometry(shape, params, stride, pad, dilation):
 def test_every_small_geometry(kernel, stride, pad, dilation):
     params = {"kernel_size": kernel, "stride": stride, "pad": pad, "dilation": dilation}
     check_against_loops(
-        net_of((2, 2, 6, 5), num_output=2, **params), *((size, size) for size in (stride, pad, dilation))
+        conv_net((2, 2, 6, 5), num_output=2, **params), *((size, size) for size in (stride, pad, dilation))
     )
 
 
 @pytest.mark.parametrize("bottoms", [2, 3])
 def test_several_bottoms_share_the_weights(bottoms):
-    net = net_of((2, 2, 4, 5), bottoms, num_output=3, kernel_size=2, stride=2, pad=1)
+    net = conv_net((2, 2, 4, 5), bottoms, num_output=3, kernel_size=2, stride=2, pad=1)
     assert [blob.shape for blob in net.params["conv"]] == [(3, 2, 2, 2), (3,)]
     check_against_loops(net, (2, 2), (1, 1), (1, 1))
 
@@ -176,7 +174,7 @@ def test_several_bottoms_share_the_weights(bottoms):
 @pytest.mark.parametrize(("axis", "shape"), [(0, (3, 5, 4)), (2, (2, 3, 2, 5, 4)), (-1, (4, 3)), (-3, (2, 3, 5, 4))])
 def test_axes_before_the_channels_are_examples(axis, shape):
     spatial = len(shape[axis:]) - 1
-    net = net_of(shape, num_output=2, kernel_size=2 if spatial else 1, axis=axis)
+    net = conv_net(shape, num_output=2, kernel_size=2 if spatial else 1, axis=axis)
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape)
     W, b = (blob.data for blob in net.params["conv"])
@@ -223,7 +221,7 @@ def cut(request, monkeypatch):
     ids=lambda value: str(value).replace(" ", ""),
 )
 def test_every_way_to_cut_the_work_gives_the_same(cut, shape, params, channels_last):
-    net = net_of(shape, 2, **params)
+    net = conv_net(shape, 2, **params)
     for name in ("x0", "x1"):
         net.blobs[name].reshape(shape, channels_last=channels_last)
     net.reshape()
@@ -255,7 +253,7 @@ def test_weights_shared_with_a_blob_of_another_shape():
 def test_a_pad_beyond_the_image_adds_the_bias_around(size, channels, group):
     rng, shape = np.random.default_rng(0), (2, channels, size, size)
     params = {"num_output": 3, "kernel_size": 3, "group": group or channels}
-    wide, narrow = net_of(shape, pad=100, **params), net_of(shape, pad=2, **params)
+    wide, narrow = conv_net(shape, pad=100, **params), conv_net(shape, pad=2, **params)
     x, dy = rng.integers(-9, 10, shape), rng.integers(-9, 10, wide.blobs["y0"].shape)
     W, b = (rng.integers(-9, 10, blob.shape) for blob in wide.params["conv"])
     middle = (..., slice(98, -98), slice(98, -98))
@@ -273,7 +271,7 @@ def test_a_pad_beyond_the_image_adds_the_bias_around(size, channels, group):
 
 
 def test_images_of_another_size_go_through_the_same_weights():
-    net = net_of((3, 2, 6, 7), num_output=3, kernel_size=3, stride=2, pad=1)
+    net = conv_net((3, 2, 6, 7), num_output=3, kernel_size=3, stride=2, pad=1)
     for shape in ((5, 2, 9, 4), (1, 2, 3, 3), (3, 2, 6, 7)):
         net.blobs["x0"].reshape(shape)
         net.reshape()
@@ -281,7 +279,7 @@ def test_images_of_another_size_go_through_the_same_weights():
 
 
 def test_no_examples():
-    net = net_of((0, 2, 4, 5), num_output=3, kernel_size=2)
+    net = conv_net((0, 2, 4, 5), num_output=3, kernel_size=2)
     assert net.forward()["y0"].shape == (0, 3, 3, 4)
     net.backward()
     for blob in net.params["conv"]:
@@ -290,7 +288,7 @@ def test_no_examples():
 
 @pytest.mark.parametrize("group", [1, 2])
 def test_an_image_without_pixels_is_all_padding(group):
-    net = net_of((2, 2, 0, 3), num_output=2, kernel_size=2, pad=2, group=group)
+    net = conv_net((2, 2, 0, 3), num_output=2, kernel_size=2, pad=2, group=group)
     net.params["conv"][1].data[...] = [7, -1000]
     y = net.forward()["y0"]
     np.testing.assert_array_equal(y, np.broadcast_to([[[7]], [[-1000]]], (2, 2, 3, 6)))
@@ -300,7 +298,7 @@ def test_an_image_without_pixels_is_all_padding(group):
 
 
 def test_an_image_of_zeros_gives_the_bias():
-    net = net_of((2, 1, 3, 3), num_output=2, kernel_size=2)
+    net = conv_net((2, 1, 3, 3), num_output=2, kernel_size=2)
     net.params["conv"][1].data[...] = [7, -1000]
     y = net.forward(x0=np.zeros((2, 1, 3, 3)))["y0"]
     np.testing.assert_array_equal(y, np.broadcast_to([[[7]], [[-1000]]], (2, 2, 2, 2)))
@@ -352,7 +350,7 @@ SPECS = {
 @pytest.mark.parametrize(("shape", "params", "words"), SPECS.values(), ids=SPECS)
 def test_what_does_not_fit_is_said(shape, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(shape, **({"num_output": 4} | params))
+        conv_net(shape, **({"num_output": 4} | params))
 
 
 @pytest.mark.parametrize(
@@ -360,9 +358,9 @@ def test_what_does_not_fit_is_said(shape, params, words):
 )
 def test_the_advice_for_a_large_kernel_works(size, params, kernel, pad):
     with pytest.raises(nettrain.SpecError, match=f"use kernel_size <= {kernel}, or pad: {pad}"):
-        net_of((1, 1, size), num_output=1, **params)
-    net_of((1, 1, size), num_output=1, **(params | {"kernel_size": kernel}))
-    net_of((1, 1, size), num_output=1, **(params | {"pad": pad}))
+        conv_net((1, 1, size), num_output=1, **params)
+    conv_net((1, 1, size), num_output=1, **(params | {"kernel_size": kernel}))
+    conv_net((1, 1, size), num_output=1, **(params | {"pad": pad}))
 
 
 def test_bottoms_of_different_shapes():
@@ -373,24 +371,24 @@ def test_bottoms_of_different_shapes():
 
 
 def test_other_channels_after_the_first_batch():
-    net = net_of((1, 2, 4, 4), num_output=1, kernel_size=1)
+    net = conv_net((1, 2, 4, 4), num_output=1, kernel_size=1)
     with pytest.raises(nettrain.ShapeError, match="the weights take 2 channels, 1 x 3 x 4 x 4 has 3"):
         net.forward(x0=np.zeros((1, 3, 4, 4)))
 
 
 def test_a_kernel_that_no_longer_fits():
-    net = net_of((1, 2, 4, 4), num_output=1, kernel_size=3)
+    net = conv_net((1, 2, 4, 4), num_output=1, kernel_size=3)
     with pytest.raises(nettrain.ShapeError, match="kernel 3 does not fit into 2"):
         net.forward(x0=np.zeros((1, 2, 4, 2)))
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 4), (2, 2, 4, 4, 4), (2,)])
 def test_other_axes_after_the_first_batch(shape):
-    net = net_of((2, 2, 4, 4), num_output=1, kernel_size=1)
+    net = conv_net((2, 2, 4, 4), num_output=1, kernel_size=1)
     with pytest.raises(nettrain.ShapeError, match="2 spatial axes, 2"):
         net.forward(x0=np.zeros(shape))
 
 
 def test_no_channels():
     with pytest.raises(nettrain.SpecError, match="axis 1 of 2 x 0 x 4 x 4 has no channels"):
-        net_of((2, 0, 4, 4), num_output=1, kernel_size=1)
+        conv_net((2, 0, 4, 4), num_output=1, kernel_size=1)

@@ -5,14 +5,12 @@ import itertools
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.layers.vision import windows
 
 
-def net_of(shape, bottoms=1, type="Deconvolution", dtype="float64", **params):
-    names = [f"x{i}" for i in range(bottoms)]
-    inputs = [{"name": name, "type": "Input", "shape": list(shape)} for name in names]
-    layer = {"name": "it", "type": type, "bottom": names, "top": [f"y{i}" for i in range(bottoms)]}
-    return nettrain.Net({"force_backward": True, "layers": [*inputs, layer | params]}, phase="TRAIN", dtype=dtype)
+def deconv_net(shape, bottoms=1, type="Deconvolution", **params):
+    return layer_net(type, *[shape] * bottoms, name="it", top=[f"y{i}" for i in range(bottoms)], **params)
 
 
 def slow(x, W, b, dy, group, stride, pad, dilation):
@@ -56,7 +54,7 @@ def check_against_loops(net, group, stride, pad, dilation):
 
 
 def test_each_element_stamps_the_kernel():
-    net = net_of((1, 1, 3), num_output=1, kernel_size=3, stride=2)
+    net = deconv_net((1, 1, 3), num_output=1, kernel_size=3, stride=2)
     net.params["it"][0].data[...] = [[[1, 2, 4]]]
     net.params["it"][1].data[...] = 100
     y = net.forward(x0=[[[1, 10, 0]]])["y0"]
@@ -64,19 +62,19 @@ def test_each_element_stamps_the_kernel():
 
 
 def test_padding_cuts_the_border_off():
-    net = net_of((1, 1, 2), num_output=1, kernel_size=3, pad=1, bias_term=False)
+    net = deconv_net((1, 1, 2), num_output=1, kernel_size=3, pad=1, bias_term=False)
     net.params["it"][0].data[...] = [[[1, 2, 4]]]
     np.testing.assert_array_equal(net.forward(x0=[[[1, 10]]])["y0"], [[[2 + 10, 4 + 20]]])
 
 
 def test_dilation_spreads_the_kernel():
-    net = net_of((1, 1, 1), num_output=1, kernel_size=2, dilation=3, bias_term=False)
+    net = deconv_net((1, 1, 1), num_output=1, kernel_size=2, dilation=3, bias_term=False)
     net.params["it"][0].data[...] = [[[5, 7]]]
     np.testing.assert_array_equal(net.forward(x0=[[[2]]])["y0"], [[[10, 0, 0, 14]]])
 
 
 def test_groups_do_not_see_each_other():
-    net = net_of((1, 4, 1), num_output=4, kernel_size=1, group=2, bias_term=False)
+    net = deconv_net((1, 4, 1), num_output=4, kernel_size=1, group=2, bias_term=False)
     W = net.params["it"][0]
     assert W.shape == (4, 2, 1)  # channels in, outputs of a group
     W.data[...] = np.array([[1, 2], [10, 20], [3, 4], [30, 40]]).reshape(4, 2, 1)
@@ -87,7 +85,7 @@ def test_groups_do_not_see_each_other():
 @pytest.mark.parametrize("variance_norm", ["FAN_IN", "FAN_OUT"])
 def test_fans_are_exchanged(variance_norm):
     filler = {"type": "xavier", "variance_norm": variance_norm}
-    net = net_of((1, 40, 3, 3), num_output=8, kernel_size=3, group=2, weight_filler=filler)
+    net = deconv_net((1, 40, 3, 3), num_output=8, kernel_size=3, group=2, weight_filler=filler)
     W = net.params["it"][0].data
     assert W.shape == (40, 4, 3, 3)
     limit = np.sqrt(3 / (40 * 9 if variance_norm == "FAN_IN" else 4 * 9))  # Caffe: count / d1 is the fan in here
@@ -101,7 +99,7 @@ SMALL = list(itertools.product((1, 2, 3), (1, 2, 3), (0, 1), (1, 2)))
 @pytest.mark.parametrize(("kernel", "stride", "pad", "dilation"), SMALL)
 def test_every_small_geometry(kernel, stride, pad, dilation, group):
     params = {"kernel_size": kernel, "stride": stride, "pad": pad, "dilation": dilation, "group": group}
-    net = net_of((2, 2, 4, 3), num_output=2, **params)
+    net = deconv_net((2, 2, 4, 3), num_output=2, **params)
     assert net.blobs["y0"].shape[2] == stride * 3 + dilation * (kernel - 1) + 1 - 2 * pad
     check_against_loops(net, group, *((size, size) for size in (stride, pad, dilation)))
 
@@ -153,12 +151,12 @@ GEOMETRIES = {
 
 @pytest.mark.parametrize(("shape", "params", "group", "stride", "pad", "dilation"), GEOMETRIES.values(), ids=GEOMETRIES)
 def test_geometry(shape, params, group, stride, pad, dilation):
-    check_against_loops(net_of(shape, **({"num_output": 4} | params)), group, stride, pad, dilation)
+    check_against_loops(deconv_net(shape, **({"num_output": 4} | params)), group, stride, pad, dilation)
 
 
 @pytest.mark.parametrize("bottoms", [2, 3])
 def test_several_bottoms_share_the_weights(bottoms):
-    net = net_of((2, 2, 3, 2), bottoms, num_output=3, kernel_size=2, stride=2, pad=1)
+    net = deconv_net((2, 2, 3, 2), bottoms, num_output=3, kernel_size=2, stride=2, pad=1)
     check_against_loops(net, 1, (2, 2), (1, 1), (1, 1))
 
 
@@ -168,7 +166,7 @@ def test_bands_and_single_examples_give_the_same(stride, group, rows, monkeypatc
     monkeypatch.setattr(windows, "CHUNK_BYTES", 1)
     monkeypatch.setattr(windows, "ROWS_OF_PRODUCT", rows)
     monkeypatch.setattr(windows, "SHORTEST_PRODUCT", 1)
-    net = net_of((3, 4, 5, 4), num_output=4, kernel_size=3, stride=stride, pad=1, group=group)
+    net = deconv_net((3, 4, 5, 4), num_output=4, kernel_size=3, stride=stride, pad=1, group=group)
     for _ in range(2):  # once more, with what was prepared
         check_against_loops(net, group, (stride,) * 2, (1, 1), (1, 1))
 
@@ -182,8 +180,8 @@ def test_it_is_the_gradient_of_a_convolution():
         "group": 2,
         "bias_term": False,
     }
-    conv = net_of((2, 4, 7, 6), type="Convolution", num_output=6, **params)
-    back = net_of(conv.blobs["y0"].shape, num_output=4, **params)
+    conv = deconv_net((2, 4, 7, 6), type="Convolution", num_output=6, **params)
+    back = deconv_net(conv.blobs["y0"].shape, num_output=4, **params)
     rng = np.random.default_rng(0)
     W = back.params["it"][0].data[...] = conv.params["it"][0].data
     assert W.shape == (6, 2, 3, 2)
@@ -195,7 +193,7 @@ def test_it_is_the_gradient_of_a_convolution():
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_bilinear_upsampling_keeps_a_plane(factor):
     params = {"kernel_size": 2 * factor - factor % 2, "stride": factor, "pad": -(-(factor - 1) // 2)}
-    net = net_of((1, 3, 6, 5), num_output=3, group=3, weight_filler="bilinear", bias_term=False, **params)
+    net = deconv_net((1, 3, 6, 5), num_output=3, group=3, weight_filler="bilinear", bias_term=False, **params)
     h, w = np.ogrid[:6, :5]
     slopes = np.array([1.0, -2.0, 1000.0]).reshape(3, 1, 1)
     y = net.forward(x0=(slopes * (h + 2 * w))[None])["y0"]
@@ -209,7 +207,7 @@ def test_bilinear_upsampling_keeps_a_plane(factor):
 @pytest.mark.parametrize("value", [1000, -1000, np.inf])
 @pytest.mark.parametrize("group", [1, 2])
 def test_extreme_values(value, group):
-    net = net_of((1, 2, 1, 1), num_output=2, kernel_size=2, group=group)
+    net = deconv_net((1, 2, 1, 1), num_output=2, kernel_size=2, group=group)
     net.params["it"][0].data[...] = 1
     x = np.zeros((1, 2, 1, 1))
     x[0, 0] = value
@@ -222,7 +220,7 @@ def test_extreme_values(value, group):
 @pytest.mark.parametrize("group", [1, 4])
 def test_batches_of_other_sizes_and_float32(stride, group):
     params = {"num_output": 4, "kernel_size": 4, "stride": stride, "group": group, "pad": 1}
-    net, single = net_of((3, 4, 3, 4), **params), net_of((3, 4, 3, 4), dtype="float32", **params)
+    net, single = deconv_net((3, 4, 3, 4), **params), deconv_net((3, 4, 3, 4), dtype="float32", **params)
     rng = np.random.default_rng(0)
     for shape in ((5, 4, 2, 3), (1, 4, 3, 3), (0, 4, 3, 3), (3, 4, 6, 5)):
         net.blobs["x0"].reshape(shape)
@@ -239,7 +237,7 @@ def test_batches_of_other_sizes_and_float32(stride, group):
 @pytest.mark.parametrize(("axis", "shape"), [(0, (3, 4, 3)), (2, (2, 3, 2, 2, 3)), (-1, (4, 3)), (-3, (2, 3, 2, 3))])
 def test_axes_before_the_channels_are_examples(axis, shape):
     spatial = len(shape[axis:]) - 1
-    net = net_of(shape, num_output=2, kernel_size=2 if spatial else 1, axis=axis)
+    net = deconv_net(shape, num_output=2, kernel_size=2 if spatial else 1, axis=axis)
     rng = np.random.default_rng(0)
     x, (W, b) = rng.standard_normal(shape), net.params["it"]
     b.data[...] = [1, 2]
@@ -273,10 +271,10 @@ SPECS = {
 @pytest.mark.parametrize(("shape", "params", "words"), SPECS.values(), ids=SPECS)
 def test_what_does_not_fit_is_said(shape, params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of(shape, **({"num_output": 4} | params))
+        deconv_net(shape, **({"num_output": 4} | params))
 
 
 def test_the_advice_for_a_large_pad_works():
     with pytest.raises(nettrain.SpecError, match="use pad <= 2"):
-        net_of((1, 1, 3), num_output=1, kernel_size=2, stride=2, pad=3)
-    assert net_of((1, 1, 3), num_output=1, kernel_size=2, stride=2, pad=2).blobs["y0"].shape == (1, 1, 2)
+        deconv_net((1, 1, 3), num_output=1, kernel_size=2, stride=2, pad=3)
+    assert deconv_net((1, 1, 3), num_output=1, kernel_size=2, stride=2, pad=2).blobs["y0"].shape == (1, 1, 2)

@@ -1,16 +1,15 @@
 """Im2col: known values, loops over every window, its product with weights is a convolution."""
 
 import itertools
+from functools import partial
 
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.compute import parallel
 
-
-def net_of(shape, type="Im2col", dtype="float64", **params):
-    layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "y", "type": type} | params]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype=dtype)
+im2col_net = partial(layer_net, "Im2col", inputs="x")
 
 
 def slow(x, dy, kernel, stride, pad, dilation):
@@ -36,7 +35,7 @@ def check_against_loops(net, shape, kernel, stride, pad, dilation):
 
 
 def test_known_columns():
-    net = net_of((1, 1, 2, 3), kernel_size=2)
+    net = im2col_net((1, 1, 2, 3), kernel_size=2)
     y = net.forward(x=[[[[1, 2, 3], [4, 5, 6]]]])["y"]
     np.testing.assert_array_equal(y, np.reshape([[1, 2], [2, 3], [4, 5], [5, 6]], (1, 4, 1, 2)))
     dx = net.backward(y=np.reshape([[1, 10], [100, 1000], [0, 0], [0, 7]], (1, 4, 1, 2)))["x"]
@@ -44,7 +43,7 @@ def test_known_columns():
 
 
 def test_the_border_is_zero():
-    net = net_of((1, 2, 1), kernel_size=3, pad=1)
+    net = im2col_net((1, 2, 1), kernel_size=3, pad=1)
     np.testing.assert_array_equal(net.forward(x=[[[5], [7]]])["y"], np.reshape([0, 5, 0, 0, 7, 0], (1, 6, 1)))
 
 
@@ -52,7 +51,7 @@ def test_the_border_is_zero():
     ("kernel", "stride", "pad", "dilation"), list(itertools.product((1, 2, 3), (1, 2, 3), (0, 1, 2), (1, 2)))
 )
 def test_every_small_geometry(kernel, stride, pad, dilation):
-    net = net_of((2, 2, 6, 5), kernel_size=kernel, stride=stride, pad=pad, dilation=dilation)
+    net = im2col_net((2, 2, 6, 5), kernel_size=kernel, stride=stride, pad=pad, dilation=dilation)
     check_against_loops(net, (2, 2, 6, 5), *((size, size) for size in (kernel, stride, pad, dilation)))
 
 
@@ -68,7 +67,7 @@ def test_every_small_geometry(kernel, stride, pad, dilation):
     ],
 )
 def test_geometry(shape, params, kernel, stride, pad, dilation):
-    check_against_loops(net_of(shape, **params), shape, kernel, stride, pad, dilation)
+    check_against_loops(im2col_net(shape, **params), shape, kernel, stride, pad, dilation)
 
 
 def test_random_geometries(monkeypatch):
@@ -84,7 +83,7 @@ def test_random_geometries(monkeypatch):
         if any(d * (k - 1) >= size + 2 * p for size, k, _, p, d in zip(sizes, *geometry, strict=True)):
             continue
         shape = (int(rng.integers(1, 4)), int(rng.integers(1, 3)), *sizes)
-        net = net_of(shape, **dict(zip(("kernel_size", "stride", "pad", "dilation"), geometry, strict=True)))
+        net = im2col_net(shape, **dict(zip(("kernel_size", "stride", "pad", "dilation"), geometry, strict=True)))
         if net.blobs["y"].count > 10000:
             continue
         for name, size in zip(("BLOCK", "TASK"), [whole, (1, 1)][rng.integers(2)], strict=True):
@@ -100,7 +99,7 @@ def test_random_geometries(monkeypatch):
 @pytest.mark.parametrize("axis", [0, 2, -3])
 def test_axes_before_the_channels_are_examples(axis):
     shape = (3, 4, 5) if axis == 0 else (2, 3, 2, 4, 5)
-    net = net_of(shape, kernel_size=[2, 3], axis=axis)
+    net = im2col_net(shape, kernel_size=[2, 3], axis=axis)
     x = np.random.default_rng(0).standard_normal(shape)
     y = net.forward(x=x)["y"]
     C = shape[axis]
@@ -112,8 +111,8 @@ def test_axes_before_the_channels_are_examples(axis):
 
 def test_weights_times_columns_are_a_convolution():
     params = {"kernel_size": 3, "stride": 2, "pad": 1}
-    columns = net_of((2, 3, 6, 7), **params)
-    conv = net_of((2, 3, 6, 7), type="Convolution", num_output=4, **params)
+    columns = im2col_net((2, 3, 6, 7), **params)
+    conv = im2col_net((2, 3, 6, 7), type="Convolution", num_output=4, **params)
     x = np.random.default_rng(0).standard_normal((2, 3, 6, 7))
     W = conv.params["y"][0].data.reshape(4, -1)
     y = np.einsum("mk,nkhw->nmhw", W, columns.forward(x=x)["y"])
@@ -122,16 +121,16 @@ def test_weights_times_columns_are_a_convolution():
 
 @pytest.mark.parametrize("value", [1000, -1000, np.inf, np.nan])
 def test_values_are_copied_as_they_are(value):
-    y = net_of((1, 1, 1, 1), kernel_size=2, pad=1).forward(x=[[[[value]]]])["y"]
+    y = im2col_net((1, 1, 1, 1), kernel_size=2, pad=1).forward(x=[[[[value]]]])["y"]
     expected = np.zeros((1, 4, 2, 2))
     expected[0, range(4), [1, 1, 0, 0], [1, 0, 1, 0]] = value
     np.testing.assert_array_equal(y, expected)
 
 
 def test_batches_of_other_sizes_and_float32():
-    net = net_of((3, 2, 4, 5), kernel_size=2, pad=1, dtype="float32")
+    net = im2col_net((3, 2, 4, 5), kernel_size=2, pad=1, dtype="float32")
     assert net.blobs["y"].data.dtype == np.float32
-    net = net_of((3, 2, 4, 5), kernel_size=2, pad=1)
+    net = im2col_net((3, 2, 4, 5), kernel_size=2, pad=1)
     for shape in ((5, 2, 6, 3), (0, 2, 4, 5), (1, 3, 2, 2), (3, 2, 4, 5)):
         check_against_loops(net, shape, (2, 2), (1, 1), (1, 1), (1, 1))
 
@@ -148,9 +147,9 @@ SPECS = {
 @pytest.mark.parametrize(("params", "words"), SPECS.values(), ids=SPECS)
 def test_what_does_not_fit_is_said(params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of((1, 2, 3, 9), **params)
+        im2col_net((1, 2, 3, 9), **params)
 
 
 def test_other_axes_after_the_first_batch():
     with pytest.raises(nettrain.ShapeError, match="the kernel has 2 spatial axes, 1 x 2 x 3 has others"):
-        net_of((1, 2, 4, 4), kernel_size=1).forward(x=np.zeros((1, 2, 3)))
+        im2col_net((1, 2, 4, 4), kernel_size=1).forward(x=np.zeros((1, 2, 3)))

@@ -1,25 +1,18 @@
 """LRN: known values, loops over every window of both regions, extremes, memory and threads."""
 
 import itertools
+from functools import partial
 
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.compute import parallel
 
 REGIONS = ["ACROSS_CHANNELS", "WITHIN_CHANNEL"]
 
 
-def net_of(shape, dtype="float64", channels_last=False, **params):
-    layers = [
-        {"name": "x", "type": "Input", "shape": list(shape)},
-        {"name": "norm", "type": "LRN", "top": "y"} | params,
-    ]
-    net = nettrain.Net({"force_backward": True, "layers": layers}, phase="TRAIN", dtype=dtype)
-    if channels_last:
-        net.blobs["x"].reshape(shape, channels_last=True)
-        net.reshape()
-    return net
+lrn_net = partial(layer_net, "LRN", inputs="x", name="norm", top="y")
 
 
 def run(net, x, dy):
@@ -60,7 +53,7 @@ def slow_lrn(x, dy, region="ACROSS_CHANNELS", local_size=5, alpha=1.0, beta=0.75
 def check_against_loops(shape, channels_last=False, **params):
     rng = np.random.default_rng(7)
     x, dy = 2 * rng.standard_normal(shape), rng.standard_normal(shape)
-    net = net_of(shape, channels_last=channels_last, **params)
+    net = lrn_net(shape, channels_last=channels_last, **params)
     assert net.blobs["y"].channels_last == channels_last
     y, dx = run(net, x, dy)
     region = params.pop("norm_region", "ACROSS_CHANNELS")
@@ -71,7 +64,7 @@ def check_against_loops(shape, channels_last=False, **params):
 
 def test_known_values_across_channels():
     # s = 1 + (3 / 3) * the sums 1 + 4, 1 + 4 + 9, 4 + 9
-    net = net_of((1, 3, 1, 1), local_size=3, alpha=3, beta=1)
+    net = lrn_net((1, 3, 1, 1), local_size=3, alpha=3, beta=1)
     y, dx = run(net, np.reshape([1, 2, 3], (1, 3, 1, 1)), np.reshape([1, 0, 0], (1, 3, 1, 1)))
     np.testing.assert_allclose(y.ravel(), [1 / 6, 2 / 15, 3 / 14], rtol=1e-14)
     # y_0 = x_0 / (1 + x_0² + x_1²): dx_0 = 1/6 - 2/36, dx_1 = -4/36
@@ -81,7 +74,7 @@ def test_known_values_across_channels():
 def test_known_values_within_a_channel():
     # s = 1 + (9 / 9) * the sum over 3 x 3 places: 1 + 4, 1 + 4 + 9, 4 + 9, and nothing of the other channel
     x = np.array([[[[1.0, 2, 3]], [[0, 0, 0]]]])
-    net = net_of((1, 2, 1, 3), local_size=3, alpha=9, beta=0.5, norm_region="WITHIN_CHANNEL")
+    net = lrn_net((1, 2, 1, 3), local_size=3, alpha=9, beta=0.5, norm_region="WITHIN_CHANNEL")
     y = net.forward(x=x)["y"]
     expected = [[1 / np.sqrt(6), 2 / np.sqrt(15), 3 / np.sqrt(14)], [0, 0, 0]]
     np.testing.assert_allclose(y[0, :, 0], expected, rtol=1e-14)
@@ -113,7 +106,7 @@ def test_random_shapes_and_windows(region, monkeypatch):
 def test_defaults_are_caffes():
     x = np.random.default_rng(0).standard_normal((1, 7, 2, 2))
     expected, _ = slow_lrn(x, x, local_size=5, alpha=1, beta=0.75, k=1)
-    np.testing.assert_allclose(net_of((1, 7, 2, 2)).forward(x=x)["y"], expected, rtol=1e-12)
+    np.testing.assert_allclose(lrn_net((1, 7, 2, 2)).forward(x=x)["y"], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -136,7 +129,7 @@ def test_k_counts_across_channels_only():
     x = np.random.default_rng(0).standard_normal((2, 2, 3, 3))
     within = {"norm_region": "WITHIN_CHANNEL", "local_size": 3}
     np.testing.assert_array_equal(
-        net_of(x.shape, k=7, **within).forward(x=x)["y"], net_of(x.shape, **within).forward(x=x)["y"]
+        lrn_net(x.shape, k=7, **within).forward(x=x)["y"], lrn_net(x.shape, **within).forward(x=x)["y"]
     )
 
 
@@ -145,7 +138,7 @@ def test_k_counts_across_channels_only():
 def test_large_values_come_down(region, value):
     """All of one size: s = 1 + 10^6 where the window is whole."""
     shape = (1, 5, 5, 5)
-    net = net_of(shape, dtype="float32", norm_region=region, local_size=3)
+    net = lrn_net(shape, dtype="float32", norm_region=region, local_size=3)
     y, dx = run(net, np.full(shape, value), np.ones(shape))
     expected_y, expected_dx = slow_lrn(np.full(shape, float(value)), np.ones(shape), region, local_size=3)
     assert y[0, 2, 2, 2] == pytest.approx(value / (1 + 1e6) ** 0.75, rel=1e-6)
@@ -156,7 +149,7 @@ def test_large_values_come_down(region, value):
 @pytest.mark.parametrize("region", REGIONS)
 def test_zeros_pass_and_their_gradient_too(region):
     shape = (2, 3, 4, 4)
-    y, dx = run(net_of(shape, norm_region=region), np.zeros(shape), np.full(shape, 2))
+    y, dx = run(lrn_net(shape, norm_region=region), np.zeros(shape), np.full(shape, 2))
     np.testing.assert_array_equal(y, 0)
     np.testing.assert_array_equal(dx, 2)
 
@@ -165,14 +158,14 @@ def test_zeros_pass_and_their_gradient_too(region):
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 3, 3)], ids=str)
 def test_blobs_without_elements(region, shape, channels_last):
-    net = net_of(shape, norm_region=region, channels_last=channels_last)
+    net = lrn_net(shape, norm_region=region, channels_last=channels_last)
     assert net.forward()["y"].shape == shape
     assert net.backward()["x"].shape == shape
 
 
 @pytest.mark.parametrize("region", REGIONS)
 def test_batches_of_another_size(region):
-    net, rng = net_of((2, 3, 4, 4), norm_region=region), np.random.default_rng(0)
+    net, rng = lrn_net((2, 3, 4, 4), norm_region=region), np.random.default_rng(0)
     for shape in ((3, 6, 2, 5), (1, 1, 9, 2), (2, 3, 4, 4)):
         x, dy = rng.standard_normal(shape), rng.standard_normal(shape)
         y = net.forward(x=x)["y"].copy()
@@ -191,7 +184,7 @@ def test_the_same_bits_with_any_number_of_threads(region, channels_last):
     try:
         for count in (1, 2, 3):
             parallel.use_threads(count)
-            net = net_of(shape, "float32", channels_last, norm_region=region, local_size=3)
+            net = lrn_net(shape, dtype="float32", channels_last=channels_last, norm_region=region, local_size=3)
             runs.append(run(net, x, dy))
     finally:
         parallel.use_threads(before)
@@ -200,7 +193,7 @@ def test_the_same_bits_with_any_number_of_threads(region, channels_last):
         for mine, theirs in zip(runs[0], other, strict=True):
             np.testing.assert_array_equal(mine, theirs)
     # and every example comes out as it does alone
-    alone = net_of((1, *shape[1:]), "float32", channels_last, norm_region=region, local_size=3)
+    alone = lrn_net((1, *shape[1:]), dtype="float32", channels_last=channels_last, norm_region=region, local_size=3)
     for n in (0, 12, 26):
         for mine, theirs in zip(run(alone, x[n : n + 1], dy[n : n + 1]), runs[0], strict=True):
             np.testing.assert_allclose(mine[0], theirs[n], rtol=1e-6, atol=1e-7)
@@ -226,10 +219,10 @@ def test_a_top_named_like_the_bottom():
 @pytest.mark.parametrize("size", [2, 4])
 def test_a_window_has_a_middle(size):
     with pytest.raises(nettrain.SpecError, match=f"must be odd, so that the window has a middle, got {size}"):
-        net_of((1, 3, 4, 4), local_size=size)
+        lrn_net((1, 3, 4, 4), local_size=size)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 5, 6)], ids=str)
 def test_four_axes_are_needed(shape):
     with pytest.raises(nettrain.SpecError, match="needs N x C x H x W, got 2 x 3"):
-        net_of(shape)
+        lrn_net(shape)

@@ -6,17 +6,12 @@ import math
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.compute import parallel
 
 
-def net_of(shape, tops=1, phase="TRAIN", dtype="float64", channels_last=False, **params):
-    names = ["y", "where"][:tops]
-    layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "pool", "type": "Pooling", "top": names}]
-    layers[1] |= params
-    net = nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, dtype=dtype)
-    net.blobs["x"].reshape(shape, channels_last=channels_last)
-    net.reshape()
-    return net
+def pooling_net(shape, tops=1, **params):
+    return layer_net("Pooling", shape, inputs="x", name="pool", **{"top": ["y", "where"][:tops]} | params)
 
 
 def output_size(size, kernel, stride, pad, round_mode):
@@ -49,7 +44,7 @@ def check_against_loops(shape, kernel, stride, pad, params, ties=False, **option
     rng = np.random.default_rng(5)
     x = rng.integers(0, 3, shape).astype(float) if ties else rng.standard_normal(shape)
     mode, rounding = params.get("pool", "MAX"), params.get("round_mode", "CEIL")
-    net = net_of(shape, tops=2 if mode == "MAX" else 1, **options, **params)
+    net = pooling_net(shape, tops=2 if mode == "MAX" else 1, **options, **params)
     sizes = [output_size(*axis, rounding) for axis in zip(shape[2:], kernel, stride, pad, strict=True)]
     assert net.blobs["y"].shape == (*shape[:2], *sizes)
     dy = rng.standard_normal(net.blobs["y"].shape)
@@ -64,7 +59,7 @@ def check_against_loops(shape, kernel, stride, pad, params, ties=False, **option
 
 def pool(rows, **params):
     """The pooled image of one image, as nested lists."""
-    return net_of((1, 1, len(rows), len(rows[0])), **params).forward(x=[[rows]])["y"][0, 0].tolist()
+    return pooling_net((1, 1, len(rows), len(rows[0])), **params).forward(x=[[rows]])["y"][0, 0].tolist()
 
 
 IMAGE = [[1, 2, 3], [8, 9, 4], [7, 6, 5]]
@@ -118,8 +113,8 @@ def test_the_border_never_wins():
 )
 def test_output_sizes(size, kernel, stride, pad, ceil, floor):
     params = {"kernel_size": kernel, "stride": stride, "pad": pad}
-    assert net_of((1, 1, size, 4), **params).blobs["y"].shape[2] == ceil
-    assert net_of((1, 1, size, 4), round_mode="FLOOR", **params).blobs["y"].shape[2] == floor
+    assert pooling_net((1, 1, size, 4), **params).blobs["y"].shape[2] == ceil
+    assert pooling_net((1, 1, size, 4), round_mode="FLOOR", **params).blobs["y"].shape[2] == floor
 
 
 def geometries():
@@ -166,7 +161,7 @@ def test_of_equal_values_the_first_wins(kernel, stride, pad):
 
 
 def test_a_maximum_of_several_windows_gets_the_sum_of_their_gradients():
-    net = net_of((1, 1, 3, 3), kernel_size=2, tops=2)
+    net = pooling_net((1, 1, 3, 3), kernel_size=2, tops=2)
     where = net.forward(x=[[IMAGE]])["where"]
     np.testing.assert_array_equal(where, [[[[4, 4], [4, 4]]]])  # row 1, column 1 of rows of 3
     dx = net.backward(y=[[[[1, 10], [100, 1000]]]])["x"]
@@ -174,14 +169,14 @@ def test_a_maximum_of_several_windows_gets_the_sum_of_their_gradients():
 
 
 def test_the_mask_counts_within_its_channel():
-    net = net_of((2, 2, 2, 3), global_pooling=True, tops=2)
+    net = pooling_net((2, 2, 2, 3), global_pooling=True, tops=2)
     x = np.zeros((2, 2, 6))
     x[[0, 0, 1, 1], [0, 1, 0, 1], [5, 0, 3, 4]] = 1
     np.testing.assert_array_equal(net.forward(x=x.reshape(2, 2, 2, 3))["where"].ravel(), [5, 0, 3, 4])
 
 
 def test_overlapping_means_share_the_gradient():
-    net = net_of((1, 1, 1, 3), pool="AVE", kernel_h=1, kernel_w=2)
+    net = pooling_net((1, 1, 1, 3), pool="AVE", kernel_h=1, kernel_w=2)
     net.forward(x=[[[[1, 2, 3]]]])
     np.testing.assert_array_equal(net.backward(y=[[[[2, 20]]]])["x"], [[[[1, 11, 10]]]])
 
@@ -195,21 +190,21 @@ def test_extreme_values_pass(mode, value):
 
 
 def test_a_window_of_nan_has_no_maximum():
-    net = net_of((1, 1, 1, 4), kernel_h=1, kernel_w=2, stride_h=1, stride_w=2, tops=2)
+    net = pooling_net((1, 1, 1, 4), kernel_h=1, kernel_w=2, stride_h=1, stride_w=2, tops=2)
     assert net.forward(x=[[[[np.nan, np.nan, np.nan, 5]]]])["where"].tolist() == [[[[-1, 3]]]]
     assert net.backward(y=[[[[1, 10]]]])["x"].tolist() == [[[[0, 0, 0, 10]]]]
 
 
 @pytest.mark.parametrize("mode", ["MAX", "AVE"])
 def test_no_examples(mode):
-    net = net_of((0, 2, 4, 4), pool=mode, kernel_size=2)
+    net = pooling_net((0, 2, 4, 4), pool=mode, kernel_size=2)
     assert net.forward()["y"].shape == (0, 2, 3, 3)
     assert net.backward()["x"].shape == (0, 2, 4, 4)
 
 
 @pytest.mark.parametrize("mode", ["MAX", "AVE"])
 def test_images_of_another_size(mode):
-    net = net_of((2, 2, 6, 6), pool=mode, kernel_size=3, stride=2)
+    net = pooling_net((2, 2, 6, 6), pool=mode, kernel_size=3, stride=2)
     rng = np.random.default_rng(0)
     for shape in ((3, 2, 9, 4), (1, 2, 3, 3), (2, 2, 6, 6)):
         x = rng.standard_normal(shape)
@@ -222,7 +217,7 @@ def test_images_of_another_size(mode):
 
 
 def test_global_pooling_follows_the_image():
-    net = net_of((1, 1, 2, 2), pool="AVE", global_pooling=True)
+    net = pooling_net((1, 1, 2, 2), pool="AVE", global_pooling=True)
     net.forward(x=np.ones((1, 1, 2, 2)))
     assert net.forward(x=np.arange(12).reshape(1, 1, 3, 4))["y"].tolist() == [[[[5.5]]]]
 
@@ -261,20 +256,20 @@ SPECS = {
 @pytest.mark.parametrize(("params", "words"), SPECS.values(), ids=SPECS)
 def test_what_does_not_fit_is_said(params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of((1, 1, 3, 9), **params)
+        pooling_net((1, 1, 3, 9), **params)
 
 
 def test_an_image_without_pixels():
     with pytest.raises(nettrain.SpecError, match=r"kernel 2 does not fit into 0 \+ 2 x 1"):
-        net_of((1, 1, 0, 3), kernel_size=2, pad=1)
+        pooling_net((1, 1, 0, 3), kernel_size=2, pad=1)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 5, 6)])
 def test_four_axes_are_needed(shape):
     with pytest.raises(nettrain.SpecError, match="needs N x C x H x W, got 2 x 3"):
-        net_of(shape, kernel_size=2)
+        pooling_net(shape, kernel_size=2)
     with pytest.raises(nettrain.ShapeError, match="needs N x C x H x W, got 2 x 3"):
-        net_of((1, 1, 4, 4), kernel_size=2).forward(x=np.zeros(shape))
+        pooling_net((1, 1, 4, 4), kernel_size=2).forward(x=np.zeros(shape))
 
 
 # STOCHASTIC
@@ -311,7 +306,7 @@ def test_stochastic_takes_where_the_sum_reaches_the_drawn_share(shape, params, k
 
 
 def check_draws(shape, kernel, stride, params, **options):
-    net = net_of(shape, pool="STOCHASTIC", **options, **params)
+    net = pooling_net(shape, pool="STOCHASTIC", **options, **params)
     rng = np.random.default_rng(2)
     for _ in range(3):
         x = rng.integers(0, 4, shape).astype(float)
@@ -335,7 +330,7 @@ def test_stochastic_expects_in_test(shape, params, kernel, stride):
 
 
 def check_expectations(shape, kernel, stride, params, **options):
-    net = net_of(shape, pool="STOCHASTIC", phase="TEST", **options, **params)
+    net = pooling_net(shape, pool="STOCHASTIC", phase="TEST", **options, **params)
     rng = np.random.default_rng(2)
     x = rng.integers(0, 3, shape).astype(float)
     x[0] *= 0.5
@@ -353,7 +348,7 @@ def check_expectations(shape, kernel, stride, params, **options):
 
 
 def test_stochastic_draws_in_proportion_to_the_values():
-    net = net_of((4000, 1, 2, 2), pool="STOCHASTIC", kernel_size=2, dtype="float32")
+    net = pooling_net((4000, 1, 2, 2), pool="STOCHASTIC", kernel_size=2, dtype="float32")
     y = net.forward(x=np.tile([[1, 0], [2, 5]], (4000, 1, 1, 1)))["y"].copy()
     counts = [(y == value).sum() for value in (0, 1, 2, 5)]
     assert counts[0] == 0
@@ -363,25 +358,25 @@ def test_stochastic_draws_in_proportion_to_the_values():
 
 def test_stochastic_mean_is_what_test_expects():
     x = np.random.default_rng(0).random((1, 1, 3, 3))
-    many = net_of((20000, 1, 3, 3), pool="STOCHASTIC", kernel_size=3).forward(x=np.tile(x, (20000, 1, 1, 1)))["y"]
-    once = net_of((1, 1, 3, 3), pool="STOCHASTIC", kernel_size=3, phase="TEST").forward(x=x)["y"]
+    many = pooling_net((20000, 1, 3, 3), pool="STOCHASTIC", kernel_size=3).forward(x=np.tile(x, (20000, 1, 1, 1)))["y"]
+    once = pooling_net((1, 1, 3, 3), pool="STOCHASTIC", kernel_size=3, phase="TEST").forward(x=x)["y"]
     np.testing.assert_allclose(many.mean(), once.item(), rtol=0.01)
 
 
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 @pytest.mark.parametrize("value", [1000, 1e300, 1e-300, 0])
 def test_stochastic_of_equal_values(phase, value):
-    net = net_of((1, 2, 3, 3), pool="STOCHASTIC", kernel_size=2, phase=phase)
+    net = pooling_net((1, 2, 3, 3), pool="STOCHASTIC", kernel_size=2, phase=phase)
     y = net.forward(x=np.full((1, 2, 3, 3), value))["y"]
     expected = {1e300: np.inf, 1e-300: 0}.get(value, value) if phase == "TEST" else value  # of the squares
     np.testing.assert_allclose(y, np.full(y.shape, expected), rtol=1e-12)
 
 
 def test_stochastic_windows_of_zeros():
-    net = net_of((1, 1, 2, 2), pool="STOCHASTIC", kernel_size=2)
+    net = pooling_net((1, 1, 2, 2), pool="STOCHASTIC", kernel_size=2)
     assert net.forward(x=np.zeros((1, 1, 2, 2)))["y"].item() == 0
     assert net.backward(y=[[[[3]]]])["x"].ravel().tolist() == [3, 0, 0, 0]  # Caffe's choice too: the first
-    net = net_of((1, 1, 2, 2), pool="STOCHASTIC", kernel_size=2, phase="TEST")
+    net = pooling_net((1, 1, 2, 2), pool="STOCHASTIC", kernel_size=2, phase="TEST")
     assert net.forward(x=np.zeros((1, 1, 2, 2)))["y"].item() == 0
     assert net.backward(y=[[[[3]]]])["x"].ravel().tolist() == [0, 0, 0, 0]
 
@@ -389,22 +384,24 @@ def test_stochastic_windows_of_zeros():
 def test_stochastic_and_values_that_are_no_numbers():
     x = [[[[1, np.inf, 1, np.nan], [2, 3, 1, 1]]]]
     params = {"pool": "STOCHASTIC", "kernel_size": 2, "stride": 2}
-    np.testing.assert_array_equal(net_of((1, 1, 2, 4), **params).forward(x=x)["y"], [[[[np.inf, np.nan]]]])
-    np.testing.assert_array_equal(net_of((1, 1, 2, 4), phase="TEST", **params).forward(x=x)["y"], [[[[np.nan] * 2]]])
+    np.testing.assert_array_equal(pooling_net((1, 1, 2, 4), **params).forward(x=x)["y"], [[[[np.inf, np.nan]]]])
+    np.testing.assert_array_equal(
+        pooling_net((1, 1, 2, 4), phase="TEST", **params).forward(x=x)["y"], [[[[np.nan] * 2]]]
+    )
 
 
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 def test_stochastic_refuses_what_has_no_probability(phase):
-    net = net_of((1, 1, 2, 2), pool="STOCHASTIC", kernel_size=2, phase=phase)
+    net = pooling_net((1, 1, 2, 2), pool="STOCHASTIC", kernel_size=2, phase=phase)
     with pytest.raises(nettrain.NettrainError, match=r"got -0\.5; values must be >= 0, such as those of a ReLU"):
         net.forward(x=[[[[1, 2], [-0.5, 3]]]])
 
 
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
 def test_stochastic_images_of_another_size(phase):
-    net = net_of((2, 2, 6, 6), pool="STOCHASTIC", kernel_size=3, stride=2, phase=phase)
+    net = pooling_net((2, 2, 6, 6), pool="STOCHASTIC", kernel_size=3, stride=2, phase=phase)
     for shape in ((3, 2, 9, 4), (0, 2, 6, 6), (1, 2, 3, 3), (2, 2, 6, 6)):
-        fresh = net_of(shape, pool="STOCHASTIC", kernel_size=3, stride=2, phase=phase)
+        fresh = pooling_net(shape, pool="STOCHASTIC", kernel_size=3, stride=2, phase=phase)
         fresh.layers["pool"].set_state(net.layers["pool"].state())
         x = np.random.default_rng(0).random(shape)
         y = net.forward(x=x)["y"]
@@ -415,7 +412,7 @@ def test_stochastic_images_of_another_size(phase):
 
 def test_stochastic_channels_last():
     shape, params = (2, 3, 5, 6), {"kernel_size": 3, "stride": 2}
-    net = net_of(shape, pool="STOCHASTIC", channels_last=True, **params)
+    net = pooling_net(shape, pool="STOCHASTIC", channels_last=True, **params)
     assert net.blobs["y"].channels_last
     check_draws(shape, (3, 3), (2, 2), params, channels_last=True)
 
@@ -449,7 +446,7 @@ def test_random_geometries(mode, monkeypatch):
         over = [k - size - 2 * p - s + 1 for k, size, p, s in zip(kernel, sizes, pad, stride, strict=True)]
         if missing > 0 and (rounding == "FLOOR" or max(over) > 0):
             with pytest.raises(nettrain.SpecError, match="does not fit into"):
-                net_of(shape, pool=mode if mode in ("MAX", "AVE") else "STOCHASTIC", **params)
+                pooling_net(shape, pool=mode if mode in ("MAX", "AVE") else "STOCHASTIC", **params)
             seen.add("refused")
             continue
         try:

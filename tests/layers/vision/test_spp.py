@@ -2,16 +2,15 @@
 
 import math
 from collections import Counter
+from functools import partial
 
 import nettrain
 import numpy as np
 import pytest
+from helpers import layer_net
 from nettrain.compute import parallel
 
-
-def net_of(shape, phase="TRAIN", dtype="float64", type="SPP", **params):
-    layers = [{"name": "x", "type": "Input", "shape": list(shape)}, {"name": "y", "type": type} | params]
-    return nettrain.Net({"force_backward": True, "layers": layers}, phase=phase, dtype=dtype)
+spp_net = partial(layer_net, "SPP", inputs="x")
 
 
 def slow(x, dy, height, mode):
@@ -56,7 +55,7 @@ def check_against_loops(net, shape, height, mode):
 
 
 def test_a_pyramid_of_two_levels():
-    net = net_of((1, 2, 2, 4), pyramid_height=2)
+    net = spp_net((1, 2, 2, 4), pyramid_height=2)
     rows = [[1, 2, 3, 4], [5, 6, 7, 8]]
     y = net.forward(x=[[rows, np.multiply(rows, -1)]])["y"]
     np.testing.assert_array_equal(y, [[8, -1, 2, 4, 6, 8, -1, -3, -5, -7]])  # a level at a time, channels within it
@@ -66,7 +65,7 @@ def test_a_pyramid_of_two_levels():
 
 
 def test_means_count_the_border():
-    y = net_of((1, 1, 3, 4), pyramid_height=2, pool="AVE").forward(x=np.ones((1, 1, 3, 4)))["y"]
+    y = spp_net((1, 1, 3, 4), pyramid_height=2, pool="AVE").forward(x=np.ones((1, 1, 3, 4)))["y"]
     # 2 x 2 bins of 2 x 2: three rows and one of zeros above them
     np.testing.assert_array_equal(y, [[1, 0.5, 0.5, 1, 1]])
 
@@ -85,7 +84,7 @@ def test_means_count_the_border():
     ],
 )
 def test_against_loops(mode, shape, height):
-    check_against_loops(net_of(shape, pyramid_height=height, pool=mode), shape, height, mode)
+    check_against_loops(spp_net(shape, pyramid_height=height, pool=mode), shape, height, mode)
 
 
 @pytest.mark.parametrize("mode", ["MAX", "AVE"])
@@ -102,9 +101,9 @@ def test_random_images(mode, monkeypatch):
         outcomes[height, bool(refused)] += 1
         if refused:
             with pytest.raises(nettrain.SpecError, match="must be smaller than the kernel"):
-                net_of(shape, pyramid_height=height, pool=mode)
+                spp_net(shape, pyramid_height=height, pool=mode)
             continue
-        net = net_of(shape, pyramid_height=height, pool=mode)
+        net = spp_net(shape, pyramid_height=height, pool=mode)
         net.blobs["x"].reshape(shape, channels_last=bool(rng.random() < 0.5))
         net.reshape()
         for name, size in zip(("BLOCK", "TASK"), [whole, (1, 1)][rng.integers(2)], strict=True):
@@ -122,7 +121,7 @@ def test_random_images(mode, monkeypatch):
 @pytest.mark.parametrize("height", [1, 3])
 def test_channels_last(mode, height):
     shape = (2, 3, 6, 7)
-    net = net_of(shape, pyramid_height=height, pool=mode)
+    net = spp_net(shape, pyramid_height=height, pool=mode)
     net.blobs["x"].reshape(shape, channels_last=True)
     net.reshape()
     check_against_loops(net, shape, height, mode)
@@ -130,7 +129,7 @@ def test_channels_last(mode, height):
 
 @pytest.mark.parametrize("mode", ["MAX", "AVE"])
 def test_images_of_another_size_give_as_many_numbers(mode):
-    net = net_of((2, 2, 6, 7), pyramid_height=3, pool=mode)
+    net = spp_net((2, 2, 6, 7), pyramid_height=3, pool=mode)
     for shape in ((3, 2, 12, 9), (1, 2, 4, 4), (0, 2, 6, 6), (2, 2, 6, 7)):
         check_against_loops(net, shape, 3, mode)
         assert net.blobs["y"].shape == (shape[0], 42)
@@ -139,21 +138,21 @@ def test_images_of_another_size_give_as_many_numbers(mode):
 def test_one_level_is_global_pooling():
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
     for mode in ("MAX", "AVE"):
-        whole = net_of(x.shape, type="Pooling", pool=mode, global_pooling=True).forward(x=x)["y"]
-        np.testing.assert_array_equal(net_of(x.shape, pyramid_height=1, pool=mode).forward(x=x)["y"], whole)
+        whole = spp_net(x.shape, type="Pooling", pool=mode, global_pooling=True).forward(x=x)["y"]
+        np.testing.assert_array_equal(spp_net(x.shape, pyramid_height=1, pool=mode).forward(x=x)["y"], whole)
 
 
 @pytest.mark.parametrize("value", [1000, -1000, 0])
 @pytest.mark.parametrize("mode", ["MAX", "AVE"])
 def test_extreme_values(mode, value):
-    y = net_of((1, 2, 4, 4), dtype="float32", pyramid_height=3, pool=mode).forward(x=np.full((1, 2, 4, 4), value))["y"]
+    y = spp_net((1, 2, 4, 4), dtype="float32", pyramid_height=3, pool=mode).forward(x=np.full((1, 2, 4, 4), value))["y"]
     assert y.dtype == np.float32
     np.testing.assert_array_equal(y, np.full((1, 42), value))
 
 
 def test_stochastic_expects_in_test():
     x = np.random.default_rng(0).random((2, 2, 4, 8))
-    y = net_of(x.shape, "TEST", pyramid_height=2, pool="STOCHASTIC").forward(x=x)["y"]
+    y = spp_net(x.shape, phase="TEST", pyramid_height=2, pool="STOCHASTIC").forward(x=x)["y"]
     bins = x.reshape(2, 2, 2, 2, 2, 4).transpose(0, 1, 2, 4, 3, 5).reshape(2, 8, 8)
     whole = x.reshape(2, 2, 32)
     expected = [(part**2).sum(axis=2) / part.sum(axis=2) for part in (whole, bins)]
@@ -162,7 +161,7 @@ def test_stochastic_expects_in_test():
 
 def test_stochastic_draws_from_each_bin_anew_and_as_a_snapshot_says():
     x = np.random.default_rng(0).random((2, 2, 8, 8))
-    net = net_of(x.shape, pyramid_height=3, pool="STOCHASTIC")
+    net = spp_net(x.shape, pyramid_height=3, pool="STOCHASTIC")
     state = net.layer_states()
     first = net.forward(x=x)["y"].copy()
     dx = net.backward(y=np.ones(first.shape))["x"]
@@ -193,10 +192,10 @@ SPECS = {
 @pytest.mark.parametrize(("params", "words"), SPECS.values(), ids=SPECS)
 def test_what_does_not_fit_is_said(params, words):
     with pytest.raises(nettrain.SpecError, match=words):
-        net_of((1, 2, 5, 8), **params)
+        spp_net((1, 2, 5, 8), **params)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5, 6), (2, 3, 0, 4)])
 def test_images_with_pixels_are_needed(shape):
     with pytest.raises(nettrain.SpecError, match="needs N x C x H x W with at least one pixel, got 2 x 3"):
-        net_of(shape, pyramid_height=1)
+        spp_net(shape, pyramid_height=1)

@@ -1,0 +1,195 @@
+"""Finding a run, or a snapshot to go on from, by what a person writes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..spec.errors import NettrainError, why
+from . import lock
+from .metrics import METRICS, read_metrics
+from .runs import NAME, Run, is_best, iteration_of, quoted
+from .snapshot import Snapshot, SnapshotError, read_snapshot
+
+TRIES = 20  # to read a snapshot before the process that writes the run has removed it
+SHOWN = 8  # runs that a message names
+
+
+@dataclass
+class Found:
+    """A snapshot to go on from: whether it is the newest good one of its run, and what a person should know.
+
+    ``older`` are the run's snapshots before it, ``seen`` all ``iter_N.npz`` that were there when it was chosen.
+    """
+
+    snapshot: Snapshot
+    is_newest: bool
+    notes: list[str] = field(default_factory=list)
+    older: list[Path] = field(default_factory=list)
+    seen: list[Path] = field(default_factory=list)
+
+    def pass_over(self, error: SnapshotError) -> None:
+        """Go to the good snapshot before this one, which is bad. Raises the error when there is none."""
+        notes = [f"{error}; passed over"]
+        for i, path in enumerate(self.older):
+            try:
+                self.snapshot = read_snapshot(path)
+            except NettrainError as other:
+                notes.append(f"{other}; passed over")
+                continue
+            self.older, self.notes = self.older[i + 1 :], self.notes + notes
+            return
+        raise error
+
+
+def find_snapshot(where: str | Path, best_first: bool = False) -> Found:
+    """A snapshot file, or the newest good one of a run: its folder, or its folder and snapshot_prefix.
+
+    ``best_first`` takes that with the best weights, if there is a good one. The notes name damaged ones that were
+    passed over. Raises NettrainError when there is none.
+    """
+    if not str(where):
+        raise NettrainError("the name of the run is empty; give its folder, such as runs/mlp/001")
+    where = Path(where)
+    if where.suffix in (".yaml", ".yml"):
+        raise NettrainError(f"{where} is the name of a spec, not of a run; to train it: nettrain train {quoted(where)}")
+    try:
+        is_file = _is_file(where)
+        run = Run.of(where) if is_file else _run_at(where)
+        for i in range(TRIES):
+            found = _newest_of_file(where, run) if is_file else _newest(run, best_first)
+            if found is not None:
+                return found
+            if i == TRIES - 2:
+                run.open()  # from here on nobody writes it, or it is said who does
+        raise NettrainError(_nothing(where, run))
+    except OSError as error:
+        raise NettrainError(f"snapshot {where} cannot be read: {why(error)}") from None
+
+
+def _newest_of_file(where: Path, run: Run) -> Found:
+    """A snapshot that was asked for by the name of its file."""
+    read = functools.cache(read_snapshot)
+    snapshot, paths = read(where), run.snapshots()
+    is_newest = [path.name for path in _by_iteration(paths, read)[:1]] == [where.name]
+    return Found(snapshot, is_newest, seen=[path for path in paths if not is_best(path)])
+
+
+def _newest(run: Run, best_first: bool) -> Found | None:
+    """The newest good snapshot of a run, or the best one; None when one was removed before it could be read.
+
+    Raises NettrainError when there are some and none is good.
+    """
+    read = functools.cache(read_snapshot)  # what the best one's iteration is stands inside: so it is read once
+    paths = run.snapshots()
+    if not paths:
+        raise NettrainError(_nothing(run.where, run))
+    seen = [path for path in paths if not is_best(path)]
+    paths = sorted(paths, key=lambda path: not is_best(path)) if best_first else _by_iteration(paths, read)
+    notes: list[str] = []
+    for i, path in enumerate(paths):
+        try:
+            return Found(read(path), True, notes, paths[i + 1 :], seen)
+        except NettrainError as error:
+            if not os.path.lexists(path):
+                return None
+            notes.append(f"{error}; passed over")
+    raise NettrainError("\n".join([*notes, f"no good snapshot in {run.where}"]))
+
+
+def _by_iteration(paths: list[Path], read: Callable[[Path], Snapshot]) -> list[Path]:
+    """The newest first; one that cannot be read, where its name does not tell, is the last."""
+
+    def iteration(path: Path) -> int:
+        with contextlib.suppress(NettrainError):  # whoever reads it to use it will be told what is wrong
+            return read(path).iter if is_best(path) else iteration_of(path)
+        return -1
+
+    return sorted(paths, key=lambda path: (iteration(path), path.name), reverse=True)
+
+
+def _is_file(where: Path) -> bool:
+    """Whether something else than a folder is there. Raises OSError for a name that cannot be one."""
+    try:
+        return not stat.S_ISDIR(os.stat(where).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def is_run(where: Path) -> bool:
+    """Whether this is a run or a snapshot, rather than a spec: a folder, a .npz, or how a run's files begin."""
+    if os.path.isdir(where) or where.suffix == ".npz":
+        return True
+    if os.path.lexists(where):
+        return False
+    with contextlib.suppress(OSError):
+        return bool(Run("", prefix=str(where)).snapshots())
+    return False
+
+
+def check_spec(what: str | Path) -> None:
+    """Raise NettrainError for a run or one of its files, where a spec is wanted."""
+    where = Path(what)
+    if not os.path.lexists(where) or not is_run(where):
+        return
+    if os.path.isdir(where):
+        if not os.path.isfile(where / METRICS) and not any(NAME.fullmatch(path.name) for path in where.iterdir()):
+            return
+        words = f"{where} is a run, not a spec"
+    else:
+        words = f"{where} is a file of parameters, not a spec"
+    raise NettrainError(
+        f"{words}; did you mean `nettrain train --resume {quoted(where)}` to go on with it, or `nettrain test "
+        f"{quoted(where)}`?"
+    )
+
+
+def _run_at(where: Path) -> Run:
+    """The run in a folder, or whose files begin so. Raises NettrainError when a folder holds several."""
+    if not os.path.isdir(where):
+        return Run("", prefix=str(where))
+    stems = {match["stem"] or "" for path in where.iterdir() if (match := NAME.fullmatch(path.name))}
+    if len(stems) > 1:
+        runs = ", ".join(str(where / stem) if stem else f"{where}/iter_…" for stem in sorted(stems))
+        raise NettrainError(f"{where} holds snapshots of several runs ({runs}); give a file, or one of these names")
+    run = Run("", folder=where)
+    run.stem = next(iter(stems), "")
+    return run
+
+
+def _nothing(where: Path, run: Run) -> str:
+    """Why no snapshot was found, and what would be right."""
+    if run.folder and (who := lock.writer(run.lock_path)):
+        return (
+            f"{where} has no snapshot yet; it is being written by {who} (solver.snapshot says how often it makes one)"
+        )
+    if os.path.isfile(run.path(METRICS)):
+        last = max((row["iter"] for row in read_metrics(run.path(METRICS))), default=0)
+        return (
+            f"{where} has no snapshot: its run ended, at iteration {last} or later, before it made the first "
+            "(solver.snapshot says how often, in iterations); begin it anew: nettrain train SPEC --out "
+            f"{quoted(run.folder or where)}"
+        )
+    if os.path.isdir(where):
+        runs = _runs_in(where, "*", "*/*")
+        if runs:
+            return f"{where} holds the runs {', '.join(map(str, runs))}; choose one, such as {where / runs[-1]}"
+        return f"no snapshot in {where}; a run is a folder such as runs/mlp/001"
+    beside = [path.name for path in Run.of(where).snapshots()] if where.suffix == ".npz" else []
+    if beside:
+        return f"there is no snapshot {where}; in {where.parent} there are {', '.join(beside[:SHOWN])}"
+    places = ((where.parent, "*"), (Path("runs"), "*/*"))
+    runs = list(dict.fromkeys(folder / name for folder, pattern in places for name in _runs_in(folder, pattern)))
+    others = f"there are {', '.join(map(str, runs))}" if runs else "a run is a folder such as runs/mlp/001"
+    return f"there is no run or snapshot {where}; {others}"
+
+
+def _runs_in(folder: Path, *patterns: str) -> list[Path]:
+    """The last of the runs below a folder, where their folders are called so, without its name."""
+    found = {path.parent for pattern in patterns for path in folder.glob(f"{pattern}/*.npz")}
+    return [path.relative_to(folder) for path in sorted(found)][-SHOWN:]
