@@ -5,7 +5,8 @@ from pathlib import Path
 import nettrain
 import pytest
 from nettrain import NettrainError
-from nettrain.solver.runs import Run, find_snapshot
+from nettrain.solver.finding import find_snapshot
+from nettrain.solver.runs import Run
 from nettrain.solver.snapshot import SnapshotError
 
 
