@@ -805,3 +805,14 @@ def test_a_flattened_view_keeps_its_own_gradient_when_more_is_added_to_what_it_i
     added = weight_on_ip or 2 * net.blobs["ip"].data
     np.testing.assert_array_equal(net.blobs["r"].diff, np.ones((2, 4)))
     np.testing.assert_allclose(net.blobs["ip"].diff, 1 + added * np.ones((2, 4)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["TanH", "GELU"])  # in the memory of the bottom, and in its own
+def test_a_blob_that_is_given_is_what_the_first_layer_reads_and_not_what_it_makes(kind):
+    net = build(INPUT, ip("a", "data"), layer("f", kind, "a", "a"), ip("b", "a"))
+    values = np.array([[-2.0, -1, 0, 1], [2, 3, -3, 0.5]])
+    net.forward(start="f", a=values)
+    alone = build(layer("a", "Input", shape=[2, 4]), layer("f", kind, "a"))
+    np.testing.assert_array_equal(net.blobs["a"].data, alone.forward(a=values)["f"])
+    net.forward(start="b", a=values)
+    np.testing.assert_array_equal(net.blobs["a"].data, values)

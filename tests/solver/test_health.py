@@ -491,3 +491,11 @@ def test_whose_key_it_is():
         "spec.solver.gamma: solver.gamma is not used by lr_policy fixed; it belongs to step, exp, inv, multistep, "
         "sigmoid and plateau"
     ]
+
+
+@pytest.mark.parametrize(("examples", "enough"), [(49, False), (50, True)])
+def test_so_many_values_of_a_unit_are_enough(examples, enough):
+    """Dead in 49 examples may be chance."""
+    solver, said = make(hidden("ReLU", bias_filler=-50), examples=examples)
+    solver.solve()
+    assert any("units of ReLU `act` were 0" in text for text in said) is enough

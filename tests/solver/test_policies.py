@@ -245,3 +245,11 @@ def test_plateau_drops_after_tests_without_a_better_score(tests, rates, warmup):
         again.set_state(one.state())
         one = again  # goes on as if it had been restored
     assert seen == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("patience", [0, -1])
+def test_a_plateau_of_no_tests_is_an_error(patience):
+    layers = [{"name": "x", "type": "Parameter", "shape": [2], "loss_weight": 1}]
+    keys = {"base_lr": 1, "max_iter": 2, "test_interval": 1, "lr_policy": "plateau", "gamma": 0.5}
+    with pytest.raises(SpecError, match=f"plateau_patience must be .*>= 1.*, got {patience}"):
+        nettrain.get_solver({"solver": keys | {"plateau_patience": patience}, "layers": layers})

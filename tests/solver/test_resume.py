@@ -15,6 +15,7 @@ from nettrain import NettrainError
 from nettrain.files import arrays
 from nettrain.solver import finding
 from nettrain.solver.finding import find_snapshot
+from nettrain.solver.listener import Functions
 from nettrain.solver.runs import Run
 from nettrain.solver.snapshot import read_snapshot
 from nettrain.tools import testing
@@ -463,3 +464,11 @@ def test_an_error_while_running_says_what_is_kept(monkeypatch, nettrain_cli):
     whole = solver("whole", snapshot=2, max_iter=9, test_interval=0)
     whole.solve()
     assert rows("part") == rows("whole")
+
+
+def test_a_snapshot_that_was_asked_for_does_not_end_a_run():
+    one = solver("part", test_interval=0)
+    one.add(Functions(on_step=lambda s: setattr(s, "request", "snapshot" if s.iter == 3 else s.request)))
+    one.solve()
+    assert (one.iter, one.ended, one.request) == (10, "", None)
+    assert [path.name for path in Run("", folder="part").snapshots(with_best=False)] == ["iter_10.npz", "iter_3.npz"]

@@ -414,3 +414,12 @@ def test_what_cannot_be_restored_is_named_and_changes_nothing(kind):
     np.testing.assert_array_equal(one.net.flat.data, before[0])
     np.testing.assert_array_equal(one.updater.history[0], before[1])
     assert (one.iter, one.net.layers["d"].state(), list(one.losses)) == (2, *before[2:])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_parameter_that_is_not_finite_is_one_too_many(value):
+    one = solver()
+    one.net.flat.data[-1] = value
+    with pytest.raises(NettrainError, match="a parameter is not a finite number"):
+        one.snapshot()
+    assert not Path("run/iter_0.npz").exists()

@@ -121,3 +121,16 @@ def test_a_loss_that_takes_its_softmax_again(loss, first, twice, workdir):
     said = [str(warning) for warning in nettrain.get_solver(text).warnings]
     wanted = f"{loss} `loss` reads {first} `p` (line 5), and takes a {first} itself: it wants the scores, `ip1`"
     assert said == ([f"spec:6:10: {wanted}"] if twice else [])
+
+
+@pytest.mark.parametrize(("count", "more"), [(8, False), (9, True)])
+def test_of_many_names_that_are_used_once_eight_are_shown(count, more):
+    names = [word * 4 for word in "abcdefghi"[:count]]  # far from each other
+    layers = [{"name": "x", "type": "Input", "shape": [2, 3]}]
+    layers += [
+        {"name": f"ip{i}", "type": "InnerProduct", "bottom": "x", "num_output": 2, "param": {"name": name}}
+        for i, name in enumerate(names)
+    ]
+    (warning,) = load({"layers": layers}).warnings
+    shown = ", ".join(f"`{name}`" for name in names[:8]) + (" …" if more else "")
+    assert f"the parameter names {shown} are used once each" in str(warning)
