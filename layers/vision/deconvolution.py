@@ -80,9 +80,12 @@ class Deconvolution(Convolution):
             else:
                 self.gradients(("y", i), y, W, x, y, w)
 
-    def hand_over(self, total, y):
+    def hand_over(self, do, total, y):
         b = self.bias()
-        return (np.copyto, (y, total)) if b is None else (np.add, (total, b.reshape(-1, *[1] * (y.ndim - 2)), y))
+        if b is None:
+            do(np.copyto, y, total)
+        else:
+            do(np.add, total, b.reshape(-1, *[1] * (y.ndim - 2)), y)
 
     def Backward_cpu(self, top, propagate_down, bottom):
         W, learns_W = self.kernels(), self.param_propagate_down[0]

@@ -13,7 +13,7 @@ from ...net.layer import Example, Layer
 from ...net.registry import register
 from ...spec.declare import Declared, Engine, engine, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
-from .windows import PAIRS, check_pairs, padded_words
+from .kernel import PAIRS, check_pairs, padded_words
 
 
 class PoolingParameters(Declared):
