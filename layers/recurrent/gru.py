@@ -7,8 +7,7 @@ import numpy as np
 from ...compute.blas import step_product
 from ...net.layer import Example
 from ...net.registry import register
-from .recurrence import Recurrence
-from .recurrent import begins
+from .recurrence import Recurrence, begins
 
 
 @register

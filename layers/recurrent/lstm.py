@@ -8,8 +8,7 @@ from ...compute.blas import step_product
 from ...compute.parallel import by_example, scratch
 from ...net.layer import Example
 from ...net.registry import register
-from .recurrence import Recurrence
-from .recurrent import begins
+from .recurrence import Recurrence, begins
 
 
 @register

@@ -19,6 +19,11 @@ SEQUENCES = 16  # rows of a product worth a thread: with fewer, most of its time
 LARGE = 256  # values of a step from which on threads help
 
 
+def begins(rng, shape):
+    """Some sequences begin (0), others go on (1)."""
+    return (rng.random(shape) < 0.6).astype(float)
+
+
 class RecurrentParameters(Declared):
     """Caffe's recurrent_param."""
 
