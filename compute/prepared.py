@@ -2,7 +2,12 @@
 
 Between products that fill the cache, Python needs longer to cut views and look up functions than numpy needs to begin
 the work. So a task that makes many calls lists them (``Calls``) when it first runs in a thread, and ``Prepared``
-repeats the list.
+repeats the list. A training step with calls that are prepared anew each time takes, against one that repeats them
+(shortest of 30 turns, in ms, with one thread and with two, and the median of the turns' ratios):
+
+    LeNet, batch 64              21.5 / 17.8 = 1.21 (1.11)    13.8 / 11.1 = 1.24 (1.18)
+    cifar10_quick, batch 100     129  / 120  = 1.08 (1.08)    77.5 / 67.3 = 1.15 (1.07)
+    depthwise 3 x 3 and 1 x 1    31.1 / 26.4 = 1.18 (1.12)    20.9 / 16.0 = 1.31 (1.28)
 """
 
 from __future__ import annotations

@@ -95,6 +95,5 @@ class Deconvolution(Convolution):
                 self.correlate(("dx", i), dy, W, None, bottom[i].diff, w)
             self.gradients(("dW", i), dy, W, x, None, w, learns_W)
             if self.N and self.p.bias_term and self.param_propagate_down[1]:
-                places = dy.size // (self.N * self.C)
-                channels = Channels(self.N * places, self.C, 1) if self.any_layout else Channels(self.N, self.C, places)
+                channels = Channels.of((self.N, self.C, dy.size // (self.N * self.C)), self.any_layout)
                 self.blobs[1].diff += channels.sums([np.asarray], [dy])[0]
