@@ -112,10 +112,10 @@ class Recurrent(Layer):
         self.blobs = [parameter.blob for parameter in copy.parameters]
         owned = {id(blob): fixed for (blob, _), fixed in zip(copy.uses, copy.fixed, strict=True)}
         self.param_propagate_down = [not owned[id(blob)] for blob in self.blobs]
-        self.begins: dict[str, int] = {}  # state -> its initial value among the blobs
+        self.initial_blobs: dict[str, int] = {}  # state -> its initial value among the blobs
         for state in p.states:
             if state.has_blob:
-                self.begins[state.name] = len(self.blobs)
+                self.initial_blobs[state.name] = len(self.blobs)
                 self.add_blob(state.shape, state.initial)
                 self.param_propagate_down[-1] = state.learned
         self.carried: dict[str, np.ndarray] = {}
@@ -170,13 +170,13 @@ class Recurrent(Layer):
         for state in self.p.states:
             if state.has_blob:
                 random = stream(self.seed, self.name, f"state {state.name}")
-                state.initial.fill(self.blobs[self.begins[state.name]].data, random, False)
+                state.initial.fill(self.blobs[self.initial_blobs[state.name]].data, random, False)
 
     def first(self, state):
         """The value a state has where a sequence begins."""
         if state.from_bottom:
             return 0.0
-        return self.blobs[self.begins[state.name]].data if state.has_blob else state.initial.value
+        return self.blobs[self.initial_blobs[state.name]].data if state.has_blob else state.initial.value
 
     def over_states(self, cont, state):
         """cont of a step (N) in the shape that multiplies a state."""
@@ -268,8 +268,8 @@ class Recurrent(Layer):
 
     def add_to_first(self, state, gradient):
         """Add a gradient of the initial value to its parameter, if it has one."""
-        if state.learned and self.param_propagate_down[self.begins[state.name]]:
-            self.blobs[self.begins[state.name]].diff += gradient.sum(axis=0)
+        if state.learned and self.param_propagate_down[self.initial_blobs[state.name]]:
+            self.blobs[self.initial_blobs[state.name]].diff += gradient.sum(axis=0)
 
     def multiply_adds(self, bottom, top):
         return self.T * self.unrolled.multiply_adds()
