@@ -92,10 +92,8 @@ class BatchNorm(Layer):
         if len(shape) < 2 or shape[1] != self.C:
             raise ShapeError(f"the statistics are those of {self.C} channels, got {format_shape(shape)}")
         super().reshape(bottom, top)
-        places = math.prod(shape[2:])
-        self.m = shape[0] * places
-        last = bottom[0].channels_last and len(shape) > 2
-        self.channels = Channels(self.m, self.C, 1) if last else Channels(shape[0], self.C, places)
+        self.m = shape[0] * math.prod(shape[2:])
+        self.channels = Channels.of(shape, bottom[0].channels_last)
         if self.affine:
             self.affine.reshape(self.channels)
 

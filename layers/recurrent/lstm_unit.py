@@ -11,7 +11,7 @@ from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.errors import ShapeError, format_shape
 from ..loss.targets import CONT
-from .recurrent import begins
+from .recurrence import begins
 
 
 @register

@@ -15,7 +15,7 @@ from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Engine, engine, param
 from ...spec.errors import ShapeError, format_shape
-from .windows import KernelParameters, output_size, padded_sizes
+from .kernel import KernelParameters, output_size, padded_sizes
 
 
 @register
