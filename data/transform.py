@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..spec.declare import Declared, param
-from ..spec.errors import NettrainError, format_shape
+from ..spec.errors import NettrainError, blaming, format_shape
 from .sources import find_file
 from .tables import Check, read_mean
 
@@ -52,12 +52,9 @@ class Transform(Declared):
                     f"mean_file {path} holds {format_shape(found)}, the examples are {format_shape(shape)}"
                 )
 
-        try:
+        with blaming("transform"):
             path = find_file(self.mean_file, folder)
             return read_mean(path, check_shape if shape is not None else check)
-        except NettrainError as error:
-            error.key = "transform"
-            raise
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of a transformed example. Raises NettrainError when the transform does not fit the examples."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..compute.memory import Memory
 from ..spec.declare import Declared, Nothing
-from ..spec.errors import ShapeError, format_shape
+from ..spec.errors import ShapeError, blaming, format_shape
 from .blob import Blob
 from .fillers import Filler, stream
 
@@ -280,11 +280,9 @@ class Layer:
     def fill_blobs(self) -> None:
         """Write the first values of the parameter blobs."""
         for i, (blob, (filler, swap_fans)) in enumerate(zip(self.blobs, self.fillers, strict=True)):
-            try:
+            keys = tuple(name for name, value in vars(self.p).items() if value is filler)  # where it is written
+            with blaming(keys):
                 filler.fill(blob.data, stream(self.seed, self.name, f"filler {i}"), swap_fans)
-            except ShapeError as error:
-                error.key = ("bias_filler",) if i else ("weight_filler", "filler")
-                raise
 
     def buffer(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype | type | None = None, channels_last: bool = False

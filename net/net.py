@@ -100,13 +100,13 @@ class Net:
         """Put all parameters into one flat array and fill them, or use another net's."""
         problems = Problems()
         if other is not None:
-            try:
-                self.share_with(other)
-            except ShapeError as error:
-                step = self.steps[self._positions[str(error.key)]]
+            if found := self._unlike(other):
+                name, what = found
                 maker, why = self._other_examples(other)
-                problems.add(maker.place if maker else step.spec.place, why or str(error), str(error) if why else "")
+                place = (maker or self.steps[self._positions[name]].spec).place
+                problems.add(place, why or what, what if why else "")
             problems.raise_if_any()
+            self.share_with(other)
             return
         build.check_memory(self.steps, problems)
         problems.raise_if_any()
@@ -291,20 +291,23 @@ class Net:
         """Use the other net's parameters, layer by layer name: the same memory, so a change shows in both."""
         if not isinstance(other, Net):
             raise NettrainError(f"parameters are shared with another Net, got {type(other).__name__}")
-        for name, blobs in self.params.items():
-            theirs = other.params.get(name, [])
-            if [b.shape for b in theirs] != [b.shape for b in blobs]:
-                here, there = (", ".join(format_shape(b.shape) for b in side) for side in (blobs, theirs))
-                raise ShapeError(
-                    f"layer `{name}` cannot share parameters with the {other.phase} net: "
-                    f"{here} here, {there or 'none'} there",
-                    key=name,
-                )
+        if found := self._unlike(other):
+            raise ShapeError(found[1])
         self.flat = other.flat
         for name, blobs in self.params.items():
             for blob, source in zip(blobs, other.params[name], strict=True):
                 blob.share_data(source)
                 blob.share_diff(source)
+
+    def _unlike(self, other: Net) -> tuple[str, str] | None:
+        """The first layer whose parameters have other shapes in the other net, and a sentence about it."""
+        for name, blobs in self.params.items():
+            theirs = other.params.get(name, [])
+            if [b.shape for b in theirs] != [b.shape for b in blobs]:
+                here, there = (", ".join(format_shape(b.shape) for b in side) for side in (blobs, theirs))
+                what = f"layer `{name}` cannot share parameters with the {other.phase} net"
+                return name, f"{what}: {here} here, {there or 'none'} there"
+        return None
 
     def save(self, path: str | Path) -> None:
         """Write the parameters to an ``.npz``. Raises NettrainError when the disk refuses."""
