@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ..compute.openblas import rest_early
 from ..compute.parallel import session
 from ..files.arrays import open_npz, write_npz
 from ..spec.errors import NettrainError, Problems, ShapeError, did_you_mean, format_shape, why
@@ -53,6 +54,7 @@ class Net:
         allow_python: bool = False,
         freeze: Iterable[str] = (),
     ):
+        rest_early()
         phase = as_phase(phase)
         seed, level = whole(seed, "seed", least=0), whole(level, "level")
         if share_with is not None and not isinstance(share_with, Net):
