@@ -1,4 +1,7 @@
-"""Net: a spec brought to life. Forward and backward are two loops over steps; the rest is looking things up."""
+"""Net: a spec brought to life. Forward and backward are two loops over steps; the rest is looking things up.
+
+It is one file because it is one class: what its users call, with what to do handed to assemble, step and
+parameter_files."""
 
 from __future__ import annotations
 

@@ -310,4 +310,4 @@ def bare_calls(tree):
 def test_hooks_of_layers_are_asked_for_and_not_called():
     found = [(path.name, hook) for path in SOURCES for hook in bare_calls(ast.parse(path.read_text(encoding="utf-8")))]
     steps = ["Forward_cpu", "setup", "reshape", "Backward_cpu"]  # which a Step tells in words itself
-    assert found == [("build.py", method) for method in steps]
+    assert found == [("step.py", method) for method in steps]
