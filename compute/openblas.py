@@ -49,11 +49,12 @@ def kernels() -> str | None:
 
 @cache
 def rest_early() -> None:
-    """Once, before the first work: let OpenBLAS's threads sleep 2^16 clock ticks after their work, not 2^26.
+    """Let OpenBLAS's threads sleep 2^16 clock ticks after their work, not 2^26: they look for more so often that
+    nettrain's threads get little of the processor meanwhile. The first net of a process has it done.
 
-    They look for more so often that nettrain's threads get little of the processor meanwhile. OpenBLAS reads its
-    settings when numpy is imported; to read them again, its threads must be ended. It begins new ones by itself, as it
-    does after every fork. The OpenBLAS of numpy 2.5 and later (0.3.34) hides what is needed: there the command line,
+    OpenBLAS reads its settings when numpy is imported; to read them again, its threads must be ended. It begins new
+    ones by itself, as it does after every fork. Nothing is done where the program has other threads by then: one of
+    them may be in BLAS. The OpenBLAS of numpy 2.5 and later (0.3.34) hides what is needed: there the command line,
     which comes before numpy, sets it (``commands.app.hold_blas``).
     """
     if TIMEOUT in os.environ or threading.active_count() > 1:

@@ -179,11 +179,19 @@ def _cells(path: Path, number: int, line: str) -> list[str]:
     if '"' not in line:
         return line.split(",")
     try:
-        (cells,) = csv.reader([line], strict=True)
-        return cells
+        return _quoted_cells(line)
     except csv.Error as error:
-        what = "a quoted cell does not end on its line" if "unexpected end" in str(error) else str(error)
+        try:
+            _quoted_cells(line + '"')
+            what = "a quoted cell does not end on its line"
+        except csv.Error:
+            what = str(error)
         raise NettrainError(f"{path}:{number}: {what}", key="source") from None
+
+
+def _quoted_cells(line: str) -> list[str]:
+    (cells,) = csv.reader([line], strict=True)
+    return cells
 
 
 _DECIMAL = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eE][-+]?[0-9]+)?", re.ASCII)  # a number with a decimal comma

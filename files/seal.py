@@ -54,14 +54,11 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
     return size - len(comment), comment
 
 
-def _is_sealed(found: tuple[int, bytes] | None) -> bool:
-    return found is not None and found[1].startswith(SEAL)
-
-
 def check(file: IO[bytes]) -> bool:
     """Whether the file has a checksum. Raises ValueError when it has another one; without it may be anything."""
-    found = _seal(file)
-    if found and _is_sealed(found) and found[1] != SEAL + _digest(file, found[0]):
+    size, comment = _seal(file) or (0, b"")
+    is_sealed = comment.startswith(SEAL)
+    if is_sealed and comment != SEAL + _digest(file, size):
         raise ValueError("the checksum is wrong")
     file.seek(0)
-    return _is_sealed(found)
+    return is_sealed

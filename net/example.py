@@ -1,4 +1,4 @@
-"""Examples of layer types: small cases by which a type is tested, gradient-checked and documented."""
+"""Example: a small case of a layer, by which it is tested, gradient-checked and shown."""
 
 from __future__ import annotations
 
@@ -63,10 +63,12 @@ class Example:
 
 
 def is_size(value: Any) -> bool:
+    """Whether it is a whole number from 0 on."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
 
 
 def is_shape(value: Any) -> bool:
+    """Whether it is a list of sizes."""
     return isinstance(value, list | tuple) and all(map(is_size, value))
 
 

@@ -16,8 +16,11 @@ from ..compute.memory import Memory
 from ..spec.declare import Declared, Nothing
 from ..spec.errors import ShapeError, blaming, format_shape
 from .blob import Blob
-from .example import Example, briefly, is_shape, is_size
+from .example import Example, briefly, is_shape, is_size, labels
 from .fillers import Filler, stream
+
+# What the file of a layer type needs, from one place.
+__all__ = ["Example", "Layer", "LossLayer", "NeuronLayer", "ReshapingLayer", "labels"]
 
 
 class Layer:
@@ -203,7 +206,8 @@ class Layer:
     def fill_blobs(self) -> None:
         """Write the first values of the parameter blobs."""
         for i, (blob, (filler, swap_fans)) in enumerate(zip(self.blobs, self.fillers, strict=True)):
-            with blaming(*(["bias_filler"] if i else ["weight_filler", "filler"])):
+            keys = tuple(name for name, value in vars(self.p).items() if value is filler)  # where it is written
+            with blaming(keys):
                 filler.fill(blob.data, stream(self.seed, self.name, f"filler {i}"), swap_fans)
 
     def buffer(

@@ -1,4 +1,4 @@
-"""Step: one layer of a net with its blobs and all that was planned for it, ready to run."""
+"""Step: one layer of a net, ready to run. A net that runs is a loop over its steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import user_code
 from .blob import Blob
 from .graph import Key
 from .layer import Layer
-from .records import LayerSpec
+from .netspec import LayerSpec
 
 
 @dataclass

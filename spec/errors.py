@@ -45,13 +45,17 @@ class ShapeError(NettrainError):
 
 
 @contextmanager
-def blaming(*keys: str) -> Iterator[None]:
-    """Meanwhile an error that names no parameter gets these: whoever raises it need not know what its caller reads."""
+def blaming(key: str | tuple[str, ...]) -> Iterator[None]:
+    """Around what a parameter led to: an error of it is made anew as one of this ``key``, whatever it blamed.
+
+    For code that is called for several parameters and does not know which. What knows its place is let pass.
+    """
     try:
         yield
     except NettrainError as error:
-        error.key = error.key or keys
-        raise
+        if error.knows_its_place:
+            raise
+        raise type(error)(str(error), exit_code=error.exit_code, key=key, hint=error.hint) from error
 
 
 @dataclass(frozen=True)
