@@ -234,7 +234,6 @@ def session() -> Iterator[None]:
 
 def _begin() -> None:
     """What holds for the whole process while anybody is inside of a session."""
-    openblas.rest_early()
     _afterwards.callback(openblas.set_threads, openblas.set_threads(1))
     if 1 < _wanted <= len(PROCESSORS):
         used = PROCESSORS[:_wanted]

@@ -13,7 +13,7 @@ from . import build, plan
 from .blob import Blob
 from .build import Parameter
 from .graph import wire
-from .netspec import NetSpec, State
+from .records import NetSpec, State
 from .step import Step
 
 

@@ -17,7 +17,7 @@ from . import user_code
 from .blob import Blob
 from .graph import Key, Wired
 from .layer import Layer
-from .netspec import Broken, LayerSpec, ParamSpec
+from .records import Broken, LayerSpec, ParamSpec
 from .step import Step
 
 

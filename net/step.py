@@ -11,7 +11,7 @@ from . import user_code
 from .blob import Blob
 from .graph import Key
 from .layer import Layer
-from .netspec import LayerSpec
+from .records import LayerSpec
 
 
 @dataclass

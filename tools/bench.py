@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..net.blob import Blob
-from ..net.layer import Example, Layer
+from ..net.example import Example
+from ..net.layer import Layer
 from ..net.user_code import calling
 from ..spec.errors import ShapeError, format_shape
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..files.extras import MissingExtraError
 from ..net import plan
-from ..net.layer import Example, Layer
+from ..net.example import Example
+from ..net.layer import Layer
 from ..net.user_code import UserCodeError, blame, is_users
 from ..spec.errors import NettrainError, format_shape
 from .bench import Bench, describe, same_bits

@@ -12,7 +12,7 @@ from ..compute.parallel import session
 from ..net.graph import Key
 from ..net.layer import Layer, NeuronLayer
 from ..net.net import Net
-from ..net.netspec import NetSpec, Phase
+from ..net.records import NetSpec, Phase
 from ..net.step import Step
 from ..net.user_code import ask
 from .explained import Explanation, Gate, Use, Value, cut

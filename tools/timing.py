@@ -13,6 +13,7 @@ from ..compute.parallel import run, session, threads
 from ..net.graph import Key
 from ..net.net import Net
 from ..net.plan import has_gradient
+from ..net.records import NetSpec, Phase, as_phase
 from ..net.step import Step
 from ..net.user_code import ask
 from ..solver.parameters import parameters_of
