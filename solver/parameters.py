@@ -1,4 +1,7 @@
-"""The ``solver:`` part of a spec, with Caffe's names and defaults."""
+"""The ``solver:`` part of a spec, with Caffe's names and defaults.
+
+It is one file because half of it is a table: the words of other programs for the same things.
+"""
 
 from __future__ import annotations
 

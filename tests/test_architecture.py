@@ -311,3 +311,9 @@ def test_hooks_of_layers_are_asked_for_and_not_called():
     found = [(path.name, hook) for path in SOURCES for hook in bare_calls(ast.parse(path.read_text(encoding="utf-8")))]
     steps = ["Forward_cpu", "setup", "reshape", "Backward_cpu"]  # which a Step tells in words itself
     assert found == [("step.py", method) for method in steps]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_long_file_says_why_it_is_one(path):
+    code = path.read_text(encoding="utf-8")
+    assert len(code.splitlines()) <= 300 or "one file" in (ast.get_docstring(ast.parse(code)) or "").lower()

@@ -227,7 +227,7 @@ class Convolution(Layer):
         dxs = None if dx is None else dx.reshape(N, w.C, *w.sizes)
 
         def task(i, do):
-            mine = chunks[i * images // parts * bands : (i + 1) * images // parts * bands]
+            mine = [chunks[j] for j in range(i * images // parts * bands, (i + 1) * images // parts * bands)]
             for j, (examples, rows) in enumerate(mine):
                 dY = w.upstream(do, dys[examples, :, rows])
                 if learns_b:

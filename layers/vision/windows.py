@@ -47,7 +47,7 @@ class Windows:
         self.inner = kernel[1:] if self.P > 1 else kernel  # the kernel axes inside K
         self.L = math.prod(self.output)
         self.padded_sizes = padded_sizes(channels, sizes, pad)
-        self.inside = (..., *(slice(p, p + size) for size, p in zip(sizes, pad, strict=True)))
+        self.inside: tuple[Any, ...] = (..., *(slice(p, p + size) for size, p in zip(sizes, pad, strict=True)))
         self.across = self.L // self.output[0] if self.L else 0  # windows of one output row
         # with one window the stride has no meaning, and may be beyond what numpy can count
         self.step = tuple(s if n > 1 else 0 for s, n in zip(stride, self.output, strict=True))
