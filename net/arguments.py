@@ -16,7 +16,10 @@ LONGEST = 60  # characters of a value that a message shows
 
 
 def _wrong(what: str, wanted: str, value: Any) -> NettrainError:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except Exception:  # a __repr__ of the user's
+        shown = "one that cannot be shown"
     shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
     return NettrainError(f"{what} must be {wanted}, got {shown} ({type(value).__name__})")
 
@@ -64,7 +67,7 @@ def precision(value: Any) -> np.dtype:
     """float32 or float64. Raises NettrainError."""
     try:
         found = np.dtype("O" if value is None else value)
-    except TypeError:
+    except (TypeError, ValueError):
         found = np.dtype("O")
     if found not in (np.dtype("f4"), np.dtype("f8")):
         raise _wrong("dtype", "float32 or float64", value)
@@ -79,4 +82,5 @@ def numbers(values: Any, dtype: np.dtype, what: str) -> np.ndarray:
         raise ShapeError(f"{what} must be an array: its rows have several lengths") from None
     if array.dtype.kind not in "fiub":
         raise _wrong(what, "an array of numbers", values)
-    return array.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):  # an infinity then, which is found where it does harm
+        return array.astype(dtype, copy=False)

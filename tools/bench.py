@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -36,13 +39,11 @@ class Bench:
         channels_last: bool = False,
         folder: Path | None = None,
     ):
-        _check_counts(cls, example)
+        count = _count_of_tops(cls, example)
         rng = np.random.default_rng(seed)
         self.example, self.seed = example, seed
-        least = cls.num_tops if isinstance(cls.num_tops, int) else cls.num_tops[0]
         parameters = cls.Parameters.from_mapping(example.params, cls.__name__)
         self.folder = folder
-        count = example.tops if example.tops is not None else least
         names = [f"top{i}" for i in range(count)]
         with calling(cls, "__init__", lambda: f"example {describe(example)}"):
             self.layer = cls(
@@ -61,6 +62,7 @@ class Bench:
             blob.data[...] = make(rng, blob.shape)
         self.inputs = [blob.data.copy() for blob in self.bottom]
         self.spoiled: dict[str, str] = {}  # what a method changed that is not its to change -> the method
+        self.draws = False  # whether Forward_cpu draws random numbers, which follow the order in memory
         self.run("setup", self.bottom, self.top)
         self.run("reshape", self.bottom, self.top)
         self.run("fill_blobs")
@@ -114,13 +116,13 @@ class Bench:
         """f = Σ top · upstream."""
         self.run("set_state", self.state)
         self.run("Forward_cpu", self.bottom, self.top)
-        self.draws = self.run("state") != self.state  # random numbers, which follow the order in memory
+        self.draws = self.run("state") != self.state
         return sum(float(np.vdot(t.data, g)) for t, g in zip(self.top, self.upstream, strict=True))
 
-    def backward(self, propagate: list[bool], learn: list[bool], poison: tuple[str, ...] = ()) -> tuple[list, list]:
+    def backward(self, propagate: list[bool], learn: list[bool], poison: str = "") -> tuple[list, list]:
         """Forward, then backward from prepared diffs. Returns the bottoms' diffs and what was added to the parameters'.
 
-        ``poison`` overwrites data that the layer says it does not read in backward.
+        ``poison``, bottom.data or top.data, is overwritten before: the layer says that it does not read it in backward.
         """
         self.restore()
         self.forward()
@@ -131,7 +133,7 @@ class Bench:
         for blob, values in zip(self.layer.blobs, self.accumulated, strict=True):
             blob.diff[...] = values
         for what, blobs in (("bottom.data", self.bottom), ("top.data", self.top)):
-            if what in poison:
+            if what == poison:
                 for blob in blobs:
                     blob.data[...] = np.nan
         self.layer.param_propagate_down[:] = learn
@@ -141,18 +143,32 @@ class Bench:
         return [blob.diff.copy() for blob in self.bottom], added
 
 
-def _check_counts(cls: type[Layer], example: Example) -> None:
-    """Whether the example has as many bottoms and tops as the type says it takes."""
+def _count_of_tops(cls: type[Layer], example: Example) -> int:
+    """How many tops the layer of an example gets. Raises ShapeError for more or fewer bottoms or tops than the type
+    takes."""
+    fewest = cls.num_tops if isinstance(cls.num_tops, int) else cls.num_tops[0]
     tops = example.tops
-    if cls.same_number_of_tops and tops is None:
-        tops = len(example.bottoms)
+    if tops is None:
+        tops = len(example.bottoms) if cls.same_number_of_tops else fewest
     for what, given, allowed in (("bottom", len(example.bottoms), cls.num_bottoms), ("top", tops, cls.num_tops)):
         least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
-        if given is not None and (given < least or (most is not None and given > most)):
+        if given < least or (most is not None and given > most):
             raise ShapeError(
                 f"it has {given} {what}{'' if given == 1 else 's'}, the type takes "
                 f"{least if least == most else allowed}; `num_{what}s = {given}` in the class, or another example"
             )
+    return tops
+
+
+@contextmanager
+def files_of(example: Example) -> Iterator[Path | None]:
+    """A folder with the files an example reads, as long as it lasts."""
+    if example.files is None:
+        yield None
+        return
+    with TemporaryDirectory() as name:
+        example.files(Path(name))
+        yield Path(name)
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:

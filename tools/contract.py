@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,7 +17,7 @@ from ..net.example import Example
 from ..net.layer import Layer
 from ..net.user_code import UserCodeError, blame, is_users
 from ..spec.errors import NettrainError, format_shape
-from .bench import Bench, describe, same_bits
+from .bench import Bench, describe, files_of, same_bits
 from .numeric import Check, compare
 
 
@@ -28,7 +25,7 @@ def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
     """Gradient and contract of a layer type on one example. An exception in a layer of the user's own is a failure."""
     check = Check(cls.__name__, describe(example))
     try:
-        with np.errstate(all="ignore"), _files(example) as folder:
+        with np.errstate(all="ignore"), files_of(example) as folder:
             return _check(Bench(cls, example, seed, folder=folder), check)
     except MissingExtraError as error:
         check.note = f"not checked: {error}"
@@ -48,22 +45,11 @@ def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
     return check
 
 
-@contextmanager
-def _files(example: Example) -> Iterator[Path | None]:
-    """A folder with the files an example reads, as long as it lasts."""
-    if example.files is None:
-        yield None
-        return
-    with TemporaryDirectory() as name:
-        example.files(Path(name))
-        yield Path(name)
-
-
 def _check(bench: Bench, check: Check) -> Check:
     promised = [blob.shape for blob in bench.top]
     if not _is_repeatable(bench, check):
         return check
-    returned = _forward_filled(bench, check)
+    unfilled = _says_what_is_not_filled(bench, check)
     if [blob.shape for blob in bench.top] != promised:
         made = ", ".join(format_shape(blob.shape) for blob in bench.top)
         check.failures.append(
@@ -72,11 +58,12 @@ def _check(bench: Bench, check: Check) -> Check:
         )
     _say_what_was_spoiled(bench, check)
     if bench.layer.no_gradient == "all":
-        check.note = "" if check.failures else "no gradient"
+        if not check.failures:
+            check.note = "no gradient"
         return check
     for i, blob in enumerate(bench.top):
         bad = np.argwhere(~np.isfinite(blob.data))
-        if len(bad) and not returned:
+        if len(bad) and not unfilled:
             what, at = blob.data[tuple(bad[0])], ",".join(map(str, bad[0]))
             check.failures.append(
                 f"Forward_cpu makes top[{i}].data[{at}] {what} (one of {len(bad)} that are no numbers), so there is no "
@@ -120,14 +107,7 @@ def _is_repeatable(bench: Bench, check: Check) -> bool:
             "the values of the example are others each time; draw them from the generator that is given: "
             "`values={0: lambda rng, shape: rng.uniform(0.5, 2, shape)}`"
         )
-    made = []
-    for _ in range(2):
-        bench.restore()
-        for blob in bench.top if bench.bottom else ():
-            blob.data.fill(0.5)
-        bench.run("set_state", bench.state)
-        bench.watch("Forward_cpu", bench.bottom, bench.top)
-        made.append([blob.data.copy() for blob in bench.top])
+    made, _ = _two_passes(bench, (0.5, 0.5))
     if bench.spoiled:
         _say_what_was_spoiled(bench, check)
         return False
@@ -161,16 +141,23 @@ def _say_what_was_spoiled(bench: Bench, check: Check) -> None:
             check.failures.append(failure)
 
 
-def _forward_filled(bench: Bench, check: Check) -> bool:
-    """Run forward twice, into tops that hold something else each time; what differs was not filled."""
+def _two_passes(bench: Bench, olds: tuple[float, float]) -> tuple[list[list[np.ndarray]], Any]:
+    """The tops of two forward passes from the same bottoms and state, into tops that hold these values before; and
+    what Forward_cpu returns."""
     made = []
-    for old in (0.5, -7.0):
+    for old in olds:
         bench.restore()
         for blob in bench.top if bench.bottom else ():  # a source may keep what it wrote once
             blob.data.fill(old)
         bench.run("set_state", bench.state)
         result = bench.watch("Forward_cpu", bench.bottom, bench.top)
         made.append([blob.data.copy() for blob in bench.top])
+    return made, result
+
+
+def _says_what_is_not_filled(bench: Bench, check: Check) -> bool:
+    """Run forward twice, into tops that hold something else each time; what differs was not filled."""
+    made, result = _two_passes(bench, (0.5, -7.0))
     bad = [i for i, (a, b) in enumerate(zip(*made, strict=True)) if not same_bits(a, b)]
     for i in bad:
         why = f"top[{i}].data depends on what it held before, so Forward_cpu does not fill all of it"
@@ -219,8 +206,8 @@ def _same(a: np.ndarray, b: np.ndarray, equal_nan: bool = True) -> bool:
 def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list, check: Check) -> None:
     """Everything the contract says of Backward_cpu besides the numbers."""
 
-    def judge(what: str, propagate: list[bool], learn: list[bool], repair: str = "", **options: Any) -> None:
-        got, plus = bench.backward(propagate, learn, **options)
+    def judge(what: str, propagate: list[bool], learn: list[bool], repair: str = "", poison: str = "") -> None:
+        got, plus = bench.backward(propagate, learn, poison)
         for i, (diff, wanted) in enumerate(zip(got, propagate, strict=True)):
             if not _same(diff, diffs[i] if wanted else bench.before[i]):
                 words = f"bottom[{i}].diff differs" if wanted else f"bottom[{i}].diff was written"
@@ -240,7 +227,7 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
         if learned:
             learn = [flag and j != i for j, flag in enumerate(bench.learned)]
             judge(f"with blobs[{i}] not learning", possible, learn)
-    unread = tuple(name for name in ("bottom.data", "top.data") if name not in bench.layer.backward_reads)
+    unread = [name for name in ("bottom.data", "top.data") if name not in bench.layer.backward_reads]
     for name in unread:
         reads = tuple(sorted({*bench.layer.backward_reads, name}))
         judge(
@@ -248,13 +235,13 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
             possible,
             bench.learned,
             f"Backward_cpu reads {name}, and must say so: `backward_reads = {reads}` in the class",
-            poison=(name,),
+            poison=name,
         )
     if bench.layer.any_layout and not bench.draws:
         _check_channels_last(bench, possible, check)
-    if bench.layer.may_run_in_place:
-        _check_in_place(bench, check)
-        if "bottom.data" not in bench.layer.backward_reads:
+    if bench.layer.may_run_in_place and bench.top and bench.bottom:
+        fits = _check_in_place(bench, check)
+        if fits and "bottom.data" not in bench.layer.backward_reads:
             bench.top[0].share_data(bench.bottom[0])
             judge("run in place", possible, bench.learned, "`may_run_in_place = False` in the class")
 
@@ -272,8 +259,8 @@ def _check_channels_last(bench: Bench, possible: list[bool], check: Check) -> No
                 check.failures.append(f"with channels-last bottoms: the diff of {what}[{i}] differs; {repair}")
 
 
-def _check_in_place(bench: Bench, check: Check) -> None:
-    """Forward must make the same when the top lies where the bottom lies."""
+def _check_in_place(bench: Bench, check: Check) -> bool:
+    """Forward must make the same when the top lies where the bottom lies. Returns whether it can lie there."""
     other = Bench(type(bench.layer), bench.example, bench.seed, folder=bench.folder)
     bench.restore()
     bench.forward()
@@ -282,7 +269,7 @@ def _check_in_place(bench: Bench, check: Check) -> None:
             f"top[0] is {format_shape(bench.top[0].shape)} and bottom[0] {format_shape(bench.bottom[0].shape)}: the "
             "type cannot run in place; `may_run_in_place = False` in the class"
         )
-        return
+        return False
     other.top[0].share_data(other.bottom[0])
     other.forward()
     if not _same(bench.top[0].data, other.top[0].data):
@@ -290,6 +277,7 @@ def _check_in_place(bench: Bench, check: Check) -> None:
             "run in place, top[0] in the memory of bottom[0]: top[0].data differs; `may_run_in_place = False` in the "
             "class, or read bottom[0].data no more once top[0].data is written"
         )
+    return True
 
 
 def _subsets(possible: list[bool]) -> Iterator[tuple[bool, ...]]:

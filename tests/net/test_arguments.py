@@ -4,6 +4,7 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain import NettrainError
+from nettrain.net import arguments
 
 NET = {
     "layers": [
@@ -112,3 +113,23 @@ def test_a_mapping_may_hold_numpys_numbers_and_arrays():
     layers = [{"name": "x", "type": "Input", "shape": np.array([2, 3])}]
     layers.append({"name": "ip", "type": "InnerProduct", "num_output": np.int64(3)})
     assert nettrain.Net({"layers": layers}).forward(x=np.ones((2, 3)))["ip"].shape == (2, 3)
+
+
+class Secret:
+    def __repr__(self):
+        raise ValueError("nobody may see it")
+
+
+def test_what_cannot_be_shown_is_refused_in_words_too():
+    with pytest.raises(NettrainError, match=r"seed must be a whole number.*, got one that cannot be shown \(Secret\)"):
+        nettrain.Net("configs/mlp.yaml", seed=Secret())
+
+
+@pytest.mark.parametrize("dtype", [{"names": ["a"]}, "f4,", object()])
+def test_a_dtype_that_numpy_refuses(dtype):
+    with pytest.raises(NettrainError, match="dtype must be float32 or float64"):
+        nettrain.Net("configs/mlp.yaml", dtype=dtype)
+
+
+def test_a_number_beyond_float32_is_an_infinity():
+    assert arguments.numbers([1e300, 1], np.dtype("f4"), "x").tolist() == [np.inf, 1]

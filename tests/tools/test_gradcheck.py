@@ -435,3 +435,50 @@ def test_at_a_kink_values_are_compared():
         compare("x", x, np.array([backward]), lambda x=x: float(np.abs(x).sum()), [0], check)
         assert check.ok is is_right
         assert (check.kinks, check.uncompared) == ((1, []) if is_right else (0, []))
+
+
+class Twins(Layer):
+    """top[i] = bottom[i], as many as there are."""
+
+    num_bottoms = num_tops = (1, None)
+    same_number_of_tops = True
+    backward_reads = ()
+
+    def reshape(self, bottom, top):
+        for one, other in zip(bottom, top, strict=True):
+            other.reshape(one.shape)
+
+    def Forward_cpu(self, bottom, top):
+        for one, other in zip(bottom, top, strict=True):
+            other.data[...] = one.data
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        for one, other, wanted in zip(bottom, top, propagate_down, strict=True):
+            if wanted:
+                one.diff[...] = other.diff
+
+
+def test_an_example_has_as_many_tops_as_bottoms_where_the_type_has():
+    check = contract.check_layer(Twins, Example([(3, 4), (2,), (5,)]))
+    assert (check.failures, check.checked) == ([], 19)
+
+
+class Ones(Layer):
+    """A bottomless layer that promises what it cannot be asked for."""
+
+    num_bottoms = 0
+    may_run_in_place = True
+    backward_reads = ()
+
+    def reshape(self, bottom, top):
+        top[0].reshape((2, 2))
+
+    def Forward_cpu(self, bottom, top):
+        top[0].data.fill(1)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        pass
+
+
+def test_nothing_runs_in_place_where_there_is_no_bottom():
+    assert contract.check_layer(Ones, Example()).failures == []
