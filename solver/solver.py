@@ -1,7 +1,7 @@
 """The training loop: test, forward, backward, update.
 
-It is one file because it is one class, the loop and what it calls, read from top to bottom. What is made before it is in
-``blueprint``; what watches it are listeners.
+It is one file because it is one class, the loop and what it calls, read from top to bottom. What is made before it is
+in ``blueprint``; what watches it are listeners.
 """
 
 from __future__ import annotations
