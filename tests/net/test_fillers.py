@@ -275,3 +275,17 @@ def test_values_are_those_of_each_element_or_begin_each_row():
 def test_values_that_fit_neither(shape, values):
     with pytest.raises(ShapeError, match="cannot be filled with"):
         filled(shape, type="constant", values=values)
+
+
+@pytest.mark.parametrize(
+    ("filler", "words"),
+    [
+        ({}, "constant 0"),
+        ({"value": 0.25}, "constant 0.25"),
+        ({"values": [1, 2, 3]}, "3 values"),
+        ({"type": "xavier"}, "xavier"),
+        ({"type": "gaussian", "std": 0.01}, "gaussian std 0.01"),
+    ],
+)
+def test_fillers_in_words(filler, words):
+    assert nettrain.Filler(**filler).words_for_people() == words
