@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -92,6 +93,23 @@ phase_option = click.option(
     default="TRAIN",
     help="Which net; default TRAIN.",
 )
+
+
+def _together(*options: Callable[[Callable], Callable]) -> Callable[[Callable], Callable]:
+    """Several options as one decorator; in the help they stand in this order."""
+
+    def add(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+spec_options = _together(set_option, python_option)  # of whatever reads a spec
+state_options = _together(level_option, stage_option)  # of what makes the nets of a spec, as rules see them
+net_options = _together(spec_options, phase_option, state_options)  # of what makes one net
+output_options = _together(json_option, debug_option)  # of what prints a result
 
 
 def read(spec: str, settings: tuple[str, ...], problems: Any = None) -> Any:

@@ -13,13 +13,11 @@ from .app import main
 from .options import (
     Name,
     debug_option,
-    json_option,
-    level_option,
+    output_options,
     python_is_allowed,
-    python_option,
     read,
-    set_option,
-    stage_option,
+    spec_options,
+    state_options,
     threads_option,
 )
 from .streams import look_away, say, show
@@ -47,8 +45,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
 
 @main.in_group("Train")
 @click.argument("spec", type=Name(), required=False)
-@set_option
-@python_option
+@spec_options
 @click.option(
     "--weights",
     multiple=True,
@@ -66,8 +63,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     help="Go on with a run (its folder), or from one of its snapshots.",
 )
 @click.option("--out", type=Name(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
-@level_option
-@stage_option
+@state_options
 @threads_option
 @_effect_option("sigint", "stop", "Ctrl-C")
 @_effect_option("sigterm", "stop", "SIGTERM")
@@ -156,13 +152,10 @@ class _Screen:
     type=click.IntRange(1),
     help="Batches to run; default the solver's test_iter, or the whole test set once.",
 )
-@set_option
-@python_option
-@level_option
-@stage_option
+@spec_options
+@state_options
 @threads_option
-@json_option
-@debug_option
+@output_options
 def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
     """Test trained weights: the mean of every output over the test data, as training does.
 

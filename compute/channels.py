@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,12 @@ class Channels:
         self.step = max(1, BLOCK // self.width)  # rows of a block
         self.whole = -(-self.rows // self.step)  # blocks
         self.blocks = self.whole + (self.size > self.rows * self.width)  # and a last row that is not full
+
+    @classmethod
+    def of(cls, shape: Sequence[int], channels_last: bool) -> Channels:
+        """The channels, axis 1, of an array of N x C x (places) in that order of memory."""
+        examples, channels, places = shape[0], shape[1], math.prod(shape[2:])
+        return cls(examples * places, channels, 1) if channels_last else cls(examples, channels, places)
 
     def spread(self, name: str, values: np.ndarray, dtype: Any) -> np.ndarray:
         """The channels' values as ``each`` takes them, in scratch memory of that name."""
@@ -103,6 +110,13 @@ class Channels:
                 work(block, [*(array[cells].reshape(shape) for array in flat), *beside])
 
         run(some, tasks)
+
+
+def add_rounded(total: np.ndarray, out: np.ndarray) -> None:
+    """out += total, which is in double precision, as many values, and rounded before it is added."""
+    rounded = scratch("rounded", out.shape, out.dtype)
+    np.copyto(rounded, total.reshape(out.shape))
+    out += rounded
 
 
 def _sums_of_columns(block: np.ndarray) -> np.ndarray:

@@ -47,13 +47,15 @@ def kernels() -> str | None:
     return name().decode() if name else None
 
 
+@cache
 def rest_early() -> None:
     """Let OpenBLAS's threads sleep 2^16 clock ticks after their work, not 2^26: they look for more so often that
-    nettrain's threads get little of the processor meanwhile.
+    nettrain's threads get little of the processor meanwhile. The first net of a process has it done.
 
-    It reads its settings when numpy is imported; to read them again, its threads must be ended. It begins new ones by
-    itself, as it does after every fork. The OpenBLAS of numpy 2.5 and later (0.3.34) hides what is needed: there the
-    command line, which comes before numpy, sets it (``commands.app.hold_blas``).
+    OpenBLAS reads its settings when numpy is imported; to read them again, its threads must be ended. It begins new
+    ones by itself, as it does after every fork. Nothing is done where the program has other threads by then: one of
+    them may be in BLAS. The OpenBLAS of numpy 2.5 and later (0.3.34) hides what is needed: there the command line,
+    which comes before numpy, sets it (``commands.app.hold_blas``).
     """
     if TIMEOUT in os.environ or threading.active_count() > 1:
         return
@@ -73,6 +75,3 @@ def set_threads(count: int) -> int:
     before = get()
     set_(count)
     return before
-
-
-rest_early()

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..files.arrays import Archive, Stored, open_npz, read_npy
 from ..files.reading import lines
-from ..spec.errors import NettrainError, nearest, why
+from ..spec.errors import NettrainError, blaming, nearest, why
 from .dataset import DataSet, check_counts
 from .kinds import not_text, other_kind
 
@@ -25,12 +25,8 @@ def read_arrays(path: Path, split: str) -> DataSet:
 
     Other arrays are read when they are asked for. Raises NettrainError when it is damaged, or has no such arrays.
     """
-    try:
-        with open_npz(path, "data file") as archive:
-            return _data_and_labels(path, archive, split)
-    except NettrainError as error:
-        error.key = "source"
-        raise
+    with blaming("source"), open_npz(path, "data file") as archive:
+        return _data_and_labels(path, archive, split)
 
 
 def _data_and_labels(path: Path, archive: Archive, split: str) -> DataSet:
@@ -183,11 +179,19 @@ def _cells(path: Path, number: int, line: str) -> list[str]:
     if '"' not in line:
         return line.split(",")
     try:
-        (cells,) = csv.reader([line], strict=True)
-        return cells
+        return _quoted_cells(line)
     except csv.Error as error:
-        what = "a quoted cell does not end on its line" if "unexpected end" in str(error) else str(error)
+        try:
+            _quoted_cells(line + '"')
+            what = "a quoted cell does not end on its line"
+        except csv.Error:
+            what = str(error)
         raise NettrainError(f"{path}:{number}: {what}", key="source") from None
+
+
+def _quoted_cells(line: str) -> list[str]:
+    (cells,) = csv.reader([line], strict=True)
+    return cells
 
 
 _DECIMAL = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eE][-+]?[0-9]+)?", re.ASCII)  # a number with a decimal comma

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..spec.advice import say
 from ..spec.declare import Declared, param
-from ..spec.errors import NettrainError, format_shape
+from ..spec.errors import NettrainError, blaming, format_shape
 from .sources import find_file
 from .tables import Check, read_mean
 
@@ -26,14 +27,14 @@ class Transform(Declared):
     aliases = {
         "mean": "mean_value",
         "subtract": "mean_value",
-        "std": "values are divided by it with `scale`, 1 / std",
+        "std": say("values are divided by it with {}, 1 / std", "scale"),
         "rescale": "scale",
         "crop": "crop_size",
         "flip": "mirror",
         "horizontal_flip": "mirror",
         "resize": "images are resized by new_height and new_width of ImageData",
-        "force_color": "`is_color` of ImageData says it",
-        "force_gray": "`is_color: false` of ImageData says it",
+        "force_color": say("{} of ImageData says it", "is_color"),
+        "force_gray": say("{} of ImageData says it", "is_color: false"),
     }
 
     exclusive = (("mean_value", "mean_file"),)
@@ -52,12 +53,9 @@ class Transform(Declared):
                     f"mean_file {path} holds {format_shape(found)}, the examples are {format_shape(shape)}"
                 )
 
-        try:
+        with blaming("transform"):
             path = find_file(self.mean_file, folder)
             return read_mean(path, check_shape if shape is not None else check)
-        except NettrainError as error:
-            error.key = "transform"
-            raise
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of a transformed example. Raises NettrainError when the transform does not fit the examples."""

@@ -127,8 +127,9 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise OSError(errno.EFBIG, f"line {number} has more than {LONGEST_LINE:,} characters", str(path))
                 yield number, line.rstrip("\n")
         except UnicodeDecodeError as error:  # it speaks of the piece that was read last
-            error.start += file.tell() - len(error.object)
-            raise
+            before = file.tell() - len(error.object)
+            where = error.start + before, error.end + before
+            raise UnicodeDecodeError(error.encoding, error.object, *where, error.reason) from None
 
 
 def fill(file: Any, array: np.ndarray) -> int:

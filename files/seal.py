@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import IO
-
-from .reading import open_file
 
 SEAL = b"nettrain sha256 "
 
@@ -57,20 +54,11 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
     return size - len(comment), comment
 
 
-def has_checksum(path: Path) -> bool:
-    """Whether a file ends with a checksum; ``open_npz`` looks whether it is right. Raises OSError, ValueError."""
-    with open_file(path) as file:
-        return _is_sealed(_seal(file))
-
-
-def _is_sealed(found: tuple[int, bytes] | None) -> bool:
-    return found is not None and found[1].startswith(SEAL)
-
-
 def check(file: IO[bytes]) -> bool:
     """Whether the file has a checksum. Raises ValueError when it has another one; without it may be anything."""
-    found = _seal(file)
-    if found and _is_sealed(found) and found[1] != SEAL + _digest(file, found[0]):
+    size, comment = _seal(file) or (0, b"")
+    is_sealed = comment.startswith(SEAL)
+    if is_sealed and comment != SEAL + _digest(file, size):
         raise ValueError("the checksum is wrong")
     file.seek(0)
-    return _is_sealed(found)
+    return is_sealed

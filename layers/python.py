@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..net.blob import Blob
+from ..net.example import Example
 from ..net.fillers import Filler
-from ..net.layer import Example, Layer
+from ..net.layer import Layer
 from ..net.registry import register
 from ..net.user_code import UserCodeError, loading, neighbours_of, place_of, run_file
 from ..spec.declare import Declared, param

@@ -11,9 +11,10 @@ import numpy as np
 from ..spec.errors import Problems, SpecError
 from . import build, plan
 from .blob import Blob
-from .build import Parameter, Step
+from .build import Parameter
 from .graph import wire
-from .netspec import NetSpec, State
+from .records import NetSpec, State
+from .step import Step
 
 
 @dataclass

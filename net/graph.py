@@ -10,7 +10,7 @@ import heapq
 from dataclasses import dataclass, field, replace
 
 from ..spec.errors import Problems, nearest
-from .netspec import LayerSpec, NetSpec, State
+from .records import LayerSpec, NetSpec, State
 
 Key = tuple[str, int]  # a blob: its name and version
 

@@ -1,4 +1,7 @@
-"""Net: a spec brought to life. Forward and backward are two loops over steps; the rest is looking things up."""
+"""Net: a spec brought to life. Forward and backward are two loops over steps; the rest is looking things up.
+
+It is one file because it is one class: what its users call, with what to do handed to assemble, step and
+parameter_files."""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ..compute.openblas import rest_early
 from ..compute.parallel import session
 from ..files.arrays import open_npz, write_npz
 from ..spec.errors import NettrainError, Problems, ShapeError, did_you_mean, format_shape, why
@@ -15,7 +19,8 @@ from . import build, parameter_files
 from .arguments import a_path, numbers, precision, texts, whole
 from .assemble import assemble
 from .blob import Blob
-from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
+from .netspec import load
+from .records import LayerSpec, NetSpec, Phase, State, as_phase
 from .user_code import ask
 
 DEFAULT_SEED = 1701
@@ -53,6 +58,7 @@ class Net:
         allow_python: bool = False,
         freeze: Iterable[str] = (),
     ):
+        rest_early()
         phase = as_phase(phase)
         seed, level = whole(seed, "seed", least=0), whole(level, "level")
         if share_with is not None and not isinstance(share_with, Net):
@@ -100,13 +106,13 @@ class Net:
         """Put all parameters into one flat array and fill them, or use another net's."""
         problems = Problems()
         if other is not None:
-            try:
-                self.share_with(other)
-            except ShapeError as error:
-                step = self.steps[self._positions[str(error.key)]]
+            if found := self._unlike(other):
+                name, what = found
                 maker, why = self._other_examples(other)
-                problems.add(maker.place if maker else step.spec.place, why or str(error), str(error) if why else "")
+                place = (maker or self.steps[self._positions[name]].spec).place
+                problems.add(place, why or what, what if why else "")
             problems.raise_if_any()
+            self.share_with(other)
             return
         build.check_memory(self.steps, problems)
         problems.raise_if_any()
@@ -291,20 +297,23 @@ class Net:
         """Use the other net's parameters, layer by layer name: the same memory, so a change shows in both."""
         if not isinstance(other, Net):
             raise NettrainError(f"parameters are shared with another Net, got {type(other).__name__}")
-        for name, blobs in self.params.items():
-            theirs = other.params.get(name, [])
-            if [b.shape for b in theirs] != [b.shape for b in blobs]:
-                here, there = (", ".join(format_shape(b.shape) for b in side) for side in (blobs, theirs))
-                raise ShapeError(
-                    f"layer `{name}` cannot share parameters with the {other.phase} net: "
-                    f"{here} here, {there or 'none'} there",
-                    key=name,
-                )
+        if found := self._unlike(other):
+            raise ShapeError(found[1])
         self.flat = other.flat
         for name, blobs in self.params.items():
             for blob, source in zip(blobs, other.params[name], strict=True):
                 blob.share_data(source)
                 blob.share_diff(source)
+
+    def _unlike(self, other: Net) -> tuple[str, str] | None:
+        """The first layer whose parameters have other shapes in the other net, and a sentence about it."""
+        for name, blobs in self.params.items():
+            theirs = other.params.get(name, [])
+            if [b.shape for b in theirs] != [b.shape for b in blobs]:
+                here, there = (", ".join(format_shape(b.shape) for b in side) for side in (blobs, theirs))
+                what = f"layer `{name}` cannot share parameters with the {other.phase} net"
+                return name, f"{what}: {here} here, {there or 'none'} there"
+        return None
 
     def save(self, path: str | Path) -> None:
         """Write the parameters to an ``.npz``. Raises NettrainError when the disk refuses."""

@@ -1,174 +1,28 @@
-"""From YAML nodes to checked records: what a net consists of, before any blob exists."""
+"""From YAML nodes to checked records: a spec is read, settings applied, every key checked."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..spec import foreign
-from ..spec.declare import MISSING, Declared, Nothing, Reader, advice_on, param
+from ..spec.advice import Advice, advice_on, as_advice, look_up, say
+from ..spec.declare import Nothing
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
 from ..spec.node import Node
+from ..spec.reader import MISSING, Reader
 from ..spec.reading import read_text
 from . import registry
 from .arguments import texts
-from .layer import Layer
+from .records import Broken, Common, LayerSpec, NetSpec, Top
 from .registry import LayerType
 from .settings import override
 from .spec_file import find, read_file
 from .user_code import ALLOW, UserCodeError, run_layer_file
-
-Phase = Literal["TRAIN", "TEST"]
-
-
-def as_phase(phase: Any) -> Phase:
-    """The phase meant, upper and lower case alike. Raises NettrainError for anything else."""
-    known: dict[str, Phase] = {"TRAIN": "TRAIN", "TEST": "TEST"}
-    upper = phase.upper() if isinstance(phase, str) else ""
-    if upper in known:
-        return known[upper]
-    raise NettrainError(f"the phase must be TRAIN or TEST, got {phase!r}")
-
-
-class Rule(Declared):
-    """When a layer is in the net: every field given must hold. ``TEST`` alone stands for ``{phase: TEST}``."""
-
-    phase: Literal["TRAIN", "TEST"] | None = param(default=None, doc="the phase")
-    min_level: int | None = param(default=None, doc="lowest level")
-    max_level: int | None = param(default=None, doc="highest level")
-    stage: tuple[str, ...] = param(default=(), doc="stages that must all be set")
-    not_stage: tuple[str, ...] = param(default=(), doc="stages of which none may be set")
-
-    @classmethod
-    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
-        if isinstance(value, str):
-            return {"phase": value.upper() if value.casefold() in ("train", "test") else value}
-        return None
-
-    @classmethod
-    def schema(cls) -> dict:
-        return {"anyOf": [{"enum": ["TRAIN", "TEST", "train", "test"]}, super().schema()]}
-
-    def met(self, state: State) -> bool:
-        return (
-            (self.phase is None or self.phase == state.phase)
-            and (self.min_level is None or state.level >= self.min_level)
-            and (self.max_level is None or state.level <= self.max_level)
-            and all(stage in state.stages for stage in self.stage)
-            and not any(stage in state.stages for stage in self.not_stage)
-        )
-
-
-@dataclass(frozen=True)
-class State:
-    """Caffe's NetState: what include and exclude rules are compared with."""
-
-    phase: Phase = "TEST"
-    level: int = 0
-    stages: tuple[str, ...] = ()
-
-
-class ParamSpec(Declared):
-    """How one parameter blob of a layer is learned and shared."""
-
-    name: str = param(default="", doc="blobs of the same name are one blob")
-    lr_mult: float | None = param(
-        default=None, doc="multiplies the learning rate; 1 when left out, 0 keeps the blob fixed"
-    )
-    decay_mult: float | None = param(default=None, doc="multiplies the weight decay; 1 when left out")
-    share_mode: Literal["STRICT", "PERMISSIVE"] = param(
-        default="STRICT", doc="a shared blob must have an equal shape, or only an equal count"
-    )
-
-
-class Common(Declared):
-    """Keys that every layer has."""
-
-    name: str = param(doc="the layer's name, unique in the net")
-    type: str = param(doc="the layer type, as `nettrain layers` lists them")
-    bottom: tuple[str, ...] | None = param(default=None, doc="blobs it reads; left out: the previous layer's first top")
-    top: tuple[str, ...] | None = param(default=None, doc="blobs it makes; left out: the layer's name")
-    include: tuple[Rule, ...] = param(default=(), doc="the layer is in the net if one of these rules is met")
-    exclude: tuple[Rule, ...] = param(default=(), doc="the layer is out of the net if one of these rules is met")
-    loss_weight: tuple[float, ...] = param(default=(), doc="weight of each top in the loss")
-    propagate_down: tuple[bool, ...] = param(default=(), doc="for each bottom: whether its gradient is computed")
-    # last, because the name hides the function from here on
-    param: tuple[ParamSpec, ...] = param(
-        default=(), doc="for each parameter blob: name, lr_mult, decay_mult, share_mode"
-    )
-
-    exclusive = (("include", "exclude"),)
-
-    def validate(self) -> Iterable[tuple[str, str]]:
-        if not self.name:
-            yield "name", "must not be empty"
-
-
-class Broken(Layer):
-    """The type of a layer with something wrong in it, so that what surrounds it can still be checked. It never runs."""
-
-    num_bottoms = num_tops = (0, None)
-
-
-@dataclass
-class LayerSpec:
-    """One layer as the spec has it: common keys, the type's class and its checked parameters."""
-
-    common: Common
-    cls: LayerType
-    parameters: Declared
-    node: Node
-
-    @property
-    def name(self) -> str:
-        return self.common.name
-
-    @property
-    def place(self) -> Place:
-        """Where the name is written."""
-        return self.node.at("name")
-
-    def title(self) -> str:
-        """``Convolution `conv1```, as errors name it."""
-        return f"{self.cls.__name__} `{self.name}`"
-
-    def where(self) -> str:
-        """`` (line 12)``, or nothing when the spec is not a file."""
-        return f" (line {self.place.line})" if self.place.line else ""
-
-
-@dataclass
-class NetSpec:
-    """A whole spec. ``solver`` stays a node: the solver knows its own keys."""
-
-    name: str
-    layers: list[LayerSpec]
-    solver: Node | None
-    force_backward: bool
-    root: Node
-    file: str
-    folder: Path = field(default_factory=Path)
-    note: str = ""  # said once to the user, e.g. that a bundled config is used
-    allow_python: bool = False
-    warnings: list[Problem] = field(default_factory=list)  # what may be a mistake, though it can be run
-
-    def to_python(self) -> dict:
-        """The spec as plain data, overrides applied."""
-        return self.root.to_python()
-
-
-class Top(Declared):
-    """Top-level keys of a spec."""
-
-    name: str = param(default="net", doc="the net's name; runs are filed under it")
-    force_backward: bool = param(default=False, doc="compute every gradient, those of inputs included")
-    layer_files: tuple[str, ...] = param(
-        default=(), doc="Python files beside the spec that register layer types; run only with --allow-python"
-    )
 
 
 def load(
@@ -247,7 +101,7 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
     layers: list[LayerSpec] = []
     if "layers" not in root.value:
         meant = [advice_on(key, known, aliases) for key in root.keys if key not in known]
-        if "layers" not in meant:  # else that is reported, once is enough
+        if as_advice("layers") not in meant:  # else that is reported, once is enough
             problems.add(root.place, "a spec needs `layers:`, the list of its layers")
     elif not isinstance(root.value["layers"].value, list) or not root.value["layers"].value:
         node = root.value["layers"]
@@ -304,10 +158,10 @@ def _without_digits(name: str) -> str:
     return re.sub("[0-9]", "", name)
 
 
-def _belongs(key: str, root: Node, known: list[str]) -> str:
+def _belongs(key: str, root: Node, known: list[str]) -> str | Advice:
     """What to say of an unknown key of a whole spec: it may be misspelt, or one of the solver or of a layer."""
     is_setting = bool(root.keys[key].setting)
-    advice = (None if is_setting else foreign.advice(foreign.TOP, key, known)) or nearest(key, known)
+    advice = (None if is_setting else look_up(foreign.TOP, key, known)) or nearest(key, known)
     if advice:
         return advice
     layers = root.value["layers"].value if _is_list(root.value.get("layers")) else []
@@ -316,16 +170,16 @@ def _belongs(key: str, root: Node, known: list[str]) -> str:
     if is_setting and rest and first in ["solver", *(str(node.value["name"].value) for node, _ in named)]:
         return ".".join([first, *rest])
     solver = registry.solver_parameters()
-    advice = advice_on(key, solver.names(), solver.aliases)
-    if advice:
-        if " " in advice:
-            return advice
-        return f"solver.{advice}" if is_setting else f"`{advice}` stands in `solver:`"
+    of_solver = advice_on(key, solver.names(), solver.aliases)
+    if of_solver:
+        if not of_solver.is_name:
+            return of_solver
+        return f"solver.{of_solver.text}" if is_setting else say("{} stands in {}", of_solver.text, "solver:")
     owners = [node for node, kind in named if key in kind.Parameters.names()]
     if owners and is_setting:
         paths = [f"`{node.value['name'].value}.{key}`" for node in owners[:4]]
         return f"it is a key of a layer: {', '.join(paths)}{' …' if len(owners) > 4 else ''}"
-    return f"`{key}` stands in a layer" if owners else ""
+    return say("{} stands in a layer", key) if owners else ""
 
 
 def _is_list(node: Node | None) -> bool:
@@ -390,7 +244,9 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
             problems.add(type_node.place, registry.unknown_type(type_node.value))
     own = cls.Parameters.names() if cls else list(node.keys)
     known = Common.names() + own
-    aliases = {key: advice for key in node.keys if (advice := foreign.advice(foreign.KEYS, key, known))}
+    aliases: dict[str, str | Advice] = {
+        key: advice for key in node.keys if (advice := look_up(foreign.KEYS, key, known))
+    }
     common = Common.from_known(reader, node, cls.__name__ if cls else "layer", own, aliases)
     if cls is None:
         return _broken(node)
@@ -402,7 +258,7 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
     return LayerSpec(common, cls, parameters, node)
 
 
-def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str]) -> None:
+def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str | Advice]) -> None:
     """Unknown keys of a layer; a parameter of another type is said to be one."""
     with_advice = {folded(key) for key in aliases}
     for key in reader.few([key for key in node.keys if key not in known], node, name):

@@ -6,9 +6,10 @@ from collections import Counter
 
 from ..spec.errors import Problems
 from .blob import Blob
-from .build import Step, param_spec
+from .build import param_spec
 from .graph import Key, Wired
 from .layer import Layer
+from .step import Step
 from .user_code import ask
 
 

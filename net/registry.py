@@ -74,15 +74,16 @@ def unknown_type(name: str) -> str:
     known = types()
     words = (folded(name), folded(name).removesuffix("layer"))
     same = next((other for other in known if folded(other) in words), None)
-    advice = next((foreign.TYPES[word][0] for word in words if word in foreign.TYPES), "")
+    elsewhere = next((foreign.TYPES[word][0] for word in words if word in foreign.TYPES), None)
+    advice = elsewhere.text if elsewhere else ""
     near = same or (None if advice else nearest(name, known))
     unregistered = None if same else class_in_layer_files(name)
     if unregistered and unregistered not in known.values():
         advice = _how_to_use(unregistered)
     elif near:
         advice = f"did you mean `{near}`?"
-    elif advice and not advice.startswith("nettrain "):
-        meant = [cls for cls in map(known.get, foreign.names_in(advice)) if cls]
+    elif elsewhere and not advice.startswith("nettrain "):
+        meant = [cls for cls in map(known.get, elsewhere.names) if cls]
         in_caffe = meant and all(f"Source: Caffe's {cls.__name__}" in (cls.__doc__ or "") for cls in meant)
         advice = f"in nettrain{' (as in Caffe)' if in_caffe else ''} {advice}"
     return f"unknown layer type `{name}`; {advice or '`nettrain layers` lists the types'}"

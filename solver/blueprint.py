@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..net.net import Net
-from ..net.netspec import NetSpec, load
+from ..net.netspec import load
 from ..net.parameter_files import LoadReport
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order
 from .evaluate import TestNet, name_test_nets
 from .length import count_iterations

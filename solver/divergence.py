@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..net.build import Step
 from ..net.net import Net
+from ..net.step import Step
 from ..net.user_code import ask
 from .listener import Listener
 from .updater import Updater

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..net.build import Step
 from ..net.net import Net
+from ..net.step import Step
 from ..net.user_code import ask
 from .divergence import Trouble, find_trouble
 from .parameters import NetState, SolverParameters

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..net.build import Step
 from ..net.net import Net
+from ..net.step import Step
 from ..net.user_code import UserCodeError, ask, calling
 from ..spec.errors import NettrainError, Problems
 

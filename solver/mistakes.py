@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..net.net import Net
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..net.user_code import ask
 from ..spec.errors import Problem
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ..net.netspec import NetSpec, Phase
-from ..spec import foreign
-from ..spec.declare import MISSING, MOST_KEYS, Choice, Declared, Reader, advice_on, param
+from ..net.records import NetSpec, Phase
+from ..spec.advice import advice_on, say
+from ..spec.declare import Choice, Declared, param
 from ..spec.errors import Problems
+from ..spec.reader import MISSING, MOST_KEYS, Reader
 from .policies import POLICIES
 from .rules import RULES
 
 _GONE = "nettrain always runs on the CPU; leave it out"
-_STEPS = (
-    "iterations at which the rate drops are `stepvalue` (lr_policy multistep), from one drop to the next `stepsize` "
-    "(step); how long to train is `max_iter`"
+_STEPS = say(
+    "iterations at which the rate drops are {} (lr_policy multistep), from one drop to the next {} (step); how long to "
+    "train is {}",
+    "stepvalue",
+    "stepsize",
+    "max_iter",
 )
-_NORM = "`clip_gradients` is the largest L2 norm of all gradients together; single values are not clipped"
-_ONE_FILE = "the net stands in the same file, under `layers:`; leave it out"
+_NORM = say("{} is the largest L2 norm of all gradients together; single values are not clipped", "clip_gradients")
+_ONE_FILE = say("the net stands in the same file, under {}; leave it out", "layers:")
 
 
 # The keys that only some choices use. Those a policy needs must be given; others that are given and not used are warned
@@ -160,20 +164,20 @@ class SolverParameters(Declared):
         "decay": "weight_decay",
         "l2": "weight_decay",
         "regularization": "weight_decay",
-        "l1": "L1 is `weight_decay` with `regularization_type: L1`",
+        "l1": say("L1 is {} with {}", "weight_decay", "regularization_type: L1"),
         "optimizer": "type",
         "optim": "type",
         "algorithm": "type",
         "solver_type": "type",
-        "nesterov": "write `type: Nesterov`, with `momentum`",
-        "betas": "beta1 is `momentum`, beta2 is `momentum2`",
+        "nesterov": say("write {}, with {}", "type: Nesterov", "momentum"),
+        "betas": say("beta1 is {}, beta2 is {}", "momentum", "momentum2"),
         "beta_1": "momentum",
         "beta_2": "momentum2",
         "beta": "momentum",
-        "dampening": "SGD's update has none: it is lr·g + `momentum` times the last update; leave it out",
+        "dampening": say("SGD's update has none: it is lr·g + {} times the last update; leave it out", "momentum"),
         "centered": "RMSProp has none; leave it out",
         "initial_accumulator_value": "AdaGrad starts from 0; leave it out",
-        "rho": "RMSProp's is `rms_decay`, AdaDelta's is `momentum`",
+        "rho": say("RMSProp's is {}, AdaDelta's is {}", "rms_decay", "momentum"),
         "eps": "delta",
         "epsilon": "delta",
         "seed": "random_seed",
@@ -221,8 +225,8 @@ class SolverParameters(Declared):
         "val_check_interval": "test_interval",
         "validation_interval": "test_interval",
         "test_every": "test_interval",
-        "test_epoch": "`test_interval` counts iterations",
-        "snapshot_epoch": "`snapshot` counts iterations",
+        "test_epoch": say("{} counts iterations", "test_interval"),
+        "snapshot_epoch": say("{} counts iterations", "snapshot"),
         "val_iter": "test_iter",
         "test_batches": "test_iter",
         "log_interval": "display",
@@ -234,14 +238,14 @@ class SolverParameters(Declared):
         "pretrained": "weights",
         "init_from": "weights",
         "finetune": "weights",
-        "resume": "go on with a run by `nettrain train --resume RUN`",
+        "resume": say("go on with a run by {}", "nettrain train --resume RUN"),
         "frozen": "freeze",
         "freeze_layers": "freeze",
         "warmup": "warmup_iter",
         "warmup_iters": "warmup_iter",
         "warmup_steps": "warmup_iter",
         "burn_in": "warmup_iter",
-        "warmup_epochs": "`warmup_iter` counts iterations",
+        "warmup_epochs": say("{} counts iterations", "warmup_iter"),
         "start_lr": "warmup_lr",
         "warmup_start_lr": "warmup_lr",
         "eta_min": "min_lr",
@@ -260,7 +264,7 @@ class SolverParameters(Declared):
         "shuffle": "it belongs to the Data layer",
         "workers": "batches are made when they are needed; leave it out",
         "num_workers": "batches are made when they are needed; leave it out",
-        "threads": "write `nettrain train --threads N`",
+        "threads": say("write {}", "nettrain train --threads N"),
         "device": _GONE,
         "gpu": _GONE,
         "gpus": _GONE,
@@ -322,7 +326,8 @@ def read_parameters(spec: NetSpec, problems: Problems) -> SolverParameters | Non
     names, aliases = SolverParameters.names(), SolverParameters.aliases
     meant = set(node.keys)
     for key in [key for key in node.keys if key not in names][:MOST_KEYS]:
-        meant.update(foreign.names_in(advice_on(key, names, aliases)))
+        advice = advice_on(key, names, aliases)
+        meant.update(advice.names if advice else ())
     if not meant & {"max_iter", "max_epoch"}:
         problems.add(node.place, "solver.max_iter is missing: give it, or max_epoch, to say how long to train")
     return None if result is MISSING else result

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..net.build import Step
 from ..net.net import Net
 from ..net.plan import has_gradient
+from ..net.step import Step
 from ..net.user_code import ask
 from .evaluate import Scores
 

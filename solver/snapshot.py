@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from ..files.arrays import Stored, open_npz, write_npz
-from ..net.netspec import NetSpec, load
+from ..net.netspec import load
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError
 
 VERSION = 3

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..compute.parallel import session
 from ..net.arguments import a_function, a_path, texts, whole
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, Problems
 from . import divergence
 from .blueprint import draw, place_of

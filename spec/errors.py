@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 MOST_SHOWN = 25  # problems printed by one SpecError; the rest are counted
@@ -41,6 +42,20 @@ class NettrainError(Exception):
 
 class ShapeError(NettrainError):
     """Blobs do not fit a layer, or each other."""
+
+
+@contextmanager
+def blaming(key: str | tuple[str, ...]) -> Iterator[None]:
+    """Around what a parameter led to: an error of it is made anew as one of this ``key``, whatever it blamed.
+
+    For code that is called for several parameters and does not know which. What knows its place is let pass.
+    """
+    try:
+        yield
+    except NettrainError as error:
+        if error.knows_its_place:
+            raise
+        raise type(error)(str(error), exit_code=error.exit_code, key=key, hint=error.hint) from error
 
 
 @dataclass(frozen=True)

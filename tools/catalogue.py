@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..net import registry
+from ..net.example import Example
 from ..net.fillers import Filler
-from ..net.layer import Example, Layer
+from ..net.layer import Layer
 from ..solver.parameters import SolverParameters
-from ..spec.declare import Choice, Declared, type_words
+from ..spec.declare import Choice, Declared
 from ..spec.errors import NettrainError, did_you_mean
 from ..spec.reading import to_yaml
 from .table import table, wrapped
@@ -90,11 +91,11 @@ def parameters(declared: type[Declared]) -> list[dict[str, str]]:
     return [
         {
             "name": name,
-            "type": f"one of {', '.join(about.kinds)}" if about.kinds else type_words(hint, about.bounds),
+            "type": kind.words,
             "default": "required" if default is dataclasses.MISSING else default_words(default),
             "doc": about.doc,
         }
-        for name, hint, about, default in declared.fields()
+        for name, kind, about, default in declared.fields()
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..spec.errors import format_shape
-from .explain import Explanation, Gate, Use, Value
+from .explained import Explanation, Gate, Use, Value
 from .table import table
 
 SMALL = 16  # elements of a blob that is shown whole

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, SpecError, why
-from .explain import Explanation, explain, pick
+from .explain import explain
 from .explain_json import as_json
 from .explain_page import page
 from .explain_text import numbers, report
+from .explained import Explanation, pick
 from .expression import ABSOLUTE, in_words, spec_of
 from .gradcheck import check_net
-from .numeric import EPS, Check, Rounding
+from .numeric import Check, Rounding
+from .slope import EPS
 
 MOST_SHOWN = 5  # entries without a gradient
 

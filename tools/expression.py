@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..net.fillers import LARGEST
-from ..net.netspec import NetSpec, load
+from ..net.netspec import load
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, SpecError, did_you_mean
 
 FUNCTIONS = {

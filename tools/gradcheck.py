@@ -15,7 +15,7 @@ import numpy as np
 from ..net import registry
 from ..net.layer import Layer
 from ..net.net import Net
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..net.user_code import run_layer_file
 from ..solver.divergence import find_trouble
 from ..spec.errors import NettrainError, format_shape

@@ -11,8 +11,8 @@ from typing import Any
 from ..files import plain_json
 from ..files.arrays import open_npz
 from ..net.net import DEFAULT_SEED, Net
-from ..net.netspec import NetSpec
 from ..net.parameter_files import Arrays, LoadReport, assign
+from ..net.records import NetSpec
 from ..net.user_code import ask
 from ..solver.evaluate import evaluate_all, name_test_nets
 from ..solver.finding import find_snapshot, is_run

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..compute.parallel import run, session, threads
-from ..net.build import Step
 from ..net.graph import Key
 from ..net.net import Net
-from ..net.netspec import NetSpec, Phase, as_phase
 from ..net.plan import has_gradient
+from ..net.records import NetSpec, Phase, as_phase
+from ..net.step import Step
 from ..net.user_code import ask
 from ..solver.parameters import parameters_of
 from ..solver.updater import Updater

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..compute.parallel import threads
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..solver.evaluate import has_plain_loss
 from ..solver.finding import Found, check_spec, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts

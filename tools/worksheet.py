@@ -12,9 +12,10 @@ import numpy as np
 
 from ..net.netspec import load
 from ..spec.errors import NettrainError, why
-from .explain import Explanation, explain
+from .explain import explain
 from .explain_page import BLANK, Drawing
 from .explain_text import number, report
+from .explained import Explanation
 from .table import table
 
 VARIABLES, GATES = "xyzwuv", "abcdeghijklf"

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...compute.parallel import blockwise
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from .class_axis import ClassAxis
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from ...compute.functions import exp_of_minus_abs, sigmoid
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 
 

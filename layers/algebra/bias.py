@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...compute.channels import add_rounded
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from .broadcast import Broadcast
@@ -43,7 +44,7 @@ class Bias(Broadcast):
     )
 
     def Forward_cpu(self, bottom, top):
-        x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
+        x = self.as_axes_go(bottom)
         self.channels.each(lambda x, y, b: np.add(x, b, out=y), [x, top[0].data], [self.values(bottom)])
 
     def passes_gradient_on(self, i):
@@ -57,4 +58,4 @@ class Bias(Broadcast):
             if propagate_down[1]:
                 np.copyto(bottom[1].diff, self.channels.sums([lambda dy: dy], [dy])[0].reshape(self.shape))
         elif self.param_propagate_down[0]:
-            self.add(self.blobs[0], self.channels.sums([lambda dy: dy], [dy]))
+            add_rounded(self.channels.sums([lambda dy: dy], [dy]), self.blobs[0].diff)

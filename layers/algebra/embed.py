@@ -7,13 +7,14 @@ import math
 import numpy as np
 
 from ...compute.parallel import scratch
+from ...net.example import Example, labels
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer, labels
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ..loss.labels import check_range, read_indices
 
-BLOCK = 1 << 16  # elements that are added at a time
+ADDED_AT_ONCE = 1 << 16  # elements that are added at a time
 
 
 @register
@@ -57,7 +58,7 @@ class Embed(Layer):
 
     def reshape(self, bottom, top):
         self.N, self.M = math.prod(bottom[0].shape), self.p.num_output
-        self.along, step = np.arange(self.M), max(1, BLOCK // self.M)
+        self.along, step = np.arange(self.M), max(1, ADDED_AT_ONCE // self.M)
         self.blocks = [slice(start, start + step) for start in range(0, self.N, step)]
         top[0].reshape((*bottom[0].shape, self.M))
 

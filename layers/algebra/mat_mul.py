@@ -8,13 +8,14 @@ import numpy as np
 
 from ...compute import blas
 from ...compute.parallel import run
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 from .stretching import add_up
 
-TASK = 1 << 20  # multiply-adds: less is not worth waking a thread for
+LEAST_WORK = 1 << 20  # multiply-adds: less is not worth waking a thread for
 
 
 def turned(array, transpose):
@@ -38,7 +39,7 @@ def product(a, b, out):
         np.multiply(a, b, out=out)
         return
     count, work = len(out), out.size * a.shape[-1]
-    tasks = max(1, min(count, 16, work // TASK))
+    tasks = max(1, min(count, 16, work // LEAST_WORK))
 
     def some(task):
         part = slice(task * count // tasks, (task + 1) * count // tasks)

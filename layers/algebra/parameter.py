@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ..shape.shapes import Shape

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from ...compute.parallel import BLOCK, by_example, run, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.notation import as_factor
 from ...net.registry import register
 from ...spec.declare import Declared, param

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...compute.channels import add_rounded
 from ...compute.parallel import scratch
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from .broadcast import Broadcast
@@ -47,7 +48,7 @@ class Scale(Broadcast):
     )
 
     def Forward_cpu(self, bottom, top):
-        x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
+        x = self.as_axes_go(bottom)
         values = [self.values(bottom)]
         if self.p.bias_term:
             values.append(self.channels.spread("b", self.blobs[-1].data, self.dtype))
@@ -59,7 +60,7 @@ class Scale(Broadcast):
             y += b
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
+        x = self.as_axes_go(bottom)
         dy = top[0].diff
         if propagate_down[0]:
             dx = bottom[0].diff if self.as_it_lies else self.buffer("dx", dy.shape)
@@ -71,9 +72,9 @@ class Scale(Broadcast):
                 ds = self.channels.sums([self.product], [x, dy])
                 np.copyto(bottom[1].diff, ds.reshape(self.shape))
         elif self.param_propagate_down[0]:
-            self.add(self.blobs[0], self.channels.sums([self.product], [x, dy]))
+            add_rounded(self.channels.sums([self.product], [x, dy]), self.blobs[0].diff)
         if self.p.bias_term and self.param_propagate_down[-1]:
-            self.add(self.blobs[-1], self.channels.sums([lambda dy: dy], [dy]))
+            add_rounded(self.channels.sums([lambda dy: dy], [dy]), self.blobs[-1].diff)
 
     def gradient(self, dy, dx, s):
         np.multiply(dy, s, out=dx)

@@ -12,11 +12,13 @@ from ...data.generators import GENERATORS, Generate
 from ...data.sources import NAMED, find_file, load
 from ...data.transform import Transform
 from ...net.blob import Known
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
-from ...spec.declare import Declared, Reader, param
+from ...spec.advice import say
+from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError
 from ...spec.node import Node
+from ...spec.reader import Reader
 from .batches import Batches
 
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
@@ -110,7 +112,7 @@ class Data(Batches):
             "crop_size": "write it as transform: {crop_size: …}",
             "mean_value": "write it as transform: {mean_value: …}",
             "mean_file": "write it as transform: {mean_file: …}",
-            "data_param": "write its fields beside `type`",
+            "data_param": say("write its fields beside {}", "type"),
             "batch": "batch_size",
         }
 

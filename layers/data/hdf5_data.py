@@ -19,7 +19,7 @@ from ...files.arrays import MOST_UNPACKED
 from ...files.extras import extra
 from ...files.reading import check_file, lines
 from ...net.blob import Known
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape, why

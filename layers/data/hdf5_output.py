@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from ...files.extras import extra
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape

@@ -16,7 +16,7 @@ from ...data.transform import Transform
 from ...files.extras import extra
 from ...files.reading import lines
 from ...net.blob import Known
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape

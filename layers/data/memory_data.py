@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...data.order import Order
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape

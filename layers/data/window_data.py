@@ -19,7 +19,8 @@ from ...data.transform import Transform
 from ...files.extras import extra
 from ...files.reading import lines as lines_of
 from ...net.blob import Known
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from ...net.layer import Example, Layer, labels
+from ...net.example import Example, labels
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError

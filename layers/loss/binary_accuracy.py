@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
-from ...spec.errors import ShapeError, format_shape
 from .targets import Targets
 
 
@@ -44,12 +44,8 @@ class BinaryAccuracy(Layer):
     )
 
     def reshape(self, bottom, top):
-        if bottom[0].count != bottom[1].count:
-            raise ShapeError(
-                f"every score needs a target, got {format_shape(bottom[0].shape)} = {bottom[0].count} and "
-                f"{format_shape(bottom[1].shape)} = {bottom[1].count}"
-            )
         self.targets = Targets(whole=True, ignored=self.p.ignore_label)
+        self.targets.check_shape(*bottom)
         self.targets.check_known(bottom[1])
         top[0].reshape(())
 

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example, LossLayer, labels
+from ...net.example import Example, labels
+from ...net.layer import LossLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape

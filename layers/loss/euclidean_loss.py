@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example, LossLayer
+from ...net.example import Example
+from ...net.layer import LossLayer
 from ...net.registry import register
 from ...spec.errors import ShapeError
 

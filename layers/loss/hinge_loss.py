@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from ...net.layer import Example, LossLayer, labels
+from ...net.example import Example, labels
+from ...net.layer import LossLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...data.tables import read_array
-from ...net.layer import Example, labels
+from ...net.example import Example, labels
 from ...net.registry import register
 from ...spec.declare import param
 from ...spec.errors import NettrainError, ShapeError, format_shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, labels
+from ...net.example import Example, labels
 from ...net.registry import register
 from ...spec.declare import param
 from .labels import check_range, positions, read_labels

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example, LossLayer, labels
+from ...net.example import Example, labels
+from ...net.layer import LossLayer
 from ...net.registry import register
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .labels import check_range, read_labels

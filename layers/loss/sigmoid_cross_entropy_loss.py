@@ -6,9 +6,8 @@ import numpy as np
 
 from ...compute.functions import positive_part, sigmoid, softplus_of_minus_abs
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
-from ...spec.errors import ShapeError, format_shape
 from .loss_parameters import NormalizedLoss, OldLossParameters
 from .targets import Targets
 
@@ -55,12 +54,8 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
-        if bottom[0].count != bottom[1].count:
-            raise ShapeError(
-                f"every score needs a target, got {format_shape(bottom[0].shape)} = {bottom[0].count} and "
-                f"{format_shape(bottom[1].shape)} = {bottom[1].count}"
-            )
         self.targets = Targets(ignored=self.p.ignore_label, cut=True)
+        self.targets.check_shape(*bottom)
         self.targets.check_known(bottom[1])
 
     def counts(self, t, out):

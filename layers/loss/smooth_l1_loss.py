@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import param
 from .l1_loss import DifferenceLoss

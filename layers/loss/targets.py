@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...net.blob import Blob
-from ...spec.errors import NettrainError
+from ...spec.errors import NettrainError, ShapeError, format_shape
 
 ROUNDING = 1e-6  # by which a target may miss 0 and 1: they are divided and averaged in single precision
 
@@ -22,6 +22,14 @@ class Targets:
     whole: bool = False
     ignored: float | None = None
     cut: bool = False
+
+    def check_shape(self, scores: Blob, targets: Blob) -> None:
+        """Raise ShapeError unless there is a target for each of the scores."""
+        if scores.count != targets.count:
+            raise ShapeError(
+                f"every score needs a {self.name}, got {format_shape(scores.shape)} = {scores.count} and "
+                f"{format_shape(targets.shape)} = {targets.count}"
+            )
 
     def check_known(self, blob: Blob) -> None:
         """Raise NettrainError when the data set is known to hold another value."""

@@ -8,9 +8,11 @@ import numpy as np
 
 from ...compute.channels import Channels
 from ...compute.parallel import scratch
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
+from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 from .affine import Affine
@@ -54,7 +56,7 @@ class BatchNorm(Layer):
         aliases = {
             "epsilon": "eps",
             "momentum": "moving_average_fraction is the share that is kept (PyTorch's momentum is 1 minus it)",
-            "scale": "write affine: true, or add a Scale layer with `bias_term: true`",
+            "scale": say("write affine: true, or add a Scale layer with {}", "bias_term: true"),
         }
 
     normalizes = True
@@ -90,10 +92,8 @@ class BatchNorm(Layer):
         if len(shape) < 2 or shape[1] != self.C:
             raise ShapeError(f"the statistics are those of {self.C} channels, got {format_shape(shape)}")
         super().reshape(bottom, top)
-        places = math.prod(shape[2:])
-        self.m = shape[0] * places
-        last = bottom[0].channels_last and len(shape) > 2
-        self.channels = Channels(self.m, self.C, 1) if last else Channels(shape[0], self.C, places)
+        self.m = shape[0] * math.prod(shape[2:])
+        self.channels = Channels.of(shape, bottom[0].channels_last)
         if self.affine:
             self.affine.reshape(self.channels)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.blas import step_product
-from ...net.layer import Example
 from ...net.registry import register
-from .recurrence import Recurrence
-from .recurrent import begins
+from .recurrence import ONE_STATE, Recurrence
 
 
 @register
@@ -31,17 +29,13 @@ class GRU(Recurrence):
     """
 
     gates = 3
-    examples = (
-        Example([(3, 2, 3), (3, 2)], {"num_output": 3}, {1: begins}),
-        Example([(2, 2, 2, 2), (2, 2), (2, 3)], {"num_output": 3}, {1: begins}),
-        Example([(2, 2, 3), (2, 2), (1, 2, 3)], {"num_output": 3, "expose_hidden": True}, {1: begins}, tops=2),
-    )
+    examples = ONE_STATE
 
     def setup(self, bottom, top):
         super().setup(bottom, top)
         self.add_blob((3 * self.H,), self.p.bias_filler)
 
-    def run(self, pre, y):
+    def forward_steps(self, pre, y):
         H, W = self.H, self.blobs[self.of_h].data.T
         self.of_kept = self.over_time("h's third part", H)
         products, parts = self.buffer("product", (self.N, 3 * H)), self.buffer("part", (self.N, H))
@@ -71,7 +65,7 @@ class GRU(Recurrence):
         self.over_sequences(steps)
         return {"h": y[-1]}
 
-    def run_back(self, dpre, dy, last):
+    def backward_steps(self, dpre, dy, last):
         H, W = self.H, self.blobs[self.of_h].data
         gates = self.over_time("pre", 3 * H)
         dproduct = self.over_time("dproduct", 3 * H)  # of W_h h' + b_h

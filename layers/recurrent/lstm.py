@@ -6,10 +6,9 @@ import numpy as np
 
 from ...compute.blas import step_product
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
-from .recurrence import Recurrence
-from .recurrent import begins
+from .recurrence import Recurrence, begins
 
 
 @register
@@ -44,7 +43,7 @@ class LSTM(Recurrence):
         ),
     )
 
-    def run(self, pre, y):
+    def forward_steps(self, pre, y):
         H = self.H
         pre[..., : 3 * H] *= 0.5
         W = self.buffer("W_h with halves", (4 * H, H))
@@ -90,7 +89,7 @@ class LSTM(Recurrence):
         np.subtract(1, through, out=through)
         through *= o
 
-    def run_back(self, dpre, dy, last):
+    def backward_steps(self, dpre, dy, last):
         H, N = self.H, self.N
         before = self.over_time("c before", H)
         np.copyto(before[0], self.first["c"])

@@ -6,10 +6,8 @@ import numpy as np
 
 from ...compute.blas import matmul, step_product
 from ...compute.parallel import blockwise
-from ...net.layer import Example
 from ...net.registry import register
-from .recurrence import Recurrence
-from .recurrent import begins
+from .recurrence import ONE_STATE, Recurrence
 
 
 @register
@@ -29,18 +27,14 @@ class RNN(Recurrence):
     Source: Caffe's RNN. Recurrent takes any cell.
     """
 
-    examples = (
-        Example([(3, 2, 3), (3, 2)], {"num_output": 3}, {1: begins}),
-        Example([(2, 2, 2, 2), (2, 2), (2, 3)], {"num_output": 3}, {1: begins}),
-        Example([(2, 2, 3), (2, 2), (1, 2, 3)], {"num_output": 3, "expose_hidden": True}, {1: begins}, tops=2),
-    )
+    examples = ONE_STATE
 
     def setup(self, bottom, top):
         super().setup(bottom, top)
         self.add_blob((self.H, self.H), self.p.weight_filler)
         self.add_blob((self.H,), self.p.bias_filler)
 
-    def run(self, pre, y):
+    def forward_steps(self, pre, y):
         W, first = self.blobs[self.of_h].data.T, self.first["h"]
         product = self.buffer("product", first.shape)
 
@@ -60,7 +54,7 @@ class RNN(Recurrence):
         np.copyto(self.o, y)
         return {"h": pre[-1]}
 
-    def run_back(self, dpre, dy, last):
+    def backward_steps(self, dpre, dy, last):
         h, o, W = self.over_time("pre", self.H), self.o, self.blobs[self.of_h].data
         do, dh = self.over_time("do", self.H), self.over_time("dh", self.H)
 

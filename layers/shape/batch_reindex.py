@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, Layer, labels
+from ...net.example import Example, labels
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .rows import put_rows, rows, take_rows

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from ...compute.calls import Passes
 from ...compute.memory import channels_first
 from ...compute.parallel import scratch
+from ...compute.prepared import Prepared
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Engine, engine, param
 from ...spec.errors import ShapeError, format_shape
 from .depthwise import Depthwise
-from .windows import KernelParameters, Windows, sum_up
+from .kernel import KernelParameters
+from .windows import Windows, sum_up
 
 SMALL = 1 << 17  # elements of W: copying fewer into another order costs less than it saves
 PARTIAL_BYTES = 1 << 18  # sums of dW over parts of the batch: smaller ones may be more, for more threads
@@ -117,7 +118,7 @@ class Convolution(Layer):
             else ((1,), (1,), (1,), (0,), (1,))
         )
         output = self.lay_out(bottom, *geometry)[: len(self.kernel)]
-        self.passes = Passes()
+        self.prepared = Prepared()
         for blob in top:
             blob.reshape((*shape[: self.axis], self.p.num_output, *output), channels_last=self.any_layout)
 
@@ -201,11 +202,11 @@ class Convolution(Layer):
         xs, ys = x.reshape(N, w.C, *w.sizes), y.reshape(N, -1, *w.output)
         Ws = self.weights(W, w)
 
-        def task(i, memory):
+        def task(i, do):
             examples, rows = chunks[i]
-            return w.correlate(xs[examples], rows, Ws, b, ys[examples, :, rows], memory)
+            w.correlate(do, xs[examples], rows, Ws, b, ys[examples, :, rows])
 
-        self.passes.run(name, (x, y, W.base, b), lambda *_: [[partial(task, i) for i in range(len(chunks))]])
+        self.prepared.run(name, (x, y, W, b), task, len(chunks))
 
     def gradients(self, name, x, W, dy, dx, w, learns_W=False, learns_b=False):
         """Backward for one bottom: dW += dy col(x)ᵀ, db += Σ dy, dx = col⁻¹(Wᵀ dy).
@@ -225,32 +226,24 @@ class Convolution(Layer):
         xs, dys = x.reshape(N, w.C, *w.sizes), dy.reshape(N, self.M, *w.output)
         dxs = None if dx is None else dx.reshape(N, w.C, *w.sizes)
 
-        def task(i, memory):
-            calls = []
-            mine = self.weights(dW[i], w)
-            for j in range(i * images // parts * bands, (i + 1) * images // parts * bands):
-                begins = j == i * images // parts * bands
-                examples, rows = chunks[j]
-                D, copy = w.upstream(dys[examples, :, rows])
-                calls += copy
+        def task(i, do):
+            mine = chunks[i * images // parts * bands : (i + 1) * images // parts * bands]
+            for j, (examples, rows) in enumerate(mine):
+                dY = w.upstream(do, dys[examples, :, rows])
                 if learns_b:
-                    R = D.shape[1]
-                    ones = memory.setdefault(R, np.ones((1, R), self.dtype))
-                    total = db[i].reshape(len(D), 1, D.shape[2])
-                    calls += sum_up(ones, D, total, scratch("db", total.shape, self.dtype), begins)
+                    ones = do.keep(("ones", dY.shape[1]), lambda n=dY.shape[1]: np.ones((1, n), self.dtype))
+                    sum_up(do, ones, dY, db[i].reshape(len(dY), 1, dY.shape[2]), j == 0, "db")
                 if learns_W:
-                    calls += w.weight_gradient(xs[examples], rows, D, mine, begins, memory)
+                    w.weight_gradient(do, xs[examples], rows, dY, self.weights(dW[i], w), j == 0)
                 if dxs is not None:
                     total = scratch("dx", (len(dxs[examples]), w.C, *w.padded_sizes), self.dtype, channels_last=True)
                     if rows.start == 0:
-                        calls.append((total.fill, (0,)))
-                    calls += w.fold(D, Ws, rows, total)
+                        do(total.fill, 0)
+                    w.fold(do, dY, Ws, rows, total)
                     if rows.stop == w.output[0]:
-                        calls.append(self.hand_over(total[w.inside], dxs[examples]))
-            return calls
+                        self.hand_over(do, total[w.inside], dxs[examples])
 
-        arrays = (x, dy, W.base, dx, dW.base, learns_W, learns_b, self.bias())
-        self.passes.run(name, arrays, lambda *_: [[partial(task, i) for i in range(parts)]])
+        self.prepared.run(name, (x, dy, W, dx, dW, db, self.bias(), learns_W, learns_b), task, parts)
         for i in range(1, parts):
             if learns_W:
                 dW[0] += dW[i]
@@ -261,9 +254,9 @@ class Convolution(Layer):
         if learns_b:
             self.blobs[1].diff += db[0].ravel()
 
-    def hand_over(self, total, dx):
-        """The call that brings what was added up to where it belongs."""
-        return np.copyto, (dx, total)
+    def hand_over(self, do, total, dx):
+        """Bring what was added up to where it belongs."""
+        do(np.copyto, dx, total)
 
     def parts(self, images):
         """In how many parts dW is summed up: more for more threads, fewer where that takes much memory."""

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Engine, engine, param
 from ...spec.errors import ShapeError, format_shape
-from .windows import KernelParameters, output_size, padded_sizes
+from .kernel import KernelParameters, output_size, padded_sizes
 
 
 @register

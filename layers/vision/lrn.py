@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, Engine, engine, param
 from ...spec.errors import ShapeError, format_shape

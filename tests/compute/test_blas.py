@@ -151,8 +151,8 @@ class TestOpenBLAS:
     @pytest.mark.parametrize(
         "first",
         [
-            "import numpy, nettrain.compute.blas",
-            "import nettrain.compute.blas",
+            "import numpy, nettrain; nettrain.Net('configs/mlp.yaml')",
+            "import nettrain; nettrain.Net('configs/mlp.yaml')",
             "from nettrain.commands.app import hold_blas; hold_blas()",
         ],
     )

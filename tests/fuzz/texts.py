@@ -17,7 +17,8 @@ import numpy as np
 from nettrain.commands.streams import show
 from nettrain.net import registry
 from nettrain.net.net import Net
-from nettrain.net.netspec import Common, load
+from nettrain.net.netspec import load
+from nettrain.net.records import Common
 from nettrain.solver.parameters import SolverParameters
 from nettrain.spec.errors import Problems, printable
 from nettrain.spec.reading import read_text

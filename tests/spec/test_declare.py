@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from nettrain import Declared, SpecError, param
 from nettrain.net import registry
-from nettrain.net.netspec import Common, Rule, Top
+from nettrain.net.records import Common, Rule, Top
 from nettrain.net.spec_file import read_file
 from nettrain.solver.parameters import SolverParameters
-from nettrain.spec.declare import MISSING, Choice, Reader
+from nettrain.spec.declare import Choice
 from nettrain.spec.errors import Place, Problems
 from nettrain.spec.node import Node
+from nettrain.spec.reader import MISSING, Reader
 from nettrain.tools.schema import schema as schema_of_specs
 
 

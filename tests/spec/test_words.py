@@ -3,11 +3,14 @@
 import re
 
 import pytest
+from nettrain.data.transform import Transform
 from nettrain.net import registry
-from nettrain.net.netspec import Common, load
+from nettrain.net.fillers import Filler
+from nettrain.net.netspec import load
+from nettrain.net.records import Common
 from nettrain.solver.parameters import SolverParameters
 from nettrain.spec import foreign
-from nettrain.spec.declare import advice_on
+from nettrain.spec.advice import Advice, advice_on, as_advice, look_up, say, table
 from nettrain.spec.errors import NettrainError, SpecError, nearest
 
 SOLVER = "solver: {base_lr: 0.1, max_iter: 5}\n"
@@ -257,8 +260,8 @@ SOLVER_KEYS = {
 
 @pytest.mark.parametrize("key", SOLVER_KEYS)
 def test_a_solver_key_of_another_framework_gets_advice(key):
-    message = advice_on(key, SolverParameters.names(), SolverParameters.aliases)
-    message = message if " " in message else f"did you mean `{message}`?"
+    advice = advice_on(key, SolverParameters.names(), SolverParameters.aliases)
+    message = f"did you mean `{advice.text}`?" if advice.is_name else advice.text
     assert SOLVER_KEYS[key] in message
 
 
@@ -338,7 +341,7 @@ def test_each_type_has_one_advice_and_none_is_a_type():
 def test_advice_speaks_of_types_and_keys_that_there_are():
     types, common = registry.types(), {*Common.names(), "nettrain layers"}
     for advices in foreign.TYPES.values():
-        names = foreign.names_in(advices[0])
+        names = advices[0].names
         keys = set().union(*(types[name].Parameters.names() for name in names if name in types)) | common
         keys |= {"transform", "crop_size"}
         assert [name for name in names if name not in types and name not in keys] == [], advices[0]
@@ -349,7 +352,7 @@ def test_advice_on_keys_speaks_of_keys_that_there_are():
     known = known.union(*(cls.Parameters.names() for cls in registry.types().values()), ["crop_size"])
     for advices in foreign.KEYS.values():
         for advice in advices:
-            assert [name for name in foreign.names_in(advice) if name not in known] == [], advice
+            assert [name for name in advice.names if name not in known] == [], advice
 
 
 def test_advice_of_the_solver_speaks_of_its_keys():
@@ -357,7 +360,44 @@ def test_advice_of_the_solver_speaks_of_its_keys():
     known |= {"layers", "solver"}
     for word, advice in SolverParameters.aliases.items():
         assert word not in SolverParameters.names()
-        assert [name for name in foreign.names_in(advice) if name not in known] == [], word
+        assert [name for name in as_advice(advice).names if name not in known] == [], word
+
+
+def test_what_stands_in_backticks_is_said_by_name():
+    """A name that is written into a sentence by hand is one that nobody knows of: it may be misspelt or renamed."""
+    tables = (foreign.TYPES, foreign.KEYS, foreign.TOP, foreign.CHOICES)
+    sentences = [advice for table in tables for advices in table.values() for advice in advices]
+    sets = [cls.Parameters for cls in registry.types().values()] + [SolverParameters, Transform, Filler]
+    sentences += [as_advice(advice) for cls in sets for advice in cls.aliases.values()]
+    assert len(sentences) > 1500
+    for advice in sentences:
+        quoted = [name.partition(":")[0] for name in re.findall("`([^`]*)`", advice.text)]
+        assert quoted == ([] if advice.is_name else list(advice.names)), advice
+
+
+def test_a_sentence_is_made_from_names():
+    advice = say("max pooling is {} with {}, as {a: 1} is", "Pooling", "pool: MAX")
+    assert advice.text == "max pooling is `Pooling` with `pool: MAX`, as {a: 1} is"
+    assert (advice.names, advice.is_name) == (("Pooling", "pool"), False)
+    for names in ((), ("Pooling",), ("a", "b", "c")):
+        with pytest.raises(ValueError, match="zip"):
+            say("it is {} with {}", *names)
+
+
+def test_an_alias_is_a_name_or_a_sentence():
+    assert as_advice("pad") == Advice("pad", ("pad",), is_name=True)
+    assert as_advice("write it below") == Advice("write it below")
+    assert as_advice(say("it is {}", "pad")) == say("it is {}", "pad")
+
+
+def test_of_several_advices_the_one_whose_first_name_is_known_is_given():
+    words = table(("num_output", "N-Units filters"), (say("of a {}, {}", "kernel", "b"), "filters"), ("leave it", "n"))
+    assert look_up(words, "n_units", ["num_output"]).text == "num_output"
+    assert look_up(words, "filters", ["num_output", "kernel"]).text == "num_output"
+    assert look_up(words, "Filters", ["kernel"]).text == "of a `kernel`, `b`"
+    assert look_up(words, "filters", ["b"]) is None
+    assert look_up(words, "n", []).text == "leave it"
+    assert look_up(words, "other", ["num_output"]) is None
 
 
 # --set

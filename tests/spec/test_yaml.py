@@ -358,6 +358,7 @@ LARGE_TEXTS = {
     "braces": ("{" * LARGE, "nested too deeply"),
     "dashes": ("- " * (LARGE // 2), "nested too deeply"),
     "indents": ("".join(" " * i + "a:\n" for i in range(1250)), "nested too deeply"),
+    "blanks before a brace": ("a: [\nlayer" + " " * (LARGE // 8) + "x", "not valid YAML"),
     "digits": ("a: " + "1" * LARGE, "a number of 800,000 digits is too long"),
 }
 
@@ -376,6 +377,10 @@ def test_a_text_of_too_much_is_an_error_in_no_time(kind):
     assert words in message
 
 
+def test_what_is_quoted_is_text_with_a_tag_that_says_nothing():
+    assert read("a: ! '12'\nb: ! 12\nc: !!str 12\n") == {"a": "12", "b": 12, "c": "12"}
+
+
 @pytest.mark.parametrize("reader", ["libyaml", "Python"])
 def test_the_first_value_too_many_has_a_place(reader, monkeypatch):
     if reader == "Python":
@@ -384,8 +389,78 @@ def test_the_first_value_too_many_has_a_place(reader, monkeypatch):
     assert message.startswith("2:79999: more than 40,000 keys and values"), message[:50]
 
 
+CONFIGS = [
+    path.read_text(encoding="utf-8")[:900]
+    for path in sorted((Path(nettrain.__file__).parent / "configs").rglob("*.yaml"))
+]
 PIECES = """- |a: |b|{|}|[|]|, |,|: |:|? |>|-1|# c| #|&a |*a|!t |!!str |--- |%|@|`|é|😀|~|1e3|<<: |\\|\\x41|  |0|?x
 ::|a:b|-|x y|>-|"a|b"|'|'a'|"b"|\t|\ufeff|\r\n|\x85|\u2028|{a: 1, b}|[a: b]|!""".replace("\n", "|").split("|")
+HOSTILE = [
+    *(
+        "|\n",
+        "|-2\n",
+        "|10\n",
+        ">2\n",
+        "| # c\n",
+        "\n---\n",
+        "\n...\n",
+        "%YAML 1.2\n---\n",
+        "%YAML 2.0\n---\n",
+        "%F x\n---\n",
+    ),
+    *(
+        "\r",
+        "\x7f",
+        "\x80",
+        "\xa0",
+        "\ufffe",
+        "\uffff",
+        "\ud800",
+        "\0",
+        "\x0c",
+        "\x1b",
+        "\u2029",
+        "\\x41",
+        "\\/",
+        "\\N",
+        "\\q",
+    ),
+    *(
+        "x" * 1022,
+        "x" * 1024,
+        "é" * 600,
+        "- - ",
+        "{? a}",
+        "[? a : b]",
+        '{"a":1}',
+        '["a":b]',
+        "? a\n: b\n",
+        "?a",
+        ":a",
+        "a?",
+    ),
+    *(
+        "!<x> ",
+        "!<plain> ",
+        "!a:!b ",
+        "!&!a ",
+        "|#",
+        "|-#\n",
+        ">2#",
+        "! ",
+        "!e!x ",
+        "&a.b ",
+        "&é ",
+        "*é",
+        "*a : 1",
+        "& ",
+        "* ",
+        "a: - b",
+        "''",
+        '""',
+        "'a\n\n b'",
+    ),
+]
 
 
 def test_libyaml_and_python_read_the_same():
@@ -409,9 +484,12 @@ def test_libyaml_and_python_read_the_same():
         return repr(value), (place.line, place.column) if isinstance(value, list) else place
 
     rng = random.Random(0)
-    texts = [
-        "".join(rng.choice([*PIECES, "\n", "\n  ", "|\n"]) for _ in range(rng.randrange(1, 9))) for _ in range(4000)
-    ]
+    pieces = [*PIECES, *HOSTILE, "\n", "\n  ", "|\n"]
+    texts = ["".join(rng.choice(pieces) for _ in range(rng.randrange(1, 9))) for _ in range(5000)]
+    for _ in range(400):  # real specs, damaged
+        text = rng.choice(CONFIGS)
+        where = rng.randrange(len(text))
+        texts.append(text[:where] + rng.choice(pieces) + text[where + rng.randrange(3) :])
     fast = [outcome(text) for text in texts]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spec, "_FastLoader", spec._Loader)
@@ -442,6 +520,8 @@ def test_a_spec_of_a_very_large_net_is_read():
         (b"PK\x03\x04" + b"\0" * 30, "a.yaml:1:3: character #x03 does not belong in a YAML text"),
         (b"name: a\nnet: \0\n", "a.yaml:2:6: character #x00 does not belong in a YAML text"),
         (b'name: "\x1b[31m"\n', "a.yaml:1:8: character #x1b does not belong in a YAML text"),
+        (b"name: a\rnet: \0\r", "a.yaml:2:6: character #x00 does not belong in a YAML text"),
+        ("name: a\u2028net: \0\n".encode(), "a.yaml:2:6: character #x00 does not belong in a YAML text"),
     ],
 )
 def test_a_file_that_is_no_yaml(raw, words, tmp_path):
@@ -452,7 +532,9 @@ def test_a_file_that_is_no_yaml(raw, words, tmp_path):
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize("text", ['"\\ud800"', '"\\0"', '"a\\x1bb"', '{"\\udfff": 1}', "{a: ['\u0085', \"\\e\"]}"])
+@pytest.mark.parametrize(
+    "text", ['"\\ud800"', '"\\0"', '"a\\x1bb"', '"\\x9b31m"', '"\\N"', '{"\\udfff": 1}', "{a: ['\u0085', \"\\e\"]}"]
+)
 def test_characters_that_no_text_should_hold_are_an_error_even_when_escaped(text):
     """Half a character cannot be printed, a NUL cannot be in a file's name, an escape writes to the terminal."""
     with pytest.raises(SpecError) as error:
@@ -596,6 +678,10 @@ def test_syntax_errors_have_a_place(text, line, words):
         "!!float 3",
         "!mine 3",
         "!<tag:example.com,2020:x> 3",
+        "!<plain> '3'",
+        "!<text> 3",
+        "!!str [3]",
+        "!!str {{a: 3}}",
     ],
 )
 def test_tags_are_never_constructed(tag, tmp_path):

@@ -10,7 +10,8 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain.net import registry
-from nettrain.net.layer import Example, Layer, NeuronLayer
+from nettrain.net.example import Example
+from nettrain.net.layer import Layer, NeuronLayer
 from nettrain.spec.errors import NettrainError
 from nettrain.tools import contract, gradcheck
 from nettrain.tools.numeric import Check, compare
