@@ -277,6 +277,20 @@ def test_values_that_fit_neither(shape, values):
         filled(shape, type="constant", values=values)
 
 
+@pytest.mark.parametrize(
+    ("filler", "words"),
+    [
+        ({}, "constant 0"),
+        ({"value": 0.25}, "constant 0.25"),
+        ({"values": [1, 2, 3]}, "3 values"),
+        ({"type": "xavier"}, "xavier"),
+        ({"type": "gaussian", "std": 0.01}, "gaussian std 0.01"),
+    ],
+)
+def test_fillers_in_words(filler, words):
+    assert nettrain.Filler(**filler).words_for_people() == words
+
+
 def test_the_filler_that_does_not_suit_is_shown_where_it_is_written():
     """In whichever parameter it stands, and for whichever of its blobs: here the third, of hidden states."""
     spec = """

@@ -1,5 +1,7 @@
 """Where a file of the user's that is no Python goes wrong."""
 
+from pathlib import Path
+
 import nettrain
 import pytest
 from nettrain import SpecError
@@ -38,3 +40,12 @@ def test_beside_a_file_that_is_missing_what_is_no_layer_is_said_too(workdir):
         nettrain.Net(spec, allow_python=True)
     said = [str(problem).partition(": ")[0] for problem in error.value.problems]
     assert said == ["spec.layer_files", "spec.layers[1]", "spec.layers[2]", "spec.layers[4].type"]
+
+
+def test_a_type_of_the_zoo_that_is_nearly_so_called_is_meant_before_a_class_that_is_no_type(workdir):
+    Path("mine.py").write_text("class relu:\n    pass\n\n\nclass Mine:\n    pass\n")
+    for name, words in (("relu", "did you mean `ReLU`?"), ("Mine", "mine.py:5:1 has a class Mine")):
+        layers = [{"name": "x", "type": "Input", "shape": [2]}, {"name": "y", "type": name}]
+        with pytest.raises(SpecError) as error:
+            nettrain.Net({"layer_files": "mine.py", "layers": layers}, allow_python=True)
+        assert f"unknown layer type `{name}`; {words}" in str(error.value)

@@ -282,3 +282,21 @@ def test_a_lock_that_is_a_link_is_not_followed(workdir):
         lock.take(str(workdir / "lock"), "the run")
     assert (workdir / "precious").read_text() == "mine"
     assert (workdir / "lock").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("owner", "words"),
+    [
+        (
+            {"pid": 77, "host": "h", "since": "s"},
+            "process 77 on h since s: wait until it ends, stop it (kill -INT 77, ",
+        ),
+        ({"pid": "rm -rf", "host": "h"}, "process rm -rf on h since ?: wait until it ends, stop it, or choose"),
+        ({"host": "h"}, "process ? on h since ?: wait until it ends, stop it, or choose"),
+        ({}, "another process: wait until it ends, stop it, or choose"),
+    ],
+)
+def test_a_command_to_type_is_shown_for_a_number_alone(workdir, owner, words):
+    """What stands in a lock may be from anybody."""
+    Path(".lock").write_text(json.dumps(owner))
+    assert words in lock._who(".lock", "run")

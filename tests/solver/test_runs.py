@@ -68,3 +68,12 @@ def test_whether_a_run_could_be_written_is_known_without_making_anything(workdir
         with pytest.raises(NettrainError, match="cannot write to file"):
             run.check_writable()
     assert sorted(str(path) for path in Path().rglob("*")) == ["file", "there"]
+
+
+@pytest.mark.parametrize("where", ["file", "file/in/it"])
+def test_where_no_folder_can_be_is_said_before_any_work_is_done(workdir, where):
+    Path("file").touch()
+    with pytest.raises(NettrainError, match=f"cannot write to {where}: .*; choose another folder with --out") as error:
+        Run("", folder=where).open()
+    assert error.value.exit_code == 1
+    assert [str(path) for path in Path().rglob("*")] == ["file"]

@@ -7,6 +7,7 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain import NettrainError, SpecError
+from nettrain.solver import evaluate
 from nettrain.solver.listener import Functions
 from nettrain.solver.monitor import Monitor
 
@@ -280,3 +281,21 @@ def test_with_all_nothing_may_be_missing_or_left_over():
     ):
         solver(weights=renamed, weights_strict="all")
     assert solver(weights=weights(), weights_strict="all").load_reports[0].loaded == ["ip1", "ip2"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "names"),
+    [(0.01, ["total_loss", "accuracy", "loss", "small"]), (0, ["accuracy", "loss", "small", "total_loss"])],
+)
+def test_what_training_makes_small_comes_before_other_losses(weight, names):
+    """Their sum; where there is but one loss, that."""
+    layers = [layer | ({"loss_weight": weight} if layer["name"] == "small" else {}) for layer in spec()["layers"]]
+    net = nettrain.Net({"layers": layers}, "TEST", stages=["easy"])
+    assert list(evaluate.TestNet("", net, None, compute_loss=True).scores()) == names
+
+
+def test_one_number_of_batches_is_that_of_every_test():
+    one = solver(test_iter=[2])
+    assert list(one.p.test_iter) == [2]
+    assert len(one.test_nets) == 2
+    one.test()

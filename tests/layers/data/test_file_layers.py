@@ -710,3 +710,19 @@ def test_a_missing_library_names_its_install_command(module, name, type_name, to
 
     monkeypatch.setattr(extras.importlib, "import_module", without)
     fails(f'pip install "nettrain[{name}]"', type_name, tops, **params)
+
+
+@pytest.mark.parametrize("changed", [0, 1, 2])
+def test_hdf5_files_are_known_again_by_what_each_of_them_holds(changed):
+    """Also where a file keeps its size."""
+
+    def fingerprint(values):
+        for name, value in zip("abc", values, strict=True):
+            with h5py.File(f"{name}.h5", "w") as file:
+                file["data"], file["label"] = np.full((4, 2), value), np.full(4, value)
+        Path("list.txt").write_text("a.h5\nb.h5\nc.h5\n")
+        return reading_net("HDF5Data", source="list.txt", batch_size=2, top=["data", "label"]).fingerprints()
+
+    first = fingerprint([1.0, 2.0, 3.0])
+    assert fingerprint([1.0, 2.0, 3.0]) == first
+    assert fingerprint([9.0 if i == changed else value for i, value in enumerate([1.0, 2.0, 3.0])]) != first

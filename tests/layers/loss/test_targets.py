@@ -5,6 +5,7 @@ import re
 import nettrain
 import numpy as np
 import pytest
+import yaml
 from helpers import layer_net
 from nettrain import NettrainError, SpecError
 from nettrain.net.blob import Known, Range
@@ -234,3 +235,26 @@ def test_every_command_says_it(nettrain_cli, workdir, command):
         assert says in result.stderr
         assert "a.yaml:6:" in result.stderr
         assert "divide bytes by 255" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ([0, 255], "divide bytes by 255"),
+        ([1, 17], "divide bytes by 255"),
+        ([0, 16], ""),  # classes, it may be
+        ([0, 256], ""),
+        ([-1, 1], "for -1 and +1 give (t + 1) / 2"),
+        ([-1, 0], "for -1 and +1 give (t + 1) / 2"),
+        ([-2, 1], ""),
+        ([-1, 2], ""),
+    ],
+)
+def test_the_slips_that_are_common_are_seen_in_what_a_set_is_known_to_hold(workdir, values, advice):
+    np.savez("a.npz", data=np.zeros((4, 3)), label=np.resize(values, (4, 3)))
+    with pytest.raises(SpecError) as error:
+        nettrain.get_solver(yaml.safe_load(SPEC.format(target="label"))).solve()
+    message = str(error.value)
+    assert "every target must be between 0 and 1; in " in message
+    for words in ("divide bytes by 255", "for -1 and +1 give (t + 1) / 2"):
+        assert (words in message) == (words == advice)
