@@ -1,16 +1,20 @@
-"""The benchmark nets load, train and have the shapes they are meant to have; the script runs."""
+"""The benchmark nets are those of PyTorch and of their papers, and train; the script runs."""
 
+import importlib.util
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import nettrain
 import numpy as np
+import parity
 import pytest
 from nettrain.tools.timing import fill_inputs
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+TORCH = Path(__file__).parent / "oracle_torch" / "nets.npz"
 PARAMETERS = {
     "mlp64": 535818,
     "mlp256": 535818,
@@ -18,33 +22,49 @@ PARAMETERS = {
     "cifar10_quick": 145578,
     "alexnet": 60965224,
     "lstm": 4 * 256 * (128 + 1 + 256) + 4 * 256 * (256 + 1 + 256) + 2570,
+    "resnet18": 11689512,
+    "resnet20": 272474,
+    "vgg11": 132863336,
+    "squeezenet": 1235496,
+    "mobilenet": 4231976,
+    "autoencoder": 2837314,
 }
-SHAPES = {"mlp64": [784], "mlp256": [784], "lenet": [1, 28, 28], "cifar10_quick": [3, 32, 32]}
+TRAINED = {name: shape for name, shape in parity.SHAPES.items() if name not in ("alexnet", "vgg11", "lstm")}
 
 
 def test_every_net_of_the_folder_is_known():
-    assert {path.stem for path in BENCHMARKS.glob("*.yaml")} == set(PARAMETERS)
+    assert {path.stem for path in BENCHMARKS.glob("*.yaml")} == set(PARAMETERS) == set(parity.SHAPES)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_parameters(name):
-    net = nettrain.Net(BENCHMARKS / f"{name}.yaml", phase="TEST")
-    assert net.flat.count == PARAMETERS[name]
-    if name == "alexnet":
-        shapes = {blob: net.blobs[blob].shape[1:] for blob in ("conv1", "pool1", "pool2", "conv5", "pool5", "fc8")}
-        assert shapes == {
-            "conv1": (96, 55, 55),
-            "pool1": (96, 27, 27),
-            "pool2": (256, 13, 13),
-            "conv5": (256, 13, 13),
-            "pool5": (256, 6, 6),
-            "fc8": (1000,),
-        }
+def test_the_net_is_the_one_of_pytorch(name):
+    """The same parameters, loss and gradient of the first layer, in float64: no layer is left out, or other."""
+    mine = parity.nettrain_numbers(name)
+    assert sum(map(math.prod, mine["shapes"])) == PARAMETERS[name]
+    with np.load(TORCH, allow_pickle=False) as theirs:
+        assert [list(shape) for shape in mine["shapes"]] == json.loads(str(theirs[f"{name}_shapes"]))
+        for key in ("loss", "gradient"):
+            assert parity.distance(mine[key], theirs[f"{name}_{key}"]) < 1e-9
 
 
-@pytest.mark.parametrize("name", SHAPES)
+if importlib.util.find_spec("torch"):
+
+    @pytest.mark.parametrize("name", PARAMETERS)
+    def test_the_net_in_pytorch_is_the_one_whose_numbers_are_kept(name):
+        now = parity.torch_numbers(name)
+        with np.load(TORCH, allow_pickle=False) as kept:
+            assert [list(shape) for shape in now["shapes"]] == json.loads(str(kept[f"{name}_shapes"]))
+            for key in ("loss", "gradient"):
+                assert parity.distance(now[key], kept[f"{name}_{key}"]) < 1e-9
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_training_changes_every_parameter(name, workdir):
-    solver = nettrain.get_solver(BENCHMARKS / f"{name}.yaml", settings=[f"data.shape=[{[4, *SHAPES[name]]}, [4]]"])
+    batch, *example = TRAINED[name]
+    example[1:] = [min(side, 64) for side in example[1:]]  # these pool whatever size is left
+    labels = [] if name == "autoencoder" else [[batch]]
+    shapes = [[batch, *example], *labels]
+    solver = nettrain.get_solver(BENCHMARKS / f"{name}.yaml", settings=[f"data.shape={shapes}"])
     fill_inputs(solver.net)
     before = solver.net.flat.data.copy()
     solver.step(2)
