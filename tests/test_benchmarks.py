@@ -6,11 +6,14 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nettrain
 import numpy as np
 import parity
 import pytest
+import side_by_side
+import worker
 from nettrain.tools.timing import fill_inputs
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -73,11 +76,15 @@ def test_training_changes_every_parameter(name, workdir):
         assert not np.array_equal(solver.net.flat.data[where], before[where]), parameter.name
 
 
+def script(*options, **more):
+    command = [sys.executable, str(BENCHMARKS / "side_by_side.py"), *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, **more)
+
+
 def test_the_script_measures_nettrain_alone(tmp_path):
     result = tmp_path / "result.json"
     options = ["--only", "nettrain", "--nets", "a", "--rounds", "1", "--threads", "1", "--batch", "8", "--json", result]
-    command = [sys.executable, str(BENCHMARKS / "side_by_side.py"), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = script(*options, check=True)
     assert "mlp64" in done.stdout
     (row,) = json.loads(result.read_text())["results"]
     assert (row["net"], row["batch"], row["parameters"]) == ("mlp64", 8, PARAMETERS["mlp64"])
@@ -87,6 +94,76 @@ def test_the_script_measures_nettrain_alone(tmp_path):
     side = row["nettrain"]
     np.testing.assert_allclose(side["gflops"], row["gflop_per_step"] / (side["ms"] / 1e3))
     np.testing.assert_allclose(side["share_of_peak"], side["gflops"] / row["peak_gflops"])
+
+
+def test_inference_is_measured_in_batches_of_1_and_32(tmp_path):
+    result = tmp_path / "result.json"
+    done = script("--only", "nettrain", "--nets", "resnet20", "--rounds", 1, "--forward", "--json", result)
+    assert "forward passes" in done.stdout
+    rows = json.loads(result.read_text())["results"]
+    assert [(row["batch"], row["forward"]) for row in rows] == [(1, True), (32, True)]
+    assert {row["parameters"] for row in rows} == {PARAMETERS["resnet20"]}  # not the running statistics
+    one, many = (row["gflop_per_step"] for row in rows)
+    np.testing.assert_allclose(many, 32 * one)
+    blocks = 32**2 * (3 * 16 + 6 * 16 * 16) + 16**2 * (16 * 32 + 5 * 32 * 32) + 8**2 * (32 * 64 + 5 * 64 * 64)
+    projections = 16**2 * 16 * 32 + 8**2 * 32 * 64
+    np.testing.assert_allclose(one, 2e-9 * (9 * blocks + projections + 64 * 10))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenet"])
+def test_inference_begins_with_statistics_that_change_nothing(name):
+    """A BatchNorm that has seen nothing multiplies by 316: after twenty of them all is infinite."""
+    net = nettrain.Net(BENCHMARKS / f"{name}.yaml", phase="TEST", settings=["data.shape=[[2, 3, 32, 32], [2]]"])
+    net.blobs["data"].data[...] = np.random.default_rng(0).standard_normal((2, 3, 32, 32))
+    worker.forward_of(net)()
+    scores = net.blobs["fc"].data
+    assert np.isfinite(scores).all()
+    assert 1e-3 < np.abs(scores).max() < 1e3
+
+
+def test_the_engine_is_passed_on_and_printed(tmp_path):
+    result = tmp_path / "result.json"
+    options = ["--only", "nettrain", "--nets", "mlp64", "--rounds", 1, "--batch", 8, "--json", result]
+    assert "engine numpy" in script(*options, "--engine", "numpy").stdout
+    (row,) = json.loads(result.read_text())["results"]
+    assert row["engine"] == "numpy"
+
+
+def test_without_pytorch_the_script_says_how_to_name_another(tmp_path):
+    """An interpreter without it: this one, held to its standard library."""
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
+    bare.chmod(0o755)
+    done = script("--nets", "mlp64", "--rounds", 1, "--batch", 8, "--torch-python", bare)
+    assert done.returncode == 1
+    assert "does not have torch; --torch-python names another interpreter" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_onnxruntime_is_for_inference():
+    done = script("--onnxruntime")
+    assert done.returncode == 2
+    assert "add --forward" in done.stderr
+
+
+def test_the_ratios_are_to_pytorch_as_it_comes_and_to_its_better_layout():
+    """Of rounds in which everything is twice as slow the ratios are the same."""
+    about = {"batch": 8, "gflop": 6.0, "engine": "auto", "parameters": 5, "version": "2"}
+    sides = [SimpleNamespace(name=name, about=about, steps=1) for name in ("nettrain", "torch", "channels_last")]
+    rounds = [[0.3, 0.6, 0.2], [0.6, 1.2, 0.4], [0.3, 0.6, 0.2]]
+    ends = [{"resident_bytes": size, "peak_gflops": 100, "new_bytes": 0} for size in (7e6, 8e6, 9e6)]
+    options = SimpleNamespace(forward=False, threads=2)
+    images = side_by_side.summary("lenet", options, sides, rounds, ends)
+    assert images["better"] == "channels_last"
+    flat = side_by_side.summary("lstm", options, sides[:2], [turns[:2] for turns in rounds], ends[:2])
+    assert flat["better"] == "torch"
+    each, _, both = side_by_side.report([images, flat]).partition("\n\n")
+    assert [line.split()[7] for line in each.splitlines()[1:]] == ["7", "8", "9", "7", "8"]
+    rows = [line.split() for line in both.splitlines()[1:]]
+    assert rows == [
+        ["lenet", "8", "300", "600", "200", "0.50", "0.50-0.50", "1.50", "1.50-1.50"],
+        ["lstm", "8", "300", "600", "-", "0.50", "0.50-0.50", "0.50", "0.50-0.50"],
+    ]
 
 
 def test_copying_sequences_of_other_lengths(workdir):
