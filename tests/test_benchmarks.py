@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import nettrain
 import numpy as np
@@ -138,6 +139,27 @@ def test_without_pytorch_the_script_says_how_to_name_another(tmp_path):
     assert done.returncode == 1
     assert "does not have torch; --torch-python names another interpreter" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_side_that_is_not_installed_is_left_out(monkeypatch, capsys):
+    """All but PyTorch may be missing: the rest is measured, with a sentence about what is missing."""
+    with pytest.raises(worker.MissingError, match=r"does not have no_such_package$"):
+        worker.need("json", "no_such_package")
+
+    def side(python, name, *_, **__):
+        if name == "onnxruntime":
+            raise side_by_side.MissingError("it is not there")
+        about = {"batch": 1, "shape": [1, 784], "gflop": 1.0, "engine": "auto", "parameters": 5, "version": "2"}
+        end = {"resident_bytes": 1, "peak_gflops": 1, "new_bytes": 0}
+        made = MagicMock(about=about, steps=1, turn=lambda: 1.0, ask=lambda _: end)
+        made.name = name
+        made.__enter__.return_value = made
+        return made
+
+    monkeypatch.setattr(side_by_side, "Side", side)
+    options = side_by_side.read_options(["--forward", "--onnxruntime", "--rounds", "2"])
+    assert side_by_side.compare("mlp64", 1, options)["sides"] == ["nettrain", "torch"]
+    assert capsys.readouterr().err == "mlp64: onnxruntime left out: it is not there\n"
 
 
 def test_onnxruntime_is_for_inference():
