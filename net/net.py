@@ -252,13 +252,14 @@ class Net:
         sources = [layer for layer in self.layers.values() if layer.pass_size]
         if not sources:
             raise NettrainError("no layer of this net reads a data set that ends; give the number of batches")
-        left = max(source.pass_size or 0 for source in sources)
+        longest = max(sources, key=lambda source: source.pass_size or 0)
+        left = longest.pass_size or 0
         for layer in self.layers.values():
             ask(layer, "start_pass")
         try:
             while left > 0:
                 self.loss = self.run_forward()
-                examples = min(left, max(source.batch_count for source in sources))
+                examples = min(left, longest.batch_count)
                 left -= examples
                 yield examples, self.loss
         finally:

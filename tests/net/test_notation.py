@@ -4,7 +4,7 @@ import pytest
 from nettrain.net.notation import as_factor, signed
 
 VALUES = {"x": 7.0, "y": -3.0, "f": lambda x: x + 0.5}
-NAMES = ["x", "y", "f(x)", "f(x - 1)", "x + y", "-x", "x * y"]
+NAMES = ["x", "y", "f(x)", "f(x - 1)", "x + y", "-x", "x * y", "f(x) + f(y)", "f(f(x) - f(y))"]
 
 
 @pytest.mark.parametrize("name", NAMES)
