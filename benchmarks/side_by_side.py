@@ -1,4 +1,4 @@
-"""nettrain and PyTorch on the same nets, turn by turn: the same batch, threads and rule, data already in memory.
+"""nettrain and PyTorch on the same nets, taking turns: the same batch, threads and rule, data already in memory.
 
     python benchmarks/side_by_side.py --nets resnet18,lenet --threads 1
     python benchmarks/side_by_side.py --forward --onnxruntime
@@ -103,7 +103,7 @@ def others(shape, options):
 
 
 def compare(name, batch, options):
-    """Run one net on all sides; everything that is known of it."""
+    """Run one net on all sides; everything that is known about it."""
     wanted = {"batch": batch, "forward": options.forward}
     with ExitStack() as stack:
         mine = Side(sys.executable, "nettrain", name, wanted, options.threads, NETTRAIN_ENGINE=options.engine)
@@ -226,9 +226,9 @@ def read_options(arguments=None):
     parser.add_argument("--rounds", type=positive, default=9, help="turns of each side; default 9")
     parser.add_argument("--threads", type=positive, default=cores, help="of all sides; default all cores")
     parser.add_argument("--batch", type=positive, help="examples in a batch, instead of the spec's")
-    parser.add_argument("--only", choices=["nettrain"], help="leave PyTorch out")
+    parser.add_argument("--only", choices=["nettrain"], help="without PyTorch")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PATH", help="interpreter that has torch")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file")
     options = parser.parse_args(arguments)
     if options.onnxruntime and not options.forward:
         parser.error("--onnxruntime does not train: add --forward")

@@ -167,7 +167,7 @@ SIDES = {
 
 
 def seconds(step, count):
-    """Median of so many steps."""
+    """Median of this many steps."""
     times = []
     for _ in range(count):
         start = time.perf_counter()

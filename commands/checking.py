@@ -56,7 +56,7 @@ def gradcheck(what: str | None, settings: tuple, layers: tuple, phase: str, as_j
     nettrain gradcheck my_layers.py:Swish2   one of them
 
     All in float64. Exit code 4 when a gradient is wrong, or a layer of your own breaks its contract or raises; what
-    would repair it is said. Entries at a kink, at the end of a domain or at an infinite slope are counted as kinks: at
+    would repair it is shown. Entries at a kink, at the end of a domain or at an infinite slope are counted as kinks: at
     a kink a value between the slopes of the two sides is right, at the others nothing is compared.
     """
     from ..tools import gradcheck as checking

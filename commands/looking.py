@@ -33,11 +33,11 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
 @click.argument("spec", type=Name(), required=False)
 @click.argument("assignments", metavar="[NAME=VALUE]…", nargs=-1)
 @click.option("--expr", metavar="FORMULA", help="Explain this formula of + - * / ** exp log max sigmoid tanh relu …")
-@click.option("--blob", "blobs", multiple=True, help="Only this blob, whole.")
-@click.option("--layer", "layers", multiple=True, help="Only this layer, with what it reads and makes, whole.")
+@click.option("--blob", "blobs", multiple=True, help="Only this blob, in full.")
+@click.option("--layer", "layers", multiple=True, help="Only this layer, with what it reads and makes, in full.")
 @click.option("--sample", type=click.IntRange(0), help="Only this example of the batch, counted from 0.")
 @click.option("--html", type=Name(), help="Write a page with the graph drawn, to be stepped through.")
-@click.option("--weights", type=Name(), help="The .npz with the parameters; else they are as initialised.")
+@click.option("--weights", type=Name(), help="The .npz with the parameters; without it they are as initialised.")
 @net_options
 @output_options
 def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: bool, **options: Any) -> None:
@@ -51,8 +51,8 @@ def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: boo
 
     Along each wire a gradient is the gate's local gradient times the one from above (upstream). All in float64.
     A formula may have + - * / **, exp, log, sqrt, abs, max, pow, sigmoid, tanh, relu. It is compared with numerical
-    gradients too; exit code 4 when they differ. Where there is no gradient that is said, with the reason, and is no
-    failure: a part is no number (log(-1), 1/0); the end of a domain or an infinite slope (sqrt(x) at 0); a kink (|x|,
+    gradients too; exit code 4 when they differ. Where there is no gradient, the reason is given, and that is not a
+    failure: a part is not finite (log(-1), 1/0); the end of a domain or an infinite slope (sqrt(x) at 0); a kink (|x|,
     relu(x) at 0), where the gradient shown is one between the slopes of its two sides.
     """
     from ..tools import explanation
@@ -153,10 +153,10 @@ def layers(type_name: str | None, markdown: bool, as_json: bool) -> None:
 @click.argument("name", metavar="[TYPE_OR_POLICY]", required=False)
 @output_options
 def solvers(name: str | None, as_json: bool) -> None:
-    """List what `solver:` may have, or explain an update rule or rate policy.
+    """List what `solver:` may contain, or explain an update rule or rate policy.
 
     \b
-    nettrain solvers              the update rules (type), the policies of the rate (lr_policy), and all other keys
+    nettrain solvers              the update rules (type), the rate policies (lr_policy), and all other keys
     nettrain solvers Adam         formula, parameters, example
     nettrain solvers plateau
     """

@@ -14,7 +14,7 @@ from .streams import say
 
 
 class Name(click.Path):
-    """A path, or what else names something: never empty, as it is where a shell's variable was not set."""
+    """A path, or another name: never empty, as it is where a shell variable was not set."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and not value.strip():
@@ -22,7 +22,7 @@ class Name(click.Path):
         try:
             return super().convert(value, param, ctx)
         except (UnicodeError, ValueError):  # a character that no name has
-            self.fail(f"{value!a} is no name of a file", param, ctx)
+            self.fail(f"{value!a} is not a file name", param, ctx)
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -77,7 +77,7 @@ threads_option = click.option(
     type=click.IntRange(1),
     callback=_use_threads,
     expose_value=False,
-    help="Threads; default all cores. The results are the same, to the bit.",
+    help="Threads; default all cores. The results are the same, bit for bit.",
 )
 python_option = click.option(
     "--allow-python",

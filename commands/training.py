@@ -60,7 +60,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     "resume",
     type=Name(),
     metavar="RUN_OR_FILE",
-    help="Go on with a run (its folder), or from one of its snapshots.",
+    help="Resume a run (its folder), or one of its snapshots.",
 )
 @click.option("--out", type=Name(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
 @state_options
@@ -86,7 +86,7 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
     from ..tools import training
 
     if weights and resume:
-        raise click.UsageError("--weights starts a run and --resume goes on with one; give one of them")
+        raise click.UsageError("--weights starts a run and --resume continues one; give only one of them")
     effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
     options |= {"weights": weights, "stages": stages, "allow_python": python_is_allowed()}
     solver = training.prepare(spec, settings, say, resume, **options)
@@ -159,7 +159,7 @@ class _Screen:
 def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
     """Test trained weights: the mean of every output over the test data, as training does.
 
-    A solver with several test nets (test_state) has as many tests; --stage or --level asks for one net alone.
+    A solver with several test nets (test_state) runs one test for each; --stage or --level asks for one net alone.
 
     \b
     nettrain test runs/mlp/001                    its best weights, with the spec it was trained with

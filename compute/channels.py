@@ -19,8 +19,8 @@ LONGEST_PRODUCT = 1024  # elements: BLAS adds one after the other, so longer sum
 class Channels:
     """Arrays that lie in memory as ``outer`` x ``channels`` x ``inner`` elements, seen as rows of one width.
 
-    Where few elements of a channel lie together, a row is one or several times all channels and the values stand in a
-    row of the same width; else a row is the ``inner`` elements of one channel and the values stand in a column.
+    Where few elements of a channel lie together, a row is one or several times all channels and the values are in a
+    row of the same width; else a row is the ``inner`` elements of one channel and the values are in a column.
     The cuts, and so the results, depend on the shape only.
     """
 
@@ -62,7 +62,7 @@ class Channels:
         arrays: Sequence[np.ndarray],
         values: Sequence[np.ndarray] = (),
     ) -> np.ndarray:
-        """Sums of each of the terms for each channel: terms x channels in float64, good until the next call.
+        """Sums of each of the terms for each channel: terms x channels in float64, valid until the next call.
 
         A term gets blocks as ``work`` of ``each`` does, and returns the array to be summed. A row, or a few hundred of
         them, is added up in the array's precision, and these sums in float64.

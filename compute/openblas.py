@@ -1,4 +1,4 @@
-"""The OpenBLAS in numpy's wheel, called directly for what numpy has no words for. Elsewhere nothing is found."""
+"""The OpenBLAS in numpy's wheel, called directly for what numpy cannot express. Elsewhere nothing is found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def libraries() -> list[ctypes.CDLL]:
 def function(name: str, result: Any = None) -> Callable | None:
     """A function of OpenBLAS, or of its interface for C (``cblas_…``); None where there is none.
 
-    Those of the interface for C are found only where whole numbers have 64 bits, as in numpy's own wheels.
+    Those of the interface for C are found only where integers have 64 bits, as in numpy's own wheels.
     """
     stem = name if name.startswith("cblas") else f"openblas_{name}"
     names = [f"scipy_{stem}64_"] if stem == name else [f"scipy_{stem}64_", f"{stem}64_", stem]
@@ -68,7 +68,7 @@ def rest_early() -> None:
 
 
 def set_threads(count: int) -> int:
-    """Let BLAS use so many threads; returns how many it used before."""
+    """Let BLAS use this many threads; returns how many it used before."""
     get, set_ = function("get_num_threads", ctypes.c_int), function("set_num_threads")
     if get is None or set_ is None:
         return 1

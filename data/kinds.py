@@ -23,7 +23,7 @@ _STARTS = (
     (b"BM", "a BMP image", _IMAGE),
     (b"\x93NUMPY", "a single array (.npy)", "numpy.savez('data.npz', data=…, label=…) makes what `Data` reads"),
     (b"PK\3\4", "an archive of arrays (.npz) or another zip archive", "`Data` reads an .npz, as its source"),
-    (b"\x1f\x8b", "a gzip file", "unpack it with gunzip; only IDX files are read packed, by `Data`"),
+    (b"\x1f\x8b", "a gzip file", "unpack it with gunzip; only IDX files are read compressed, by `Data`"),
     (b"BZh", "a bzip2 file", "unpack it"),
     (b"\xfd7zXZ", "an xz file", "unpack it"),
     (b"PAR1", "a Parquet file", "write it as .csv or .npz for `Data`"),

@@ -18,9 +18,11 @@ from .tables import Check, read_mean
 class Transform(Declared):
     """What is done to each example on its way into the net. Crop and mirror are random in TRAIN only."""
 
-    scale: float = param(default=1.0, doc="multiplies every value, after the mean is taken off")
-    mean_value: tuple[float, ...] = param(default=(), doc="taken off every value: one number, or one for each channel")
-    mean_file: str = param(default="", doc="a .npy or .npz with an image C x H x W to be taken off, before the crop")
+    scale: float = param(default=1.0, doc="multiplies every value, after the mean is subtracted")
+    mean_value: tuple[float, ...] = param(
+        default=(), doc="subtracted from every value: one number, or one for each channel"
+    )
+    mean_file: str = param(default="", doc="a .npy or .npz with an image C x H x W that is subtracted, before the crop")
     crop_size: int = param(default=0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
     mirror: bool = param(default=False, doc="flip left and right with probability 1/2, in TRAIN")
 
@@ -33,8 +35,8 @@ class Transform(Declared):
         "flip": "mirror",
         "horizontal_flip": "mirror",
         "resize": "images are resized by new_height and new_width of ImageData",
-        "force_color": say("{} of ImageData says it", "is_color"),
-        "force_gray": say("{} of ImageData says it", "is_color: false"),
+        "force_color": say("write {} of ImageData", "is_color"),
+        "force_gray": say("write {} of ImageData", "is_color: false"),
     }
 
     exclusive = (("mean_value", "mean_file"),)
@@ -148,7 +150,7 @@ class Transform(Declared):
 
 
 def _pixels(array: np.ndarray, indices: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Of images N x C x H x W or maps N x H x W those with these numbers, each at rows and columns of its own."""
+    """The images N x C x H x W or maps N x H x W with these numbers, each at its own rows and columns."""
     if array.ndim == 3:
         return array[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
     channels = np.arange(array.shape[1])[:, None, None]

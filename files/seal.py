@@ -1,6 +1,6 @@
 """The checksum at the end of an .npz that nettrain wrote.
 
-An .npz is a zip archive, and a zip archive may end with a comment: there stands the SHA-256 of all before it.
+An .npz is a zip archive, and a zip archive may end with a comment: here it is the SHA-256 of all before it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _digest(file: IO[bytes], size: int) -> bytes:
 
 
 def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
-    """How many bytes stand before an archive's comment, and the comment; None for no archive.
+    """How many bytes stand before an archive's comment, and the comment; None if there is no archive.
 
     Raises ValueError for an archive that does not end where its last record says: it lost something or was added to.
     """
@@ -55,7 +55,7 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
 
 
 def check(file: IO[bytes]) -> bool:
-    """Whether the file has a checksum. Raises ValueError when it has another one; without it may be anything."""
+    """Whether the file has a checksum. Raises ValueError when it is wrong; without one the file may be anything."""
     size, comment = _seal(file) or (0, b"")
     is_sealed = comment.startswith(SEAL)
     if is_sealed and comment != SEAL + _digest(file, size):

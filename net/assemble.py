@@ -19,7 +19,7 @@ from .step import Step
 
 @dataclass
 class Assembly:
-    """A net that could run, but for the memory of its parameters: whoever has it places them.
+    """A net that could run, except that its parameters have no memory: whoever has some places them.
 
     ``uses`` has each parameter blob of each layer and the parameter it is, several blobs for a shared one.
     """
@@ -32,7 +32,7 @@ class Assembly:
 def assemble(
     spec: NetSpec, state: State, problems: Problems, *, seed: int, dtype: np.dtype, freeze: Iterable[str] = ()
 ) -> Assembly:
-    """Wire the layers, make them, decide who runs backward, find the parameters, and share memory, in this order.
+    """Wire the layers, make them, decide which run backward, find the parameters, and share memory, in this order.
 
     ``freeze`` names layers whose parameters are not learned, by name or glob. Raises SpecError with all ``problems``.
     """

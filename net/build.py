@@ -41,7 +41,7 @@ def build_steps(
 ) -> list[Step]:
     """Make the layers and give every blob its shape.
 
-    Each problem is collected; layers below a broken one are left out, since their shapes cannot be known.
+    Each problem is collected; layers below a broken one are skipped, since their shapes cannot be known.
     """
     blobs: dict[Key, Blob] = {}
     steps: list[Step] = []
@@ -87,7 +87,7 @@ def build_steps(
         if given > has:
             plural = "" if has == 1 else "s"
             problems.add(spec.node.at("param"), f"{spec.title()} has {has} parameter blob{plural}, got {given} entries")
-        if given < has:  # a full list is what old Caffe files have: their multipliers of statistics say nothing
+        if given < has:  # a full list is what old Caffe files have: their multipliers of statistics mean nothing
             _check_statistics(step, problems)
         blobs.update(zip(item.tops, step.top, strict=True))
         steps.append(step)
@@ -110,7 +110,7 @@ def _check_statistics(step: Step, problems: Problems) -> None:
 
 
 def _copy_channels_last(step: Step) -> None:
-    """A layer whose formulas take memory in the order of its axes gets its own copy of bottoms that are not."""
+    """A layer whose formulas need memory in the order of the axes gets its own copy of bottoms that differ."""
     for i, blob in enumerate(step.bottom):
         if blob.channels_last and not step.layer.any_layout:
             own = Blob(blob.shape, blob.dtype)
@@ -201,7 +201,7 @@ def check_memory(steps: list[Step], problems: Problems) -> None:
         largest = steps[sizes.index(max(sizes))].spec
         problems.add(
             largest.place,
-            f"the net needs {sum(sizes) / 1e9:,.0f} GB of memory, this machine has {has / 1e9:,.0f} GB; "
+            f"the net needs {sum(sizes) / 1e9:,.0f} GB of memory, but this machine has {has / 1e9:,.0f} GB; "
             f"most of it is for {largest.title()}: {max(sizes) / 1e9:,.0f} GB",
         )
 
@@ -219,7 +219,7 @@ def _check_sharing(
     maker: Step,
     problems: Problems,
 ) -> None:
-    """Compare a sharing blob with its owner; a multiplier may be set on either, or must agree."""
+    """Compare a sharing blob with its owner; a multiplier may be set on either; set on both, it must agree."""
     place = step.spec.node.at("param")
     whose = f"`{spec.name}`, shared with `{maker.spec.name}`{maker.spec.where()}"
     permissive = spec.share_mode == "PERMISSIVE"

@@ -18,7 +18,7 @@ class Example:
 
     ``values`` gives bottoms that are not normally distributed, by index; ``tops`` the number of tops when it
     is not the least the type allows; ``prepare`` is called with the layer before the first forward pass; ``files``
-    writes the files the layer reads into a folder. Raises TypeError for what is none of these.
+    writes the files the layer reads into a folder. Raises TypeError for anything else.
     """
 
     bottoms: Sequence[tuple[int, ...]] = ()
@@ -35,7 +35,7 @@ class Example:
             raise TypeError(wrong)
 
     def _wrong(self) -> str:
-        """What is no example, with what would be one; nothing when it is all right."""
+        """What is wrong with the example, and what would be right; nothing when it is all right."""
         if not isinstance(self.bottoms, list | tuple) or not all(map(is_shape, self.bottoms)):
             one = is_shape(self.bottoms) and bool(self.bottoms)
             meant = f"Example([({', '.join(map(str, self.bottoms))}{',' * (len(self.bottoms) == 1)})])" if one else ""
@@ -45,12 +45,12 @@ class Example:
             return f"the parameters of an example are {wanted}; got {briefly(self.params)}"
         if not isinstance(self.values, Mapping) or not all(map(callable, self.values.values())):
             wanted = (
-                "functions by the number of the bottom, as in values={0: lambda rng, shape: rng.uniform(1, 2, shape)}"
+                "functions by the index of the bottom, as in values={0: lambda rng, shape: rng.uniform(1, 2, shape)}"
             )
             return f"the values of an example are {wanted}; got {briefly(self.values)}"
         beyond = [i for i in self.values if not is_size(i) or i >= len(self.bottoms)]
         if beyond:
-            return f"the example has values for bottom {briefly(beyond[0])}, and {len(self.bottoms)} bottoms, from 0 on"
+            return f"the example has values for bottom {briefly(beyond[0])}, but {len(self.bottoms)} bottoms, from 0"
         if self.tops is not None and not is_size(self.tops):
             return f"the tops of an example are a number, as in tops=2; got {briefly(self.tops)}"
         if self.phase not in ("TRAIN", "TEST"):
@@ -63,7 +63,7 @@ class Example:
 
 
 def is_size(value: Any) -> bool:
-    """Whether it is a whole number from 0 on."""
+    """Whether it is an integer >= 0."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
 
 
@@ -73,7 +73,7 @@ def is_shape(value: Any) -> bool:
 
 
 def briefly(value: Any) -> str:
-    """A value in a message, however long it is or badly it shows itself."""
+    """A value in a message, however long it is or badly it prints."""
     try:
         text = " ".join(repr(value).split())
     except Exception:

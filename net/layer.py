@@ -45,17 +45,17 @@ class Layer:
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
     is_input: ClassVar[bool] = False  # the user fills the tops
     normalizes: bool = False  # the scale of what it reads makes no difference to what it gives
-    may_die: bool = False  # a unit that gives 0 for every example learns no more
+    may_die: bool = False  # a unit that gives 0 for every example stops learning
     limits: tuple[float, float] | None = None  # of what it gives; near them its gradient is next to 0
     same_in_tests: bool = False  # in a test its top has the values of its bottom
-    is_share: ClassVar[bool] = False  # its scores are shares of a whole: people read them in per cent
-    includes: ClassVar[str] = ""  # the type whose function a loss applies itself, and that must not stand before it
-    classes: int = 0  # how many classes there are, where bottom[1] has their labels, from 0 on
+    is_share: ClassVar[bool] = False  # its scores are shares of a whole: people read them as percentages
+    includes: ClassVar[str] = ""  # the type whose function a loss applies itself, and that must not come before it
+    classes: int = 0  # how many classes there are, where bottom[1] has their labels, from 0
     guesses_among: int = 0  # C, where equal scores for C classes give a loss of ln C
     moves_blobs: bool = False  # Forward_cpu changes blobs that are never learned, such as running statistics
     runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
     shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones
-    batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 behind an axis of time
+    batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 after an axis of time
     example_from: str = ""  # where the shape of an example comes from, for messages, and how examples get one shape
     one_shape_by: str = ""
     is_quick_to_examine: bool = False  # all data lies in memory: it is looked through before each run
@@ -141,8 +141,8 @@ class Layer:
         """Over how many things top i of the last forward pass is a mean: a number, or an array of the top's shape.
 
         A test weighs batches by it, so that a score of any batch size is that of the whole set; what counted nothing
-        (0) adds nothing. None: it is no mean, but a sum over the batch or something else. Its mean over batches then
-        depends on their size, and `nettrain test` says so. Not asked of tops with a row for each example.
+        (0) adds nothing. None: it is not a mean, but a sum over the batch or something else. Its mean over batches then
+        depends on their size, and `nettrain test` says so. Not called for tops with a row for each example.
         """
         return None
 
@@ -165,7 +165,7 @@ class Layer:
         return ""
 
     def which_example(self, k: int) -> str:
-        """Which example of what data it is that stands at place k of the last batch, where a layer reads some."""
+        """Which example of which data is at place k of the last batch, where a layer reads some."""
         return ""
 
     def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:
@@ -183,12 +183,12 @@ class Layer:
         return {"rng": self.rng.bit_generator.state}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state`` gave. Raises an error for what cannot be such a state, NettrainError at best."""
+        """Restore what ``state`` gave. Raises an error, at best NettrainError, for what cannot be such a state."""
         self.rng.bit_generator.state = state["rng"]
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells the data a layer reads from other data of the same name, as JSON data by what a person would call
-        it: how many examples, a digest. Nothing for a layer that reads none. A run goes on with the same data only."""
+        it: how many examples, a digest. Nothing for a layer that reads none. A run resumes with the same data only."""
         return {}
 
     def entries(self) -> Iterable[str]:
@@ -244,7 +244,7 @@ _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "num_bottoms": (_is_range, "a number, or the least and the most: `num_bottoms = (1, None)` for any"),
     "num_tops": (_is_range, "a number, or the least and the most: `num_tops = (1, None)` for any"),
     "backward_reads": (_are_names, "a tuple of 'bottom.data' and 'top.data': `backward_reads = (\"bottom.data\",)`"),
-    "no_gradient": (_are_indices, "a tuple of numbers of bottoms, or 'all': `no_gradient = (1,)`"),
+    "no_gradient": (_are_indices, "a tuple of indices of bottoms, or 'all': `no_gradient = (1,)`"),
 }
 
 
@@ -285,7 +285,7 @@ class ReshapingLayer(Layer):
     passes_memory_on = True
 
     def in_words(self):
-        return "the same numbers in another shape, and so is the gradient"
+        return "the same numbers in another shape; so is the gradient"
 
     def Forward_cpu(self, bottom, top):
         if not top[0].shares_data_with(bottom[0]):

@@ -16,7 +16,7 @@ from ..compute.parallel import session
 from ..files.arrays import open_npz, write_npz
 from ..spec.errors import NettrainError, Problems, ShapeError, did_you_mean, format_shape, why
 from . import build, parameter_files
-from .arguments import a_path, numbers, precision, texts, whole
+from .arguments import a_path, numbers, precision, strings, whole
 from .assemble import assemble
 from .blob import Blob
 from .netspec import load
@@ -31,7 +31,7 @@ class Net:
 
     Args:
         spec: a path, YAML text (anything with a line break), a mapping ``{"layers": [...]}`` or a loaded NetSpec.
-        phase: ``TRAIN`` or ``TEST``, in any case; ``level`` and ``stages`` complete the state that include rules see.
+        phase: ``TRAIN`` or ``TEST``, in either case; ``level`` and ``stages`` complete the state for include rules.
         weights: an ``.npz`` to copy parameters from.
         dtype: ``float32``, or ``float64`` to check gradients.
         seed: seeds fillers, dropout and data order; each layer draws from its own stream.
@@ -66,9 +66,9 @@ class Net:
         problems = Problems()
         self.spec = load(spec, settings, problems, allow_python)
         self.phase = phase
-        self.state = State(phase, level, texts(stages, "stages"))
+        self.state = State(phase, level, strings(stages, "stages"))
         self.dtype = precision(dtype)
-        made = assemble(self.spec, self.state, problems, seed=seed, dtype=self.dtype, freeze=texts(freeze, "freeze"))
+        made = assemble(self.spec, self.state, problems, seed=seed, dtype=self.dtype, freeze=strings(freeze, "freeze"))
         self.steps, self.parameters = made.steps, made.parameters
         self._index()
         self._place_parameters(made.uses, share_with)
@@ -132,7 +132,7 @@ class Net:
         problems.raise_if_any()
 
     def _other_examples(self, other: Net) -> tuple[LayerSpec | None, str]:
-        """The layer whose examples have another shape than the other net's of that name, and a sentence about it."""
+        """The layer whose examples differ in shape from those of the other net's of that name, and a sentence on it."""
         theirs = {step.top_keys[0]: step for step in other.steps if step.top and not step.bottom}
         for step in self.steps:
             twin = theirs.get(step.top_keys[0]) if step.top and not step.bottom else None
@@ -159,7 +159,7 @@ class Net:
         ``end``: for that layer's tops) and for the further ``blobs`` asked for. ``loss`` holds the weighted loss.
         """
         first, last = self._position(start, 0), self._position(end, len(self.steps) - 1)
-        wanted = texts(blobs, "blobs")
+        wanted = strings(blobs, "blobs")
         for name in wanted:
             self._blob(name)  # an unknown name is an error
         for name, values in inputs.items():
@@ -177,12 +177,12 @@ class Net:
         return outputs | {name: self.blobs[name].data for name in wanted}
 
     def _version_before(self, name: str, first: int) -> Blob:
-        """The version of a blob that layers from step ``first`` on find; an Input layer leaves what is given."""
+        """The version of a blob found by layers from step ``first``; an Input layer leaves what is given."""
         self._blob(name)  # an unknown name is an error
         made = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker < first]
         if made or name in self._input_blobs:
             return made[-1] if made else self._input_blobs[name]
-        raise NettrainError(f"`{name}` is not what the layers that run start from; start after the layer that makes it")
+        raise NettrainError(f"`{name}` is not an input of the layers that run; start after the layer that makes it")
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
         """Run the steps by index; return the weighted loss."""
@@ -211,7 +211,7 @@ class Net:
             self._blob(name)  # an unknown name is an error
             made = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker <= first]
             if not made or made[-1] in self._written_by(last, first):
-                raise NettrainError(f"the diff of `{name}` is not what the layers that run start from; start elsewhere")
+                raise NettrainError(f"the diff of `{name}` is not an input of the layers that run; start elsewhere")
             self._assign(made[-1].diff, numbers(values, self.dtype, f"the diff of `{name}`"), name)
         self.run_backward(first, last)
         return {name: blob.diff for name, blob in self._input_blobs.items()}
@@ -271,9 +271,9 @@ class Net:
         return {name: ask(layer, "state") for name, layer in self.layers.items()}
 
     def set_layer_states(self, state: Mapping[str, Any], seed: int | None = None) -> None:
-        """Take back what ``layer_states`` gave, in a net made with another ``seed`` too.
+        """Restore what ``layer_states`` gave, also in a net made with another ``seed``.
 
-        Raises NettrainError for a layer that cannot take its state; those before it have theirs then.
+        Raises NettrainError for a layer that cannot take its state; those before it then have theirs.
         """
         for name, layer in self.layers.items():
             layer.seed = layer.seed if seed is None else seed
@@ -288,7 +288,7 @@ class Net:
                     raise NettrainError(f"the state of layer `{name}` is not one it gave: {what}") from error
 
     def fingerprints(self) -> dict[str, dict[str, Any]]:
-        """What the data of each layer that reads some is, to know it again: see ``Layer.fingerprint``."""
+        """What identifies the data of each layer that reads some: see ``Layer.fingerprint``."""
         found = {name: ask(layer, "fingerprint") for name, layer in self.layers.items()}
         return {name: fingerprint for name, fingerprint in found.items() if fingerprint}
 
@@ -297,7 +297,7 @@ class Net:
     def share_with(self, other: Net) -> None:
         """Use the other net's parameters, layer by layer name: the same memory, so a change shows in both."""
         if not isinstance(other, Net):
-            raise NettrainError(f"parameters are shared with another Net, got {type(other).__name__}")
+            raise NettrainError(f"parameters can be shared only with another Net, got {type(other).__name__}")
         if found := self._unlike(other):
             raise ShapeError(found[1])
         self.flat = other.flat
@@ -317,7 +317,7 @@ class Net:
         return None
 
     def save(self, path: str | Path) -> None:
-        """Write the parameters to an ``.npz``. Raises NettrainError when the disk refuses."""
+        """Write the parameters to an ``.npz``. Raises NettrainError when it cannot be written."""
         place = a_path(path, "path")
         try:
             write_npz(place, parameter_files.arrays(self.params))

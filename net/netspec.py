@@ -17,7 +17,7 @@ from ..spec.node import Node
 from ..spec.reader import MISSING, Reader
 from ..spec.reading import read_text
 from . import registry
-from .arguments import texts
+from .arguments import strings
 from .records import Broken, Common, LayerSpec, NetSpec, Top
 from .registry import LayerType
 from .settings import override
@@ -34,12 +34,12 @@ def load(
 ) -> NetSpec:
     """Read and check a spec: a path, YAML text (anything with a line break) or a mapping.
 
-    ``allow_python`` lets it have layers that run code of the user's. ``folder`` is where files are looked for that the
-    spec names; default the one it lies in.
+    ``allow_python`` lets it have layers that run code of the user's. ``folder`` is where files that the spec names
+    are looked for; by default, the one it lies in.
     ``settings`` are ``KEY=VALUE`` overrides. With ``problems`` the caller collects the errors of single layers
-    and goes on; without it they are raised. Raises SpecError.
+    and continues; without it they are raised. Raises SpecError.
     """
-    settings = list(texts(settings, "settings"))
+    settings = list(strings(settings, "settings"))
     if not isinstance(source, NetSpec | str | Path | Mapping):
         wanted = "a path, YAML text, a mapping or a loaded NetSpec"
         raise NettrainError(f"a spec is {wanted}, got {type(source).__name__}")
@@ -66,7 +66,7 @@ def load(
 
 
 def _refuse_code(spec: NetSpec, problems: Problems) -> None:
-    """Report layers that run code of the user's, and make sure that nobody who goes on makes one."""
+    """Report layers that run code of the user's, and make sure that no caller that continues makes one."""
     for i, layer in enumerate(spec.layers):
         if layer.cls.runs_code:
             spec.layers[i] = _broken(layer.node)
@@ -101,7 +101,7 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
     layers: list[LayerSpec] = []
     if "layers" not in root.value:
         meant = [advice_on(key, known, aliases) for key in root.keys if key not in known]
-        if as_advice("layers") not in meant:  # else that is reported, once is enough
+        if as_advice("layers") not in meant:  # otherwise it is reported already: once is enough
             problems.add(root.place, "a spec needs `layers:`, the list of its layers")
     elif not isinstance(root.value["layers"].value, list) or not root.value["layers"].value:
         node = root.value["layers"]
@@ -130,18 +130,22 @@ def _names_used_once(layers: list[LayerSpec]) -> Iterator[Problem]:
     once = {name: users[0] for name, users in uses.items() if len(users) == 1}
     alone = []
     for name, layer in once.items():
-        # w1 and w2 are no misspellings of each other
+        # w1 and w2 are not misspellings of each other
         others = [other for other in uses if other != name and _without_digits(other) != _without_digits(name)]
         close = nearest(name, others)
         if close:
             near = f"; did you mean `{close}`, as in `{uses[close][0].name}`{uses[close][0].where()}?"
-            message = f"the parameter name `{name}` is used once, so {layer.title()} shares nothing{near}"
+            message = f"the parameter name `{name}` is used only once, so {layer.title()} shares nothing{near}"
             yield Problem(_place_of_parameter(layer, name), message, with_line=False)
         else:
             alone.append(name)
     if alone:
         names = ", ".join(f"`{name}`" for name in alone[:8]) + (" …" if len(alone) > 8 else "")
-        words = "the parameter name {} is used once" if len(alone) == 1 else "the parameter names {} are used once each"
+        words = (
+            "the parameter name {} is used only once"
+            if len(alone) == 1
+            else "the parameter names {} are each used only once"
+        )
         message = f"{words.format(names)}, so nothing is shared by {'it' if len(alone) == 1 else 'them'}"
         yield Problem(_place_of_parameter(once[alone[0]], alone[0]), message, with_line=False)
 
@@ -159,7 +163,7 @@ def _without_digits(name: str) -> str:
 
 
 def _belongs(key: str, root: Node, known: list[str]) -> str | Advice:
-    """What to say of an unknown key of a whole spec: it may be misspelt, or one of the solver or of a layer."""
+    """What to say of an unknown key of a whole spec: it may be misspelt, or belong to the solver or a layer."""
     is_setting = bool(root.keys[key].setting)
     advice = (None if is_setting else look_up(foreign.TOP, key, known)) or nearest(key, known)
     if advice:
@@ -174,12 +178,12 @@ def _belongs(key: str, root: Node, known: list[str]) -> str | Advice:
     if of_solver:
         if not of_solver.is_name:
             return of_solver
-        return f"solver.{of_solver.text}" if is_setting else say("{} stands in {}", of_solver.text, "solver:")
+        return f"solver.{of_solver.text}" if is_setting else say("{} belongs in {}", of_solver.text, "solver:")
     owners = [node for node, kind in named if key in kind.Parameters.names()]
     if owners and is_setting:
         paths = [f"`{node.value['name'].value}.{key}`" for node in owners[:4]]
         return f"it is a key of a layer: {', '.join(paths)}{' …' if len(owners) > 4 else ''}"
-    return say("{} stands in a layer", key) if owners else ""
+    return say("{} belongs in a layer", key) if owners else ""
 
 
 def _is_list(node: Node | None) -> bool:
@@ -259,12 +263,12 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
 
 
 def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str | Advice]) -> None:
-    """Unknown keys of a layer; a parameter of another type is said to be one."""
+    """Unknown keys of a layer; a parameter of another type is reported as one."""
     with_advice = {folded(key) for key in aliases}
     for key in reader.few([key for key in node.keys if key not in known], node, name):
         place = node.keys[key]
         if node.value[key].value is None and folded(key) not in with_advice and not place.setting:
-            message = f"{name} has no key `{key}`; several names stand in brackets, such as top: [data, label]"
+            message = f"{name} has no key `{key}`; several names go in brackets, such as top: [data, label]"
             reader.problems.add(place, message)
             continue
         if key.endswith("_param") and folded(key) not in with_advice and isinstance(node.value[key].value, dict):

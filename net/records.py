@@ -17,7 +17,7 @@ Phase = Literal["TRAIN", "TEST"]
 
 
 def as_phase(phase: Any) -> Phase:
-    """The phase meant, upper and lower case alike. Raises NettrainError for anything else."""
+    """The phase meant, in upper or lower case. Raises NettrainError for anything else."""
     known: dict[str, Phase] = {"TRAIN": "TRAIN", "TEST": "TEST"}
     upper = phase.upper() if isinstance(phase, str) else ""
     if upper in known:
@@ -66,7 +66,7 @@ class State:
 class ParamSpec(Declared):
     """How one parameter blob of a layer is learned and shared."""
 
-    name: str = param(default="", doc="blobs of the same name are one blob")
+    name: str = param(default="", doc="blobs with the same name are one blob")
     lr_mult: float | None = param(
         default=None, doc="multiplies the learning rate; 1 when left out, 0 keeps the blob fixed"
     )
@@ -84,7 +84,7 @@ class Common(Declared):
     bottom: tuple[str, ...] | None = param(default=None, doc="blobs it reads; left out: the previous layer's first top")
     top: tuple[str, ...] | None = param(default=None, doc="blobs it makes; left out: the layer's name")
     include: tuple[Rule, ...] = param(default=(), doc="the layer is in the net if one of these rules is met")
-    exclude: tuple[Rule, ...] = param(default=(), doc="the layer is out of the net if one of these rules is met")
+    exclude: tuple[Rule, ...] = param(default=(), doc="the layer is left out of the net if one of these rules is met")
     loss_weight: tuple[float, ...] = param(default=(), doc="weight of each top in the loss")
     propagate_down: tuple[bool, ...] = param(default=(), doc="for each bottom: whether its gradient is computed")
     # last, because the name hides the function from here on
@@ -143,7 +143,7 @@ class NetSpec:
     root: Node
     file: str
     folder: Path = field(default_factory=Path)
-    note: str = ""  # said once to the user, e.g. that a bundled config is used
+    note: str = ""  # told to the user once, such as that a bundled config is used
     allow_python: bool = False
     warnings: list[Problem] = field(default_factory=list)  # what may be a mistake, though it can be run
 
@@ -156,7 +156,7 @@ class Top(Declared):
     """Top-level keys of a spec."""
 
     name: str = param(default="net", doc="the net's name; runs are filed under it")
-    force_backward: bool = param(default=False, doc="compute every gradient, those of inputs included")
+    force_backward: bool = param(default=False, doc="compute every gradient, including those of inputs")
     layer_files: tuple[str, ...] = param(
         default=(), doc="Python files beside the spec that register layer types; run only with --allow-python"
     )

@@ -35,7 +35,7 @@ class Step:
     sums: list[tuple[Blob, Blob, int]] = field(default_factory=list)  # own diff, where to add it, step that starts it
     seeds: list[tuple[Blob, float]] = field(default_factory=list)  # loss weights to add to a diff this step wrote
     shapes: list[tuple[int, ...]] | None = None  # the bottoms' shapes at the last reshape
-    within: str = ""  # in what the layer is, for messages: "in its cell"
+    within: str = ""  # what the layer is part of, for messages: "in its cell"
 
     def forward(self) -> float:
         """Run the layer; return what its tops add to the loss. An error names the layer."""
@@ -108,7 +108,7 @@ class Step:
             total.diff += own.diff
 
     def say_where(self, error: BaseException) -> None:
-        """Let an error of ours begin with this layer and where that is written; what is wrong with shapes shows them.
+        """Begin an error of ours with this layer and where it is written; one about shapes shows them.
 
         Within a cell the layer around it says the rest.
         """
@@ -123,7 +123,7 @@ class Step:
         error.say_where(f"{self.spec.place}: {self.spec.title()}", shown, error.hint)
 
     def blame(self, error: BaseException, method: str) -> None:
-        """Say which layer an exception came from, where that is written, and what it was given.
+        """Say which layer an exception came from, where it is written, and what it was given.
 
         Raises UserCodeError for a layer of the user's own; a traceback of nettrain's own gets a note.
         """

@@ -54,7 +54,7 @@ def draw(
     with_weights: bool = True,
     problems: Problems | None = None,
 ) -> Blueprint:
-    """Read a spec, make its nets, check what it says of training; ``with_weights`` takes in those it names.
+    """Read a spec, make its nets, check what it says about training; ``with_weights`` loads those it names.
 
     Raises SpecError with every problem of the spec, of all nets and of the solver, and with those found before.
     """
@@ -132,8 +132,8 @@ def _frozen_that_move(net: Net) -> Iterator[Problem]:
         if step.frozen and step.layer.moves_blobs:
             yield Problem(
                 step.spec.place,
-                f"{step.spec.title()} is in solver.freeze, but its running statistics go on with the training "
-                "data; use_global_stats: true holds them too",
+                f"{step.spec.title()} is in solver.freeze, but its running statistics still follow the training "
+                "data; use_global_stats: true freezes them too",
                 with_line=False,
             )
 

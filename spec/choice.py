@@ -35,7 +35,7 @@ class Choice:
 
 
 def read_choice(cls: type[Declared], choice: Field, reader: Reader, node: Node, what: str) -> Any:
-    """The kind that a mapping names, or the default one, with the parameters of it that stand beside the name."""
+    """The kind that a mapping names, or the default one, with the parameters it has beside the name."""
     name, kind = choice.name, choice.default.name
     if name in node.value:
         kind = choice.type.from_node(reader, node.value[name], f"{what}.{name}")
@@ -47,7 +47,7 @@ def read_choice(cls: type[Declared], choice: Field, reader: Reader, node: Node, 
 
 
 def check_other_kinds(cls: type[Declared], reader: Reader, node: Node, what: str, values: Mapping[str, Any]) -> bool:
-    """Look at the keys of kinds that were not chosen. A value that would make no difference says nothing."""
+    """Check the keys of kinds that were not chosen. A value that makes no difference is not reported."""
     own = {one.name for one in cls.fields()}
     choices = [value for value in values.values() if isinstance(value, Choice)]
     own.update(key for choice in choices for key in choice.p.names())
@@ -79,7 +79,7 @@ def check_other_kinds(cls: type[Declared], reader: Reader, node: Node, what: str
 
 
 def keys_of_kinds(cls: type[Declared]) -> dict[str, dict]:
-    """The keys of all kinds. Which belong together is not said: an editor completes what is half written."""
+    """The keys of all kinds. Which belong together is left open: an editor completes what is half written."""
     found: dict[str, dict] = {}
     docs: dict[str, dict[str, list[str]]] = {}
     for _, kind, parameters in cls.kinds():

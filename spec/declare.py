@@ -53,7 +53,7 @@ def param(
     below: float | None = None,
     kinds: Mapping[str, Kind] = {},
 ) -> Any:
-    """Declare a parameter. Without a default it must be given. Bounds hold for each number of a list.
+    """Declare a parameter. Without a default it is required. Bounds hold for each number of a list.
 
     ``kinds`` are what a ``Choice`` has to choose from, classes with ``Parameters`` by name; its default is a name.
     """
@@ -82,10 +82,10 @@ class Declared:
     aliases: ClassVar[Mapping[str, str | Advice]] = {}  # names people know from elsewhere -> ours, or a sentence
     # groups of keys, or of tuples of keys, of which only one may be written; one that `--set` gives replaces the others
     exclusive: ClassVar[Sequence[Sequence[str | tuple[str, ...]]]] = ()
-    stands_for: ClassVar[str] = ""  # the key that a plain text in place of the mapping gives
-    # keys of kinds that were not chosen, which are read past, with a warning; others are errors
+    stands_for: ClassVar[str] = ""  # the key that a plain string in place of the mapping sets
+    # keys of kinds that were not chosen, which are ignored, with a warning; others are errors
     without_effect: ClassVar[frozenset[str]] = frozenset()
-    refuses: ClassVar[frozenset[str]] = frozenset()  # of a kind: those that are errors beside it all the same
+    refuses: ClassVar[frozenset[str]] = frozenset()  # of a kind: those that are errors with it all the same
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -113,7 +113,7 @@ class Declared:
     @classmethod
     def names(cls) -> list[str]:
         """Every key that may be written, those of all kinds too."""
-        if "_names" not in cls.__dict__:  # asked for each layer of a net, and of each type for a key that none has
+        if "_names" not in cls.__dict__:  # called for each layer of a net, and for each type when a key is unknown
             own = [one.name for one in dataclasses.fields(cls)]
             cls._names = list(dict.fromkeys([*own, *(key for *_, kind in cls.kinds() for key in kind.names())]))
         return cls._names.copy()
@@ -133,7 +133,7 @@ class Declared:
         if not isinstance(node.value, dict):
             short = None if isinstance(node.value, list) else cls.shorthand(node.value)
             if short is None:
-                of = " of " + ", ".join(cls.names()[:6]) if cls.words is Declared.words else ""
+                of = " with keys " + ", ".join(cls.names()[:6]) if cls.words is Declared.words else ""
                 return reader.wrong(node, what, cls.words + of)
             whole = Node.plain(dict(short), node.place, in_one_place=True)
             return cls.from_known(reader, whole, what, is_short=True)
@@ -172,14 +172,14 @@ class Declared:
                 complete &= value is not MISSING
                 values[name] = value
             elif default is dataclasses.MISSING:
-                if name not in meant:  # else that is reported, once is enough
+                if name not in meant:  # otherwise it is reported already: once is enough
                     reader.problems.add(node.place, f"{what} needs `{name}`{needed_for}: {about.doc}")
                 complete = False
         complete &= check_other_kinds(cls, reader, node, what, values)
         if not complete:
             return MISSING
         result = cls(**values)
-        if unknown:  # rules between parameters may only fail for the one that is misspelt
+        if unknown:  # rules between parameters may fail only because of the misspelt one
             return MISSING
         for key, message in result.validate():
             reader.problems.add(node.at(key), f"{what}{'.' + key if key in cls.names() else ''} {message}")
@@ -188,7 +188,7 @@ class Declared:
 
     @classmethod
     def _exclude(cls, reader: Reader, node: Node, what: str) -> bool:
-        """Take keys out of the node that a later setting replaces; report those that exclude each other otherwise."""
+        """Remove keys from the node that a later setting replaces; else report those that exclude each other."""
         good = True
         for group in cls.exclusive:
             order = list(node.keys)  # a key that is set moves to the end
@@ -202,7 +202,7 @@ class Declared:
                         del node.value[key], node.keys[key]
                 else:
                     where = f" ({node.at(is_set[1])})" if is_set[1] else ""
-                    message = f"{what}.{last[0]} cannot stand beside `{form[0]}`{where}; write one of them"
+                    message = f"{what}.{last[0]} cannot be combined with `{form[0]}`{where}; write one of them"
                     reader.problems.add(node.at(last[0]), message)
                     good = False
         return good

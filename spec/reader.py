@@ -1,4 +1,4 @@
-"""What reads the values of a spec collects: everything that is wrong, and what may be a mistake."""
+"""What is collected while a spec is read: everything that is wrong, and what may be a mistake."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MISSING: Any = object()  # what reading returns when it reported a problem
 
 
 class Reader:
-    """Goes along while nodes are read: takes every problem and warning, and words those that all types have."""
+    """Goes along while nodes are read: takes every problem and warning, and words those common to all types."""
 
     def __init__(self, problems: Problems):
         self.problems = problems
-        self.warnings: list[Problem] = []  # of what may be a mistake, though it can be read
+        self.warnings: list[Problem] = []  # for what may be a mistake, though it can be read
 
     def wrong(self, node: Node, what: str, expected: str, ending: str = "") -> Any:
         """Report a value that is not what was expected; returns MISSING."""
@@ -26,9 +26,9 @@ class Reader:
         return MISSING
 
     def few(self, unknown: list[str], node: Node, what: str) -> list[str]:
-        """The first of many unknown keys; of the others it is said how many they are."""
+        """The first of many unknown keys; the others are only counted."""
         if len(unknown) > MOST_KEYS:
-            more = f"{what} has {len(unknown) - MOST_KEYS:,} more keys that it does not know"
+            more = f"{what} has {len(unknown) - MOST_KEYS:,} more unknown keys"
             self.problems.add(node.keys[unknown[MOST_KEYS]], more)
         return unknown[:MOST_KEYS]
 

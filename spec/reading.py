@@ -1,7 +1,7 @@
 """Reading YAML: every value keeps its line and column, numbers and booleans follow YAML 1.2, nothing runs.
 
 ``yaml.compose`` gives nodes with places; what a plain scalar means is decided here, because PyYAML's own
-rules (YAML 1.1) read 1e-3 as a text, ``on`` as a boolean and 010 as 8. A duplicate key is an error.
+rules (YAML 1.1) read 1e-3 as a string, ``on`` as a boolean and 010 as 8. A duplicate key is an error.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Composer(yaml.composer.Composer):
         return _NO_TAG
 
     def descend_resolver(self, parent: Any, index: Any) -> None:
-        """Tags do not depend on where a value stands."""
+        """Tags do not depend on where a value is."""
 
     def ascend_resolver(self) -> None:
         """As above."""
@@ -97,7 +97,7 @@ class _FastLoader(_Composer, _LIBYAML):
         yaml.composer.Composer.__init__(self)
 
 
-# What libyaml takes otherwise than PyYAML's Python: tabs, marks of byte order, tags, `?` in a word, `|#`.
+# What libyaml reads differently from PyYAML's Python: tabs, byte order marks, tags, `?` in a word, `|#`.
 _ODD = re.compile(r"[\t\ufeff!?]|[|>][-+0-9]*#")
 
 
@@ -128,7 +128,7 @@ def read_text(text: str, name: str, problems: Problems | None = None) -> Node:
     except yaml.reader.ReaderError as error:
         above = f"{text[: error.position]}x".splitlines()  # of any system; what else would end a line is refused
         place = _place(name, len(above) - 1, len(above[-1]) - 1, 1, lines)
-        message = f"character #x{ord(text[error.position]):02x} does not belong in a YAML text"
+        message = f"character #x{ord(text[error.position]):02x} does not belong in YAML"
         raise SpecError([Problem(place, message, with_line=False)]) from None
     except RecursionError:
         raise SpecError([Problem(Place(name, 1, 1), "nested too deeply to be a spec")]) from None
@@ -152,7 +152,7 @@ class _Converter:
 
     def __init__(self, name: str, lines: list[str], problems: Problems):
         self.name, self.lines, self.problems, self.count = name, lines, problems, 0
-        self.has_unreadable_values = False  # what else is wrong would only be a consequence
+        self.has_unreadable_values = False  # anything else wrong would only be a consequence
 
     def place(self, node: yaml.Node) -> Place:
         start, end = node.start_mark, node.end_mark
@@ -244,10 +244,10 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: list[str]) ->
     elif "expected a single document" in (error.context or ""):
         message = "a second document starts here; a spec is one document"
     elif error.context:
-        begun = f", begun on line {error.context_mark.line + 1}" if error.context_mark else ""
+        begun = f", which begins on line {error.context_mark.line + 1}" if error.context_mark else ""
         message = f"not valid YAML: {message} ({error.context.strip()}{begun})"
     elif "mapping values are not allowed" in message:
-        message = f"not valid YAML: {message}; is the line indented like those it belongs to?"
+        message = f"not valid YAML: {message}; is the line indented like those it belongs with?"
     else:
         message = f"not valid YAML: {message}"
     return Problem(place, message)

@@ -29,7 +29,7 @@ class ValueType(Protocol):
 
     @property
     def words(self) -> str:
-        """What a value must be, as errors and docs say it: ``a whole number >= 1``."""
+        """What a value must be, as errors and docs say it: ``an integer >= 1``."""
 
     def from_node(self, reader: Reader, node: Node, what: str) -> Any:
         """The node's value, or MISSING after the reader was told what is wrong with it. ``what`` is its name."""
@@ -71,12 +71,12 @@ class Bounds:
 
 _NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _PRODUCT = re.compile(f"({_NUMBER}) *([*/]) *({_NUMBER})", re.ASCII)
-_LONGEST = 40  # characters of a text that is looked at for what was meant
+_LONGEST = 40  # characters of a string that is searched for what was meant
 
 
 @dataclass(frozen=True)
 class Real:
-    """``float``: a finite number; a whole one is one too."""
+    """``float``: a finite number; an integer is one too."""
 
     bounds: Bounds = Bounds()
 
@@ -119,14 +119,14 @@ class Real:
         return ""
 
     def fits_quoted(self, value: float) -> bool:
-        """Whether a number that was written in quotes would be right without."""
+        """Whether a number written in quotes would be right without them."""
         return True
 
 
 class Whole(Real):
-    """``int``: a whole number of at most 64 bits."""
+    """``int``: an integer of at most 64 bits."""
 
-    noun = "a whole number"
+    noun = "an integer"
     json = "integer"
 
     def fits(self, value: Any) -> bool:
@@ -163,7 +163,7 @@ class Boolean:
 class Text:
     """``str``."""
 
-    words = "a text"
+    words = "a string"
 
     def from_node(self, reader: Reader, node: Node, what: str) -> Any:
         return str(node.value) if isinstance(node.value, str) else reader.wrong(node, what, self.words)
@@ -174,7 +174,7 @@ class Text:
 
 @dataclass(frozen=True)
 class OneOf:
-    """``Literal``: one of some names."""
+    """``Literal``: one of several names."""
 
     names: tuple[str, ...]
 
@@ -221,7 +221,7 @@ class ListOf:
 def value_type(annotation: Any, bounds: Bounds = Bounds()) -> ValueType:
     """The type of value that an annotation stands for. ``bounds`` are those of each number in it.
 
-    Of ``X | None`` it is X: None is what is not written. Raises TypeError for what no parameter can be.
+    For ``X | None`` it is X: None is what is not written. Raises TypeError for a type that no parameter can have.
     """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):

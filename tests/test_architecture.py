@@ -49,7 +49,7 @@ def family_of(path):
 
 
 def libraries(path):
-    """The first part of the name of each module that a file imports and that is none of ours."""
+    """The first part of the name of each module that a file imports and that is not ours."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)

@@ -92,7 +92,7 @@ class Bench:
             return getattr(self.layer, method)(*arguments)
 
     def watch(self, method: str, *arguments: Any) -> Any:
-        """``run``, and remember in ``spoiled`` which arrays it changed that others go on to read."""
+        """``run``, and remember in ``spoiled`` which arrays it changed that others read later."""
         backward = method == "Backward_cpu"
         kept = {f"bottom[{i}].data": blob.data for i, blob in enumerate(self.bottom)}
         kept |= {f"blobs[{i}].data": b.data for i, b in enumerate(self.layer.blobs) if backward or self.learned[i]}

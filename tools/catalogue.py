@@ -46,7 +46,7 @@ def details(name: str) -> dict[str, Any]:
 
 
 def solvers() -> dict[str, Any]:
-    """The update rules and policies of the rate, each with a line, and the keys that are not theirs."""
+    """The update rules and rate policies, each with a line, and the keys that are not theirs."""
     found: dict[str, Any] = {"type": {}, "lr_policy": {}}
     for choice, kind, cls in _kinds():
         found[choice][kind] = registry.summary(cls)
@@ -58,7 +58,7 @@ def solver_details(name: str) -> dict[str, Any]:
     known = {kind: (choice, cls) for choice, kind, cls in _kinds()}
     if name not in known:
         near = did_you_mean(name, known, f"; they are {', '.join(known)}")
-        raise NettrainError(f"unknown update rule or policy `{name}`{near}")
+        raise NettrainError(f"unknown update rule or rate policy `{name}`{near}")
     choice, cls = known[name]
     own = parameters(cls.Parameters)
     needed = "".join(f", {key['name']}: …" for key in own if key["default"] == "required")
@@ -104,7 +104,7 @@ def default_words(default: Any) -> str:
     if isinstance(default, Choice):
         return default.name
     if isinstance(default, Filler):
-        return default.words_for_people()
+        return default.in_short()
     if default is None or default == () or isinstance(default, Declared):
         return "-"
     if isinstance(default, tuple):

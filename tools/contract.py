@@ -1,6 +1,6 @@
 """What the layer contract promises, checked on one example of a layer type at a time.
 
-Each breach is said with the line that repairs it.
+Each breach is reported with the line that repairs it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _check(bench: Bench, check: Check) -> Check:
         if len(bad) and not unfilled:
             what, at = blob.data[tuple(bad[0])], ",".join(map(str, bad[0]))
             check.failures.append(
-                f"Forward_cpu makes top[{i}].data[{at}] {what} (one of {len(bad)} that are no numbers), so there is no "
+                f"Forward_cpu makes top[{i}].data[{at}] {what} (one of {len(bad)} that are not finite), so there is no "
                 "slope to compare; give the example values that have one: "
                 "`Example(…, values={0: lambda rng, shape: rng.uniform(0.5, 2, shape)})`"
             )
@@ -78,7 +78,7 @@ def _check(bench: Bench, check: Check) -> Check:
     again = bench.backward(possible, bench.learned)
     same = map(same_bits, [*diffs, *added], [*again[0], *again[1]])
     if not bench.spoiled and not all(same):
-        check.failures.append(f"Backward_cpu gives something else each time for the same blobs; {_SOURCES}")
+        check.failures.append(f"Backward_cpu gives different results each time for the same blobs; {_SOURCES}")
         return check
     _compare_all(bench, possible, diffs, added, check)
     _check_contract(bench, possible, diffs, added, check)
@@ -99,12 +99,12 @@ def _is_repeatable(bench: Bench, check: Check) -> bool:
     for i, (a, b) in enumerate(zip(bench.first_blobs, other.first_blobs, strict=True)):
         if not same_bits(a, b):
             check.failures.append(
-                f"blobs[{i}].data begins with other values each time, from one seed; give `add_blob` a "
+                f"blobs[{i}].data begins with different values each time from the same seed; give `add_blob` a "
                 "Filler, or draw from `self.rng` in fill_blobs (not from np.random or random)"
             )
     if not all(map(same_bits, bench.inputs, other.inputs)):
         check.failures.append(
-            "the values of the example are others each time; draw them from the generator that is given: "
+            "the values of the example are different each time; draw them from the generator that is given: "
             "`values={0: lambda rng, shape: rng.uniform(0.5, 2, shape)}`"
         )
     made, _ = _two_passes(bench, (0.5, 0.5))
@@ -114,7 +114,7 @@ def _is_repeatable(bench: Bench, check: Check) -> bool:
     for i, (a, b) in enumerate(zip(*made, strict=True)):
         if not same_bits(a, b):
             check.failures.append(
-                f"Forward_cpu gives another top[{i}].data each time for the same blobs and state; {_SOURCES}"
+                f"Forward_cpu gives a different top[{i}].data each time for the same blobs and state; {_SOURCES}"
             )
     return not check.failures
 
@@ -125,8 +125,8 @@ def _say_what_was_spoiled(bench: Bench, check: Check) -> None:
         what = name.partition(".")[2]
         if name.startswith("blobs"):
             repair = (
-                "the solver alone changes what is learned; take a copy, or keep it in another blob with "
-                "`self.param_propagate_down[-1] = False` behind add_blob"
+                "only the solver changes what is learned; take a copy, or keep it in another blob with "
+                "`self.param_propagate_down[-1] = False` after add_blob"
                 if what == "data"
                 else "add to it in Backward_cpu only"
             )
@@ -156,7 +156,7 @@ def _two_passes(bench: Bench, olds: tuple[float, float]) -> tuple[list[list[np.n
 
 
 def _says_what_is_not_filled(bench: Bench, check: Check) -> bool:
-    """Run forward twice, into tops that hold something else each time; what differs was not filled."""
+    """Run forward twice, into tops that hold something different each time; what differs was not filled."""
     made, result = _two_passes(bench, (0.5, -7.0))
     bad = [i for i, (a, b) in enumerate(zip(*made, strict=True)) if not same_bits(a, b)]
     for i in bad:
@@ -275,7 +275,7 @@ def _check_in_place(bench: Bench, check: Check) -> bool:
     if not _same(bench.top[0].data, other.top[0].data):
         check.failures.append(
             "run in place, top[0] in the memory of bottom[0]: top[0].data differs; `may_run_in_place = False` in the "
-            "class, or read bottom[0].data no more once top[0].data is written"
+            "class, or do not read bottom[0].data once top[0].data is written"
         )
     return True
 

@@ -1,4 +1,4 @@
-"""`nettrain explain`: one forward and one backward pass, with every value and gradient kept to be looked at."""
+"""`nettrain explain`: one forward and one backward pass, with every value and gradient kept for inspection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def explain(spec: NetSpec, phase: Phase = "TRAIN", sample: int | None = None, **
     net = Net(spec, phase, dtype="float64", **net_options)
     net.clear_param_diffs()
     watched = _Watched(net)
-    with np.errstate(all="ignore"):  # values that are no numbers are shown
+    with np.errstate(all="ignore"):  # values that are not finite are shown
         result = watched.run()
     if sample is not None:
         cut(result, sample)
@@ -126,7 +126,7 @@ def _sign(layer: Layer, count: int) -> str:
         return between[1].split()[0]
     if formula[:1].isalpha() and formula[0] != "x":
         formula = re.sub(r"\((x(, x)*)?\)$", "", formula)
-    # one input: what is done to it, which may have another name than x
+    # one input: what is done to it, which may have a name other than x
     formula = re.sub(r"^-x$", "* -1", re.sub(r"^x (?=[+*-])", "", formula))
     return re.sub(r"\bx\b", "·", re.sub(r"^(-?[\d.e+-]+) \* x$", r"* \1", formula))
 

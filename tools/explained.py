@@ -53,7 +53,7 @@ class Gate:
     name: str
     type: str
     formula: str
-    sign: str  # the formula with x for every input, shorter where one knows it: + exp max
+    sign: str  # the formula with x for every input, shorter where it is well known: + exp max
     words: str
     bottoms: list[str]
     tops: list[str]

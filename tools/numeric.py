@@ -7,7 +7,7 @@ there, and that is compared.
 One rule for points without a gradient, whatever function they are points of. Nothing is compared
 - at the end of a domain, with no value on one side or on both: sqrt(x) at 0;
 - at an infinite slope, or a jump: sqrt(|x|) at 0.
-These are counted and said; where nothing else is left the check has failed.
+These are counted and reported; where nothing else is left the check has failed.
 At a kink, where the slopes of the two sides differ (|x|, max(x, y), relu(x)), a backward value between them is right.
 """
 
@@ -76,7 +76,7 @@ def compare(
     """Check the gradient ``backward`` of ``evaluate`` at ``values`` (changed and restored in place).
 
     ``formula``: it is one of a user's, which may go through points that have no gradient, and numbers so large or small
-    that rounding hides their slopes; both are said and are no failures. Of others it is one when no entry is left that
+    that rounding hides their slopes; both are reported, not failures. For others it is one when no entry is left that
     has a slope to compare with.
     """
     noise = formula.result if formula else 0.0
@@ -112,7 +112,7 @@ def compare(
             if not error <= THRESHOLD:
                 wrong.append((point.i, g, numeric))
     if wrong:
-        to.failures.append(_in_words(name, values.shape, wrong, len(entries)))
+        to.failures.append(_failure(name, values.shape, wrong, len(entries)))
     elif formula is None and len(to.uncompared) - left_out == len(entries):
         to.failures.append(f"nothing could be compared: {to.uncompared[left_out]}")
 
@@ -167,7 +167,7 @@ def _entry(name: str, shape: tuple[int, ...], i: int) -> str:
     return f"{name}[{','.join(str(int(k)) for k in np.unravel_index(i, shape)) if shape else ''}]"
 
 
-def _in_words(name: str, shape: tuple[int, ...], wrong: list[tuple[int, float, float]], count: int) -> str:
+def _failure(name: str, shape: tuple[int, ...], wrong: list[tuple[int, float, float]], count: int) -> str:
     """The worst entry, and what the ratios of all of them suggest."""
     i, backward, numeric = max(wrong, key=lambda w: abs(w[1] - w[2]) if w[1] == w[1] else np.inf)
     text = f"{_entry(name, shape, i)}  backward {backward:+.5g}  numeric {numeric:+.5g}"

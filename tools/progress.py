@@ -16,7 +16,7 @@ class Rows:
     """Formats rows as aligned columns: iter, epoch, losses, other test outputs, learning rate, speed.
 
     A loss is called ``test`` and the name that it has in the metrics and in pictures of them: of several losses, or one
-    with another weight than 1, what is in the unit of ``train loss`` is ``test total_loss``, the weighted sum. In a
+    with a weight other than 1, what is in the unit of ``train loss`` is ``test total_loss``, the weighted sum. In a
     narrow terminal speed, rate and epoch are left out, in this order, as far as it needs.
     """
 
@@ -43,7 +43,7 @@ class Rows:
         self.iter_width, self.epoch_width = (max(6, len(text)) for text in (str(solver.max_iter), f"{epochs or 0:.1f}"))
 
         room = columns()
-        for name in ("it/s", "lr", "epoch"):  # what a narrow terminal misses least
+        for name in ("it/s", "lr", "epoch"):  # what a narrow terminal can do without first
             if room is not None and len(self.head()) + len(BEST) > room:
                 self.left_out.add(name)
 

@@ -76,7 +76,7 @@ class Point:
         has_right = all(math.isfinite(row.right) for row in rows[-3:])
         if not (has_left and has_right):
             sides_without = "on either side" if has_left == has_right else "below" if has_right else "above"
-            return Found(kind="end", why=f"the end of where there is a value, none {sides_without}")
+            return Found(kind="end", why=f"the end of the domain, no value {sides_without}")
         known = [row for row in rows if math.isfinite(row.bend)]
         scatter = max(row.bend * row.h for row in known[-2:])  # of the smallest steps, which see rounding before all
         for row in known:
@@ -110,7 +110,7 @@ class _Row:
 
 
 def _bend(rows: list[_Row]) -> Found | None:
-    """A kink or a jump: the two sides differ, and go on to differ as the step shrinks."""
+    """A kink or a jump: the two sides differ, and keep differing as the step shrinks."""
     seen = [row for row in rows if row.rounding < 0.05 * row.bend]
     if len(seen) < 2:
         return None
@@ -129,7 +129,7 @@ def _bend(rows: list[_Row]) -> Found | None:
 def _limit(rows: list[_Row], floor: float) -> Found:
     """The slope that central differences go to, by Richardson's extrapolation, with what it is uncertain by.
 
-    Of the steps that show it well enough the smallest count: the function may look otherwise from further away.
+    Of the steps that show it well enough the smallest count: the function may look different from further away.
     """
     best, least = Found(slope=rows[0].slope), math.inf
     for large, small in pairwise(rows):

@@ -28,7 +28,7 @@ PEAK_REPEATS = 9
 def measure(
     spec: NetSpec, phase: Phase | str = "TRAIN", iterations: int = 20, *, level: int = 0, stages: Iterable[str] = ()
 ) -> dict:
-    """Median milliseconds of each layer over so many batches, of the update and of a whole step, and GFLOP/s.
+    """Median milliseconds of each layer over that many batches, of the update and of a whole step, and GFLOP/s.
 
     The TRAIN net runs forward and backward (and the update where the spec has a solver, at rate 0, so that the
     weights stay and no loss can diverge); the TEST net runs forward, as in testing. Input blobs are filled once. Layers

@@ -26,7 +26,7 @@ def prepare(
 ) -> Solver:
     """A solver that is ready to run, its folder made; ``say`` gets notes for the user.
 
-    With ``resume``, a run or one of its snapshots, it goes on from there; the spec may then be left out.
+    With ``resume``, a run or one of its snapshots, it continues from there; the spec is then optional.
     Raises SpecError with every problem found.
     """
     if spec is not None:
@@ -38,7 +38,7 @@ def prepare(
     elif found is not None:
         source = found.snapshot.spec(settings, options.get("allow_python", False))
     else:
-        raise NettrainError("nothing to train: give a spec, or a run to go on with: --resume RUN")
+        raise NettrainError("nothing to train: give a spec, or a run to resume: --resume RUN")
     if found is not None:
         level, stages = found.snapshot.level_and_stages(options.get("level", 0), options.get("stages", ()))
         options |= {"level": level, "stages": stages, "weights": None}
@@ -65,18 +65,18 @@ def prepare(
 
 
 def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:
-    """Go on from a snapshot, and say what a person should know of it."""
+    """Resume from a snapshot, and say what a person should know about it."""
     for note in [*solver.resume(found), *_changes(found.snapshot.state["spec"], solver.spec.to_python())]:
         say(note)
     say(f"resumed from {found.snapshot.path} at iteration {solver.iter}")
     if solver.iter >= solver.max_iter:
         key = "max_iter" if solver.p.max_epoch is None else "max_epoch"
         longer = 2 * getattr(solver.p, key) or 1
-        say(f"that is all of {key}; to train longer: --set solver.{key}={longer:.12g}")
+        say(f"{key} is reached; to train longer: --set solver.{key}={longer:.12g}")
 
 
 def _changes(before: Any, now: Any, path: str = "") -> list[str]:
-    """What differs between the spec of a snapshot and that of the run that goes on."""
+    """What differs between the spec of a snapshot and that of the run that resumes it."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
         return [line for key in keys for line in _changes(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))]
@@ -150,12 +150,12 @@ def run(
 
 
 def _kept(solver: Solver) -> str:
-    """What is left of a run that ended early, and how to go on with it."""
+    """What is left of a run that ended early, and how to resume it."""
     if not solver.last_snapshot and not solver.iter:
         return "Nothing was trained."
     if not solver.last_snapshot:
         return f"stopped at iteration {solver.iter}; no snapshot was made before (solver.snapshot says how often)"
-    return f"  kept    {solver.last_snapshot}\n  go on   {command(solver, 'train', '--resume')}"
+    return f"  kept    {solver.last_snapshot}\n  resume  {command(solver, 'train', '--resume')}"
 
 
 def command(solver: Solver, *words: str) -> str:

@@ -25,13 +25,13 @@ class PReLU(Layer):
     blobs[0]: a, C; a scalar with channel_shared.
     Backward: dx = dy above zero, a_c dy at zero and below; da_c += Σ dy min(x, 0) over the channel.
     Initial values: 0.25.
-    a is regularised like any parameter; ``param: {decay_mult: 0}`` leaves it out.
+    a is regularised like any parameter; ``param: {decay_mult: 0}`` exempts it.
     Errors: fewer than 2 axes; C changes after the first batch.
     Source: Caffe's PReLU; He et al. 2015.
     """
 
     class Parameters(Declared):
-        filler: Filler = param(default=Filler(value=0.25), doc="first values of a")
+        filler: Filler = param(default=Filler(value=0.25), doc="initial values of a")
         channel_shared: bool = param(default=False, doc="one slope for all channels")
 
     backward_reads = ("bottom.data",)

@@ -17,7 +17,7 @@ class Softmax(ClassAxis):
 
     bottom[0]: x, any shape.    top[0]: y, x's shape; along the axis it sums to 1.
     Backward: dx_k = y_k (dy_k - Σ_j dy_j y_j), from y alone.
-    The largest score is taken off first, which changes nothing and cannot overflow.
+    The largest score is subtracted first, which changes nothing and cannot overflow.
     Source: Caffe's Softmax.
     """
 

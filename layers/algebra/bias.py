@@ -17,7 +17,7 @@ class Bias(Broadcast):
     """An offset for each channel: y = x + b.
 
     b has the shape of ``num_axes`` axes of x from ``axis`` on and is the same along all others.
-    bottom[0]: x, any shape.    bottom[1], if given: b, in place of a learned one; num_axes is then what b has.
+    bottom[0]: x, any shape.    bottom[1], if given: b, in place of a learned one; num_axes is then b's.
     top[0]: y, x's shape.
     blobs[0]: b, unless it is a bottom.
     Backward: dx = dy, db = Σ dy, summed over the axes that b does not have.
@@ -31,7 +31,7 @@ class Bias(Broadcast):
         num_axes: int = param(
             default=1, minimum=-1, doc="axes of b: -1 all from axis on, 0 one offset for everything; one bottom only"
         )
-        filler: Filler = param(default=Filler(), doc="first values of b")
+        filler: Filler = param(default=Filler(), doc="initial values of b")
 
     backward_reads = ()
     letter = "b"

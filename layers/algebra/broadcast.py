@@ -14,7 +14,7 @@ from ...spec.errors import ShapeError, format_shape
 class Broadcast(Layer):
     """Values of the shape of ``num_axes`` axes of x from ``axis`` on: a second bottom, or a parameter.
 
-    ``letter`` is the name of the values in the type's formula; ``has_bias`` says that as many offsets are learned too.
+    ``letter`` is the name of the values in the type's formula; ``has_bias`` says that offsets are learned too.
     """
 
     num_bottoms = (1, 2)

@@ -14,7 +14,7 @@ from ...net.registry import register
 from ...spec.declare import Declared, param
 from ..loss.labels import check_range, read_indices
 
-ADDED_AT_ONCE = 1 << 16  # elements that are added at a time
+ADDED_AT_ONCE = 1 << 16  # elements added at a time
 
 
 @register
@@ -25,16 +25,16 @@ class Embed(Layer):
     blobs[0]: W, input_dim x M.    blobs[1]: b, M.
     Backward: dW[i] += Σ dy over the places with x = i; db += Σ dy. The indices have no gradient.
     Initial values: W xavier (Caffe: zeros), b zero.
-    Errors: an index out of range or not whole (Caffe reads foreign memory).
+    Errors: an index out of range or not an integer (Caffe reads out of bounds).
     Source: Caffe's Embed.
     """
 
     class Parameters(Declared):
         num_output: int = param(minimum=1, doc="M, length of a vector")
-        input_dim: int = param(minimum=1, doc="how many indices there are: one above the largest")
+        input_dim: int = param(minimum=1, doc="the number of indices: one more than the largest")
         bias_term: bool = param(default=True, doc="whether b is added")
-        weight_filler: Filler = param(default=Filler(type="xavier"), doc="first values of W")
-        bias_filler: Filler = param(default=Filler(), doc="first values of b")
+        weight_filler: Filler = param(default=Filler(type="xavier"), doc="initial values of W")
+        bias_filler: Filler = param(default=Filler(), doc="initial values of b")
 
         aliases = {
             "embed_param": "write its fields beside type",
@@ -78,7 +78,7 @@ class Embed(Layer):
             self.blobs[1].diff += np.sum(dy, axis=0, out=self.buffer("db", (self.M,)))
 
     def add_rows(self, dy, dW):
-        """dW[x] += dy, element by element: what numpy adds at indices is fast for flat arrays, and slow for rows."""
+        """dW[x] += dy, element by element: adding at indices in numpy is fast for flat arrays, and slow for rows."""
         flat = dW.ravel()
         for block in self.blocks:
             rows = dy[block]

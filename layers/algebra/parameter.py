@@ -24,7 +24,7 @@ class Parameter(Layer):
 
     class Parameters(Declared):
         shape: Shape = param(doc="the shape of w: [4, 3], or [] for a single number")
-        filler: Filler = param(default=Filler(), doc="first values of w")
+        filler: Filler = param(default=Filler(), doc="initial values of w")
 
         aliases = {"parameter_param": "write its fields beside type", "weight_filler": "filler", "dim": "shape"}
 

@@ -15,10 +15,10 @@ from .broadcast import Broadcast
 
 @register
 class Scale(Broadcast):
-    """A factor for each channel, and an offset if wished: y = s x + b.
+    """A factor for each channel, and an optional offset: y = s x + b.
 
     s has the shape of ``num_axes`` axes of x from ``axis`` on and is the same along all others.
-    bottom[0]: x, any shape.    bottom[1], if given: s, in place of a learned one; num_axes is then what s has.
+    bottom[0]: x, any shape.    bottom[1], if given: s, in place of a learned one; num_axes is then s's.
     top[0]: y, x's shape.
     blobs[0]: s, unless it is a bottom.    the last of blobs, with bias_term: b, s's shape.
     Backward: dx = s dy, ds = Σ dy x, db = Σ dy, summed over the axes that s does not have.
@@ -32,9 +32,9 @@ class Scale(Broadcast):
         num_axes: int = param(
             default=1, minimum=-1, doc="axes of s: -1 all from axis on, 0 one factor for everything; one bottom only"
         )
-        filler: Filler = param(default=Filler(value=1.0), doc="first values of s")
+        filler: Filler = param(default=Filler(value=1.0), doc="initial values of s")
         bias_term: bool = param(default=False, doc="whether b is added")
-        bias_filler: Filler = param(default=Filler(), doc="first values of b")
+        bias_filler: Filler = param(default=Filler(), doc="initial values of b")
 
     backward_reads = ("bottom.data",)
     examples = (

@@ -30,10 +30,10 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
 
     bottom[0]: scores x, N x ….    bottom[1]: targets t in [0, 1], as many as scores.    top[0]: L, a scalar.
     D: BATCH_SIZE when left out, so the loss of an example is the sum over its elements.
-    ignore_label: elements whose target, cut to a whole number, is it count for nothing (0 drops 0.3 too, as in Caffe).
+    ignore_label: elements whose target, truncated, equals it are not counted (0 drops 0.3 too, as in Caffe).
     Backward: dx = (σ(x) - t) dL / D, 0 where ignored.
     Computed as max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
-    Errors: another number of targets than scores; a target that is neither in [0, 1] nor ignored, NaN too.
+    Errors: targets and scores that differ in number; a target that is neither in [0, 1] nor ignored, NaN too.
     Source: Caffe's SigmoidCrossEntropyLoss.
     """
 
@@ -64,7 +64,7 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
         return np.not_equal(whole, self.p.ignore_label, out=out)
 
     def leave_out(self, t, values):
-        """0 where a target does not count, also for what is no number."""
+        """0 where a target does not count, also for NaN and infinity."""
         counts = self.counts(t, out=scratch("counts", t.shape, bool))
         values *= counts
         if not np.isfinite(values.sum()):

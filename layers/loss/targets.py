@@ -1,4 +1,4 @@
-"""Reading targets between 0 and 1, checked: a loss of others falls without end, and a score of them says nothing."""
+"""Reading targets between 0 and 1, checked: with others a loss falls without end, and a score says nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROUNDING = 1e-6  # by which a target may miss 0 and 1: they are divided and aver
 @dataclass(frozen=True)
 class Targets:
     """Which values a layer takes: between 0 and 1, with ``whole`` only these two, and the ``ignored`` one (``cut``:
-    also those that are it when cut to a whole number). ``name`` is what messages call one of them."""
+    also those equal to it when truncated). ``name`` is what messages call one of them."""
 
     name: str = "target"
     whole: bool = False
@@ -42,7 +42,7 @@ class Targets:
         with_odd = f", with {odd:g}" if odd is not None and not math.isnan(odd) else ""
         raise NettrainError(
             f"every {self.name} must be {self._wanted()}; in {blob.known.origin} "
-            f"{found.in_words('they', 'some of them')}{with_odd}{_remedy(found.low, found.high, are_known=True)}",
+            f"{found.sentence('they', 'some of them')}{with_odd}{_remedy(found.low, found.high, are_known=True)}",
             key="bottom",
         )
 
@@ -74,11 +74,11 @@ class Targets:
         return text + (f", or {self.ignored:g} to be ignored" if self.ignored is not None else "")
 
 
-CONT = Targets("cont")  # of recurrent layers: 0 where a sequence begins, 1 where it goes on
+CONT = Targets("cont")  # of recurrent layers: 0 where a sequence begins, 1 where it continues
 
 
 def _remedy(low: float, high: float, are_known: bool) -> str:
-    """What would be right for the two slips that are common: bytes, and -1 and +1. A transform acts on the examples of
+    """The remedy for the two common slips: bytes, and -1 and +1. A transform acts on the examples of
     a data set, and nothing of those is known beforehand."""
     layer = "a layer before it: {type: Power"
     if low >= 0 and 16 < high <= 255:

@@ -1,4 +1,4 @@
-"""A learned factor and offset behind a normalization."""
+"""A learned factor and offset after a normalization."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...net.layer import Layer
 
 
 class Affine:
-    """y = w ŷ + b with two parameter blobs of a layer, w from 1 and b from 0.
+    """y = w ŷ + b with two parameter blobs of a layer, w initially 1 and b initially 0.
 
     ``reshape`` says how a value of each lies in memory.
     """

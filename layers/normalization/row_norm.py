@@ -26,8 +26,8 @@ class RowNorm(Layer):
 
     Backward, with a = dŷ: dx = (a - mean(a) - ŷ mean(a ŷ) f) / s, where f is how s follows σ: s dσ / (σ ds), 1 for
     s = √(σ² + eps) and s / σ for s = σ + eps; without a variance dx = a - mean(a).
-    A block of examples takes all steps while it is in the cache. ŷ is not kept: where it is not y, backward takes
-    x - μ again, which costs less than to write it down.
+    A block of examples goes through all steps while in the cache. ŷ is not kept: where it is not y, backward takes
+    x - μ again, which costs less than writing it down.
     """
 
     normalizes = True
@@ -44,7 +44,7 @@ class RowNorm(Layer):
         raise NotImplementedError
 
     def learn(self, shape: tuple[int, ...]) -> None:
-        """Give the layer w, from 1, and b, from 0."""
+        """Give the layer w, initially 1, and b, initially 0."""
         self.learns, self.backward_reads = True, ("bottom.data",)
         self.add_blob(shape, Filler(value=1.0))
         self.add_blob(shape, Filler())

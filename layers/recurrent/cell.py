@@ -42,11 +42,11 @@ class Cell:
         if layer.cls.is_input:
             yield "type", "a cell reads its sequences, static inputs and states by name, without Input"
         if layer.cls.runs_code:
-            yield "type", "it runs code, and stands outside the cell"
+            yield "type", "it runs code and belongs outside the cell"
         if layer.cls.shapes_follow_values:
-            yield "type", "the shapes of what it makes follow from values; it stands outside the cell"
+            yield "type", "the shapes of what it makes follow from values; it belongs outside the cell"
         if layer.cls.is_loss or any(layer.common.loss_weight):
-            yield "type", "a loss stands outside the cell, on the whole sequences"
+            yield "type", "a loss belongs outside the cell, on the whole sequences"
         if any(param.lr_mult is not None or param.decay_mult is not None for param in layer.common.param):
             yield "param", "lr_mult and decay_mult are written beside the cell, in its layer's own `param`"
 
@@ -58,7 +58,7 @@ class Cell:
 class CellState(Declared):
     """A value that goes from one step to the next."""
 
-    name: str = param(doc="what the cell reads it as")
+    name: str = param(doc="the name under which the cell reads it")
     next: str = param(doc="the cell's blob that is its value at the next step")
     shape: tuple[int, ...] = param(minimum=1, doc="its shape for one example, without N")
     initial: Filler = param(default=Filler(), doc="value before the first step: a number, or a filler")
@@ -85,7 +85,7 @@ class CellParameters(Declared):
     outputs: tuple[str, ...] = param(doc="the cell's blobs that become tops, each T x N x …")
     sequences: tuple[str, ...] = param(default=("x",), doc="names of the bottoms with a time axis")
     static: tuple[str, ...] = param(default=(), doc="names of the bottoms that are the same at every step")
-    cont: bool = param(default=True, doc="a bottom after the sequences says where they begin (0) and go on (1)")
+    cont: bool = param(default=True, doc="a bottom after the sequences says where they begin (0) and continue (1)")
     carry: bool = param(default=False, doc="a batch begins with the last states of the one before")
     final_states: bool = param(default=False, doc="the states after the last step are tops too")
 

@@ -17,11 +17,11 @@ from ...spec.errors import ShapeError, format_shape
 from ..loss.targets import CONT
 
 SEQUENCES = 16  # rows of a product worth a thread: with fewer, most of its time goes to packing the weights
-LARGE = 256  # values of a step from which on threads help
+LARGE = 256  # values of a step above which threads help
 
 
 def begins(rng, shape):
-    """Some sequences begin (0), others go on (1)."""
+    """Some sequences begin (0), others continue (1)."""
     return (rng.random(shape) < 0.6).astype(float)
 
 
@@ -37,9 +37,11 @@ class RecurrentParameters(Declared):
     """Caffe's recurrent_param."""
 
     num_output: int = param(minimum=1, doc="H, size of a state and of an output")
-    weight_filler: Filler = param(default=Filler(type="xavier"), doc="first values of the weights")
-    bias_filler: Filler = param(default=Filler(), doc="first values of the biases")
-    expose_hidden: bool = param(default=False, doc="first states come from bottoms, last ones are tops, 1 x N x H each")
+    weight_filler: Filler = param(default=Filler(type="xavier"), doc="initial values of the weights")
+    bias_filler: Filler = param(default=Filler(), doc="initial values of the biases")
+    expose_hidden: bool = param(
+        default=False, doc="initial states come from bottoms, last ones are tops, 1 x N x H each"
+    )
     debug_info: bool = param(default=False, doc="accepted, without effect")
 
     aliases = {
@@ -143,7 +145,7 @@ class Recurrence(Layer):
                 np.copyto(self.first[name], bottom[len(bottom) - len(self.states) + i].data[0])
             else:
                 carried = self.carried.get(name, np.zeros(()))
-                # one from a snapshot may be of another number of sequences
+                # one from a snapshot may have a different number of sequences
                 np.copyto(self.first[name], carried if carried.shape == (self.N, self.H) else 0)
         self.kept = self.over_time("kept", self.H)  # cont_t h_{t-1}
         last = self.forward_steps(pre, top[0].data)
@@ -187,7 +189,7 @@ class Recurrence(Layer):
                 np.copyto(bottom[at].diff[0], dfirst[name])
 
     def backward_steps(self, dpre, dy, last):
-        """All steps in reverse; fills dpre, adds to what other parameters there are, returns the first states'
+        """All steps in reverse; fills dpre, adds to the other parameters' diffs, returns the first states'
         gradients. ``last`` has those of the last states, where they are tops."""
         raise NotImplementedError
 

@@ -39,11 +39,11 @@ class Recurrent(Layer):
     top: the ``outputs``, each T x N x …; with ``final_states`` then the states after the last step, 1 x N x (shape).
     blobs: those of the cell's layers in order, then the initial values that are learned or filled at random.
     s_0 is ``initial``. With ``carry`` a batch begins with the states the one before ended with, as Caffe's LSTM does,
-    if it has as many sequences. Where cont is 0, states from a bottom restart at zero, as in Caffe.
+    if it has the same number of sequences. Where cont is 0, states from a bottom restart at zero, as in Caffe.
     Backward: the steps in reverse; a parameter's gradient is the sum over all of them; initial states from bottoms
     and learned ones get theirs, carried ones end there.
     T may change from batch to batch; a step costs what its layers cost, also for longer sequences.
-    Errors: sequences that disagree in T or N; a cont outside [0, 1]; states whose next value has another shape; inputs
+    Errors: sequences that disagree in T or N; a cont outside [0, 1]; states whose next value differs in shape; inputs
     the cell does not read.
     Source: Caffe's RecurrentLayer, which unrolls a net built in C++; see Werbos, Backpropagation through time, 1990.
     """
@@ -122,7 +122,7 @@ class Recurrent(Layer):
         self.carried: dict[str, np.ndarray] = {}
 
     def _sizes(self, bottom):
-        """(T, N), after looking at every bottom."""
+        """(T, N), after checking every bottom."""
         sequences, cont, static, given = self.p.parts(bottom)
         shapes = [blob.shape for blob in (*sequences, *cont)]
         if any(len(shape) < 2 or shape[:2] != shapes[0][:2] for shape in shapes):
@@ -191,7 +191,7 @@ class Recurrent(Layer):
             CONT.check(cont[0])
             self.cont = self.buffer("cont", cont[0].shape)
             np.copyto(self.cont, cont[0].data)
-        # carried states may come from a snapshot with another number of sequences
+        # carried states may come from a snapshot with a different number of sequences
         wanted = {state.name: (self.N, *state.shape) for state in p.states}
         state = {name: values for name, values in self.carried.items() if values.shape == wanted[name]}
         state |= {state.name: blob.data[0] for state, blob in zip(self.p.given, given, strict=True)}

@@ -15,15 +15,15 @@ class RNN(Recurrence):
     """A simple recurrent network: h_t = tanh(W_hh (cont_t h_{t-1}) + W_xh x_t + b_h), o_t = tanh(W_ho h_t + b_o).
 
     bottom[0]: x, T x N x …: T steps of N sequences, D inputs each.
-    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it goes on.
+    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it continues.
     then, if given: a static input xs, N x …, which adds W_xs xs to every step.
     top[0]: o, T x N x H, H = num_output.
     With expose_hidden the last bottom is h_0 and top[1] the last h, both 1 x N x H; else the first step of a batch goes
-    on from the last one of the batch before, if that had as many sequences.
+    on from the last one of the previous batch, if that had the same number of sequences.
     blobs: W_xh H x D, b_h H, [W_xs], W_hh H x H, W_ho H x H, b_o H.
     Backward: through all T steps, and to h_0 if that is a bottom (in Caffe not); not into the batch before.
     Initial values: weights xavier (Caffe: zeros), biases zero.
-    Errors: x and cont that disagree; a cont outside [0, 1]; another number of inputs than in the first batch.
+    Errors: x and cont that disagree; a cont outside [0, 1]; a number of inputs that is not the first batch's.
     Source: Caffe's RNN. Recurrent takes any cell.
     """
 

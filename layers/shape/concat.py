@@ -16,7 +16,7 @@ from .cutting import cut, join
 class Concat(Layer):
     """The bottoms one after the other along ``axis``.
 
-    bottom[i]: x_i, equal shapes but for that axis.    top[0]: their sizes along the axis added up.
+    bottom[i]: x_i, equal shapes except on that axis.    top[0]: their sizes along the axis added up.
     Backward: dx_i = the part of dy that came from x_i.
     Source: Caffe's Concat.
     """

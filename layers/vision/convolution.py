@@ -30,9 +30,9 @@ class ConvolutionParameters(KernelParameters):
 
     num_output: int = param(minimum=1, doc="M, output channels")
     bias_term: bool = param(default=True, doc="whether b is added")
-    group: int = param(default=1, minimum=1, doc="channels are cut into so many groups that do not see each other")
-    weight_filler: Filler = param(default=Filler(type="xavier"), doc="first values of W")
-    bias_filler: Filler = param(default=Filler(), doc="first values of b")
+    group: int = param(default=1, minimum=1, doc="the number of groups of channels that do not see each other")
+    weight_filler: Filler = param(default=Filler(type="xavier"), doc="initial values of W")
+    bias_filler: Filler = param(default=Filler(), doc="initial values of b")
     axis: int = param(default=1, doc="the channel axis; spatial axes follow it, axes before it are examples")
     force_nd_im2col: bool = param(default=False, doc="Caffe's choice of algorithm; accepted, without effect")
     engine: Engine = engine()
@@ -105,7 +105,9 @@ class Convolution(Layer):
     def reshape(self, bottom, top):
         shape = bottom[0].shape
         if len(shape) != self.axis + 1 + len(self.kernel):
-            raise ShapeError(f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has others")
+            raise ShapeError(
+                f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has a different number"
+            )
         if shape[self.axis] != self.channels:
             raise ShapeError(f"the weights take {self.channels} channels, {format_shape(shape)} has {shape[self.axis]}")
         if any(blob.shape != shape for blob in bottom):
@@ -147,7 +149,7 @@ class Convolution(Layer):
         W = W.transpose(0, *range(2, W.ndim), 1)
         if W.size > SMALL and W.flags.c_contiguous:
             return W
-        # a large one is copied when it shares memory with a blob of another shape
+        # a large one is copied when it shares memory with a blob of a different shape
         return self.copied("W", W.reshape(self.p.group, self.M // self.p.group, *W.shape[1:]))
 
     def copied(self, name, W):
@@ -157,7 +159,7 @@ class Convolution(Layer):
         return copy
 
     def memory(self, name, count, shape):
-        """A buffer for so many W: the outputs stand last in memory if they are small, for BLAS is then faster."""
+        """A buffer for that many W: the outputs come last in memory if they are small, since BLAS is then faster."""
         if math.prod(shape) > SMALL:
             return self.buffer(name, (count, *shape))
         return channels_first(self.buffer(name, (count, *shape[1:], shape[0])))
@@ -173,12 +175,12 @@ class Convolution(Layer):
         for i, w in enumerate(self.windows):
             dx = bottom[i].diff if propagate_down[i] else None
             if dx is not None and (back := self.backward_windows(w, top[i].channels_last)):
-                self.correlate(("dx", i), top[i].diff, self.turned(W), None, dx, back)
+                self.correlate(("dx", i), top[i].diff, self.flipped(W), None, dx, back)
                 dx = None
             self.gradients(("dW", i), bottom[i].data, W, top[i].diff, dx, w, learns_W, learns_b)
 
     def backward_windows(self, w, channels_last):
-        """The windows of dy whose correlation with the turned kernel is dx, where that is the shorter way.
+        """The windows of dy whose correlation with the flipped kernel is dx, where that is the shorter way.
 
         It is for stride 1 when the input is hardly larger than the output: then nothing need be added up.
         """
@@ -187,11 +189,11 @@ class Convolution(Layer):
             return None
         return self.windows_over(self.M, w.output, w.kernel, w.stride, pad, w.dilation, channels_last)
 
-    def turned(self, W):
-        """W with its kernel axes turned round and input and output channels exchanged, for dx."""
+    def flipped(self, W):
+        """W with its kernel axes flipped and input and output channels exchanged, for dx."""
         W = W.reshape(self.p.group, self.M // self.p.group, *W.shape[1:])
         W = np.flip(W, tuple(range(2, 2 + len(self.kernel)))).swapaxes(1, 2 + len(self.kernel))
-        return self.copied("W turned", W)
+        return self.copied("W flipped", W)
 
     def correlate(self, name, x, W, b, y, w):
         """y = b + W col(x)."""

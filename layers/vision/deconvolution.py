@@ -76,7 +76,7 @@ class Deconvolution(Convolution):
         for i, w in enumerate(self.windows):
             x, y = bottom[i].data, top[i].data
             if back := self.backward_windows(w, bottom[i].channels_last):
-                self.correlate(("y", i), x, self.turned(W), b, y, back)
+                self.correlate(("y", i), x, self.flipped(W), b, y, back)
             else:
                 self.gradients(("y", i), y, W, x, y, w)
 

@@ -1,4 +1,4 @@
-"""Windows of a convolution that takes every channel alone."""
+"""Windows of a convolution that takes every channel separately."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...compute.parallel import scratch
 from ...compute.prepared import Calls
 from .windows import Windows
 
-SHORTEST_RUN = 16  # channels: with fewer, and a stride, too little lies together
+SHORTEST_RUN = 16  # channels: with fewer, and a stride, too little is contiguous
 
 
 class Depthwise(Windows):

@@ -49,7 +49,9 @@ class Im2col(Layer):
     def reshape(self, bottom, top):
         shape, a = bottom[0].shape, self.axis
         if len(shape) != a + 1 + len(self.kernel):
-            raise ShapeError(f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has others")
+            raise ShapeError(
+                f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has a different number"
+            )
         self.sizes = shape[a + 1 :]
         self.output = tuple(map(output_size, self.sizes, self.kernel, self.stride, self.pad, self.dilation))
         self.images = (math.prod(shape[:a]), shape[a])

@@ -17,7 +17,7 @@ PAIRS = (
 
 
 def check_pairs(p: Declared, alone: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Problems with kernel_h/kernel_w and their like: one without the other.
+    """Problems with kernel_h/kernel_w and the like: one without the other.
 
     In a pair that is ``alone`` one may be left out.
     """
@@ -25,7 +25,7 @@ def check_pairs(p: Declared, alone: tuple[str, ...] = ()) -> Iterator[tuple[str,
         h, w = f"{stem}_h", f"{stem}_w"
         given = [key for key in (h, w) if getattr(p, key) is not None]
         if len(given) == 1 and stem not in alone:
-            yield given[0], f"needs `{w if given[0] == h else h}` beside it"
+            yield given[0], f"needs `{w if given[0] == h else h}` too"
 
 
 class KernelParameters(Declared):

@@ -21,7 +21,7 @@ from ...spec.values import Bounds, ListOf, Whole
 class Pads(tuple):
     """Pairs (before, after): from one number, or a list of numbers and of pairs."""
 
-    words = "a whole number >= 0, or one for each axis, each of them a number or [before, after]"
+    words = "an integer >= 0, or one for each axis, each a number or [before, after]"
     size = Whole(Bounds(minimum=0))
 
     @classmethod
@@ -32,7 +32,7 @@ class Pads(tuple):
             where = f"{what}[{i}]" if len(items) > 1 else what
             pair = ListOf(cls.size).from_node(reader, item, where)
             if pair is not MISSING and not 1 <= len(pair) <= 2:
-                pair = reader.wrong(item, where, "a whole number >= 0 or [before, after]")
+                pair = reader.wrong(item, where, "an integer >= 0 or [before, after]")
             pairs.append(pair if pair is MISSING else (pair[0], pair[-1]))
         if not pairs:
             return reader.wrong(node, what, cls.words)
@@ -96,7 +96,7 @@ class Pad(Layer):
                     key="pad",
                 )
             if self.p.mode == "edge" and before + after and not shape[axis]:
-                raise ShapeError(f"axis {axis} of {format_shape(shape)} has no edge that could be repeated", key="pad")
+                raise ShapeError(f"axis {axis} of {format_shape(shape)} has no edge to repeat", key="pad")
         sizes = (shape[axis] + before + after for axis, (before, after) in self.pads.items())
         top[0].reshape((*shape[:first], *sizes), channels_last=bottom[0].channels_last)
 

@@ -90,7 +90,7 @@ class Pooling(Layer):
     Backward: MAX and STOCHASTIC in TRAIN give dy to the place that y came from; AVE spreads dy / size over the window;
     STOCHASTIC in TEST: dx = Σ dy (2x - y) / Σ x of each window, and nothing from windows of zeros.
     Errors: a kernel larger than the padded image with FLOOR; not 4 axes; STOCHASTIC with a pad, or a negative x, which
-    has no probability (Caffe computes something; a ReLU before it is what is meant).
+    has no probability (Caffe computes something; put a ReLU before it).
     Source: Caffe's Pooling; there a last window can lie wholly outside the image, which cannot happen here, and
     STOCHASTIC is for GPUs only, with TRAIN's gradient in TEST too. Zeiler and Fergus 2013.
     """

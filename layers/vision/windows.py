@@ -16,7 +16,7 @@ from .kernel import output_size, padded_sizes
 
 CHUNK_BYTES = 1 << 20  # windows of one chunk: they are still in the cache when they are multiplied
 ROWS_OF_PRODUCT = 512  # a product of fewer rows spends its time on packing
-SHORTEST_PRODUCT = 48  # a product of fewer columns is dearer than the copying it saves
+SHORTEST_PRODUCT = 48  # a product of fewer columns costs more than the copying it saves
 
 
 class Windows:
@@ -53,11 +53,11 @@ class Windows:
         self.step = tuple(s if n > 1 else 0 for s, n in zip(stride, self.output, strict=True))
 
     def rows_read(self, rows: int) -> int:
-        """Rows of the padded input that so many output rows look at."""
+        """Rows of the padded input that this many output rows look at."""
         return (rows - 1) * self.step[0] + self.dilation[0] * (self.kernel[0] - 1) + 1
 
     def buffer_rows(self, rows: int) -> int:
-        """Rows of the buffer for so many output rows."""
+        """Rows of the buffer for this many output rows."""
         return rows + self.dilation[0] * (self.P - 1)
 
     def chunks(self, examples: int, itemsize: int) -> list[tuple[slice, slice]]:

@@ -101,7 +101,7 @@ class Winners(Pools):
             y[np.isnan(total)] = np.nan
 
     def locate(self, x):
-        """Where each window of one example begins in the memory of x, and how far on each of its elements is."""
+        """Where each window of one example begins in the memory of x, and how far from there its elements are."""
         if self.located == (x.shape, x.strides):
             return
         self.located = (x.shape, x.strides)

@@ -1,6 +1,6 @@
 """Words of Caffe's forks, PyTorch, Keras, TensorFlow, ONNX and darknet, each with advice on what to write here instead.
 
-The modules hold pairs: an advice, and the words that it is given for.
+The modules hold pairs: advice, and the words that it is given for.
 """
 
 from __future__ import annotations

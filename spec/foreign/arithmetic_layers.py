@@ -12,17 +12,17 @@ TYPES = (
     (say("a ReLU is {}", "ReLU"), "rectifier rectifiedlinear relulayer rectifiedlinearunit cudnnrelu"),
     (say("a leaky ReLU is {} with {}", "ReLU", "negative_slope"), "leakyrelu lrelu leaky rrelu leakyrectify"),
     (
-        say("a ReLU that ends at 6 is {} with {} and {}", "Clip", "min: 0", "max: 6"),
+        say("a ReLU capped at 6 is {} with {} and {}", "Clip", "min: 0", "max: 6"),
         "relu6 reluclipped clippedrelu cappedrelu relun",
     ),
     (say("that is {} and then {} with {}; the {} is 1.6733", "ELU", "Power", "scale: 1.0507", "alpha"), "selu"),
-    (say("nettrain has none; {} is near", "ELU"), "celu"),
+    (say("nettrain has none; {} is similar", "ELU"), "celu"),
     (say("the logistic sigmoid is {}", "Sigmoid"), "logistic logisticsigmoid sigm"),
     (say("the hyperbolic tangent is {}", "TanH"), "hyperbolictangent tanhlayer"),
     (say("softplus is {}; Caffe's name for it is {}", "Softplus", "BNLL"), "softrelu smoothrelu"),
     (
         say(
-            "nettrain has none; made of layers: {} with {}, {} with {} and {}, {} with {}, and for hard "
+            "nettrain has none; built from layers: {} with {}, {} with {} and {}, {} with {}, and for hard "
             "swish {} with {}",
             "Power",
             "shift: 3",
@@ -37,7 +37,7 @@ TYPES = (
         "hardsigmoid hardswish hswish hsigmoid hardsilu",
     ),
     (
-        say("nettrain has none; {}, {} and {} are near", "ReLU", "Softplus", "TanH"),
+        say("nettrain has none; {}, {} and {} are similar", "ReLU", "Softplus", "TanH"),
         "softsign softshrink hardshrink tanhshrink shrink thresholdedrelu scaledtanh logsigmoid",
     ),
     (say("the absolute value is {}", "AbsVal"), "abs absolute absolutevalue"),
@@ -51,8 +51,8 @@ TYPES = (
         say("that is {} with {} and {}", "Power", "scale", "shift"),
         "rescaling mulconstant addconstant lambda multiplyscalar addscalar",
     ),
-    (say("holding values between two bounds is {}", "Clip"), "hardtanh clamp clipbyvalue hardlimit brelu"),
-    (say("a gate that opens with its own input is {}", "SiLU"), "siluact"),
+    (say("keeping values between two bounds is {}", "Clip"), "hardtanh clamp clipbyvalue hardlimit brelu"),
+    (say("x times its own sigmoid is {}", "SiLU"), "siluact"),
     (
         say("nettrain has none; {} gives 0 and 1", "Threshold"),
         "step sign greater less heaviside binarize stepfunction equal where",
@@ -75,12 +75,12 @@ TYPES = (
     (say("softmax is {}", "Softmax"), "softmaxactivation softmaxlayer softmax2d spatialsoftmax"),
     (say("the logarithm of softmax is {}", "LogSoftmax"), "logsoftmaxlayer logsoftmax2d"),
     (
-        say("nettrain has none; {} is near", "Softmax"),
+        say("nettrain has none; {} is similar", "Softmax"),
         "softmin sparsemax gumbelsoftmax adaptivesoftmax hierarchicalsoftmax",
     ),
     (say("dropout is {}", "Dropout"), "dropoutlayer dropout1d alphadropout"),
     (
-        say("nettrain has none; {} sets single values to 0", "Dropout"),
+        say("nettrain has none; {} sets individual values to 0", "Dropout"),
         "dropout2d spatialdropout2d spatialdropout1d dropblock droppath stochasticdepth gaussiandropout dropout3d "
         "dropconnect featuredropout zoneout",
     ),

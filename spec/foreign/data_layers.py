@@ -29,20 +29,20 @@ TYPES = (
     (say("a sum over the last axes is {}", "Reduction"), "reducesum reduce reducel1 reducesumsquare"),
     (
         say(
-            "nettrain has no largest or smallest over axes; {} gives where it is, and {} with {} that of an image",
+            "nettrain has no maximum or minimum over axes; {} says where it is, {} with {} gives that of an image",
             "ArgMax",
             "Pooling",
             "global_pooling: true",
         ),
         "reducemax reducemin amax amin reduceprod reducel2 reducelogsumexp logsumexp std var variance cumsum cumprod",
     ),
-    (say("the largest values and where they are: {} with {}", "ArgMax", "top_k"), "topk"),
+    (say("the largest values, and where they are: {} with {}", "ArgMax", "top_k"), "topk"),
     (say("where the largest value is: {}", "ArgMax"), "argmaxlayer argmin argsort sort hardmax"),
     (
-        say("a new shape is {}", "Reshape"),
+        say("changing the shape is {}", "Reshape"),
         "view unflatten reshapelayer squeeze unsqueeze expanddims viewas squeezelayer",
     ),
-    (say("one long axis is {}", "Flatten"), "ravel flattenlayer"),
+    (say("merging axes into one is {}", "Flatten"), "ravel flattenlayer"),
     (
         say("repeating a blob along an axis is {}", "Tile"),
         "repeat repeatvector expand broadcastto broadcast repeatinterleave",
@@ -81,7 +81,7 @@ TYPES = (
         "identity noop passthrough stopgradient cast detach linearactivation copy clone",
     ),
     (say("a gradient is stopped by {}", "propagate_down: false"), "gradientscaler gradientreversal blockgrad gradstop"),
-    (say("what nobody reads is taken by {}", "Silence"), "sink terminator"),
+    (say("a blob that nothing reads is consumed by {}", "Silence"), "sink terminator"),
     (
         say("a vector for each index is {}", "Embed"),
         "embedding embeddingbag wordembedding lookuptable embeddings lookup",
@@ -108,7 +108,7 @@ TYPES = (
         "timedistributed",
     ),
     (
-        say("nettrain has none; it is made of {}, {}, {} and {}", "InnerProduct", "MatMul", "Softmax", "LayerNorm"),
+        say("nettrain has none; build it from {}, {}, {} and {}", "InnerProduct", "MatMul", "Softmax", "LayerNorm"),
         "attention multiheadattention selfattention transformer transformerencoder transformerencoderlayer "
         "transformerdecoder additiveattention scaleddotproductattention dotproductattention bahdanauattention "
         "positionalencoding positionembedding groupedqueryattention feedforward crossattention transformerblock "
@@ -134,7 +134,7 @@ TYPES = (
         "tensordataset recorddata tabledata arraydata",
     ),
     (
-        say("the net's inputs are {}, or a layer of data such as {}", "Input", "Data"),
+        say("the net's inputs are {}, or a data layer such as {}", "Input", "Data"),
         "inputlayer placeholder inputs inputspec inputdata netinput imageinput",
     ),
     (
@@ -150,7 +150,7 @@ TYPES = (
     (say("outputs are written by {}", "HDF5Output"), "output outputlayer save dump"),
     (say("a layer of your own is {}", "Python"), "pythonlayer custom customlayer pyfunc userdefined"),
     (
-        "nettrain has none: it trains classifiers and regressions, not detectors",
+        "nettrain has none: it trains classifiers and regressors, not detectors",
         "roipooling roipool roialign psroipooling psroialign priorbox detectionoutput proposal yolo region "
         "detection anchortarget proposaltarget nonmaxsuppression nms rpn anchorgenerator yolodetectionoutput "
         "deformablepsroipooling correlation priorboxes roidata yolov3detectionoutput ssd refinedetoutput",

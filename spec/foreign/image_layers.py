@@ -66,7 +66,7 @@ TYPES = (
     (say("pooling is {}", "Pooling"), "pool pool2d pooling2d poolinglayer subsampling subsample"),
     (
         say(
-            "nettrain pools images, in two dimensions: {} them to N x C x L x 1 first, with {} and {} in {}",
+            "nettrain pools images, in two dimensions: {} to N x C x L x 1 first, with {} and {} in {}",
             "Reshape",
             "kernel_h",
             "kernel_w",
@@ -80,10 +80,10 @@ TYPES = (
         "maxpool3d maxpooling3d avgpool3d averagepooling3d adaptiveavgpool3d",
     ),
     (say("spatial pyramid pooling is {}", "SPP"), "spatialpyramidpooling spppooling pyramidpooling"),
-    (say("windows as columns are {}", "Im2col"), "unfold extractimagepatches"),
+    (say("unfolding windows into columns is {}", "Im2col"), "unfold extractimagepatches"),
     (
         say(
-            "nettrain has none; bilinear upsampling by a whole factor is {} with {}, {} = channels and {}; "
+            "nettrain has none; bilinear upsampling by an integer is {} with {}, {} = channels and {}; "
             "repeating pixels is the same with {} and {} = {}",
             "Deconvolution",
             "weight_filler: bilinear",
@@ -101,10 +101,10 @@ TYPES = (
         say("nettrain has no unpooling; upsampling is {}", "Deconvolution"),
         "maxunpool2d maxunpool unpooling unpool maxunpooling",
     ),
-    (say("nettrain has none: a sum of windows back into an image is the backward pass of {}", "Im2col"), "fold col2im"),
+    (say("nettrain has none: adding windows back into an image is the backward pass of {}", "Im2col"), "fold col2im"),
     (
         say(
-            "nettrain has no layer that reorders axes; the last two of a matrix product may be exchanged: "
+            "nettrain has no layer that reorders axes; the last two of a matrix product can be swapped: "
             "{} with {} and {}",
             "MatMul",
             "transpose_a",
@@ -113,7 +113,7 @@ TYPES = (
         "permute transpose swapaxes movedim moveaxis rearrange",
     ),
     (
-        "nettrain has none: it needs a layer that reorders axes",
+        "nettrain has none: it would need a layer that reorders axes",
         "shufflechannel channelshuffle pixelshuffle depthtospace spacetodepth reorg pixelunshuffle spacetobatchnd "
         "batchtospacend reorgyolo pixelshuffler subpixel",
     ),
@@ -124,7 +124,7 @@ TYPES = (
         "batchnormalizationv2 lazybatchnorm2d batchnormscale bninference",
     ),
     (
-        say("nettrain has none; {} with {} is near", "BatchNorm", "affine: true"),
+        say("nettrain has none; {} with {} is similar", "BatchNorm", "affine: true"),
         "batchrenorm batchrenormalization frozenbatchnorm2d switchnorm switchablenorm filterresponsenorm",
     ),
     (say("layer normalization is {}", "LayerNorm"), "layernormalization ln layernorm2d"),

@@ -57,7 +57,7 @@ TYPES = (
         "quadrupletloss",
     ),
     (
-        say("nettrain has none; with {}, {} counts some classes more", "class_weight", "SoftmaxWithLoss"),
+        say("nettrain has none; with {}, {} weights some classes more", "class_weight", "SoftmaxWithLoss"),
         "focalloss focal softmaxwithfocalloss sigmoidfocalloss weightedsoftmaxwithloss softmaxwithlossohem "
         "diceloss dice tverskyloss jaccardloss iouloss weightedsoftmaxloss ghmloss generalizeddice "
         "softmaxfocalloss",
@@ -69,11 +69,14 @@ TYPES = (
         "perceptualloss",
     ),
     (
-        say("the share of right answers is {}", "Accuracy"),
+        say("the share of correct answers is {}", "Accuracy"),
         "acc categoricalaccuracy sparsecategoricalaccuracy metric metrics topkaccuracy top1 top5 accuracylayer "
         "precision1 evaluation eval",
     ),
-    (say("that share is {}", "BinaryAccuracy"), "multilabelaccuracy sigmoidaccuracy binaryacc"),
+    (
+        say("the share of correct answers, yes or no for each element, is {}", "BinaryAccuracy"),
+        "multilabelaccuracy sigmoidaccuracy binaryacc",
+    ),
     (
         say("nettrain has none; {} gives one share for each class as its second top", "Accuracy"),
         "precision recall f1 f1score auc roc map meaniou iou confusionmatrix perclassaccuracy detectionevaluate "

@@ -11,7 +11,9 @@ import pytest
     ("long", "short", "batch_size", "batches"),
     [(7, 4, 3, [3, 3, 1]), (5, 3, 2, [2, 2, 1]), (9, 4, 4, [4, 4, 1]), (6, 1, 2, [2, 2, 2]), (3, 2, 5, [3])],
 )
-def test_a_pass_is_one_over_the_longest_of_several_sets(workdir, longest, long, short, batch_size, batches, other_batch_size):
+def test_a_pass_is_one_over_the_longest_of_several_sets(
+    workdir, longest, long, short, batch_size, batches, other_batch_size
+):
     layers = []
     for name in "ab":
         count = long if name == longest else short

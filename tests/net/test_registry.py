@@ -10,12 +10,12 @@ from nettrain.net import registry
 from nettrain.spec.declare import Declared, param
 
 
-def test_every_type_lies_in_a_file_called_like_it():
+def test_every_type_lies_in_a_file_of_its_name():
     for name, cls in registry.types().items():
         assert layers.files()[name.lower()] == cls.__module__
 
 
-def test_a_net_imports_the_files_of_its_own_types_alone():
+def test_a_net_imports_only_the_files_of_its_own_types():
     code = """
 import sys, nettrain
 nettrain.Net("layers: [{name: x, type: Input, shape: [2, 3]}, {name: y, type: TanH}]\\n")
@@ -37,11 +37,11 @@ except TypeError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "nettrain.layers.activation.relu has registered a layer type of this name already" in done.stdout
+    assert "nettrain.layers.activation.relu has already registered a layer type of this name" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["relu", "RELU", "Swish2", "functions", "", "a.b", "../relu", "x" * 100_000])
-def test_what_is_no_type(name):
+def test_what_is_not_a_type(name):
     assert registry.layer_type(name) is None
 
 

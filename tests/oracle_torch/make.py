@@ -35,7 +35,7 @@ def classes(count, *shape):
 class Case:
     """``formula(*bottoms, *params)`` gives the top, or a tuple of tops, as tensors.
 
-    Whole numbers are bottoms without a gradient, such as labels; so are those whose index is in ``constant``.
+    Integers are bottoms without a gradient, such as labels; so are those whose index is in ``constant``.
     Of the parameters those whose index is in ``learned`` have one; left out: all.
     """
 

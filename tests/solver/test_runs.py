@@ -36,7 +36,7 @@ def test_the_newest_up_to_an_iteration_are_kept(folder, count, iteration, remove
     assert before - {path.name for path in folder.iterdir()} == removed
 
 
-def test_a_bad_snapshot_is_passed_over_and_so_is_the_next(workdir):
+def test_a_bad_snapshot_is_skipped_and_so_is_the_next(workdir):
     layers = [
         {"name": "x", "type": "Parameter", "shape": [2], "top": "x", "filler": 1},
         {"name": "l", "type": "Reduction", "bottom": "x", "operation": "SUMSQ", "loss_weight": 1},
@@ -49,7 +49,7 @@ def test_a_bad_snapshot_is_passed_over_and_so_is_the_next(workdir):
     found.pass_over(SnapshotError("this one does not fit"))
     assert (found.snapshot.iter, [path.name for path in found.older]) == (4, ["iter_2.npz"])
     first, second = found.notes
-    assert first == "this one does not fit; passed over"
+    assert first == "this one does not fit; skipped"
     assert "iter_6.npz" in second
     Path("run/iter_2.npz").unlink()
     with pytest.raises(SnapshotError, match="nor does this"):

@@ -139,7 +139,7 @@ def test_what_is_monitored(monitor, name, higher):
         ({"monitor": "total_loss"}, "no score `total_loss`"),
         ({"monitor": {"metric": "easy/loss", "direction": "up"}}, "must be one of higher, lower"),
         ({"monitor": {"direction": "higher"}}, "needs `metric`"),
-        ({"monitor": 3}, "must be a mapping of metric, direction"),
+        ({"monitor": 3}, "must be a mapping with keys metric, direction"),
         ({"patience": 2, "test_interval": 0}, "patience counts tests during training"),
         ({"lr_policy": "plateau", "gamma": 0.1, "test_interval": 0}, "plateau looks at the tests during training"),
         ({"lr_policy": "plateau"}, "solver needs `gamma` for lr_policy plateau"),
@@ -273,7 +273,7 @@ def test_with_all_nothing_may_be_missing_or_left_over():
     one = solver(weights=renamed)
     assert one.load_reports[0].rows() == [
         ["ip2", "loaded"],
-        ["ip1", "missing in the file, left as initialised"],
+        ["ip1", "missing from the file, left as initialised"],
         ["other", "skipped: not in the net"],
     ]
     with pytest.raises(

@@ -66,7 +66,7 @@ def archive(path):
         return {name: arrays[name] for name in arrays.files}
 
 
-# Going on
+# Resuming
 
 
 @pytest.mark.parametrize("keys", [{}, {"iter_size": 2}, {"random_seed": 9}, {"clip_gradients": 0.1}], ids=str)
@@ -382,10 +382,10 @@ WRONG = {
     "no state": (lambda: snapshot_with(lambda a: a.pop("state")), "is not a snapshot but weights"),
     "broken state": (lambda: snapshot_with(lambda a: a.update(state=np.array("{"))), "is not a snapshot"),
     "other format": (lambda: snapshot_with(lambda a: a.update(state=np.array('{"format": "x"}'))), "is not a snapshot"),
-    "without history": (lambda: snapshot_with(lambda a: a.pop("history/0")), "its history has another size"),
+    "without history": (lambda: snapshot_with(lambda a: a.pop("history/0")), "its history has a different size"),
     "other history": (
         lambda: snapshot_with(lambda a: a.update({"history/0": np.zeros(3, np.float32)})),
-        "made by another solver type or net: its history has another size",
+        "made by another solver type or net: its history has a different size",
     ),
     "without a layer": (lambda: snapshot_with(lambda a: [a.pop(f"param/ip2/{i}") for i in (0, 1)]), "ip2"),
     "other shapes": (

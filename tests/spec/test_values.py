@@ -32,18 +32,18 @@ class Even(int):
 
 AS_BEFORE_3_10 = Optional  # which some still write
 ANNOTATIONS = [
-    (int, Whole(), "a whole number", {"type": "integer"}),
+    (int, Whole(), "an integer", {"type": "integer"}),
     (float, Real(), "a number", {"type": "number"}),
     (bool, Boolean, "true or false", {"type": "boolean"}),
-    (str, Text, "a text", {"type": "string"}),
+    (str, Text, "a string", {"type": "string"}),
     (Literal["a", "b"], OneOf(("a", "b")), "one of a, b", {"enum": ["a", "b"]}),
     (Literal["a"], OneOf(("a",)), "a", {"enum": ["a"]}),
-    (int | None, Whole(), "a whole number", {"type": "integer"}),
+    (int | None, Whole(), "an integer", {"type": "integer"}),
     (AS_BEFORE_3_10[float], Real(), "a number", {"type": "number"}),
     (
         tuple[int, ...] | None,
         ListOf(Whole()),
-        "a whole number, or a list of them",
+        "an integer, or a list of them",
         {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]},
     ),
     (Even, Even, "an even number", {"type": "integer", "multipleOf": 2}),

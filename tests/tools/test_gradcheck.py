@@ -357,7 +357,7 @@ layers:
 def test_a_loss_that_is_no_number_leaves_nothing_to_compare(nettrain_cli, workdir, value, kind, what):
     (workdir / "net.yaml").write_text(LOG.replace("VALUE", str(value)))
     text = nettrain_cli("gradcheck", "net.yaml", exit_code=4).stdout
-    words = f"nothing could be compared: the loss is {kind}; the first that is no number: forward, layer `log`"
+    words = f"nothing could be compared: the loss is {kind}; the first bad value: forward, layer `log`"
     assert text.count(f"{words} (net.yaml:6:10): {what} among 8 of its outputs") == 1  # for all four blobs
     assert text.count("  FAILED\n") == 4
     assert "4 parameter blobs: 4 FAILED" in text
@@ -372,7 +372,7 @@ def test_data_that_is_no_number_is_named_by_gradcheck(nettrain_cli, workdir):
         LOG.replace("type: DummyData, shape: [4, 3], data_filler: VALUE", "type: Data, source: a.npz, batch_size: 4")
     )
     text = nettrain_cli("gradcheck", "net.yaml", exit_code=4).stdout
-    assert "the loss is NaN; the first that is no number: forward, layer `x` (net.yaml:3:10): 12 NaN among 12" in text
+    assert "the loss is NaN; the first bad value: forward, layer `x` (net.yaml:3:10): 12 NaN among 12" in text
 
 
 ROOT = """
@@ -388,7 +388,7 @@ layers:
 def test_a_blob_of_points_without_a_slope_is_not_ok(nettrain_cli, workdir):
     (workdir / "net.yaml").write_text(ROOT.replace("VALUE", "0"))
     text = nettrain_cli("gradcheck", "net.yaml", exit_code=4).stdout
-    assert "nothing could be compared: a[0][0]: the end of where there is a value, none below" in text
+    assert "nothing could be compared: a[0][0]: the end of the domain, no value below" in text
     assert "b[0]       2              2" in text
     assert "2 parameter blobs: 1 FAILED" in text
 
@@ -398,7 +398,7 @@ def test_points_without_a_slope_among_others_are_said(nettrain_cli, workdir):
     (workdir / "net.yaml").write_text(spec)
     text = nettrain_cli("gradcheck", "net.yaml").stdout
     assert "  ok, 2 not compared\n" in text
-    assert "not compared: a[0][0]: the end of where there is a value, none below, and 1 more" in text
+    assert "not compared: a[0][0]: the end of the domain, no value below, and 1 more" in text
     assert "2 parameter blobs: all ok, 2 entries not compared" in text
     found = json.loads(nettrain_cli("gradcheck", "net.yaml", "--json").stdout)["checks"][0]
     assert [line.partition(":")[0] for line in found["uncompared"]] == ["a[0][0]", "a[0][1]"]

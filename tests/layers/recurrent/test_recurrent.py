@@ -122,7 +122,7 @@ def test_without_carry_every_batch_begins_at_the_initial_value_and_with_it_goes_
         net.forward(x0=column(1, 1))
         net.forward(x0=column(1, 1))
         assert net.blobs["r"].data.ravel().tolist() == second
-        net.forward(x0=np.ones((2, 3, 1)))  # other sequences: nothing to go on with
+        net.forward(x0=np.ones((2, 3, 1)))  # other sequences: nothing to continue
         assert net.blobs["r"].data[:, 2, 0].tolist() == [1, 2]
 
 

@@ -31,5 +31,5 @@ def test_each_pad_that_is_none_is_named_and_nothing_else():
     with pytest.raises(SpecError) as error:
         padded(np.zeros((2, 4, 4)), axis=1, pad=[[1, 2, 3], "x"])
     first, second = (problem.message for problem in error.value.problems)
-    assert "pad[0] must be a whole number >= 0 or [before, after]" in first
+    assert "pad[0] must be an integer >= 0 or [before, after]" in first
     assert "pad[1] must be " in second
