@@ -14,7 +14,7 @@ _PUBLIC = {
     "Net": "net.net",
     "Blob": "net.blob",
     "Layer": "net.layer",
-    "Example": "net.layer",
+    "Example": "net.example",
     "Declared": "spec.declare",
     "Filler": "net.fillers",
     "param": "spec.declare",

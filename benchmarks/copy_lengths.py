@@ -24,7 +24,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nets", nargs="+", metavar="SPEC=WEIGHTS")
     parser.add_argument("--lengths", type=lambda text: [int(n) for n in text.split(",")], default=list(LENGTHS))
-    parser.add_argument("--out", help="draw it too, as .svg, .png or .pdf")
+    parser.add_argument("--out", help="also draw it, as .svg, .png or .pdf")
     options = parser.parse_args()
     found = {}
     for net in options.nets:

@@ -18,7 +18,7 @@ HEAD = ["depth", "layers", "us/step", "us/layer", "us for one more"]
 
 
 def solver_of(depth):
-    """A chain of so many pairs of InnerProduct and ReLU, with a loss."""
+    """A chain of this many pairs of InnerProduct and ReLU, with a loss."""
     shapes = [[BATCH, WIDTH], [BATCH]]
     layers = [{"name": "data", "type": "Input", "shape": shapes, "top": ["data", "label"]}]
     for i in range(depth):
@@ -43,7 +43,7 @@ def seconds(solver, repeats):
 
 
 def measure(depths, repeats):
-    """Per depth: layers, microseconds of a step, of a layer, and of each layer more than in the row before."""
+    """Per depth: layers, microseconds of a step, of a layer, and of each layer beyond those of the row before."""
     rows, before = [], None
     for depth in depths:
         solver = solver_of(depth)

@@ -1,14 +1,17 @@
-"""nettrain and PyTorch on the same nets, turn by turn: the same batch, threads and rule, data already in memory.
+"""nettrain and PyTorch on the same nets, taking turns: the same batch, threads and rule, data already in memory.
 
-    python benchmarks/side_by_side.py --nets a,c --threads 1
+    python benchmarks/side_by_side.py --nets resnet18,lenet --threads 1
+    python benchmarks/side_by_side.py --forward --onnxruntime
     python benchmarks/side_by_side.py --only nettrain --batch 512
 
-Each side is a process of its own; they take turns A B A B, and the ratio is taken within each pair, so that what else
-the machine does touches both. This process imports neither.
+Each side is a process of its own: nettrain, PyTorch as it comes and, for nets with images, in channels_last, its other
+order of memory. They take turns A B C A B C, and the ratio is taken within each round, so that what else the machine
+does touches all of them. This process imports none.
 """
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -20,7 +23,13 @@ from pathlib import Path
 from nettrain.tools.table import table
 
 HERE = Path(__file__).parent
-NETS = {"a": "mlp64", "b": "mlp256", "c": "lenet", "d": "cifar10_quick", "e": "alexnet", "f": "lstm"}
+NETS = {
+    **{"a": "mlp64", "b": "mlp256", "c": "lenet", "d": "cifar10_quick", "e": "alexnet", "f": "lstm"},
+    **{"g": "resnet18", "h": "resnet20", "i": "vgg11", "j": "squeezenet", "k": "mobilenet", "l": "autoencoder"},
+}
+ENGINES = ["auto", "numpy", "onednn"]
+LAYOUTS = ["torch", "channels_last"]  # PyTorch's
+FORWARD_BATCHES = [1, 32]
 ROUND = 0.5  # seconds
 PAUSE = 0.05  # seconds in which threads that still wait for work go to sleep
 # Variables that hold a library to older kernels, or to a number of threads: users run without them.
@@ -31,24 +40,30 @@ PINS = {
 }
 
 
-class Side:
-    """A worker process."""
+class MissingError(Exception):
+    """A side that cannot be had here."""
 
-    def __init__(self, python, side, name, first, threads):
-        command = [python, str(HERE / "worker.py"), side, name, json.dumps(first), str(threads)]
+
+class Side:
+    """A worker process, which has made its net when it is made. Raises MissingError."""
+
+    def __init__(self, python, side, name, wanted, threads, **environment):
+        command = [python, str(HERE / "worker.py"), side, name, json.dumps(wanted), str(threads)]
         free = {key: value for key, value in os.environ.items() if not pinned(key)}
         self.name = side
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=free, cwd=HERE
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=free | environment, cwd=HERE
         )
         self.steps = 1
         self.about = self._read()
+        if "missing" in self.about:
+            self.__exit__()
+            raise MissingError(self.about["missing"])
 
     def _read(self):
         line = self.process.stdout.readline()
         if not line:
-            hint = "; --torch-python names another interpreter" if self.name == "torch" else ""
-            sys.exit(f"the {self.name} process stopped (see above){hint}")
+            sys.exit(f"the {self.name} process stopped (see above)")
         return json.loads(line)
 
     def ask(self, command):
@@ -79,21 +94,43 @@ def pinned(variable):
     return variable in PINS or variable.startswith("NVPL_")
 
 
-def compare(name, options):
-    """Run one net on both sides; everything that is known of it."""
+def others(shape, options):
+    """The sides that are compared with nettrain."""
+    if options.only:
+        return []
+    layouts = LAYOUTS if len(shape) == 4 else LAYOUTS[:1]
+    return [*layouts, "onnxruntime"] if options.onnxruntime else layouts
+
+
+def compare(name, batch, options):
+    """Run one net on all sides; everything that is known about it."""
+    wanted = {"batch": batch, "forward": options.forward}
     with ExitStack() as stack:
-        mine = stack.enter_context(Side(sys.executable, "nettrain", name, options.batch, options.threads))
-        sides = [mine]
-        if options.only is None:
-            torch = Side(options.torch_python, "torch", name, mine.about, options.threads)
-            sides.append(stack.enter_context(torch))
+        mine = Side(sys.executable, "nettrain", name, wanted, options.threads, NETTRAIN_ENGINE=options.engine)
+        sides = [stack.enter_context(mine)]
+        for other in others(mine.about["shape"], options):
+            try:
+                side = Side(options.torch_python, other, name, mine.about, options.threads)
+            except MissingError as why:
+                if other in LAYOUTS:
+                    sys.exit(f"PyTorch cannot be compared: {why}; --torch-python names another interpreter")
+                print(f"{name}: {other} left out: {why}", file=sys.stderr)
+            else:
+                sides.append(stack.enter_context(side))
         for side in sides:
             side.choose_steps()
         rounds = [[side.turn() for side in sides] for _ in range(options.rounds)]
         ends = [side.ask("finish") for side in sides]
-    batch, gflop, peak = mine.about["batch"], mine.about["gflop"], ends[0]["peak_gflops"]
-    result = {"net": name, "batch": batch, "threads": options.threads, "parameters": mine.about["parameters"]}
-    result |= {"gflop_per_step": gflop, "peak_gflops": peak, "new_bytes_per_step": ends[0]["new_bytes"]}
+    return summary(name, options, sides, rounds, ends)
+
+
+def summary(name, options, sides, rounds, ends):
+    """What one net's rounds come to: each side under its name, and nettrain's ratios to the others."""
+    about = sides[0].about
+    batch, gflop, peak = about["batch"], about["gflop"], ends[0]["peak_gflops"]
+    result = {"net": name, "batch": batch, "forward": options.forward, "engine": about["engine"]}
+    result |= {"threads": options.threads, "parameters": about["parameters"], "sides": [side.name for side in sides]}
+    result |= {"gflop_per_step": gflop, "peak_gflops": peak, "new_bytes_per_step": ends[0]["new_bytes"], "ratios": {}}
     for i, side in enumerate(sides):
         step = statistics.median(turns[i] for turns in rounds)
         result[side.name] = {
@@ -105,9 +142,11 @@ def compare(name, options):
             "steps_per_round": side.steps,
             "rounds_ms": [1e3 * turns[i] for turns in rounds],
         }
-    if len(sides) == 2:
-        result["torch_version"] = sides[1].about["version"]
-        result["ratio"] = spread([first / second for first, second in rounds])
+        if i:
+            result[side.name]["version"] = side.about["version"]
+            result["ratios"][side.name] = spread([turns[0] / turns[i] for turns in rounds])
+    if layouts := [side for side in LAYOUTS if side in result]:
+        result["better"] = min(layouts, key=lambda side: result[side]["ms"])
     return result
 
 
@@ -118,27 +157,50 @@ def spread(ratios):
 
 
 HEAD = ["net", "batch", "side", "ms/step", "samples/s", "GFLOP/s", "of peak", "resident MB", "new kB/step"]
-RATIO_HEAD = ["net", "nettrain/torch", "lowest", "lower quartile", "upper quartile", "highest"]
+RATIO_HEAD = ["to torch", "quartiles", "to its better", "quartiles"]
 
 
 def report(results):
-    """The results as tables."""
+    """The results as tables: each side by itself, then side by side."""
     rows = [
         [
-            *(result["net"], str(result["batch"]), side, f"{one['ms']:.2f}", f"{one['samples_per_second']:,.0f}"),
-            *(f"{one['gflops']:.1f}", f"{one['share_of_peak']:.0%}", f"{one['resident_bytes'] / 1e6:.0f}"),
+            *(result["net"], str(result["batch"]), side, digits(one["ms"]), f"{one['samples_per_second']:,.0f}"),
+            *(f"{one['gflops']:.1f}", f"{one['share_of_peak']:.0%}"),
+            "" if side == "onnxruntime" else f"{one['resident_bytes'] / 1e6:.0f}",  # that process has PyTorch in it too
             f"{result['new_bytes_per_step'] / 1e3:.1f}" if side == "nettrain" else "",
         ]
         for result in results
-        for side, one in ((side, result[side]) for side in ("nettrain", "torch") if side in result)
+        for side, one in ((side, result[side]) for side in result["sides"])
     ]
     text = table(HEAD, rows, right=(1, 3, 4, 5, 6, 7, 8))
-    ratios = [
-        [result["net"], *(f"{result['ratio'][key]:.2f}" for key in ("median", "lowest", "lower", "upper", "highest"))]
+    compared = [result for result in results if result["ratios"]]
+    return f"{text}\n\n{side_by_side(compared)}" if compared else text
+
+
+def side_by_side(results):
+    """Milliseconds of all sides, and nettrain's ratios to PyTorch as it comes and to the better of its layouts."""
+    sides = [side for side in ("nettrain", *LAYOUTS, "onnxruntime") if any(side in result for result in results)]
+    rows = [
+        [
+            *(result["net"], str(result["batch"])),
+            *(digits(result[side]["ms"]) if side in result else "-" for side in sides),
+            *ratio(result["ratios"]["torch"]),
+            *ratio(result["ratios"][result["better"]]),
+        ]
         for result in results
-        if "ratio" in result
     ]
-    return f"{text}\n\n{table(RATIO_HEAD, ratios, right=(1, 2, 3, 4, 5))}" if ratios else text
+    head = ["net", "batch", *(f"{side} ms" for side in sides), *RATIO_HEAD]
+    return table(head, rows, right=range(1, len(head)))
+
+
+def digits(ms):
+    """At least three of them."""
+    return f"{ms:,.{max(0, 2 - math.floor(math.log10(ms)))}f}"
+
+
+def ratio(found):
+    """The median and the quartiles, in words."""
+    return f"{found['median']:.2f}", f"{found['lower']:.2f}-{found['upper']:.2f}"
 
 
 def positive(text):
@@ -158,28 +220,36 @@ def read_options(arguments=None):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", type=nets, default=list(NETS.values()), help=f"by letter or name: {known}")
+    parser.add_argument("--forward", action="store_true", help="inference only, in batches of 1 and of 32")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="nettrain's; default auto")
+    parser.add_argument("--onnxruntime", action="store_true", help="with --forward: onnxruntime too, if it is there")
     parser.add_argument("--rounds", type=positive, default=9, help="turns of each side; default 9")
-    parser.add_argument("--threads", type=positive, default=cores, help="of both sides; default all cores")
+    parser.add_argument("--threads", type=positive, default=cores, help="of all sides; default all cores")
     parser.add_argument("--batch", type=positive, help="examples in a batch, instead of the spec's")
-    parser.add_argument("--only", choices=["nettrain"], help="leave PyTorch out")
+    parser.add_argument("--only", choices=["nettrain"], help="without PyTorch")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PATH", help="interpreter that has torch")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
-    return parser.parse_args(arguments)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file")
+    options = parser.parse_args(arguments)
+    if options.onnxruntime and not options.forward:
+        parser.error("--onnxruntime does not train: add --forward")
+    return options
 
 
 def main():
     options = read_options()
     removed = sorted(filter(pinned, os.environ))
     if removed:
-        print(f"left out of both environments: {', '.join(removed)}", file=sys.stderr)
+        print(f"left out of all environments: {', '.join(removed)}", file=sys.stderr)
+    batches = [options.batch] if options.batch or not options.forward else FORWARD_BATCHES
     results = []
     for name in options.nets:
-        print(f"{name} …", file=sys.stderr)
-        results.append(compare(name, options))
+        for batch in batches:
+            print(f"{name}{f' in batches of {batch}' if batch else ''} …", file=sys.stderr)
+            results.append(compare(name, batch, options))
     threads = f"{options.threads} thread{'s' if options.threads != 1 else ''}"
-    print(
-        f"{threads} · {options.rounds} rounds · peak {statistics.median(r['peak_gflops'] for r in results):.0f} GFLOP/s"
-    )
+    peak = statistics.median(result["peak_gflops"] for result in results)
+    what = "forward passes" if options.forward else "training steps"
+    print(f"{what} · engine {options.engine} · {threads} · {options.rounds} rounds · peak {peak:.0f} GFLOP/s")
     print(report(results))
     if options.json:
         options.json.write_text(json.dumps({"removed": removed, "results": results}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Every layer type against PyTorch on a blob of 64 x 64 x 28 x 28: forward and backward, turn by turn.
+"""Every layer type against PyTorch on a blob of 64 x 64 x 28 x 28: forward and backward, taking turns.
 
     python benchmarks/zoo.py
     python benchmarks/zoo.py --types Pooling,LRN --threads 1
@@ -422,12 +422,12 @@ def report(results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--types", help="only these, with commas between")
+    parser.add_argument("--types", help="only these, separated by commas")
     parser.add_argument("--rounds", type=positive, default=5, help="turns of each side; default 5")
     parser.add_argument("--threads", type=positive, default=cores, help="of both sides; default all cores")
-    parser.add_argument("--only", choices=["nettrain"], help="leave PyTorch out")
+    parser.add_argument("--only", choices=["nettrain"], help="without PyTorch")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PATH", help="interpreter that has torch")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file")
     parser.add_argument("--side", choices=["nettrain", "torch"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:

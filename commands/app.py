@@ -26,7 +26,7 @@ GROUPS = ["Train", "Check", "Look", "Exchange"]
 
 
 class App(click.Group):
-    """Help with examples first and commands in groups; errors of ours become one message and an exit code."""
+    """Help with examples first and commands in groups; our errors become one message and an exit code."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
@@ -58,7 +58,7 @@ class App(click.Group):
             code = super().main(args, prog_name, complete_var, **extra | {"standalone_mode": False})
             sys.stdout.flush()
         except click.ClickException as error:
-            with contextlib.suppress(OSError):  # nobody can be told
+            with contextlib.suppress(OSError):  # there is nobody to tell
                 error.show()
             code = error.exit_code
         except (click.Abort, KeyboardInterrupt):
@@ -115,7 +115,7 @@ class App(click.Group):
 
 def hold_blas() -> None:
     """One thread, which rests soon, for BLAS libraries that read these when numpy is first imported. OpenBLAS is asked
-    for threads while a net runs; what ``openblas.rest_early`` does there, newer ones allow here only."""
+    for threads while a net runs; what ``openblas.rest_early`` does there, newer ones allow only here."""
     if "numpy" not in sys.modules:
         for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
             os.environ[name] = "1"

@@ -9,28 +9,15 @@ import click
 
 from ..spec.errors import NettrainError, Problems
 from .app import main
-from .options import (
-    debug_option,
-    json_option,
-    level_option,
-    phase_option,
-    python_option,
-    read,
-    set_option,
-    spec_argument,
-    stage_option,
-)
+from .options import output_options, phase_option, read, spec_argument, spec_options, state_options
 from .streams import show
 
 
 @main.in_group("Check")
 @spec_argument
-@set_option
-@python_option
-@level_option
-@stage_option
-@json_option
-@debug_option
+@spec_options
+@state_options
+@output_options
 def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) -> None:
     """Do everything but training, and report all errors at once.
 
@@ -54,12 +41,10 @@ def check(spec: str, settings: tuple, level: int, stages: tuple, as_json: bool) 
 
 @main.in_group("Check")
 @click.argument("what", required=False)
-@set_option
-@python_option
+@spec_options
 @click.option("--layer", "layers", multiple=True, help="Only this layer type.")
 @phase_option
-@json_option
-@debug_option
+@output_options
 def gradcheck(what: str | None, settings: tuple, layers: tuple, phase: str, as_json: bool) -> None:
     """Compare backward passes with numerical gradients.
 
@@ -71,7 +56,7 @@ def gradcheck(what: str | None, settings: tuple, layers: tuple, phase: str, as_j
     nettrain gradcheck my_layers.py:Swish2   one of them
 
     All in float64. Exit code 4 when a gradient is wrong, or a layer of your own breaks its contract or raises; what
-    would repair it is said. Entries at a kink, at the end of a domain or at an infinite slope are counted as kinks: at
+    would repair it is shown. Entries at a kink, at the end of a domain or at an infinite slope are counted as kinks: at
     a kink a value between the slopes of the two sides is right, at the others nothing is compared.
     """
     from ..tools import gradcheck as checking

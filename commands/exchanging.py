@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from .app import main
-from .options import (
-    json_option,
-)
+from .options import json_option
 from .streams import show
 
 

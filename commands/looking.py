@@ -8,31 +8,14 @@ from typing import Any
 import click
 
 from .app import main
-from .options import (
-    Name,
-    debug_option,
-    json_option,
-    level_option,
-    phase_option,
-    python_option,
-    read,
-    set_option,
-    spec_argument,
-    stage_option,
-    threads_option,
-)
+from .options import Name, debug_option, net_options, output_options, read, spec_argument, threads_option
 from .streams import show
 
 
 @main.in_group("Look")
 @spec_argument
-@set_option
-@python_option
-@phase_option
-@level_option
-@stage_option
-@json_option
-@debug_option
+@net_options
+@output_options
 def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool) -> None:
     """Show layers, shapes, parameters, multiply-adds, memory.
 
@@ -50,18 +33,13 @@ def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, a
 @click.argument("spec", type=Name(), required=False)
 @click.argument("assignments", metavar="[NAME=VALUE]…", nargs=-1)
 @click.option("--expr", metavar="FORMULA", help="Explain this formula of + - * / ** exp log max sigmoid tanh relu …")
-@click.option("--blob", "blobs", multiple=True, help="Only this blob, whole.")
-@click.option("--layer", "layers", multiple=True, help="Only this layer, with what it reads and makes, whole.")
+@click.option("--blob", "blobs", multiple=True, help="Only this blob, in full.")
+@click.option("--layer", "layers", multiple=True, help="Only this layer, with what it reads and makes, in full.")
 @click.option("--sample", type=click.IntRange(0), help="Only this example of the batch, counted from 0.")
 @click.option("--html", type=Name(), help="Write a page with the graph drawn, to be stepped through.")
-@click.option("--weights", type=Name(), help="The .npz with the parameters; else they are as initialised.")
-@set_option
-@python_option
-@phase_option
-@level_option
-@stage_option
-@json_option
-@debug_option
+@click.option("--weights", type=Name(), help="The .npz with the parameters; without it they are as initialised.")
+@net_options
+@output_options
 def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: bool, **options: Any) -> None:
     """Show every value and gradient of one forward and one backward pass.
 
@@ -73,8 +51,8 @@ def explain(spec: str | None, assignments: tuple, expr: str | None, as_json: boo
 
     Along each wire a gradient is the gate's local gradient times the one from above (upstream). All in float64.
     A formula may have + - * / **, exp, log, sqrt, abs, max, pow, sigmoid, tanh, relu. It is compared with numerical
-    gradients too; exit code 4 when they differ. Where there is no gradient that is said, with the reason, and is no
-    failure: a part is no number (log(-1), 1/0); the end of a domain or an infinite slope (sqrt(x) at 0); a kink (|x|,
+    gradients too; exit code 4 when they differ. Where there is no gradient, the reason is given, and that is not a
+    failure: a part is not finite (log(-1), 1/0); the end of a domain or an infinite slope (sqrt(x) at 0); a kink (|x|,
     relu(x) at 0), where the gradient shown is one between the slopes of its two sides.
     """
     from ..tools import explanation
@@ -111,8 +89,7 @@ def plot(runs: tuple, activations: bool, metrics: tuple, out: str | None) -> Non
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed, another graph.")
 @click.option("--gates", type=click.IntRange(1, 12), default=4, show_default=True, help="Operations in the graph.")
 @click.option("--html", type=Name(), help="Write a page to print: the graph with blanks, then the answers.")
-@json_option
-@debug_option
+@output_options
 def worksheet(seed: int, gates: int, html: str | None, as_json: bool) -> None:
     """Make an exercise: a small graph with blanks for values and gradients, and its answer key.
 
@@ -129,14 +106,9 @@ def worksheet(seed: int, gates: int, html: str | None, as_json: bool) -> None:
 @main.in_group("Look", "time")
 @spec_argument
 @click.option("--iterations", type=click.IntRange(1), default=20, help="Batches to time; default 20.")
-@set_option
-@python_option
-@phase_option
-@level_option
-@stage_option
+@net_options
 @threads_option
-@json_option
-@debug_option
+@output_options
 def time_layers(
     spec: str, iterations: int, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool
 ) -> None:
@@ -158,8 +130,7 @@ def time_layers(
 @main.in_group("Look")
 @click.argument("type_name", metavar="[TYPE]", required=False)
 @click.option("--markdown", is_flag=True, help="Print all types as one page.")
-@json_option
-@debug_option
+@output_options
 def layers(type_name: str | None, markdown: bool, as_json: bool) -> None:
     """List the layer types, or explain one.
 
@@ -180,13 +151,12 @@ def layers(type_name: str | None, markdown: bool, as_json: bool) -> None:
 
 @main.in_group("Look")
 @click.argument("name", metavar="[TYPE_OR_POLICY]", required=False)
-@json_option
-@debug_option
+@output_options
 def solvers(name: str | None, as_json: bool) -> None:
-    """List what `solver:` may have, or explain an update rule or rate policy.
+    """List what `solver:` may contain, or explain an update rule or rate policy.
 
     \b
-    nettrain solvers              the update rules (type), the policies of the rate (lr_policy), and all other keys
+    nettrain solvers              the update rules (type), the rate policies (lr_policy), and all other keys
     nettrain solvers Adam         formula, parameters, example
     nettrain solvers plateau
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from .streams import say
 
 
 class Name(click.Path):
-    """A path, or what else names something: never empty, as it is where a shell's variable was not set."""
+    """A path, or another name: never empty, as it is where a shell variable was not set."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and not value.strip():
@@ -21,7 +22,7 @@ class Name(click.Path):
         try:
             return super().convert(value, param, ctx)
         except (UnicodeError, ValueError):  # a character that no name has
-            self.fail(f"{value!a} is no name of a file", param, ctx)
+            self.fail(f"{value!a} is not a file name", param, ctx)
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -76,7 +77,7 @@ threads_option = click.option(
     type=click.IntRange(1),
     callback=_use_threads,
     expose_value=False,
-    help="Threads; default all cores. The results are the same, to the bit.",
+    help="Threads; default all cores. The results are the same, bit for bit.",
 )
 python_option = click.option(
     "--allow-python",
@@ -92,6 +93,23 @@ phase_option = click.option(
     default="TRAIN",
     help="Which net; default TRAIN.",
 )
+
+
+def _together(*options: Callable[[Callable], Callable]) -> Callable[[Callable], Callable]:
+    """Several options as one decorator; in the help they stand in this order."""
+
+    def add(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+spec_options = _together(set_option, python_option)  # of whatever reads a spec
+state_options = _together(level_option, stage_option)  # of what makes the nets of a spec, as rules see them
+net_options = _together(spec_options, phase_option, state_options)  # of what makes one net
+output_options = _together(json_option, debug_option)  # of what prints a result
 
 
 def read(spec: str, settings: tuple[str, ...], problems: Any = None) -> Any:

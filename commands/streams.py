@@ -64,7 +64,7 @@ def look_away(*streams: TextIO) -> None:
     """What is written from now on goes nowhere; and so does what is still in the buffers."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in streams:
-        with contextlib.suppress(OSError, ValueError):  # no file of the system
+        with contextlib.suppress(OSError, ValueError):  # not a file of the system
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 

@@ -13,13 +13,11 @@ from .app import main
 from .options import (
     Name,
     debug_option,
-    json_option,
-    level_option,
+    output_options,
     python_is_allowed,
-    python_option,
     read,
-    set_option,
-    stage_option,
+    spec_options,
+    state_options,
     threads_option,
 )
 from .streams import look_away, say, show
@@ -47,8 +45,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
 
 @main.in_group("Train")
 @click.argument("spec", type=Name(), required=False)
-@set_option
-@python_option
+@spec_options
 @click.option(
     "--weights",
     multiple=True,
@@ -63,11 +60,10 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     "resume",
     type=Name(),
     metavar="RUN_OR_FILE",
-    help="Go on with a run (its folder), or from one of its snapshots.",
+    help="Resume a run (its folder), or one of its snapshots.",
 )
 @click.option("--out", type=Name(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
-@level_option
-@stage_option
+@state_options
 @threads_option
 @_effect_option("sigint", "stop", "Ctrl-C")
 @_effect_option("sigterm", "stop", "SIGTERM")
@@ -90,7 +86,7 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
     from ..tools import training
 
     if weights and resume:
-        raise click.UsageError("--weights starts a run and --resume goes on with one; give one of them")
+        raise click.UsageError("--weights starts a run and --resume continues one; give only one of them")
     effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
     options |= {"weights": weights, "stages": stages, "allow_python": python_is_allowed()}
     solver = training.prepare(spec, settings, say, resume, **options)
@@ -156,17 +152,14 @@ class _Screen:
     type=click.IntRange(1),
     help="Batches to run; default the solver's test_iter, or the whole test set once.",
 )
-@set_option
-@python_option
-@level_option
-@stage_option
+@spec_options
+@state_options
 @threads_option
-@json_option
-@debug_option
+@output_options
 def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
     """Test trained weights: the mean of every output over the test data, as training does.
 
-    A solver with several test nets (test_state) has as many tests; --stage or --level asks for one net alone.
+    A solver with several test nets (test_state) runs one test for each; --stage or --level asks for one net alone.
 
     \b
     nettrain test runs/mlp/001                    its best weights, with the spec it was trained with

@@ -1,8 +1,8 @@
 """Processors that do not fall asleep while a net works.
 
-A processor with nothing to do is halted, and to wake it takes 40 to 100 µs on a virtual machine: as long as many
+A processor with nothing to do is halted, and waking it takes 40 to 100 µs on a virtual machine: as long as many
 layers take. So each gets a thread of the C library that does nothing but wait in a loop for a spin lock. It is of the
-lowest class of the scheduler: any other work on the processor goes before it. Linux only; elsewhere nothing is done.
+lowest class of the scheduler: any other work on the processor comes first. Linux only; elsewhere nothing is done.
 """
 
 from __future__ import annotations
@@ -87,5 +87,5 @@ def let_sleep(processors: list[int]) -> None:
 
 
 def forget() -> None:
-    """In a child process, where those threads are not."""
+    """In a child process, where those threads do not exist."""
     _waiters.clear()

@@ -18,11 +18,11 @@ import numpy as np
 from . import openblas, parallel
 from .parallel import scratch
 
-# pieces of a product, and the multiply-adds from which on they are worth it: each piece packs what all share
+# pieces of a product, and the multiply-adds above which they are worth it: each piece packs what all share
 PIECES = ((8, 1 << 28), (4, 1 << 25), (2, 1 << 22))
 ALIGNED = 8  # rows or columns that BLAS computes together
-# Kernels that compute a product of so few multiply-adds without packing its matrices first, which takes longer than
-# the product when there are few rows. If b is transposed, the output may have so few values only. Batches of OpenBLAS
+# Kernels that compute a product of this few multiply-adds without packing its matrices first, which takes longer than
+# the product when there are few rows. If b is transposed, the output may have only so many values. Batches of OpenBLAS
 # 0.3.31 crash on such a product (seen with 64 x 784 x 16): each of the PIECES above is larger.
 UNPACKED, UNPACKED_VALUES = 10**6, 1200
 UNPACKING_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +19,8 @@ LONGEST_PRODUCT = 1024  # elements: BLAS adds one after the other, so longer sum
 class Channels:
     """Arrays that lie in memory as ``outer`` x ``channels`` x ``inner`` elements, seen as rows of one width.
 
-    Where few elements of a channel lie together, a row is one or several times all channels and the values stand in a
-    row of the same width; else a row is the ``inner`` elements of one channel and the values stand in a column.
+    Where few elements of a channel lie together, a row is one or several times all channels and the values are in a
+    row of the same width; else a row is the ``inner`` elements of one channel and the values are in a column.
     The cuts, and so the results, depend on the shape only.
     """
 
@@ -34,6 +35,12 @@ class Channels:
         self.step = max(1, BLOCK // self.width)  # rows of a block
         self.whole = -(-self.rows // self.step)  # blocks
         self.blocks = self.whole + (self.size > self.rows * self.width)  # and a last row that is not full
+
+    @classmethod
+    def of(cls, shape: Sequence[int], channels_last: bool) -> Channels:
+        """The channels, axis 1, of an array of N x C x (places) in that order of memory."""
+        examples, channels, places = shape[0], shape[1], math.prod(shape[2:])
+        return cls(examples * places, channels, 1) if channels_last else cls(examples, channels, places)
 
     def spread(self, name: str, values: np.ndarray, dtype: Any) -> np.ndarray:
         """The channels' values as ``each`` takes them, in scratch memory of that name."""
@@ -55,7 +62,7 @@ class Channels:
         arrays: Sequence[np.ndarray],
         values: Sequence[np.ndarray] = (),
     ) -> np.ndarray:
-        """Sums of each of the terms for each channel: terms x channels in float64, good until the next call.
+        """Sums of each of the terms for each channel: terms x channels in float64, valid until the next call.
 
         A term gets blocks as ``work`` of ``each`` does, and returns the array to be summed. A row, or a few hundred of
         them, is added up in the array's precision, and these sums in float64.
@@ -103,6 +110,13 @@ class Channels:
                 work(block, [*(array[cells].reshape(shape) for array in flat), *beside])
 
         run(some, tasks)
+
+
+def add_rounded(total: np.ndarray, out: np.ndarray) -> None:
+    """out += total, which is in double precision, as many values, and rounded before it is added."""
+    rounded = scratch("rounded", out.shape, out.dtype)
+    np.copyto(rounded, total.reshape(out.shape))
+    out += rounded
 
 
 def _sums_of_columns(block: np.ndarray) -> np.ndarray:

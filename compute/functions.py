@@ -1,4 +1,4 @@
-"""Functions of single numbers that several layers are made of, on arrays that fit the cache.
+"""Functions of single numbers that several layers use, on arrays that fit the cache.
 
 Each writes into ``out`` and takes its intermediate results from scratch memory; none can overflow.
 """
@@ -102,7 +102,7 @@ def polynomial(coefficients: Sequence[float], x: np.ndarray, out: np.ndarray) ->
 def normal_cdf(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Φ(x), the share of a normal distribution below x; ``out`` may not be x.
 
-    In single precision by its logarithm of odds, as above. In double precision erfc(-x / √2) / 2 with erfc(z) =
+    In single precision by its log-odds, as above. In double precision erfc(-x / √2) / 2 with erfc(z) =
     t exp(p(2t - 1) - z²), a polynomial p of t = 2 / (2 + z), z = |x| / √2, which holds for every z.
     """
     if x.itemsize <= 4:
@@ -124,13 +124,13 @@ def normal_cdf(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     np.exp(s, out=s)
     s *= t
     s *= np.copysign(0.5, x, out=out)  # ± Φ(-|x|)
-    # s below zero, 1 - s above: without a choice, which numpy is slow at
+    # s below zero, 1 - s above: without a selection, which numpy is slow at
     np.subtract(np.greater_equal(x, 0, out=scratch("above", x.shape, bool)), s, out=out)
     return out
 
 
 def power(x: np.ndarray, exponent: float, out: np.ndarray) -> np.ndarray:
-    """x^exponent, where it is a quarter up to 1 or a small whole number by roots and products; ``out`` may not be x."""
+    """x^exponent, where it is a quarter up to 1 or a small integer by roots and products; ``out`` may not be x."""
     if exponent < 0:
         return np.reciprocal(power(x, -exponent, out), out=out)
     if exponent in (0.25, 0.5, 0.75):

@@ -12,12 +12,12 @@ def memory_order(array: np.ndarray) -> np.ndarray:
     """A blob's array flat, as it lies in memory: channels first or channels last."""
     found = in_memory_order((array,))
     if found is None:
-        raise ValueError("the array is not in one piece")
+        raise ValueError("the array is not contiguous")
     return found[0]
 
 
 def in_memory_order(arrays: Iterable[np.ndarray]) -> tuple[np.ndarray, ...] | None:
-    """The arrays flat, as they lie in memory, when all are whole and in the same order; else None."""
+    """The arrays flat, as they lie in memory, when all are contiguous and in the same order; else None."""
     arrays = tuple(arrays)
     if all(array.flags.c_contiguous for array in arrays):
         return tuple(array.reshape(-1) for array in arrays)
@@ -38,7 +38,7 @@ def channels_first(array: np.ndarray) -> np.ndarray:
 class Memory:
     """A flat array that blobs may share. It starts at zero, grows when a larger view is asked for, never shrinks.
 
-    ``clear`` makes it zero without touching it: whoever reads next fills it, and who writes first need not.
+    ``clear`` makes it zero without touching it: whoever reads next fills it, and whoever writes first need not.
     ``parts`` are slices of it that others hold as their memory.
     """
 

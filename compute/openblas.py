@@ -1,4 +1,4 @@
-"""The OpenBLAS in numpy's wheel, called directly for what numpy has no words for. Elsewhere nothing is found."""
+"""The OpenBLAS in numpy's wheel, called directly for what numpy cannot express. Elsewhere nothing is found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def libraries() -> list[ctypes.CDLL]:
 def function(name: str, result: Any = None) -> Callable | None:
     """A function of OpenBLAS, or of its interface for C (``cblas_…``); None where there is none.
 
-    Those of the interface for C are found only where whole numbers have 64 bits, as in numpy's own wheels.
+    Those of the interface for C are found only where integers have 64 bits, as in numpy's own wheels.
     """
     stem = name if name.startswith("cblas") else f"openblas_{name}"
     names = [f"scipy_{stem}64_"] if stem == name else [f"scipy_{stem}64_", f"{stem}64_", stem]
@@ -47,13 +47,15 @@ def kernels() -> str | None:
     return name().decode() if name else None
 
 
+@cache
 def rest_early() -> None:
     """Let OpenBLAS's threads sleep 2^16 clock ticks after their work, not 2^26: they look for more so often that
-    nettrain's threads get little of the processor meanwhile.
+    nettrain's threads get little of the processor meanwhile. The first net of a process has it done.
 
-    It reads its settings when numpy is imported; to read them again, its threads must be ended. It begins new ones by
-    itself, as it does after every fork. The OpenBLAS of numpy 2.5 and later (0.3.34) hides what is needed: there the
-    command line, which comes before numpy, sets it (``commands.app.hold_blas``).
+    OpenBLAS reads its settings when numpy is imported; to read them again, its threads must be ended. It begins new
+    ones by itself, as it does after every fork. Nothing is done where the program has other threads by then: one of
+    them may be in BLAS. The OpenBLAS of numpy 2.5 and later (0.3.34) hides what is needed: there the command line,
+    which comes before numpy, sets it (``commands.app.hold_blas``).
     """
     if TIMEOUT in os.environ or threading.active_count() > 1:
         return
@@ -66,13 +68,10 @@ def rest_early() -> None:
 
 
 def set_threads(count: int) -> int:
-    """Let BLAS use so many threads; returns how many it used before."""
+    """Let BLAS use this many threads; returns how many it used before."""
     get, set_ = function("get_num_threads", ctypes.c_int), function("set_num_threads")
     if get is None or set_ is None:
         return 1
     before = get()
     set_(count)
     return before
-
-
-rest_early()

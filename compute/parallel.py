@@ -1,9 +1,9 @@
 """Threads: work is cut into tasks by shapes alone, and nettrain's own threads take the tasks.
 
 A task computes the same numbers whichever thread runs it, and partial sums are added in the order of the tasks, so a
-run gives the same bits with any number of threads. BLAS is held to one thread meanwhile, but for the products of
-``blas.py``: by itself it cuts a product by how many threads it has. numpy lets other threads run during everything
-that takes time, so threads of Python serve.
+run gives the same bits with any number of threads. BLAS is held to one thread meanwhile, except for the products of
+``blas.py``: by itself it cuts a product by the number of its threads. numpy lets other threads run during everything
+that takes time, so Python's threads suffice.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 from . import awake, openblas
 from .memory import Memory, in_memory_order
 
-BLOCK = 1 << 18  # elements: fewer would be nearer in the cache, but threads then wait for each other to start a call
+BLOCK = 1 << 18  # elements: fewer would fit a nearer cache, but threads then wait for each other to start a call
 TASK = 1 << 16  # elements: less is not worth waking a thread for
 
 
 def _processors() -> list[int]:
-    """The processors this process may use; another process begins with another one."""
+    """The processors this process may use; another process starts from another one."""
     if not hasattr(os, "sched_getaffinity"):
         return list(range(os.cpu_count() or 1))
     return _own_order(os.sched_getaffinity(0))
@@ -49,7 +49,7 @@ def threads() -> int:
 
 
 def use_threads(count: int) -> None:
-    """Set the number of threads. It changes how long a run takes, and no number in it."""
+    """Set the number of threads. It changes how long a run takes, but no number in it."""
     global _wanted
     _wanted = max(1, count)
 
@@ -150,7 +150,7 @@ def run(work: Callable[[int], None], count: int) -> None:
 def blockwise(work: Callable[..., object], *arrays: np.ndarray) -> None:
     """Call ``work`` with matching pieces of arrays of one shape, small enough for the cache, on all threads.
 
-    For formulas that take each element alone. Arrays with the same memory order are cut as flat memory, others along
+    For formulas that treat each element alone. Arrays with the same memory order are cut as flat memory, others along
     their first axis. ``scratch`` gives the formula room for intermediate results.
     """
     size = arrays[0].size
@@ -187,7 +187,7 @@ _arena = _Arena()
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: Any, channels_last: bool = False) -> np.ndarray:
-    """Memory of this thread for intermediate results, values unspecified, good until the name is asked for again.
+    """Memory of this thread for intermediate results, values unspecified, valid until the name is asked for again.
 
     All layers use the same, which is therefore small and in the cache.
     """
@@ -201,7 +201,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any, channels_last: bool =
 
 
 class _Worker:
-    """A thread of the caller's: how many sessions it is inside of, and what is put back after the outermost."""
+    """A thread of the caller's: how many sessions it is inside, and what is restored after the outermost."""
 
     def __init__(self) -> None:
         self.depth, self.afterwards = 0, ExitStack()
@@ -215,9 +215,9 @@ class _Here(threading.local):
 
 _lock = threading.Lock()
 _here = _Here()
-_working: set[_Worker] = set()  # those inside of a session
+_working: set[_Worker] = set()  # those inside a session
 _pinned: _Worker | None = None  # the one that is kept on a processor
-_afterwards = ExitStack()  # what is put back when nobody is inside of a session any more
+_afterwards = ExitStack()  # what is restored when nobody is inside a session any more
 
 
 @contextmanager
@@ -225,7 +225,7 @@ def session() -> Iterator[None]:
     """Around the work of a net: BLAS is held to one thread, and this thread to one processor if there are helpers.
 
     Afterwards both are as before, for the caller's own work: the thread at the end of its own sessions, BLAS at the
-    end of all. Each thread may have sessions, one in another too; of several threads the first is kept on a processor.
+    end of all. Each thread may have sessions, nested ones too; of several threads the first is kept on a processor.
     """
     worker = _here.worker = _here.worker or _Worker()
     with _lock:
@@ -250,7 +250,7 @@ def session() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """What holds for the whole process while anybody is inside of a session."""
+    """What holds for the whole process while anybody is inside a session."""
     _afterwards.callback(openblas.set_threads, openblas.set_threads(1))
     if 1 < _wanted <= len(PROCESSORS):
         used = PROCESSORS[:_wanted]
@@ -280,8 +280,8 @@ def _unpin(thread: int, before: Iterable[int]) -> None:
 def blas_threads() -> Iterator[None]:
     """Around a call that BLAS may share out among its own threads, with the same result for any number of them.
 
-    Only one thread when this is part of a task, or when another thread of the caller works on a net of its own; who
-    begins to meanwhile waits, since BLAS would cut his products otherwise.
+    Only one thread when this is part of a task, or when another thread of the caller works on a net of its own; one
+    that begins meanwhile waits, since BLAS would cut its products otherwise.
     """
     if not getattr(_inside, "task", False):
         with _lock:
@@ -296,7 +296,7 @@ def blas_threads() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """In a child process goes on only the thread that forked: the helpers are gone, and the others' sessions over."""
+    """In a child process only the thread that forked continues: the helpers are gone, and the others' sessions over."""
     global _lock, _jobs, _pinned
     _lock, _jobs = threading.Lock(), SimpleQueue()
     _workers.clear()

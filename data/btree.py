@@ -1,9 +1,9 @@
 """The file of an LMDB, a B+ tree of pages, read without the library.
 
-The library maps the file into memory and trusts the numbers in it, so that a file that is cut or damaged kills the
+The library maps the file into memory and trusts the numbers in it, so that a truncated or damaged file kills the
 process. Here each number is compared with the bytes that are there, and what is read is read as from any file.
 
-A file is pages of one size. Pages 0 and 1 describe the tree; the one of the later transaction counts. A branch page
+A file has pages of one size. Pages 0 and 1 describe the tree; that of the later transaction counts. A branch page
 points to pages, a leaf page holds keys with their values, or with the number of the overflow page where a large value
 begins. (Format: OpenLDAP's LMDB 0.9, data version 1, of 64-bit machines with the low byte first.)
 """
@@ -36,8 +36,8 @@ NODE = 8
 class Database:
     """The records of an LMDB in the order of their keys: ``database[i]`` is (key, value).
 
-    Raises OSError, and ValueError with what is wrong: at once for what the file has no bytes for, and when a record is
-    read that is not what it was.
+    Raises OSError, and ValueError with what is wrong: at once where the file has no bytes, and later when a record is
+    read that is no longer what it was.
     """
 
     def __init__(self, path: Path):
@@ -50,7 +50,7 @@ class Database:
         # of each record where its node and its value begin, and the size of the value
         self.places = np.concatenate(leaves) if leaves else np.empty((0, 3), np.int64)
         if len(self.places) != count:
-            raise ValueError(f"it is damaged: it says that it has {count:,} records and has {len(self.places):,}")
+            raise ValueError(f"it is damaged: it says that it has {count:,} records, but it has {len(self.places):,}")
 
     def __len__(self) -> int:
         return len(self.places)
@@ -84,7 +84,7 @@ class Database:
             magic, version, _, _, *trees, _, transaction = DESCRIPTION.unpack_from(head, PAGE.size)
             page_size, (flags, depth, _, _, _, count, root) = trees[0], trees[9:]
             if magic != MAGIC or not PAGE.unpack_from(head)[2] & META:
-                raise ValueError("it is no LMDB file, or damaged")
+                raise ValueError("it is not an LMDB file, or is damaged")
             if version != VERSION:
                 raise ValueError(f"it has version {version} of the format; {VERSION} is known")
             if page_size not in [512 << k for k in range(8)] or start not in (0, page_size):
@@ -101,15 +101,15 @@ class Database:
         while waiting:
             number, level = waiting.pop()
             if number < 2 or (number + 1) * self.page_size > self.size:
-                raise ValueError(f"it is cut or damaged: page {number:,} is not in it")
+                raise ValueError(f"it is truncated or damaged: page {number:,} is not in it")
             if number in seen:
-                raise ValueError(f"it is damaged: page {number:,} comes twice")
+                raise ValueError(f"it is damaged: page {number:,} appears twice")
             seen.add(number)
             page = _piece(file, number * self.page_size, self.page_size)
             own, _, kind, low, high = PAGE.unpack_from(page)
             wanted = LEAF if level == depth else BRANCH
             if own != number or kind & ~DIRTY != wanted or not PAGE.size <= low <= high or low > self.page_size:
-                raise ValueError(f"it is damaged: page {number:,} is none of its tree")
+                raise ValueError(f"it is damaged: page {number:,} does not belong to its tree")
             if wanted == LEAF:
                 leaves[number] = page
             else:
@@ -132,19 +132,19 @@ class Database:
             raise ValueError("it holds databases of its own instead of records")
         ends = starts + np.where(is_large, 8, sizes)
         if (ends > (nodes // self.page_size + 1) * self.page_size).any():
-            raise ValueError("it is cut or damaged: a record is longer than its page")
+            raise ValueError("it is truncated or damaged: a record is longer than its page")
         raw = b"".join(pages.values())
         others = [int.from_bytes(raw[start : start + 8], "little") for start in starts[is_large]]
         if any(not 2 <= other <= self.size // self.page_size for other in others):
-            raise ValueError("it is cut or damaged: a record lies in a page that is not in it")
+            raise ValueError("it is truncated or damaged: a record lies in a page that is not in it")
         places = np.stack([begins + nodes, begins + starts, sizes], axis=1)
         places[is_large, 1] = np.array(others, np.int64) * self.page_size + PAGE.size
         if (places[:, 1] + places[:, 2] > self.size).any():
-            raise ValueError("it is cut or damaged: a record ends behind its end")
+            raise ValueError("it is truncated or damaged: a record ends after the file does")
         return places
 
     def _nodes(self, pages: dict[int, bytes]) -> tuple[np.ndarray, ...]:
-        """Of every node in these pages, laid one behind the other: what is to be added to a place there for one in the
+        """Of every node in these pages, laid end to end: what is to be added to a place there for one in the
         file, where the node is, and its four numbers."""
         raw = np.frombuffer(b"".join(pages.values()), np.uint8)
         begins, found = [], []
@@ -152,7 +152,7 @@ class Database:
             low = PAGE.unpack_from(page)[3]
             pointers = np.frombuffer(page, "<u2", (low - PAGE.size) // 2, PAGE.size).astype(np.int64)
             if pointers.size and (pointers.min() < low or pointers.max() + NODE > len(page)):
-                raise ValueError(f"it is cut or damaged: page {number:,} points to what is not in it")
+                raise ValueError(f"it is truncated or damaged: page {number:,} points to what is not in it")
             found.append(pointers + k * self.page_size)
             begins.append(np.full(len(pointers), (number - k) * self.page_size))
         nodes = np.concatenate(found) if found else np.empty(0, np.int64)
@@ -161,7 +161,7 @@ class Database:
 
 
 def _piece(file: IO[bytes], start: int, size: int) -> bytes:
-    """So many bytes from a place on. Raises ValueError when the file ends before."""
+    """``size`` bytes from a place. Raises ValueError when the file ends before them."""
     file.seek(start)
     piece = file.read(size)
     if len(piece) < size:

@@ -65,7 +65,7 @@ def check_counts(origin: str, examples: int, labels: int | None) -> None:
 
 
 def not_finite(array: np.ndarray, dtype: np.dtype) -> tuple[int, ...] | None:
-    """The place of the first value that is no finite number in ``dtype``, which may hold less; None without one."""
+    """The place of the first value that is not a finite number in ``dtype``, which may hold less; None without one."""
     if array.dtype.kind != "f" or not array.size:
         return None
     limit = min(float(np.finfo(kind).max) for kind in (array.dtype, dtype))
@@ -83,7 +83,7 @@ def bad_value(what: str, array: np.ndarray, at: tuple[int, ...], example: int) -
     value, (_, *inside) = array[at], at
     place = f" in column {inside[0]:,}" if len(inside) == 1 else f" at {tuple(inside)}" if inside else ""
     counted = "both counted" if len(inside) == 1 else "all counted" if inside else "counted"
-    why = "every value must be finite" if not np.isfinite(value) else "that is more than the net's numbers can be"
+    why = "every value must be finite" if not np.isfinite(value) else "that is more than the net's numbers can hold"
     return NettrainError(f"{what} of example {example:,} holds {value:g}{place}, {counted} from 0; {why}", key="source")
 
 
@@ -101,7 +101,7 @@ def digest_of(*arrays: Any) -> str:
 
 
 def some_of(count: int) -> list[int]:
-    """Some numbers of examples, evenly spread, whose contents tell a set from another that is too large to be read."""
+    """Some numbers of examples, evenly spread, whose contents identify a set that is too large to be read."""
     return np.linspace(0, count - 1, min(count, SOME)).astype(int).tolist()
 
 

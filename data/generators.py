@@ -13,7 +13,7 @@ from ..spec.errors import NettrainError
 from .dataset import DataSet
 
 MOST_VALUES = 10**8
-SHAPES = {"randn": (10,), "gratings": (3, 32, 32)}  # of an example, when none is given
+SHAPES = {"randn": (10,), "gratings": (3, 32, 32)}  # of an example, when no shape is given
 
 
 class Generate(Declared):
@@ -24,7 +24,7 @@ class Generate(Declared):
     classes: int = param(default=3, minimum=1, doc="spiral, blobs, randn, gratings: number of classes")
     noise: float = param(default=0.2, minimum=0, doc="standard deviation of the noise")
     shape: tuple[int, ...] = param(
-        default=(), minimum=1, doc="shape of an example; left out: 10 of randn, 3 x 32 x 32 of gratings"
+        default=(), minimum=1, doc="shape of an example; left out: 10 for randn, 3 x 32 x 32 for gratings"
     )
     outputs: int = param(default=0, minimum=0, doc="randn: numbers in a target; 0 gives class labels instead")
     seed: int = param(default=0, minimum=0, doc="seed of the examples")
@@ -34,7 +34,7 @@ Made = tuple[np.ndarray, np.ndarray]
 
 
 def spiral(rng: np.random.Generator, count: int, options: Generate) -> Made:
-    """K interleaved spiral arms in the plane (CS231n's toy set): radius 0..1, four radians of turn an arm."""
+    """K interleaved spiral arms in the plane (CS231n's toy set): radius 0..1, four radians of turn per arm."""
     labels = np.arange(count) % options.classes
     place = np.arange(count) // options.classes
     arm = max(1, -(-count // options.classes) - 1)
@@ -60,7 +60,7 @@ def xor(rng: np.random.Generator, count: int, options: Generate) -> Made:
 
 
 def blobs(rng: np.random.Generator, count: int, options: Generate) -> Made:
-    """One round cloud a class, centres evenly on the unit circle."""
+    """One round cloud per class, centres evenly on the unit circle."""
     labels = np.arange(count) % options.classes
     angle = 2 * np.pi * labels / options.classes
     centres = np.stack([np.cos(angle), np.sin(angle)], axis=1)

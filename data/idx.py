@@ -21,13 +21,13 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 def read_idx(path: Path) -> np.ndarray:
     """The array of an IDX file. Raises NettrainError when it is damaged, cut short, too long or something else.
 
-    Of a gzipped one as much is unpacked as its header asks for, and one byte to see that it ends there.
+    A gzipped one is unpacked only as far as its header asks, and by one byte more to see that it ends there.
     """
     return _opened(path, _read)
 
 
 def idx_shape(path: Path) -> list[int]:
-    """The shape of an IDX file's array, of which nothing is read. Raises NettrainError as ``read_idx``."""
+    """The shape of an IDX file's array, without reading the array. Raises NettrainError as ``read_idx`` does."""
     return _opened(path, lambda *of: _head(*of)[0])
 
 
@@ -49,8 +49,8 @@ def _opened(path: Path, read: Callable[[Path, Any, int | None, int], Any]) -> An
 
 
 def _head(path: Path, file: Any, size: int | None, most: int) -> tuple[list[int], np.dtype, Callable]:
-    """Shape and dtype of the array in an open file of ``size`` bytes, or of a number that only unpacking can tell, but
-    not ``most``; and how to say that its size is wrong."""
+    """Shape and dtype of the array in an open file of ``size`` bytes (None: only unpacking can tell, but fewer than
+    ``most``); and how to say that its size is wrong."""
     start = file.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES:
         raise NettrainError(f"{path} is not an IDX file: it starts with {start.hex(' ') or 'nothing'}", key="source")

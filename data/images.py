@@ -25,14 +25,14 @@ BAND = 1 << 20  # pixels converted at a time
 
 def find_image(name: str, root: str, listing: Path, folder: Path) -> Path:
     """The file ``root`` + ``name``, as Caffe joins them (a slash between is added where one is missing), beside the
-    list that names it, beside the spec, or in the current folder. What is nowhere gets the first of these names."""
+    list that names it, beside the spec, or in the current folder. If it is nowhere, the first of these names."""
     plain = [name] if not root else [root + name, f"{root.rstrip('/')}/{name.lstrip('/')}"]
     paths = [place / path for place in (listing.parent, folder, Path()) for path in plain]
     return next((path for path in paths if os.path.isfile(path)), paths[len(plain) - 1])
 
 
 def entries(names: list[str], root: str, listing: Path, folder: Path) -> Iterator[str]:
-    """The names of a list as paths, to compare lists by: all from where the first one lies."""
+    """The names of a list as paths, to compare lists by: all relative to where the first one lies."""
     first = os.path.realpath(find_image(names[0], root, listing, folder))
     own = os.path.normpath(names[0])
     base = first[: -len(own)].rstrip("/") if first.endswith(own) else os.path.dirname(os.path.realpath(listing))
@@ -52,13 +52,13 @@ def decode(
     library = extra("PIL.Image", "images", f"reading {where}")
     try:
         with warnings.catch_warnings(), io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
-            warnings.simplefilter("ignore")  # of odd metadata; what matters here is the pixels
+            warnings.simplefilter("ignore")  # about odd metadata; what matters here is the pixels
             with library.open(file, formats=FORMATS) as image:
                 most = MOST_PIXELS + MOST_FOR_A_BYTE * (len(source) if isinstance(source, bytes) else size_of(file))
                 if image.width * image.height > most or max(image.size) > LONGEST_SIDE:
                     raise NettrainError(
-                        f"{where} has {image.width:,} x {image.height:,} pixels; of a file of its size up to {most:,} "
-                        f"are read, and {LONGEST_SIDE:,} on a side"
+                        f"{where} has {image.width:,} x {image.height:,} pixels; a file of its size may have up "
+                        f"to {most:,}, and {LONGEST_SIDE:,} on a side"
                     )
                 if color is None:
                     color = library.getmodebase(image.mode) != "L"
@@ -68,17 +68,17 @@ def decode(
     except NettrainError:
         raise
     except library.DecompressionBombError:
-        raise NettrainError(f"{where} has more pixels than are read of any file") from None
+        raise NettrainError(f"{where} has more pixels than any file may have") from None
     except MemoryError:
         raise NettrainError(f"{where} needs more memory than this machine has left", exit_code=1) from None
     except Exception as error:  # pillow's readers of formats raise what they like on damaged files
         if isinstance(error, OSError) and error.strerror:
             raise NettrainError(f"{where} cannot be read: {error.strerror}") from None
         if kind := other_kind(source, "image") if isinstance(source, Path) else "":
-            raise NettrainError(f"{where} is no image{kind}") from None
+            raise NettrainError(f"{where} is not an image{kind}") from None
         if isinstance(error, library.UnidentifiedImageError):  # it speaks of objects
-            raise NettrainError(f"{where} is no image, or damaged") from None
-        raise NettrainError(f"{where} is no image, or damaged: {error}") from None
+            raise NettrainError(f"{where} is not an image, or is damaged") from None
+        raise NettrainError(f"{where} is not an image, or is damaged: {error}") from None
     pixels = pixels.transpose(2, 0, 1)[::-1] if color else pixels[None]
     return pixels if size is None else resize(pixels, size)
 
@@ -96,7 +96,7 @@ def size_in_head(path: Path) -> tuple[int, int] | None:
 
 
 def _pixels(image: Any, library: Any, color: bool) -> np.ndarray:
-    """H x W x 3 or H x W bytes, some rows after the other: pillow's conversions make copies of all they are given."""
+    """H x W x 3 or H x W bytes, some rows at a time: pillow's conversions copy all they are given."""
     height, width = image.height, image.width
     pixels = np.empty((height, width, 3) if color else (height, width), np.uint8)
     rows = max(1, BAND // max(1, width))
@@ -107,7 +107,7 @@ def _pixels(image: Any, library: Any, color: bool) -> np.ndarray:
 
 
 def _eight_bits(image: Any, kind: str | None, library: Any) -> Any:
-    """An image of 16 bits a pixel with their upper 8, where pillow would cut off what is above 255."""
+    """An image of 16 bits a pixel with their upper 8, where pillow would clip what is above 255."""
     if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM")):
         return library.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     return image
@@ -116,7 +116,7 @@ def _eight_bits(image: Any, kind: str | None, library: Any) -> Any:
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """C x H x W bytes at another size, by bilinear interpolation between the centres of pixels, as OpenCV does it.
 
-    No average is taken where an image becomes smaller, so that fine patterns may alias, as in Caffe.
+    Nothing is averaged where an image becomes smaller, so that fine patterns may alias, as in Caffe.
     """
     for axis, wanted in ((1, size[0]), (2, size[1])):
         have = pixels.shape[axis]

@@ -23,7 +23,7 @@ _STARTS = (
     (b"BM", "a BMP image", _IMAGE),
     (b"\x93NUMPY", "a single array (.npy)", "numpy.savez('data.npz', data=…, label=…) makes what `Data` reads"),
     (b"PK\3\4", "an archive of arrays (.npz) or another zip archive", "`Data` reads an .npz, as its source"),
-    (b"\x1f\x8b", "a gzip file", "unpack it with gunzip; only IDX files are read packed, by `Data`"),
+    (b"\x1f\x8b", "a gzip file", "unpack it with gunzip; only IDX files are read compressed, by `Data`"),
     (b"BZh", "a bzip2 file", "unpack it"),
     (b"\xfd7zXZ", "an xz file", "unpack it"),
     (b"PAR1", "a Parquet file", "write it as .csv or .npz for `Data`"),
@@ -62,12 +62,12 @@ def _kind(path: Path) -> tuple[str, str]:
             return "a folder", _IMAGE if any(_kind(one)[1] == _IMAGE for one in _some(path)) else ""
         with open_file(path) as file:
             head = file.read(HEAD)
-    except OSError:
+    except OSError:  # whoever asks could not read it either, and says why
         return "", ""
     for start, kind, reader in _STARTS:
         if head.startswith(start):
             return kind, reader
-    if head[:2] == b"\0\0" and len(head) > 3 and head[2:3] in b"\x08\x09\x0b\x0c\x0d\x0e" and 1 <= head[3:4][0] <= 8:
+    if len(head) > 3 and head[:2] == b"\0\0" and head[2] in b"\x08\x09\x0b\x0c\x0d\x0e" and 1 <= head[3] <= 8:
         return "an IDX file", _DATA
     if head[16:20] == b"\xde\xc0\xef\xbe":
         return "an LMDB file", "`Data` reads its folder, as its source"

@@ -16,13 +16,13 @@ from .btree import Database
 from .dataset import DataSet, digest, some_of
 from .images import decode
 
-# A Datum is one small message of protocol buffers: to read its seven fields here saves a library and a schema.
+# A Datum is one small message of protocol buffers: reading its seven fields here saves a library and a schema.
 CHANNELS, HEIGHT, WIDTH, DATA, LABEL, FLOATS, ENCODED = range(1, 8)
 NUMBER, BYTES, FOUR_BYTES = 0, 2, 5  # how a field may be written
 
 
 def read_datum(record: bytes, where: str) -> tuple[np.ndarray, int]:
-    """(C x H x W values, label) of a serialized Datum. Raises NettrainError when it is none."""
+    """(C x H x W values, label) of a serialized Datum. Raises NettrainError for anything else."""
     found: dict[int, Any] = {CHANNELS: 0, HEIGHT: 0, WIDTH: 0, LABEL: 0, DATA: b"", ENCODED: 0}
     floats = b""
     try:
@@ -34,19 +34,19 @@ def read_datum(record: bytes, where: str) -> tuple[np.ndarray, int]:
             elif field in found or field == FLOATS:
                 raise ValueError(kind)
     except (IndexError, ValueError):
-        raise NettrainError(f"{where} is no Datum, or damaged ({len(record):,} bytes)", key="source") from None
+        raise NettrainError(f"{where} is not a Datum, or is damaged ({len(record):,} bytes)", key="source") from None
     label = (found[LABEL] + 2**31) % 2**32 - 2**31  # an int32; a negative one is written with 64 bits
     if found[ENCODED]:
         return decode(found[DATA], where, color=None), label
     shape = (found[CHANNELS], found[HEIGHT], found[WIDTH])
     values = np.frombuffer(found[DATA], np.uint8) if found[DATA] else np.frombuffer(floats, "<f4")
     if values.size != math.prod(shape) or not values.size:
-        raise NettrainError(f"{where} says {format_shape(shape)} and holds {values.size:,} values", key="source")
+        raise NettrainError(f"{where} says {format_shape(shape)} but holds {values.size:,} values", key="source")
     return values.reshape(shape), label
 
 
 def _fields(record: bytes) -> Iterator[tuple[int, int, Any]]:
-    """(number, kind, value) of each field: whole numbers, and bytes of strings, packed and single floats."""
+    """(number, kind, value) of each field: integers, and bytes of strings, packed and single floats."""
     at = 0
     while at < len(record):
         tag, at = _varint(record, at)
@@ -67,7 +67,7 @@ def _fields(record: bytes) -> Iterator[tuple[int, int, Any]]:
 
 
 def _varint(record: bytes, at: int) -> tuple[int, int]:
-    """A whole number in groups of seven bits, the lowest first, and where it ends."""
+    """An integer in groups of seven bits, the lowest first, and where it ends."""
     value = shift = 0
     while True:
         byte = record[at]
@@ -121,7 +121,8 @@ class Records:
             for key, array, label in self.read(indices.tolist()):
                 if array.shape != self.example:
                     raise NettrainError(
-                        f"{self.where(key)} is {format_shape(array.shape)}, the first one {format_shape(self.example)}"
+                        f"{self.where(key)} is {format_shape(array.shape)}, but the first one is "
+                        f"{format_shape(self.example)}"
                     )
                 arrays.append(array)
                 labels.append(label)
@@ -144,7 +145,7 @@ class _Column:
 
     @property
     def digest(self) -> str:
-        """Of the keys and values of some records, evenly spaced: all may be too many to be read."""
+        """Of the keys and values of some records, evenly spaced: all may be too many to read."""
         return digest(part for record in self.records.raw(some_of(len(self))) for part in record)
 
 
@@ -155,7 +156,7 @@ def _records(path: Path, stamp: tuple[int, int]) -> Records:
 
 
 def read_lmdb(path: Path) -> DataSet:
-    """A folder with an LMDB of Datum records. Raises NettrainError when it is none."""
+    """A folder with an LMDB of Datum records. Raises NettrainError for anything else."""
     try:
         found = (path / "data.mdb" if os.path.isdir(path) else path).stat()
     except OSError as error:

@@ -11,9 +11,9 @@ from ..spec.errors import NettrainError
 
 
 class Order:
-    """Walks over ``size`` examples again and again, shuffled anew each epoch or in the file's order (Caffe's).
+    """Walks over ``size`` examples again and again, reshuffled each epoch or in the file's order (Caffe's).
 
-    A batch may reach over the end of an epoch. ``epoch`` and ``position`` are the whole state.
+    A batch may span the end of an epoch. ``epoch`` and ``position`` are the whole state.
     """
 
     def __init__(self, size: int, shuffle: bool, seed: int, name: str):
@@ -22,7 +22,7 @@ class Order:
         self._shuffled: tuple[tuple[int, int], np.ndarray] | None = None  # (seed, epoch) and the order
 
     def next(self, count: int, stop_at_end: bool = False) -> np.ndarray:
-        """Indices of the next examples; with ``stop_at_end`` fewer when the epoch ends before."""
+        """Indices of the next examples; with ``stop_at_end`` fewer when the epoch ends sooner."""
         parts = []
         while count > 0:
             part = self._epoch_order()[self.position : self.position + count]
@@ -46,10 +46,10 @@ class Order:
         return {"epoch": self.epoch, "position": self.position}
 
     def set_state(self, state: Mapping[str, int]) -> None:
-        """Take back what ``state`` gave. Raises NettrainError for a place that is not in the data."""
+        """Restore what ``state`` gave. Raises NettrainError for a place that is not in the data."""
         epoch, position = state["epoch"], state["position"]
         if type(epoch) is not int or type(position) is not int or epoch < 0 or not 0 <= position < self.size:
             raise NettrainError(
-                f"it stands at example {position!r} of epoch {epoch!r}, and the data has {self.size:,} examples"
+                f"it is at example {position!r} of epoch {epoch!r}, but the data has {self.size:,} examples"
             )
         self.epoch, self.position = epoch, position

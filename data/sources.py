@@ -1,6 +1,6 @@
 """Finding data sets: shipped ones, generators, well-known sets where they lie on this machine, files by path.
 
-Nothing is ever downloaded. What is missing is said together with where it was looked for and how to get it.
+Nothing is ever downloaded. What is missing is reported together with where it was looked for and how to get it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _places(folder: Path) -> list[Path]:
 def find_file(source: str, folder: Path, folders: bool = False) -> Path:
     """Where a file lies; with ``folders`` also a folder that holds an LMDB.
 
-    Raises NettrainError, which with ``folders``, for a data set, speaks of the named ones too.
+    Raises NettrainError, which with ``folders``, for a data set, lists the named ones too.
     """
     try:
         for place in _places(folder):
@@ -172,7 +172,7 @@ def _cifar10(files: list[Path], split: str) -> DataSet:
     for file in files:
         size = file.stat().st_size
         if size == 0 or size % 3073:
-            raise NettrainError(f"{file} is truncated: {size:,} bytes is no multiple of 3,073", key="source")
+            raise NettrainError(f"{file} is truncated: {size:,} bytes is not a multiple of 3,073", key="source")
         counts.append(size // 3073)
     check_memory(3073 * sum(counts), "the data set")
     records = np.empty((sum(counts), 3073), np.uint8)
@@ -189,7 +189,7 @@ def _cifar10(files: list[Path], split: str) -> DataSet:
 
 @dataclass(frozen=True)
 class WellKnown:
-    """A data set that everybody knows: how it is read from a folder that has it (None from others), the name of its own
+    """A well-known data set: how it is read from a folder that has it (None from others), the name of its own
     folder, where else on a machine it lies, and how to get it."""
 
     read: Callable[[Path, str], DataSet | None]

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..files.arrays import Archive, Stored, open_npz, read_npy
 from ..files.reading import lines
-from ..spec.errors import NettrainError, nearest, why
+from ..spec.errors import NettrainError, blaming, nearest, why
 from .dataset import DataSet, check_counts
 from .kinds import not_text, other_kind
 
-_LIKE_LABEL = ("label", "labels")  # a column's name in any case
+_LIKE_LABEL = ("label", "labels")  # a column's name, in upper or lower case
 _DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")
 
 
@@ -25,12 +25,8 @@ def read_arrays(path: Path, split: str) -> DataSet:
 
     Other arrays are read when they are asked for. Raises NettrainError when it is damaged, or has no such arrays.
     """
-    try:
-        with open_npz(path, "data file") as archive:
-            return _data_and_labels(path, archive, split)
-    except NettrainError as error:
-        error.key = "source"
-        raise
+    with blaming("source"), open_npz(path, "data file") as archive:
+        return _data_and_labels(path, archive, split)
 
 
 def _data_and_labels(path: Path, archive: Archive, split: str) -> DataSet:
@@ -79,7 +75,8 @@ class _Others(Mapping[str, np.ndarray]):
                 rows = _rows(self.path, archive, name)
                 if rows.shape[0] != self.count:
                     raise NettrainError(
-                        f"{self.path.name}: `{short}` has {rows.shape[0]:,} rows, there are {self.count:,} examples",
+                        f"{self.path.name}: `{short}` has {rows.shape[0]:,} rows, but there are "
+                        f"{self.count:,} examples",
                         key="top",
                     )
                 self.read[short] = rows.read()
@@ -92,7 +89,7 @@ class _Others(Mapping[str, np.ndarray]):
         return len(self.names)
 
 
-Check = Callable[[tuple[int, ...]], None]  # raises NettrainError for a shape that is of no use
+Check = Callable[[tuple[int, ...]], None]  # raises NettrainError for a shape that does not fit
 
 
 def read_mean(path: Path, check: Check | None = None) -> np.ndarray:
@@ -103,14 +100,14 @@ def read_mean(path: Path, check: Check | None = None) -> np.ndarray:
 
 
 def read_array(path: Path, what: str, check: Check | None = None) -> np.ndarray:
-    """The array of numbers of an .npy, or the only one of an .npz. What ``check`` refuses is not read.
+    """The array of numbers of an .npy, or the only one of an .npz. What ``check`` rejects is not read.
 
     Raises NettrainError when it is damaged, holds no numbers or has several.
     """
 
     def check_head(shape: tuple[int, ...], dtype: np.dtype) -> None:
         if dtype.kind not in "fiub":
-            raise NettrainError(f"{what} {path} must hold numbers, it holds {dtype}")
+            raise NettrainError(f"{what} {path} must hold numbers, but it holds {dtype}")
         if check is not None:
             check(shape)
 
@@ -118,18 +115,18 @@ def read_array(path: Path, what: str, check: Check | None = None) -> np.ndarray:
         return read_npy(path, what, check_head)
     with open_npz(path, what) as archive:
         if len(archive) != 1:
-            raise NettrainError(f"{what} {path} must hold one array, it has {', '.join(archive) or 'none'}")
+            raise NettrainError(f"{what} {path} must hold one array, but it has {', '.join(archive) or 'none'}")
         (stored,) = archive.values()
         check_head(stored.shape, stored.dtype)
         return stored.read()
 
 
 def read_csv(path: Path, label_column: str | None) -> DataSet:
-    """A table of numbers, one example a line; a first line of names is recognised: all words, or with the label.
+    """A table of numbers, one example per line; a first line of names is recognised: all words, or with the label.
 
     The label is the column called ``label`` (or as ``label_column`` says: a name or a number from 0), else the
     last one. A number is written in ASCII, as 12, -1.5, 3e-4, nan or inf. Raises NettrainError with the line of the
-    first cell that is none.
+    first cell that is not one.
     """
     names: list[str] = []
     values, width = array.array("d"), 0
@@ -142,7 +139,7 @@ def read_csv(path: Path, label_column: str | None) -> DataSet:
                 width = len(cells)
                 if width == 1 and not _is_number(line):
                     if what := other_kind(path, "table"):
-                        raise NettrainError(f"{path} is no table of numbers{what}", key="source")
+                        raise NettrainError(f"{path} is not a table of numbers{what}", key="source")
                     if what := _other_format(line):
                         raise NettrainError(f"{path}:{number}: {what}", key="source")
                 if _is_head(cells, label_column):
@@ -183,19 +180,27 @@ def _cells(path: Path, number: int, line: str) -> list[str]:
     if '"' not in line:
         return line.split(",")
     try:
-        (cells,) = csv.reader([line], strict=True)
-        return cells
+        return _quoted_cells(line)
     except csv.Error as error:
-        what = "a quoted cell does not end on its line" if "unexpected end" in str(error) else str(error)
+        try:
+            _quoted_cells(line + '"')
+            what = "a quoted cell does not end on its line"
+        except csv.Error:
+            what = str(error)
         raise NettrainError(f"{path}:{number}: {what}", key="source") from None
 
 
+def _quoted_cells(line: str) -> list[str]:
+    (cells,) = csv.reader([line], strict=True)
+    return cells
+
+
 _DECIMAL = re.compile(r"[-+]?[0-9]*,[0-9]+(?:[eE][-+]?[0-9]+)?", re.ASCII)  # a number with a decimal comma
-_OTHER_SEPARATORS = {";": "`;`", "\t": "tabs", "|": "`|`", " ": "blanks"}
+_OTHER_SEPARATORS = {";": "`;`", "\t": "tabs", "|": "`|`", " ": "spaces"}
 
 
 def _other_format(line: str) -> str:
-    """What another separator or decimal point of a line is, and how to have it right; nothing where none shows."""
+    """What another separator or decimal point of a line is, and how to put it right; nothing where there is none."""
     for separator, name in _OTHER_SEPARATORS.items():
         cells = [cell.strip().strip('"') for cell in line.strip().split(separator) if cell.strip()]
         decimal = sum(_DECIMAL.fullmatch(cell) is not None for cell in cells)
@@ -209,7 +214,7 @@ def _other_format(line: str) -> str:
 
 
 def _not_a_number(cells: list[str], label: int) -> str:
-    """The message for the first cell that is no number; ``label`` is the column of the labels, from 0."""
+    """The message for the first cell that is not a number; ``label`` is the column of the labels, from 0."""
     column, cell = next((i, cell) for i, cell in enumerate(cells) if not _is_number(cell))
     if not cell.strip():
         return f"column {column + 1} is empty; a number is needed"
@@ -218,12 +223,12 @@ def _not_a_number(cells: list[str], label: int) -> str:
     if _DECIMAL.fullmatch(cell.strip()):
         return f"{what} with a decimal point; write {shown.strip().replace(',', '.')}"
     if cell.strip().casefold() in ("na", "n/a", "null", "none", "?", "-"):
-        return f"{what}: column {column + 1} has no value there; give one, or leave the line out"
+        return f"{what}: column {column + 1} has no value there; give one, or remove the line"
     if not re.fullmatch(r"[^\W\d_][^\W_]*(?:[ _-][^\W_]+)*", cell.strip()):
         return what
     if column == label:
-        return f"{what}, and the label of an example is one: number the classes from 0, such as 0 for `{shown.strip()}`"
-    return f"{what}; a table holds numbers only: number the words in column {column + 1}, or leave it out"
+        return f"{what}, but a label must be: number the classes from 0, such as 0 for `{shown.strip()}`"
+    return f"{what}; a table holds numbers only: number the words in column {column + 1}, or remove it"
 
 
 def _short(cell: str) -> str:
@@ -233,7 +238,7 @@ def _short(cell: str) -> str:
 
 
 def _expected_label(names: list[str], width: int, wanted: str | None) -> int:
-    """The column of the labels as far as the first lines tell it; the last one at a loss."""
+    """The column of the labels as far as the first lines tell; the last one when they do not."""
     name = "label" if wanted is None else wanted
     if name in names:
         return names.index(name)

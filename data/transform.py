@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..spec.advice import say
 from ..spec.declare import Declared, param
-from ..spec.errors import NettrainError, format_shape
+from ..spec.errors import NettrainError, blaming, format_shape
 from .sources import find_file
 from .tables import Check, read_mean
 
@@ -17,23 +18,25 @@ from .tables import Check, read_mean
 class Transform(Declared):
     """What is done to each example on its way into the net. Crop and mirror are random in TRAIN only."""
 
-    scale: float = param(default=1.0, doc="multiplies every value, after the mean is taken off")
-    mean_value: tuple[float, ...] = param(default=(), doc="taken off every value: one number, or one for each channel")
-    mean_file: str = param(default="", doc="a .npy or .npz with an image C x H x W to be taken off, before the crop")
+    scale: float = param(default=1.0, doc="multiplies every value, after the mean is subtracted")
+    mean_value: tuple[float, ...] = param(
+        default=(), doc="subtracted from every value: one number, or one for each channel"
+    )
+    mean_file: str = param(default="", doc="a .npy or .npz with an image C x H x W that is subtracted, before the crop")
     crop_size: int = param(default=0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
     mirror: bool = param(default=False, doc="flip left and right with probability 1/2, in TRAIN")
 
     aliases = {
         "mean": "mean_value",
         "subtract": "mean_value",
-        "std": "values are divided by it with `scale`, 1 / std",
+        "std": say("values are divided by it with {}, 1 / std", "scale"),
         "rescale": "scale",
         "crop": "crop_size",
         "flip": "mirror",
         "horizontal_flip": "mirror",
         "resize": "images are resized by new_height and new_width of ImageData",
-        "force_color": "`is_color` of ImageData says it",
-        "force_gray": "`is_color: false` of ImageData says it",
+        "force_color": say("write {} of ImageData", "is_color"),
+        "force_gray": say("write {} of ImageData", "is_color: false"),
     }
 
     exclusive = (("mean_value", "mean_file"),)
@@ -52,12 +55,9 @@ class Transform(Declared):
                     f"mean_file {path} holds {format_shape(found)}, the examples are {format_shape(shape)}"
                 )
 
-        try:
+        with blaming("transform"):
             path = find_file(self.mean_file, folder)
             return read_mean(path, check_shape if shape is not None else check)
-        except NettrainError as error:
-            error.key = "transform"
-            raise
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of a transformed example. Raises NettrainError when the transform does not fit the examples."""
@@ -150,7 +150,7 @@ class Transform(Declared):
 
 
 def _pixels(array: np.ndarray, indices: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Of images N x C x H x W or maps N x H x W those with these numbers, each at rows and columns of its own."""
+    """The images N x C x H x W or maps N x H x W with these numbers, each at its own rows and columns."""
     if array.ndim == 3:
         return array[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
     channels = np.arange(array.shape[1])[:, None, None]

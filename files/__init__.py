@@ -1,1 +1,1 @@
-"""Files as the outside has them: opened with care, written whole or not at all."""
+"""Files from outside: opened with care, written whole or not at all."""

@@ -37,7 +37,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 NPY = b"\x93NUMPY"
 
 # Characters of the text before the values of an .npy. An array of numbers with 32 axes has some 700. numpy's own limit
-# is 10,000, but what Python cannot parse it looks at again in a way that takes 30 s for some texts of that length.
+# is 10,000, but what Python cannot parse it looks at again in a way that takes 30 s for some strings of that length.
 LONGEST_HEADER = 1_000
 HEAD = LONGEST_HEADER + 12  # bytes before the values
 
@@ -81,7 +81,7 @@ class ObjectsError(ValueError):
 
 
 @contextlib.contextmanager
-def _in_words(path: Path, what: str, kind: str) -> Iterator[None]:
+def _failures_told(path: Path, what: str, kind: str) -> Iterator[None]:
     """Every way in which reading arrays can fail, as a NettrainError."""
     try:
         yield
@@ -109,7 +109,7 @@ def read_npy(path: Path, what: str, check: Callable[[tuple[int, ...], np.dtype],
 
     Raises NettrainError when it is missing, damaged or holds Python objects.
     """
-    with _in_words(path, what, ".npy"), open_file(path) as file:
+    with _failures_told(path, what, ".npy"), open_file(path) as file:
         layout = Layout(file.read(HEAD), size_of(file))
         if check is not None:
             check(layout.shape, layout.dtype)
@@ -129,7 +129,7 @@ class Stored:
 
     def read(self) -> np.ndarray:
         """The values. Raises NettrainError when they are damaged."""
-        with self.archive.in_words():
+        with self.archive.failures_told():
             check_memory(self.layout.nbytes, f"{self.archive.what} {self.archive.path}")
             with self.archive.open(self.info) as file:
                 file.read(self.layout.start)
@@ -142,7 +142,7 @@ class Stored:
 
 
 class Archive(Mapping[str, Stored]):
-    """The arrays of an .npz by name, of which only those are read that are asked for."""
+    """The arrays of an .npz by name, of which only those asked for are read."""
 
     def __init__(self, path: Path, what: str, file: IO[bytes]):
         self.path, self.what = path, what
@@ -161,7 +161,7 @@ class Archive(Mapping[str, Stored]):
                 raise NettrainError(f"{what} {path} holds {info.filename} twice")
             self.members[info.filename] = info
         if sum(info.compress_size for info in self.members.values()) > self.size:
-            raise ValueError("members that lie in each other")
+            raise ValueError("members that overlap")
         self._seen: dict[str, Stored] = {}
         self.arrays = {name[:-4]: info for name, info in self.members.items() if name.endswith(".npy")}
         if self.members and not self.arrays:
@@ -170,11 +170,11 @@ class Archive(Mapping[str, Stored]):
 
     @property
     def is_packed(self) -> bool:
-        """Whether some members take more bytes than they have in the file."""
+        """Whether some members take more bytes unpacked than in the file."""
         return any(info.compress_type != zipfile.ZIP_STORED for info in self.members.values())
 
-    def in_words(self) -> contextlib.AbstractContextManager[None]:
-        return _in_words(self.path, self.what, ".npz")
+    def failures_told(self) -> contextlib.AbstractContextManager[None]:
+        return _failures_told(self.path, self.what, ".npz")
 
     def open(self, info: zipfile.ZipInfo) -> IO[bytes]:
         """A member, unpacked as it is read. Raises ValueError when it cannot be as large as it says."""
@@ -189,7 +189,7 @@ class Archive(Mapping[str, Stored]):
     def __getitem__(self, name: str) -> Stored:
         info = self.arrays[name]
         if name not in self._seen:
-            with self.in_words():
+            with self.failures_told():
                 self._seen[name] = Stored(self, info)
         return self._seen[name]
 
@@ -204,7 +204,7 @@ class Archive(Mapping[str, Stored]):
 
 
 def _list_size(file: IO[bytes], size: int) -> int:
-    """The bytes of an archive's list of members, as its last record has it; 0 when there is none such."""
+    """The bytes of an archive's list of members, as its last record has it; 0 when there is no such record."""
     file.seek(max(0, size - seal.END_SIZE - 65535 - 76))
     tail = file.read(seal.END_SIZE + 65535 + 76)
     at, large = tail.rfind(seal.END), tail.rfind(b"PK\6\6")  # the second one in archives of more than 4 GB
@@ -219,7 +219,7 @@ def open_npz(path: Path, what: str) -> Iterator[Archive]:
     Raises NettrainError when it is missing or damaged, and so does reading an array that is, or has Python objects.
     """
     with contextlib.ExitStack() as stack:
-        with _in_words(path, what, ".npz"):
+        with _failures_told(path, what, ".npz"):
             archive = Archive(path, what, stack.enter_context(open_file(path)))
             stack.enter_context(archive.zip)
         yield archive

@@ -16,7 +16,7 @@ def text(data: Any, indent: int | None = 1) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The same data of dicts, lists, texts, numbers and None alone."""
+    """The same data as dicts, lists, strings, numbers and None alone."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -71,7 +71,7 @@ def _check_kind(found: os.stat_result, path: Path, pipes: bool) -> None:
 
 def kind_of(mode: int) -> str:
     """What a file is, in words, by its mode."""
-    return _KINDS.get(stat.S_IFMT(mode), "no regular file")
+    return _KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def size_of(file: IO[bytes]) -> int:
@@ -80,9 +80,9 @@ def size_of(file: IO[bytes]) -> int:
 
 
 def read_bytes(path: Path, most: int | None = None, pipes: bool = False) -> bytes:
-    """All bytes of a file. Raises OSError, also for one with ``most`` bytes and more than memory can hold.
+    """All bytes of a file. Raises OSError, also for one of more than ``most`` bytes, or than memory can hold.
 
-    With ``pipes`` a pipe is read too, such as the shell's ``<(command)``, while it goes on giving something.
+    With ``pipes`` a pipe is read too, such as the shell's ``<(command)``, as long as it keeps giving something.
     """
     most = memory() if most is None else most
     with os.fdopen(_descriptor(path, pipes), "rb", buffering=0) as file:
@@ -98,7 +98,7 @@ def read_bytes(path: Path, most: int | None = None, pipes: bool = False) -> byte
 
 
 def _next_bytes(file: IO[bytes], count: int) -> bytes:
-    """Up to so many bytes; none at the end. Waits a little for a pipe: also for somebody to write into it."""
+    """Up to ``count`` bytes; none at the end. Waits a little for a pipe: also for somebody to write into it."""
     is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
     part = None
     if not is_pipe or select.select([file], [], [], PATIENCE)[0]:  # one that nobody opened to write seems to be empty
@@ -116,7 +116,7 @@ def read_text(path: Path, most: int | None = None) -> str:
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line of a text file, one after the other; the line's end is not part of it.
 
-    Raises OSError, also for a line that is too long; UnicodeDecodeError, its ``start`` counted from the file's begin.
+    Raises OSError, also for a line that is too long; UnicodeDecodeError, its ``start`` from the start of the file.
     """
     with open_file(path) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
         number = 0
@@ -127,12 +127,13 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise OSError(errno.EFBIG, f"line {number} has more than {LONGEST_LINE:,} characters", str(path))
                 yield number, line.rstrip("\n")
         except UnicodeDecodeError as error:  # it speaks of the piece that was read last
-            error.start += file.tell() - len(error.object)
-            raise
+            before = file.tell() - len(error.object)
+            where = error.start + before, error.end + before
+            raise UnicodeDecodeError(error.encoding, error.object, *where, error.reason) from None
 
 
 def fill(file: Any, array: np.ndarray) -> int:
-    """Read bytes into an array that lies in one piece, in its memory's order; how many there were."""
+    """Read bytes into a contiguous array, in its memory's order; how many there were."""
     if not array.nbytes:
         return 0
     flat = array.reshape(-1).view(np.uint8)
@@ -143,7 +144,7 @@ def fill(file: Any, array: np.ndarray) -> int:
 
 
 def memory() -> int:
-    """The bytes that this process may have at most: the machine's, or fewer where the system was told so."""
+    """The bytes that this process may have at most: the machine's, or fewer where the system sets a limit."""
     limits = [1 << 62]
     with contextlib.suppress(AttributeError, KeyError, ValueError, OSError):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -157,6 +158,6 @@ def memory() -> int:
 
 
 def check_memory(need: int, what: str) -> None:
-    """Raise NettrainError when so many bytes are more than there can be."""
+    """Raise NettrainError when this many bytes are more than there can be."""
     if need > (has := memory()):
-        raise NettrainError(f"{what} needs {need / 1e9:,.1f} GB of memory, this machine has {has / 1e9:,.1f} GB")
+        raise NettrainError(f"{what} needs {need / 1e9:,.1f} GB of memory, but this machine has {has / 1e9:,.1f} GB")

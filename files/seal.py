@@ -1,16 +1,13 @@
 """The checksum at the end of an .npz that nettrain wrote.
 
-An .npz is a zip archive, and a zip archive may end with a comment: there stands the SHA-256 of all before it.
+An .npz is a zip archive, and a zip archive may end with a comment: here it is the SHA-256 of all before it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import IO
-
-from .reading import open_file
 
 SEAL = b"nettrain sha256 "
 
@@ -41,7 +38,7 @@ def _digest(file: IO[bytes], size: int) -> bytes:
 
 
 def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
-    """How many bytes stand before an archive's comment, and the comment; None for no archive.
+    """How many bytes stand before an archive's comment, and the comment; None if there is no archive.
 
     Raises ValueError for an archive that does not end where its last record says: it lost something or was added to.
     """
@@ -57,20 +54,11 @@ def _seal(file: IO[bytes]) -> tuple[int, bytes] | None:
     return size - len(comment), comment
 
 
-def has_checksum(path: Path) -> bool:
-    """Whether a file ends with a checksum; ``open_npz`` looks whether it is right. Raises OSError, ValueError."""
-    with open_file(path) as file:
-        return _is_sealed(_seal(file))
-
-
-def _is_sealed(found: tuple[int, bytes] | None) -> bool:
-    return found is not None and found[1].startswith(SEAL)
-
-
 def check(file: IO[bytes]) -> bool:
-    """Whether the file has a checksum. Raises ValueError when it has another one; without it may be anything."""
-    found = _seal(file)
-    if found and _is_sealed(found) and found[1] != SEAL + _digest(file, found[0]):
+    """Whether the file has a checksum. Raises ValueError when it is wrong; without one the file may be anything."""
+    size, comment = _seal(file) or (0, b"")
+    is_sealed = comment.startswith(SEAL)
+    if is_sealed and comment != SEAL + _digest(file, size):
         raise ValueError("the checksum is wrong")
     file.seek(0)
-    return _is_sealed(found)
+    return is_sealed

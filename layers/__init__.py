@@ -1,4 +1,4 @@
-"""The zoo: a folder for each family, a file for each layer type, called as the type.
+"""The zoo: a folder for each family, a file for each layer type, named after the type.
 
 A file is imported when its type is asked for, so adding a type is adding a file, and a net of three types does not wait
 for eighty.

@@ -1,4 +1,4 @@
-"""Python: a layer in Python code of the user's."""
+"""Python: a layer in the user's own Python code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..net.blob import Blob
+from ..net.example import Example
 from ..net.fillers import Filler
-from ..net.layer import Example, Layer
+from ..net.layer import Layer
 from ..net.registry import register
 from ..net.user_code import UserCodeError, loading, neighbours_of, place_of, run_file
 from ..spec.declare import Declared, param
@@ -67,7 +68,7 @@ class Blobs(list):
 
 
 class Base:
-    """What stands for ``caffe.Layer``: its methods do nothing."""
+    """Stands in for ``caffe.Layer``: its methods do nothing."""
 
     def setup(self, bottom, top):
         """Called once."""
@@ -83,7 +84,7 @@ class Base:
 
 
 def _stand_in() -> types.ModuleType:
-    module = types.ModuleType("caffe", "What a Python layer needs of pycaffe.")
+    module = types.ModuleType("caffe", "What a Python layer needs from pycaffe.")
     vars(module).update(Layer=Base, TRAIN=0, TEST=1)
     return module
 
@@ -136,14 +137,14 @@ class Python(Layer):
     It runs code, so it must be allowed: --allow-python on the command line, ``allow_python=True`` in Python.
     The module is looked for beside the spec first. It may ``import caffe`` without Caffe.
     A loss needs ``loss_weight: 1``, as in Caffe.
-    Errors: a module or class that is not there; exceptions of its own name layer and method.
-    Source: Caffe's Python. docs/write-a-layer.md makes a layer type of your own, with parameters and gradcheck.
+    Errors: a module or class that does not exist; its own exceptions name the layer and the method.
+    Source: Caffe's Python. docs/write-a-layer.md shows a layer type of your own, with parameters and gradcheck.
     """
 
     class Parameters(Declared):
         module: str = param(doc="name of the module, a file beside the spec or one that Python finds")
         layer: str = param(doc="name of the class in it")
-        param_str: str = param(default="", doc="a text that the class finds as self.param_str")
+        param_str: str = param(default="", doc="a string that the class finds as self.param_str")
         share_in_parallel: bool = param(default=False, doc="accepted, without effect")
 
         aliases = {"python_param": "write its fields beside type", "class": "layer"}
@@ -176,7 +177,7 @@ class Python(Layer):
             blob.data[...] = values
 
     def call(self, method, *blobs):
-        """A method of the user's class, if it has it, on blobs as pycaffe shows them."""
+        """A method of the user's class, if it has one, on blobs as pycaffe shows them."""
         function = getattr(self.user, method, None)
         if function is None:
             if method == "backward":

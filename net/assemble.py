@@ -11,15 +11,16 @@ import numpy as np
 from ..spec.errors import Problems, SpecError
 from . import build, plan
 from .blob import Blob
-from .build import Parameter, Step
+from .build import Parameter
 from .engines import Engine
 from .graph import wire
-from .netspec import NetSpec, State
+from .records import NetSpec, State
+from .step import Step
 
 
 @dataclass
 class Assembly:
-    """A net that could run, but for the memory of its parameters: whoever has it places them.
+    """A net that could run, except that its parameters have no memory: whoever has some places them.
 
     ``uses`` has each parameter blob of each layer and the parameter it is, several blobs for a shared one.
     """
@@ -39,7 +40,7 @@ def assemble(
     freeze: Iterable[str] = (),
     engine: Engine = "numpy",
 ) -> Assembly:
-    """Wire the layers, make them, decide who runs backward, find the parameters, and share memory, in this order.
+    """Wire the layers, make them, decide which run backward, find the parameters, and share memory, in this order.
 
     ``freeze`` names layers whose parameters are not learned, by name or glob. Raises SpecError with all ``problems``.
     """

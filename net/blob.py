@@ -18,7 +18,7 @@ MOST_ELEMENTS = 2**31 - 1  # Caffe's limit; an absurd size is a mistake in the s
 
 @dataclass(frozen=True)
 class Range:
-    """The smallest and largest of some values (NaN when one is NaN), and the first that is no whole number."""
+    """The smallest and largest of some values (NaN when one is NaN), and the first that is not an integer."""
 
     low: float
     high: float
@@ -32,12 +32,12 @@ class Range:
             odd = values[np.mod(values, 1) != 0]  # NaN and infinity too
         return cls(float(values.min()), float(values.max()), float(odd.flat[0]) if odd.size else None)
 
-    def in_words(self, these: str, some: str) -> str:
-        """A sentence: ``they go from 0 to 9``, ``they are all 255`` or ``some of them are NaN``."""
+    def sentence(self, these: str, some: str) -> str:
+        """A sentence: ``they run from 0 to 9``, ``they are all 255`` or ``some of them are NaN``."""
         if math.isnan(self.low):
             return f"{some} are NaN"
         return (
-            f"{these} {f'go from {self.low:g} to {self.high:g}' if self.low < self.high else f'are all {self.low:g}'}"
+            f"{these} {f'run from {self.low:g} to {self.high:g}' if self.low < self.high else f'are all {self.low:g}'}"
         )
 
 
@@ -52,7 +52,7 @@ class Known:
         self._ranges: dict[tuple[float | None, bool], Range | None] = {}
 
     def range(self, ignored: float | None = None, cut: bool = False) -> Range | None:
-        """Of all values but the ignored one (``cut``: also those that are it when cut to a whole number); None when
+        """Of all values but the ignored one (``cut``: and those truncated to it); None when
         nothing is left."""
         if (ignored, cut) not in self._ranges:
             values = self.values() if callable(self.values) else self.values
@@ -103,7 +103,7 @@ class Blob:
         """Take a new shape, and another order in memory when one is given.
 
         ``reshape((5, 2, 3))`` or, as pycaffe has it, ``reshape(5, 2, 3)``.
-        Raises ShapeError for a negative axis or more than 2^31 - 1 elements, TypeError for what is no whole number.
+        Raises ShapeError for a negative axis or more than 2^31 - 1 elements, TypeError for anything but integers.
         """
         sizes: tuple[Any, ...]
         if type(shape) is tuple and not more:
@@ -120,7 +120,7 @@ class Blob:
         try:
             sizes = tuple(map(operator.index, sizes))
         except TypeError:
-            raise TypeError(f"a shape is whole numbers such as (5, 2, 3), got {sizes!r}") from None
+            raise TypeError(f"a shape must be integers such as (5, 2, 3), got {sizes!r}") from None
         if min(sizes, default=0) < 0:
             raise ShapeError(f"a blob cannot have the shape {format_shape(sizes)}")
         if math.prod(sizes) > MOST_ELEMENTS:
@@ -167,7 +167,7 @@ class Blob:
         return self.diff, cleared
 
     def clear_diff(self) -> None:
-        """Make the gradient zero, without passing over its memory now."""
+        """Make the gradient zero, without touching its memory now."""
         self._diff.clear()
 
     def share_data(self, other: Blob) -> None:

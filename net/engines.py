@@ -24,8 +24,7 @@ def chosen(engine: Any) -> Engine:
     default = os.environ.get(VARIABLE) or "auto"
     if default not in known:
         raise NettrainError(f"{VARIABLE} must be one of {', '.join(known)}, got {default!r}")
-    found: Engine = default if engine == "auto" else engine
-    return found
+    return default if engine == "auto" else engine  # type: ignore[return-value]
 
 
 def implementation(cls: type[Layer], engine: Engine, of_layer: str, dtype: np.dtype) -> type[Layer]:

@@ -75,7 +75,7 @@ class Filler(Declared):
         if self.sparse >= 0 and self.type != "gaussian":
             yield "sparse", "works with gaussian only"
 
-    def words_for_people(self) -> str:
+    def in_short(self) -> str:
         """``xavier``, ``constant 0.25``, ``gaussian std 0.01``."""
         if self.values:
             return f"{len(self.values)} values"
@@ -86,7 +86,7 @@ class Filler(Declared):
     def fill(self, data: np.ndarray, rng: np.random.Generator, swap_fans: bool = False) -> None:
         """Write first values into ``data``. ``swap_fans`` for weights stored the other way round.
 
-        Raises ShapeError when the filler does not suit the shape.
+        Raises ShapeError when the filler does not fit the shape.
         """
         shape = data.shape
         if self.type in ("positive_unitball", "xavier", "msra", "bilinear") and (not shape or data.size == 0):

@@ -10,7 +10,7 @@ import heapq
 from dataclasses import dataclass, field, replace
 
 from ..spec.errors import Problems, nearest
-from .netspec import LayerSpec, NetSpec, State
+from .records import LayerSpec, NetSpec, State
 
 Key = tuple[str, int]  # a blob: its name and version
 
@@ -49,7 +49,7 @@ def wire(spec: NetSpec, state: State, problems: Problems) -> list[Wired]:
 
 
 class Absent:
-    """The layers of a spec that are not in this net, to say of a missing blob who would make it."""
+    """The layers of a spec that are not in this net, to say which of them would make a missing blob."""
 
     def __init__(self, spec: NetSpec, state: State):
         self.phase = state.phase
@@ -57,7 +57,7 @@ class Absent:
         self.spec, self.layers = spec, [layer for layer in spec.layers if not _included(layer, state)]
 
     def is_before(self, reader: LayerSpec) -> bool:
-        """Whether one of them stands before a layer in the file."""
+        """Whether one of them comes before a layer in the file."""
         order = [id(layer) for layer in self.spec.layers]
         return any(order.index(id(layer)) < order.index(id(reader)) for layer in self.layers)
 
@@ -71,8 +71,8 @@ class Absent:
             return f"which no layer of this net makes: {makes} where its include and exclude rules hold"
         there = self.other.phase
         return (
-            f"which no layer of the {self.phase} net makes: {makes} in the {there} net only; add a layer that makes it "
-            f"in {self.phase}, or let `{reader.name}` be in {there} only too: include: {there}"
+            f"which no layer of the {self.phase} net makes: {makes} only in the {there} net; add a layer that makes it "
+            f"in {self.phase}, or restrict `{reader.name}` to {there} too: include: {there}"
         )
 
 
@@ -96,7 +96,7 @@ def _limits(count: int | tuple[int, int | None]) -> tuple[int, int | None]:
 
 
 def _bottoms(layers: list[LayerSpec]) -> list[list[str]]:
-    """Names each layer reads; left out, the first top of the layer before it."""
+    """Names each layer reads; by default, the first top of the layer before it."""
     result: list[list[str]] = []
     previous: str | None = None
     for layer in layers:
@@ -132,7 +132,7 @@ def _versions(
                 first = wired[origins[name]].spec
                 problems.add(
                     wired[i].spec.node.at("top"),
-                    f"blob `{name}` is made by `{first.name}`{first.where()} already; give this top another name",
+                    f"blob `{name}` is already made by `{first.name}`{first.where()}; give this top another name",
                 )
             else:
                 origins[name] = i
@@ -180,7 +180,7 @@ def _unknown_blob(
     why = absent.explain(name, layer)
     lists = [other for other in makers if "," in other and name in other.replace(",", " ").split()]
     if "," in name:
-        why = "which no layer makes; several names stand in brackets, such as [data, label]"
+        why = "which no layer makes; several names go in brackets, such as [data, label]"
     elif lists:
         maker = wired[makers[lists[0]][0]].spec
         why = f"which no layer makes; `{maker.name}`{maker.where()} makes one called `{lists[0]}`: write [{lists[0]}]"
@@ -207,7 +207,7 @@ def _check_counts(layer: Wired, tops: int, absent: Absent, problems: Problems) -
             takes = f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
             plural = "" if takes in ("1", "at least 1") else "s"
             first = what == "bottom" and not count and spec.common.bottom is None
-            why = f": no layer of the {absent.phase} net stands before it" if first and absent.is_before(spec) else ""
+            why = f": no layer of the {absent.phase} net comes before it" if first and absent.is_before(spec) else ""
             problems.add(spec.node.at(what), f"{spec.title()} takes {takes} {what}{plural}, got {count}{why}")
     if spec.cls.same_number_of_tops and counts["bottom"] != counts["top"]:
         got = " and ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())

@@ -7,7 +7,6 @@ Net calls ``setup`` once, ``reshape`` whenever the bottoms' shapes change, then 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,86 +14,13 @@ import numpy as np
 
 from ..compute.memory import Memory
 from ..spec.declare import Declared, Nothing
-from ..spec.errors import ShapeError, format_shape
+from ..spec.errors import ShapeError, blaming, format_shape
 from .blob import Blob
+from .example import Example, briefly, is_shape, is_size, labels
 from .fillers import Filler, stream
 
-Values = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Example:
-    """A small case of a layer: it is tested, gradient-checked and shown in the docs.
-
-    ``values`` gives bottoms that are not normally distributed, by index; ``tops`` the number of tops when it
-    is not the least the type allows; ``prepare`` is called with the layer before the first forward pass; ``files``
-    writes the files the layer reads into a folder. Raises TypeError for what is none of these.
-    """
-
-    bottoms: Sequence[tuple[int, ...]] = ()
-    params: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[int, Values] = field(default_factory=dict)
-    tops: int | None = None
-    phase: str = "TRAIN"
-    prepare: Callable[[Any], None] | None = None
-    files: Callable[[Path], None] | None = None
-
-    def __post_init__(self) -> None:
-        wrong = self._wrong()
-        if wrong:
-            raise TypeError(wrong)
-
-    def _wrong(self) -> str:
-        """What is no example, with what would be one; nothing when it is all right."""
-        if not isinstance(self.bottoms, list | tuple) or not all(map(_is_shape, self.bottoms)):
-            one = _is_shape(self.bottoms) and bool(self.bottoms)
-            meant = f"Example([({', '.join(map(str, self.bottoms))}{',' * (len(self.bottoms) == 1)})])" if one else ""
-            return f"an example is a list of shapes: {meant or 'Example([(3, 4)])'}, got {_briefly(self.bottoms)}"
-        if not isinstance(self.params, Mapping) or not all(isinstance(key, str) for key in self.params):
-            wanted = 'a mapping of names, as in Example([(3, 4)], {"num_output": 2})'
-            return f"the parameters of an example are {wanted}; got {_briefly(self.params)}"
-        if not isinstance(self.values, Mapping) or not all(map(callable, self.values.values())):
-            wanted = (
-                "functions by the number of the bottom, as in values={0: lambda rng, shape: rng.uniform(1, 2, shape)}"
-            )
-            return f"the values of an example are {wanted}; got {_briefly(self.values)}"
-        beyond = [i for i in self.values if not _is_size(i) or i >= len(self.bottoms)]
-        if beyond:
-            return (
-                f"the example has values for bottom {_briefly(beyond[0])}, and {len(self.bottoms)} bottoms, from 0 on"
-            )
-        if self.tops is not None and not _is_size(self.tops):
-            return f"the tops of an example are a number, as in tops=2; got {_briefly(self.tops)}"
-        if self.phase not in ("TRAIN", "TEST"):
-            return f'the phase of an example is "TRAIN" or "TEST"; got {_briefly(self.phase)}'
-        for name, takes in (("prepare", "the layer"), ("files", "a folder")):
-            function = getattr(self, name)
-            if not (function is None or callable(function)):
-                return f"`{name}` of an example is a function that takes {takes}; got {_briefly(function)}"
-        return ""
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(map(_is_size, value))
-
-
-def _briefly(value: Any) -> str:
-    """A value in a message, however long it is or badly it shows itself."""
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:
-        text = type(value).__name__
-    return text if len(text) <= 80 else text[:80] + "…"
-
-
-def labels(classes: int, *others: int) -> Values:
-    """Random class labels 0 … classes-1 (and the ``others``, such as an ignored one) for an Example."""
-    choices = np.array([*range(classes), *others])
-    return lambda rng, shape: rng.choice(choices, shape).astype(float)
+# What the file of a layer type needs, from one place.
+__all__ = ["Example", "Layer", "LossLayer", "NeuronLayer", "ReshapingLayer", "labels"]
 
 
 class Layer:
@@ -119,17 +45,17 @@ class Layer:
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
     is_input: ClassVar[bool] = False  # the user fills the tops
     normalizes: bool = False  # the scale of what it reads makes no difference to what it gives
-    may_die: bool = False  # a unit that gives 0 for every example learns no more
+    may_die: bool = False  # a unit that gives 0 for every example stops learning
     limits: tuple[float, float] | None = None  # of what it gives; near them its gradient is next to 0
     same_in_tests: bool = False  # in a test its top has the values of its bottom
-    is_share: ClassVar[bool] = False  # its scores are shares of a whole: people read them in per cent
-    includes: ClassVar[str] = ""  # the type whose function a loss applies itself, and that must not stand before it
-    classes: int = 0  # how many classes there are, where bottom[1] has their labels, from 0 on
+    is_share: ClassVar[bool] = False  # its scores are shares of a whole: people read them as percentages
+    includes: ClassVar[str] = ""  # the type whose function a loss applies itself, and that must not come before it
+    classes: int = 0  # how many classes there are, where bottom[1] has their labels, from 0
     guesses_among: int = 0  # C, where equal scores for C classes give a loss of ln C
     moves_blobs: bool = False  # Forward_cpu changes blobs that are never learned, such as running statistics
     runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
     shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones
-    batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 behind an axis of time
+    batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 after an axis of time
     example_from: str = ""  # where the shape of an example comes from, for messages, and how examples get one shape
     one_shape_by: str = ""
     is_quick_to_examine: bool = False  # all data lies in memory: it is looked through before each run
@@ -172,7 +98,7 @@ class Layer:
         for name, (is_right, wanted) in _ATTRIBUTES.items():
             value = vars(cls).get(name)
             if name in vars(cls) and not hasattr(value, "__get__") and not is_right(value):
-                raise TypeError(f"{cls.__name__}.{name} must be {wanted}; got {_briefly(value)}")
+                raise TypeError(f"{cls.__name__}.{name} must be {wanted}; got {briefly(value)}")
         parameters = vars(cls).get("Parameters", Declared)
         if not (isinstance(parameters, type) and issubclass(parameters, Declared)):
             raise TypeError(
@@ -217,8 +143,8 @@ class Layer:
         """Over how many things top i of the last forward pass is a mean: a number, or an array of the top's shape.
 
         A test weighs batches by it, so that a score of any batch size is that of the whole set; what counted nothing
-        (0) adds nothing. None: it is no mean, but a sum over the batch or something else. Its mean over batches then
-        depends on their size, and `nettrain test` says so. Not asked of tops with a row for each example.
+        (0) adds nothing. None: it is not a mean, but a sum over the batch or something else. Its mean over batches then
+        depends on their size, and `nettrain test` says so. Not called for tops with a row for each example.
         """
         return None
 
@@ -241,7 +167,7 @@ class Layer:
         return ""
 
     def which_example(self, k: int) -> str:
-        """Which example of what data it is that stands at place k of the last batch, where a layer reads some."""
+        """Which example of which data is at place k of the last batch, where a layer reads some."""
         return ""
 
     def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:
@@ -259,12 +185,12 @@ class Layer:
         return {"rng": self.rng.bit_generator.state}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state`` gave. Raises an error for what cannot be such a state, NettrainError at best."""
+        """Restore what ``state`` gave. Raises an error, at best NettrainError, for what cannot be such a state."""
         self.rng.bit_generator.state = state["rng"]
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells the data a layer reads from other data of the same name, as JSON data by what a person would call
-        it: how many examples, a digest. Nothing for a layer that reads none. A run goes on with the same data only."""
+        it: how many examples, a digest. Nothing for a layer that reads none. A run resumes with the same data only."""
         return {}
 
     def entries(self) -> Iterable[str]:
@@ -282,11 +208,9 @@ class Layer:
     def fill_blobs(self) -> None:
         """Write the first values of the parameter blobs."""
         for i, (blob, (filler, swap_fans)) in enumerate(zip(self.blobs, self.fillers, strict=True)):
-            try:
+            keys = tuple(name for name, value in vars(self.p).items() if value is filler)  # where it is written
+            with blaming(keys):
                 filler.fill(blob.data, stream(self.seed, self.name, f"filler {i}"), swap_fans)
-            except ShapeError as error:
-                error.key = ("bias_filler",) if i else ("weight_filler", "filler")
-                raise
 
     def buffer(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype | type | None = None, channels_last: bool = False
@@ -300,8 +224,8 @@ class Layer:
 
 def _is_range(value: Any) -> bool:
     if isinstance(value, tuple) and len(value) == 2:
-        return _is_size(value[0]) and (value[1] is None or (_is_size(value[1]) and value[1] >= value[0]))
-    return _is_size(value)
+        return is_size(value[0]) and (value[1] is None or (is_size(value[1]) and value[1] >= value[0]))
+    return is_size(value)
 
 
 def _are_names(value: Any) -> bool:
@@ -309,7 +233,7 @@ def _are_names(value: Any) -> bool:
 
 
 def _are_indices(value: Any) -> bool:
-    return value == "all" if isinstance(value, str) else _is_shape(value)
+    return value == "all" if isinstance(value, str) else is_shape(value)
 
 
 def _are_examples(value: Any) -> bool:
@@ -322,7 +246,7 @@ _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "num_bottoms": (_is_range, "a number, or the least and the most: `num_bottoms = (1, None)` for any"),
     "num_tops": (_is_range, "a number, or the least and the most: `num_tops = (1, None)` for any"),
     "backward_reads": (_are_names, "a tuple of 'bottom.data' and 'top.data': `backward_reads = (\"bottom.data\",)`"),
-    "no_gradient": (_are_indices, "a tuple of numbers of bottoms, or 'all': `no_gradient = (1,)`"),
+    "no_gradient": (_are_indices, "a tuple of indices of bottoms, or 'all': `no_gradient = (1,)`"),
 }
 
 
@@ -363,7 +287,7 @@ class ReshapingLayer(Layer):
     passes_memory_on = True
 
     def in_words(self):
-        return "the same numbers in another shape, and so is the gradient"
+        return "the same numbers in another shape; so is the gradient"
 
     def Forward_cpu(self, bottom, top):
         if not top[0].shares_data_with(bottom[0]):

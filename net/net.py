@@ -1,4 +1,7 @@
-"""Net: a spec brought to life. Forward and backward are two loops over steps; the rest is looking things up."""
+"""Net: a spec brought to life. Forward and backward are two loops over steps; the rest is looking things up.
+
+It is one file because it is one class: what its users call, with what to do handed to assemble, step and
+parameter_files."""
 
 from __future__ import annotations
 
@@ -8,15 +11,17 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ..compute.openblas import rest_early
 from ..compute.parallel import session
 from ..files.arrays import open_npz, write_npz
 from ..spec.errors import NettrainError, Problems, ShapeError, did_you_mean, format_shape, why
 from . import build, parameter_files
-from .arguments import a_path, numbers, precision, texts, whole
+from .arguments import a_path, numbers, precision, strings, whole
 from .assemble import assemble
 from .blob import Blob
 from .engines import Engine, chosen
-from .netspec import LayerSpec, NetSpec, Phase, State, as_phase, load
+from .netspec import load
+from .records import LayerSpec, NetSpec, Phase, State, as_phase
 from .user_code import ask
 
 DEFAULT_SEED = 1701
@@ -27,7 +32,7 @@ class Net:
 
     Args:
         spec: a path, YAML text (anything with a line break), a mapping ``{"layers": [...]}`` or a loaded NetSpec.
-        phase: ``TRAIN`` or ``TEST``, in any case; ``level`` and ``stages`` complete the state that include rules see.
+        phase: ``TRAIN`` or ``TEST``, in either case; ``level`` and ``stages`` complete the state for include rules.
         weights: an ``.npz`` to copy parameters from.
         dtype: ``float32``, or ``float64`` to check gradients.
         seed: seeds fillers, dropout and data order; each layer draws from its own stream.
@@ -56,6 +61,7 @@ class Net:
         freeze: Iterable[str] = (),
         engine: Engine = "auto",
     ):
+        rest_early()
         phase = as_phase(phase)
         seed, level = whole(seed, "seed", least=0), whole(level, "level")
         if share_with is not None and not isinstance(share_with, Net):
@@ -63,7 +69,7 @@ class Net:
         problems = Problems()
         self.spec = load(spec, settings, problems, allow_python)
         self.phase = phase
-        self.state = State(phase, level, texts(stages, "stages"))
+        self.state = State(phase, level, strings(stages, "stages"))
         self.dtype = precision(dtype)
         self.engine = chosen(engine)
         made = assemble(
@@ -72,7 +78,7 @@ class Net:
             problems,
             seed=seed,
             dtype=self.dtype,
-            freeze=texts(freeze, "freeze"),
+            freeze=strings(freeze, "freeze"),
             engine=self.engine,
         )
         self.steps, self.parameters = made.steps, made.parameters
@@ -112,13 +118,13 @@ class Net:
         """Put all parameters into one flat array and fill them, or use another net's."""
         problems = Problems()
         if other is not None:
-            try:
-                self.share_with(other)
-            except ShapeError as error:
-                step = self.steps[self._positions[str(error.key)]]
+            if found := self._unlike(other):
+                name, what = found
                 maker, why = self._other_examples(other)
-                problems.add(maker.place if maker else step.spec.place, why or str(error), str(error) if why else "")
+                place = (maker or self.steps[self._positions[name]].spec).place
+                problems.add(place, why or what, what if why else "")
             problems.raise_if_any()
+            self.share_with(other)
             return
         build.check_memory(self.steps, problems)
         problems.raise_if_any()
@@ -138,7 +144,7 @@ class Net:
         problems.raise_if_any()
 
     def _other_examples(self, other: Net) -> tuple[LayerSpec | None, str]:
-        """The layer whose examples have another shape than the other net's of that name, and a sentence about it."""
+        """The layer whose examples differ in shape from those of the other net's of that name, and a sentence on it."""
         theirs = {step.top_keys[0]: step for step in other.steps if step.top and not step.bottom}
         for step in self.steps:
             twin = theirs.get(step.top_keys[0]) if step.top and not step.bottom else None
@@ -165,7 +171,7 @@ class Net:
         ``end``: for that layer's tops) and for the further ``blobs`` asked for. ``loss`` holds the weighted loss.
         """
         first, last = self._position(start, 0), self._position(end, len(self.steps) - 1)
-        wanted = texts(blobs, "blobs")
+        wanted = strings(blobs, "blobs")
         for name in wanted:
             self._blob(name)  # an unknown name is an error
         for name, values in inputs.items():
@@ -183,12 +189,12 @@ class Net:
         return outputs | {name: self.blobs[name].data for name in wanted}
 
     def _version_before(self, name: str, first: int) -> Blob:
-        """The version of a blob that layers from step ``first`` on find; an Input layer leaves what is given."""
+        """The version of a blob found by layers from step ``first``; an Input layer leaves what is given."""
         self._blob(name)  # an unknown name is an error
         made = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker < first]
         if made or name in self._input_blobs:
             return made[-1] if made else self._input_blobs[name]
-        raise NettrainError(f"`{name}` is not what the layers that run start from; start after the layer that makes it")
+        raise NettrainError(f"`{name}` is not an input of the layers that run; start after the layer that makes it")
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
         """Run the steps by index; return the weighted loss."""
@@ -217,7 +223,7 @@ class Net:
             self._blob(name)  # an unknown name is an error
             made = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker <= first]
             if not made or made[-1] in self._written_by(last, first):
-                raise NettrainError(f"the diff of `{name}` is not what the layers that run start from; start elsewhere")
+                raise NettrainError(f"the diff of `{name}` is not an input of the layers that run; start elsewhere")
             self._assign(made[-1].diff, numbers(values, self.dtype, f"the diff of `{name}`"), name)
         self.run_backward(first, last)
         return {name: blob.diff for name, blob in self._input_blobs.items()}
@@ -258,13 +264,14 @@ class Net:
         sources = [layer for layer in self.layers.values() if layer.pass_size]
         if not sources:
             raise NettrainError("no layer of this net reads a data set that ends; give the number of batches")
-        left = max(source.pass_size or 0 for source in sources)
+        longest = max(sources, key=lambda source: source.pass_size or 0)
+        left = longest.pass_size or 0
         for layer in self.layers.values():
             ask(layer, "start_pass")
         try:
             while left > 0:
                 self.loss = self.run_forward()
-                examples = min(left, max(source.batch_count for source in sources))
+                examples = min(left, longest.batch_count)
                 left -= examples
                 yield examples, self.loss
         finally:
@@ -276,9 +283,9 @@ class Net:
         return {name: ask(layer, "state") for name, layer in self.layers.items()}
 
     def set_layer_states(self, state: Mapping[str, Any], seed: int | None = None) -> None:
-        """Take back what ``layer_states`` gave, in a net made with another ``seed`` too.
+        """Restore what ``layer_states`` gave, also in a net made with another ``seed``.
 
-        Raises NettrainError for a layer that cannot take its state; those before it have theirs then.
+        Raises NettrainError for a layer that cannot take its state; those before it then have theirs.
         """
         for name, layer in self.layers.items():
             layer.seed = layer.seed if seed is None else seed
@@ -293,7 +300,7 @@ class Net:
                     raise NettrainError(f"the state of layer `{name}` is not one it gave: {what}") from error
 
     def fingerprints(self) -> dict[str, dict[str, Any]]:
-        """What the data of each layer that reads some is, to know it again: see ``Layer.fingerprint``."""
+        """What identifies the data of each layer that reads some: see ``Layer.fingerprint``."""
         found = {name: ask(layer, "fingerprint") for name, layer in self.layers.items()}
         return {name: fingerprint for name, fingerprint in found.items() if fingerprint}
 
@@ -302,24 +309,27 @@ class Net:
     def share_with(self, other: Net) -> None:
         """Use the other net's parameters, layer by layer name: the same memory, so a change shows in both."""
         if not isinstance(other, Net):
-            raise NettrainError(f"parameters are shared with another Net, got {type(other).__name__}")
-        for name, blobs in self.params.items():
-            theirs = other.params.get(name, [])
-            if [b.shape for b in theirs] != [b.shape for b in blobs]:
-                here, there = (", ".join(format_shape(b.shape) for b in side) for side in (blobs, theirs))
-                raise ShapeError(
-                    f"layer `{name}` cannot share parameters with the {other.phase} net: "
-                    f"{here} here, {there or 'none'} there",
-                    key=name,
-                )
+            raise NettrainError(f"parameters can be shared only with another Net, got {type(other).__name__}")
+        if found := self._unlike(other):
+            raise ShapeError(found[1])
         self.flat = other.flat
         for name, blobs in self.params.items():
             for blob, source in zip(blobs, other.params[name], strict=True):
                 blob.share_data(source)
                 blob.share_diff(source)
 
+    def _unlike(self, other: Net) -> tuple[str, str] | None:
+        """The first layer whose parameters have other shapes in the other net, and a sentence about it."""
+        for name, blobs in self.params.items():
+            theirs = other.params.get(name, [])
+            if [b.shape for b in theirs] != [b.shape for b in blobs]:
+                here, there = (", ".join(format_shape(b.shape) for b in side) for side in (blobs, theirs))
+                what = f"layer `{name}` cannot share parameters with the {other.phase} net"
+                return name, f"{what}: {here} here, {there or 'none'} there"
+        return None
+
     def save(self, path: str | Path) -> None:
-        """Write the parameters to an ``.npz``. Raises NettrainError when the disk refuses."""
+        """Write the parameters to an ``.npz``. Raises NettrainError when it cannot be written."""
         place = a_path(path, "path")
         try:
             write_npz(place, parameter_files.arrays(self.params))

@@ -1,177 +1,28 @@
-"""From YAML nodes to checked records: what a net consists of, before any blob exists."""
+"""From YAML nodes to checked records: a spec is read, settings applied, every key checked."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..spec import foreign
-from ..spec.declare import MISSING, Declared, Nothing, Reader, advice_on, param
+from ..spec.advice import Advice, advice_on, as_advice, look_up, say
+from ..spec.declare import Nothing
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
 from ..spec.node import Node
+from ..spec.reader import MISSING, Reader
 from ..spec.reading import read_text
 from . import registry
-from .arguments import texts
-from .layer import Layer
+from .arguments import strings
+from .records import Broken, Common, LayerSpec, NetSpec, Top
 from .registry import LayerType
 from .settings import override
 from .spec_file import find, read_file
 from .user_code import ALLOW, UserCodeError, run_layer_file
-
-Phase = Literal["TRAIN", "TEST"]
-
-
-def as_phase(phase: Any) -> Phase:
-    """The phase meant, upper and lower case alike. Raises NettrainError for anything else."""
-    known: dict[str, Phase] = {"TRAIN": "TRAIN", "TEST": "TEST"}
-    upper = phase.upper() if isinstance(phase, str) else ""
-    if upper in known:
-        return known[upper]
-    raise NettrainError(f"the phase must be TRAIN or TEST, got {phase!r}")
-
-
-class Rule(Declared):
-    """When a layer is in the net: every field given must hold. ``TEST`` alone stands for ``{phase: TEST}``."""
-
-    phase: Literal["TRAIN", "TEST"] | None = param(default=None, doc="the phase")
-    min_level: int | None = param(default=None, doc="lowest level")
-    max_level: int | None = param(default=None, doc="highest level")
-    stage: tuple[str, ...] = param(default=(), doc="stages that must all be set")
-    not_stage: tuple[str, ...] = param(default=(), doc="stages of which none may be set")
-
-    @classmethod
-    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
-        if isinstance(value, str):
-            return {"phase": value.upper() if value.casefold() in ("train", "test") else value}
-        return None
-
-    @classmethod
-    def schema(cls) -> dict:
-        return {"anyOf": [{"enum": ["TRAIN", "TEST", "train", "test"]}, super().schema()]}
-
-    def met(self, state: State) -> bool:
-        return (
-            (self.phase is None or self.phase == state.phase)
-            and (self.min_level is None or state.level >= self.min_level)
-            and (self.max_level is None or state.level <= self.max_level)
-            and all(stage in state.stages for stage in self.stage)
-            and not any(stage in state.stages for stage in self.not_stage)
-        )
-
-
-@dataclass(frozen=True)
-class State:
-    """Caffe's NetState: what include and exclude rules are compared with."""
-
-    phase: Phase = "TEST"
-    level: int = 0
-    stages: tuple[str, ...] = ()
-
-
-class ParamSpec(Declared):
-    """How one parameter blob of a layer is learned and shared."""
-
-    name: str = param(default="", doc="blobs of the same name are one blob")
-    lr_mult: float | None = param(
-        default=None, doc="multiplies the learning rate; 1 when left out, 0 keeps the blob fixed"
-    )
-    decay_mult: float | None = param(default=None, doc="multiplies the weight decay; 1 when left out")
-    share_mode: Literal["STRICT", "PERMISSIVE"] = param(
-        default="STRICT", doc="a shared blob must have an equal shape, or only an equal count"
-    )
-
-
-class Common(Declared):
-    """Keys that every layer has."""
-
-    name: str = param(doc="the layer's name, unique in the net")
-    type: str = param(doc="the layer type, as `nettrain layers` lists them")
-    bottom: tuple[str, ...] | None = param(default=None, doc="blobs it reads; left out: the previous layer's first top")
-    top: tuple[str, ...] | None = param(default=None, doc="blobs it makes; left out: the layer's name")
-    include: tuple[Rule, ...] = param(default=(), doc="the layer is in the net if one of these rules is met")
-    exclude: tuple[Rule, ...] = param(default=(), doc="the layer is out of the net if one of these rules is met")
-    loss_weight: tuple[float, ...] = param(default=(), doc="weight of each top in the loss")
-    propagate_down: tuple[bool, ...] = param(default=(), doc="for each bottom: whether its gradient is computed")
-    engine: Literal["DEFAULT", "CAFFE", "CUDNN", "auto", "numpy", "onednn"] = param(
-        default="DEFAULT", doc="what computes it: the formulas (numpy, CAFFE), oneDNN, or what the net has (DEFAULT)"
-    )
-    # last, because the name hides the function from here on
-    param: tuple[ParamSpec, ...] = param(
-        default=(), doc="for each parameter blob: name, lr_mult, decay_mult, share_mode"
-    )
-
-    exclusive = (("include", "exclude"),)
-
-    def validate(self) -> Iterable[tuple[str, str]]:
-        if not self.name:
-            yield "name", "must not be empty"
-
-
-class Broken(Layer):
-    """The type of a layer with something wrong in it, so that what surrounds it can still be checked. It never runs."""
-
-    num_bottoms = num_tops = (0, None)
-
-
-@dataclass
-class LayerSpec:
-    """One layer as the spec has it: common keys, the type's class and its checked parameters."""
-
-    common: Common
-    cls: LayerType
-    parameters: Declared
-    node: Node
-
-    @property
-    def name(self) -> str:
-        return self.common.name
-
-    @property
-    def place(self) -> Place:
-        """Where the name is written."""
-        return self.node.at("name")
-
-    def title(self) -> str:
-        """``Convolution `conv1```, as errors name it."""
-        return f"{self.cls.__name__} `{self.name}`"
-
-    def where(self) -> str:
-        """`` (line 12)``, or nothing when the spec is not a file."""
-        return f" (line {self.place.line})" if self.place.line else ""
-
-
-@dataclass
-class NetSpec:
-    """A whole spec. ``solver`` stays a node: the solver knows its own keys."""
-
-    name: str
-    layers: list[LayerSpec]
-    solver: Node | None
-    force_backward: bool
-    root: Node
-    file: str
-    folder: Path = field(default_factory=Path)
-    note: str = ""  # said once to the user, e.g. that a bundled config is used
-    allow_python: bool = False
-    warnings: list[Problem] = field(default_factory=list)  # what may be a mistake, though it can be run
-
-    def to_python(self) -> dict:
-        """The spec as plain data, overrides applied."""
-        return self.root.to_python()
-
-
-class Top(Declared):
-    """Top-level keys of a spec."""
-
-    name: str = param(default="net", doc="the net's name; runs are filed under it")
-    force_backward: bool = param(default=False, doc="compute every gradient, those of inputs included")
-    layer_files: tuple[str, ...] = param(
-        default=(), doc="Python files beside the spec that register layer types; run only with --allow-python"
-    )
 
 
 def load(
@@ -183,12 +34,12 @@ def load(
 ) -> NetSpec:
     """Read and check a spec: a path, YAML text (anything with a line break) or a mapping.
 
-    ``allow_python`` lets it have layers that run code of the user's. ``folder`` is where files are looked for that the
-    spec names; default the one it lies in.
+    ``allow_python`` lets it have layers that run code of the user's. ``folder`` is where files that the spec names
+    are looked for; by default, the one it lies in.
     ``settings`` are ``KEY=VALUE`` overrides. With ``problems`` the caller collects the errors of single layers
-    and goes on; without it they are raised. Raises SpecError.
+    and continues; without it they are raised. Raises SpecError.
     """
-    settings = list(texts(settings, "settings"))
+    settings = list(strings(settings, "settings"))
     if not isinstance(source, NetSpec | str | Path | Mapping):
         wanted = "a path, YAML text, a mapping or a loaded NetSpec"
         raise NettrainError(f"a spec is {wanted}, got {type(source).__name__}")
@@ -215,7 +66,7 @@ def load(
 
 
 def _refuse_code(spec: NetSpec, problems: Problems) -> None:
-    """Report layers that run code of the user's, and make sure that nobody who goes on makes one."""
+    """Report layers that run code of the user's, and make sure that no caller that continues makes one."""
     for i, layer in enumerate(spec.layers):
         if layer.cls.runs_code:
             spec.layers[i] = _broken(layer.node)
@@ -250,7 +101,7 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
     layers: list[LayerSpec] = []
     if "layers" not in root.value:
         meant = [advice_on(key, known, aliases) for key in root.keys if key not in known]
-        if "layers" not in meant:  # else that is reported, once is enough
+        if as_advice("layers") not in meant:  # otherwise it is reported already: once is enough
             problems.add(root.place, "a spec needs `layers:`, the list of its layers")
     elif not isinstance(root.value["layers"].value, list) or not root.value["layers"].value:
         node = root.value["layers"]
@@ -279,18 +130,22 @@ def _names_used_once(layers: list[LayerSpec]) -> Iterator[Problem]:
     once = {name: users[0] for name, users in uses.items() if len(users) == 1}
     alone = []
     for name, layer in once.items():
-        # w1 and w2 are no misspellings of each other
+        # w1 and w2 are not misspellings of each other
         others = [other for other in uses if other != name and _without_digits(other) != _without_digits(name)]
         close = nearest(name, others)
         if close:
             near = f"; did you mean `{close}`, as in `{uses[close][0].name}`{uses[close][0].where()}?"
-            message = f"the parameter name `{name}` is used once, so {layer.title()} shares nothing{near}"
+            message = f"the parameter name `{name}` is used only once, so {layer.title()} shares nothing{near}"
             yield Problem(_place_of_parameter(layer, name), message, with_line=False)
         else:
             alone.append(name)
     if alone:
         names = ", ".join(f"`{name}`" for name in alone[:8]) + (" …" if len(alone) > 8 else "")
-        words = "the parameter name {} is used once" if len(alone) == 1 else "the parameter names {} are used once each"
+        words = (
+            "the parameter name {} is used only once"
+            if len(alone) == 1
+            else "the parameter names {} are each used only once"
+        )
         message = f"{words.format(names)}, so nothing is shared by {'it' if len(alone) == 1 else 'them'}"
         yield Problem(_place_of_parameter(once[alone[0]], alone[0]), message, with_line=False)
 
@@ -307,10 +162,10 @@ def _without_digits(name: str) -> str:
     return re.sub("[0-9]", "", name)
 
 
-def _belongs(key: str, root: Node, known: list[str]) -> str:
-    """What to say of an unknown key of a whole spec: it may be misspelt, or one of the solver or of a layer."""
+def _belongs(key: str, root: Node, known: list[str]) -> str | Advice:
+    """What to say of an unknown key of a whole spec: it may be misspelt, or belong to the solver or a layer."""
     is_setting = bool(root.keys[key].setting)
-    advice = (None if is_setting else foreign.advice(foreign.TOP, key, known)) or nearest(key, known)
+    advice = (None if is_setting else look_up(foreign.TOP, key, known)) or nearest(key, known)
     if advice:
         return advice
     layers = root.value["layers"].value if _is_list(root.value.get("layers")) else []
@@ -319,16 +174,16 @@ def _belongs(key: str, root: Node, known: list[str]) -> str:
     if is_setting and rest and first in ["solver", *(str(node.value["name"].value) for node, _ in named)]:
         return ".".join([first, *rest])
     solver = registry.solver_parameters()
-    advice = advice_on(key, solver.names(), solver.aliases)
-    if advice:
-        if " " in advice:
-            return advice
-        return f"solver.{advice}" if is_setting else f"`{advice}` stands in `solver:`"
+    of_solver = advice_on(key, solver.names(), solver.aliases)
+    if of_solver:
+        if not of_solver.is_name:
+            return of_solver
+        return f"solver.{of_solver.text}" if is_setting else say("{} belongs in {}", of_solver.text, "solver:")
     owners = [node for node, kind in named if key in kind.Parameters.names()]
     if owners and is_setting:
         paths = [f"`{node.value['name'].value}.{key}`" for node in owners[:4]]
         return f"it is a key of a layer: {', '.join(paths)}{' …' if len(owners) > 4 else ''}"
-    return f"`{key}` stands in a layer" if owners else ""
+    return say("{} belongs in a layer", key) if owners else ""
 
 
 def _is_list(node: Node | None) -> bool:
@@ -393,7 +248,9 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
             problems.add(type_node.place, registry.unknown_type(type_node.value))
     own = cls.Parameters.names() if cls else list(node.keys)
     known = Common.names() + own
-    aliases = {key: advice for key in node.keys if (advice := foreign.advice(foreign.KEYS, key, known))}
+    aliases: dict[str, str | Advice] = {
+        key: advice for key in node.keys if (advice := look_up(foreign.KEYS, key, known))
+    }
     common = Common.from_known(reader, node, cls.__name__ if cls else "layer", own, aliases)
     if cls is None:
         return _broken(node)
@@ -405,13 +262,13 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
     return LayerSpec(common, cls, parameters, node)
 
 
-def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str]) -> None:
-    """Unknown keys of a layer; a parameter of another type is said to be one."""
+def _unknown_keys(node: Node, known: list[str], name: str, reader: Reader, aliases: Mapping[str, str | Advice]) -> None:
+    """Unknown keys of a layer; a parameter of another type is reported as one."""
     with_advice = {folded(key) for key in aliases}
     for key in reader.few([key for key in node.keys if key not in known], node, name):
         place = node.keys[key]
         if node.value[key].value is None and folded(key) not in with_advice and not place.setting:
-            message = f"{name} has no key `{key}`; several names stand in brackets, such as top: [data, label]"
+            message = f"{name} has no key `{key}`; several names go in brackets, such as top: [data, label]"
             reader.problems.add(place, message)
             continue
         if key.endswith("_param") and folded(key) not in with_advice and isinstance(node.value[key].value, dict):

@@ -31,7 +31,7 @@ class LoadReport:
         """Each layer and what became of it."""
         rows = [[name, "loaded"] for name in self.loaded]
         rows += [[name, f"wrong shape, left as initialised: {how}"] for name, how in self.wrong_shape.items()]
-        rows += [[name, "missing in the file, left as initialised"] for name in self.missing]
+        rows += [[name, "missing from the file, left as initialised"] for name in self.missing]
         return rows + [[name, "skipped: not in the net"] for name in self.ignored]
 
 
@@ -46,7 +46,7 @@ def assign(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes
     Nothing is changed unless all of it fits; see ``fit`` for the errors.
     """
     report, found = fit(params, arrays, origin, strict), _by_layer(arrays)
-    values = {  # all can be read before any is taken
+    values = {  # all must be readable before any is taken
         name: [_as(blob.dtype, array, name, origin) for blob, array in zip(params[name], found[name], strict=True)]
         for name in report.loaded
     }
@@ -57,7 +57,7 @@ def assign(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes
 
 
 def _as(dtype: np.dtype, stored: Any, name: str, origin: str) -> np.ndarray:
-    """The array of a file in the net's precision. Raises NettrainError for a number that has none."""
+    """The array of a file in the net's precision. Raises NettrainError for a number too large for it."""
     array = np.asarray(stored)
     with np.errstate(over="ignore", invalid="ignore"):
         values = array.astype(dtype, copy=False)
@@ -86,16 +86,14 @@ def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") 
             report.wrong_shape[name] = f"blobs of {there} in the file and {here} in the net"
             continue
         if any(array.dtype.kind not in "fiub" for array in found[name]):
-            raise NettrainError(f"{origin}: layer `{name}` holds values that are no numbers in the file")
+            raise NettrainError(f"{origin}: layer `{name}` holds values in the file that are not numbers")
         report.loaded.append(name)
     wrong = [f"layer `{name}` has {how}" for name, how in report.wrong_shape.items()] if strict != "none" else []
     if strict == "all":
         wrong += [f"layer `{name}` of the net is not in the file" for name in report.missing]
         wrong += [f"layer `{name}` of the file is not in the net" for name in report.ignored]
     if wrong:
-        hint = (
-            "a layer under another name is left out" if strict == "shapes" else "allowed unless weights_strict is all"
-        )
+        hint = "a layer with another name is skipped" if strict == "shapes" else "allowed unless weights_strict is all"
         raise NettrainError(f"{origin}: " + "\n   ".join(wrong) + f"; {hint}")
     if not report.loaded:
         names = f"file: {', '.join(found)}; net: {', '.join(params)}"

@@ -1,4 +1,4 @@
-"""Planning a net's passes: who runs backward, where gradients are added up, which blobs may share memory."""
+"""Planning a net's passes: which layers run backward, where gradients are added up, which blobs may share memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections import Counter
 
 from ..spec.errors import Problems
 from .blob import Blob
-from .build import Step, param_spec
+from .build import param_spec
 from .graph import Key, Wired
 from .layer import Layer
+from .step import Step
 from .user_code import ask
 
 
@@ -54,7 +55,7 @@ def _check_gradients_exist(step: Step, problems: Problems) -> None:
             problems.add(
                 step.spec.place,
                 f"{step.spec.title()} has no gradient for its bottom {i} (`{step.bottom_keys[i][0]}`), but a layer "
-                f"that makes it learns; stop it there with propagate_down: [{', '.join(some)}]",
+                f"before it learns; stop it there with propagate_down: [{', '.join(some)}]",
             )
 
 
@@ -89,9 +90,9 @@ def connect_diffs(steps: list[Step]) -> None:
 
 
 def pass_memory_on(steps: list[Step]) -> None:
-    """Let the top of a layer that only names its values anew lie in its bottom's memory.
+    """Let the top of a layer that only renames its values lie in its bottom's memory.
 
-    A top with a loss weight has it in its diff, and what lies channels last another order: they are copied.
+    A top with a loss weight has it in its diff, and channels-last memory has another order: these are copied.
     """
     for step in steps:
         if step.layer.passes_memory_on and not any(step.loss_weights) and not step.copies:
@@ -100,11 +101,11 @@ def pass_memory_on(steps: list[Step]) -> None:
 
 def pass_diffs_on(steps: list[Step]) -> None:
     """The same for gradients, once every consumer has its own. Two ways: a bottom whose gradient is the top's as it is
-    lies in the memory of the top's; and the top of a layer that names its values anew in that of its bottom's.
+    lies in the memory of the top's; and the top of a layer that renames its values in that of its bottom's.
 
     A consumer has written the top's gradient before the layer runs backward, and the bottom's diff is the layer's own
     or written by it alone: where other readers or a loss weight add to it, the top's would change with it. Where nobody
-    writes the gradient of a top that names values anew, the two stay apart too: others may add theirs to the bottom's,
+    writes the gradient of a top that renames values, the two stay apart too: others may add theirs to the bottom's,
     and nobody would clear that.
     """
     writers = Counter(
@@ -139,7 +140,7 @@ def pass_diffs_on(steps: list[Step]) -> None:
 
 
 def share_memory_in_place(wired: list[Wired], steps: list[Step]) -> None:
-    """Let a top lie in the memory of the bottom it is named like, where every gradient stays right.
+    """Let a top lie in the memory of the bottom that has its name, where every gradient stays right.
 
     Before ``connect_diffs``, whose views of a blob are views of its memory.
 

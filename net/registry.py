@@ -29,7 +29,7 @@ def register(cls: LayerType) -> LayerType:
     if not cls.__module__.startswith(_ZOO):
         _zoo().import_type(name)  # which may have one of this name
     if name in _TYPES and _file(_TYPES[name]) != _file(cls):
-        raise TypeError(f"{name}: {_TYPES[name].__module__} has registered a layer type of this name already")
+        raise TypeError(f"{name}: {_TYPES[name].__module__} has already registered a layer type of this name")
     if not cls.__dict__.get("__doc__"):
         raise TypeError(f"{name} needs a docstring: formula, shapes, backward formula")
     if not cls.__dict__.get("examples"):
@@ -42,7 +42,7 @@ def register(cls: LayerType) -> LayerType:
 
 
 def _file(cls: LayerType) -> str:
-    """Where a class comes from. A file that is loaded again, under another name too, registers its types anew."""
+    """Where a class comes from. A file that is loaded again, under another name too, registers its types again."""
     return getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
 
 
@@ -74,15 +74,16 @@ def unknown_type(name: str) -> str:
     known = types()
     words = (folded(name), folded(name).removesuffix("layer"))
     same = next((other for other in known if folded(other) in words), None)
-    advice = next((foreign.TYPES[word][0] for word in words if word in foreign.TYPES), "")
+    elsewhere = next((foreign.TYPES[word][0] for word in words if word in foreign.TYPES), None)
+    advice = elsewhere.text if elsewhere else ""
     near = same or (None if advice else nearest(name, known))
     unregistered = None if same else class_in_layer_files(name)
     if unregistered and unregistered not in known.values():
         advice = _how_to_use(unregistered)
     elif near:
         advice = f"did you mean `{near}`?"
-    elif advice and not advice.startswith("nettrain "):
-        meant = [cls for cls in map(known.get, foreign.names_in(advice)) if cls]
+    elif elsewhere and not advice.startswith("nettrain "):
+        meant = [cls for cls in map(known.get, elsewhere.names) if cls]
         in_caffe = meant and all(f"Source: Caffe's {cls.__name__}" in (cls.__doc__ or "") for cls in meant)
         advice = f"in nettrain{' (as in Caffe)' if in_caffe else ''} {advice}"
     return f"unknown layer type `{name}`; {advice or '`nettrain layers` lists the types'}"
@@ -96,7 +97,7 @@ def _how_to_use(cls: type) -> str:
     if hasattr(cls, "forward"):
         module = cls.__module__.removeprefix("nettrain_layers_")
         return f"{where} with pycaffe's methods: write type: Python, module: {module}, layer: {cls.__name__}"
-    return f"{where}, which is no layer type: let it inherit from nettrain.Layer, and put @register above it"
+    return f"{where}, which is not a layer type: let it inherit from nettrain.Layer, and put @register above it"
 
 
 def summary(thing: object) -> str:
@@ -108,7 +109,7 @@ def family(cls: type) -> tuple[str, str]:
     """The family of a layer type, and what lives there in a sentence: the folder of the zoo that its file lies in."""
     name, dot, _ = cls.__module__.removeprefix(f"{_ZOO}.").partition(".")
     if not cls.__module__.startswith(_ZOO) or not dot:
-        return "your own", "Code of yours."
+        return "your own", "Your own code."
     return name, summary(sys.modules[f"{_ZOO}.{name}"])
 
 

@@ -31,7 +31,7 @@ def override(root: Node, settings: Iterable[str], problems: Problems) -> None:
 
 def _set(root: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
     named = _named_layers(root)
-    # a name may have dots in it; the longest that fits is meant
+    # a name may contain dots; the longest that fits is meant
     first = next((name for n in range(len(path), 0, -1) if (name := ".".join(path[:n])) in named), path[0])
     rest = path[first.count(".") + 1 :]
     if first in named and not rest:
@@ -72,12 +72,12 @@ def _meant_path(first: str, rest: list[str], names: list[str]) -> str:
 
 
 def _set_below(target: Node, above: list[str], path: list[str], value: Node, place: Place, problems: Problems) -> None:
-    """Set a value inside a node; mappings and lists on the way that are not there yet are made."""
+    """Set a value inside a node; mappings and lists on the way that do not exist yet are made."""
     step, rest = path[0], path[1:]
     made = value if not rest else Node([] if _is_index(rest[0]) else {}, place)
     if isinstance(target.value, dict):
         if not rest or step not in target.value:
-            target.keys.pop(step, None)  # what was set last stands last
+            target.keys.pop(step, None)  # what was set last comes last
             target.value.pop(step, None)
             target.value[step], target.keys[step] = made, replace(place, setting=".".join([*above, "*", *rest]))
         inside = target.value[step]

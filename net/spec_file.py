@@ -35,7 +35,7 @@ def read_file(path: Path, name: str | None = None, problems: Problems | None = N
     except UnicodeDecodeError as error:
         before = raw[: error.start].split(b"\n")
         place = Place(name, len(before), len(before[-1]) + 1)
-        message = f"this is not a YAML text: byte {error.start} is not UTF-8"
+        message = f"this is not a YAML file: byte {error.start} is not UTF-8"
         raise SpecError([Problem(place, message)]) from None
 
 
@@ -43,7 +43,7 @@ def find(path: str | Path) -> tuple[Path, str]:
     """The spec file meant by ``path``: on disk, or else among the bundled configs (with a note saying so)."""
     path = Path(path)
     if str(path) == "-":
-        raise NettrainError("-: a spec is a file; what a command writes is read as /dev/stdin, or in the shell as <(…)")
+        raise NettrainError("-: a spec is a file; to read what a command writes, give /dev/stdin, or <(…) in the shell")
     try:
         if path.exists():
             return path, ""

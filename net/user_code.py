@@ -1,7 +1,7 @@
-"""Code of the user's: Python files that are run only when that was allowed, and what to say when one raises.
+"""Code of the user's: Python files that are run only when this is allowed, and what to say when one raises.
 
 An exception in a layer of the user's own becomes a UserCodeError: the line that raised it, in which method of which
-layer, with which shapes. So does what is no Exception, such as the SystemExit of ``sys.exit()``, which would end the
+layer, with which shapes. So does what is not an Exception, such as SystemExit of ``sys.exit()``, which would end the
 program without a word; KeyboardInterrupt alone stays what it is. An exception of nettrain's own layers does too, with
 a note.
 """
@@ -45,7 +45,7 @@ class UserCodeError(NettrainError):
 
 @contextmanager
 def neighbours_of(folder: Path) -> Iterator[None]:
-    """Meanwhile modules are looked for in this folder first."""
+    """Within this context, modules are looked for in this folder first."""
     entry = str(folder.resolve())  # Python remembers what it found under a relative one, also in another folder
     sys.path.insert(0, entry)
     importlib.invalidate_caches()
@@ -86,7 +86,7 @@ def run_layer_file(path: Path) -> ModuleType:
 
 
 def class_in_layer_files(name: str) -> type | None:
-    """The class of this name, or nearly, that a file with layer types has, the last one first."""
+    """The class of this name, or nearly, in a file with layer types, the last one first."""
     found: dict[str, type] = {}
     for module in _layer_files.values():
         found |= {key: value for key, value in vars(module).items() if _is_class_of(module, value)}
@@ -125,7 +125,7 @@ def does_not_load(what: str, error: BaseException) -> UserCodeError:
 
 
 def is_users(cls: type) -> bool:
-    """Whether a class is none of nettrain's own."""
+    """Whether a class is not one of nettrain's own."""
     return not _is_ours(cls.__module__)
 
 
@@ -135,7 +135,7 @@ def blame(
     """The exception in words, when it comes from code of the user's; else None.
 
     ``cls`` is the class of the layer whose ``method`` was called. What a layer of the user's own raises is the
-    user's, also where the last of their lines is a call of nettrain's. Without ``cls`` the exception must come from a
+    user's, even where the last of their lines is a call of nettrain's. Without ``cls`` the exception must come from a
     file that ``run_file`` ran, or from one beside it.
     """
     frames = _users_frames(error, cls)
@@ -161,7 +161,7 @@ def blame(
 @contextmanager
 def calling(layer: Any, method: str, circumstances: Callable[[], str] | None = None) -> Iterator[None]:
     """Around a call of a method of a layer, or of a class that makes one: an exception in a layer of the user's own
-    becomes a UserCodeError. ``circumstances`` gives the line below it; left out, that is the layer's name."""
+    becomes a UserCodeError. ``circumstances`` gives the line below it, by default the layer's name."""
     try:
         yield
     except (NettrainError, KeyboardInterrupt):
@@ -176,7 +176,7 @@ def calling(layer: Any, method: str, circumstances: Callable[[], str] | None = N
 
 def ask(layer: Any, method: str, *arguments: Any) -> Any:
     """What a method of a layer gives, called as ``calling`` has it. Whatever a user's layer may override is called so,
-    but for what a step runs itself."""
+    except for what a step runs itself."""
     with calling(layer, method):
         return getattr(layer, method)(*arguments)
 
@@ -261,7 +261,7 @@ def _said(error: BaseException) -> str:
     try:
         said = " ".join(str(error).split())
     except Exception as other:  # a __str__ of the user's
-        said = f"its message cannot be made ({type(other).__name__})"
+        said = f"its message cannot be shown ({type(other).__name__})"
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 

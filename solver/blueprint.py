@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..net.net import Net
-from ..net.netspec import NetSpec, load
+from ..net.netspec import load
 from ..net.parameter_files import LoadReport
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order
 from .evaluate import TestNet, name_test_nets
 from .length import count_iterations
@@ -53,7 +54,7 @@ def draw(
     with_weights: bool = True,
     problems: Problems | None = None,
 ) -> Blueprint:
-    """Read a spec, make its nets, check what it says of training; ``with_weights`` takes in those it names.
+    """Read a spec, make its nets, check what it says about training; ``with_weights`` loads those it names.
 
     Raises SpecError with every problem of the spec, of all nets and of the solver, and with those found before.
     """
@@ -131,8 +132,8 @@ def _frozen_that_move(net: Net) -> Iterator[Problem]:
         if step.frozen and step.layer.moves_blobs:
             yield Problem(
                 step.spec.place,
-                f"{step.spec.title()} is in solver.freeze, but its running statistics go on with the training "
-                "data; use_global_stats: true holds them too",
+                f"{step.spec.title()} is in solver.freeze, but its running statistics still follow the training "
+                "data; use_global_stats: true freezes them too",
                 with_line=False,
             )
 

@@ -1,4 +1,4 @@
-"""When the loss is no longer a number: what went bad first, how it came, why probably, and what to try."""
+"""When the loss is no longer a number: what went bad first, how it came about, the likely cause, and what to try."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..net.build import Step
 from ..net.net import Net
+from ..net.step import Step
 from ..net.user_code import ask
 from .listener import Listener
 from .updater import Updater
@@ -41,7 +41,7 @@ class Trail(Listener):
             self.looks.append((iteration, {step.spec.name: _largest(step) for step in self.net.steps}))
 
     def has_grown(self, step: Step) -> bool:
-        """Whether the parameters of a layer are more than twice what they were, or large, or no numbers."""
+        """Whether the parameters of a layer are more than twice what they were, or large, or not numbers."""
         now = _largest(step)
         then = self.looks[-1][1][step.spec.name] if self.looks else now
         return not (now <= 2 * then and now < LARGE)
@@ -55,7 +55,7 @@ class Trail(Listener):
         at, then = looks[-1]
         grew = "grew" if not now <= 2 * then else "went"
         count = iteration - at
-        if not count:  # nothing was learned since: it came so, from a filler, a file or a snapshot
+        if not count:  # nothing was learned since: a filler, a file or a snapshot made it so
             return f"largest |W| of `{step.spec.name}` is {now:.2g}"
         text = f"largest |W| of `{step.spec.name}` {grew} from {then:.2g} to {now:.2g} "
         text += f"in {count} iteration{'' if count == 1 else 's'}"
@@ -72,7 +72,7 @@ def _of_the_layer(step: Step) -> list[Finding]:
     cause = f"{step.spec.title()} has no finite result for what it reads, {', '.join(ranges)}; no parameter has grown"
     return [
         ("likely cause", cause),
-        ("try", "other values there: scale or shift what it reads, or hold it with a Clip"),
+        ("try", "other values there: scale or shift what it reads, or limit it with a Clip"),
     ]
 
 
@@ -135,7 +135,7 @@ class Trouble:
 
 
 def find_trouble(net: Net) -> Trouble:
-    """The first bad value of the batch a net has just run, and a cause where one shows. The net goes on as before."""
+    """The first bad value of the batch a net has just run, and a cause where one shows. The net is left as it was."""
     states = net.layer_states()
     step, what = _first_bad(net)
     net.set_layer_states(states)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..net.build import Step
 from ..net.net import Net
+from ..net.step import Step
 from ..net.user_code import ask
 from .divergence import Trouble, find_trouble
 from .parameters import NetState, SolverParameters
@@ -51,7 +51,7 @@ class TestNet:
     def scores(self) -> dict[str, bool | None]:
         """Its scores, and whether higher is better: true for scores, false for losses, None for what is neither.
 
-        What training makes small comes before other losses.
+        What training minimizes comes before other losses.
         """
         makers = {key[0]: step for step in self.net.steps for key in step.top_keys}
         found: dict[str, bool | None] = {}
@@ -127,8 +127,8 @@ def run_test(
     """Mean of each output: over the whole data set once, or over a number of batches.
 
     What a layer says its top is a mean over (``mean_over``) is added up, so that any batch size gives the same. An
-    output with a row for each example, such as probabilities nobody reads, is averaged over all its rows. There may be
-    more or fewer than examples, where a layer filters or chooses them. Of nothing the mean is NaN. What is no mean is
+    output with a row for each example, such as probabilities nobody reads, is averaged over all its rows. These may be
+    more or fewer than examples, where a layer filters or chooses them. The mean of none is NaN. What is not a mean is
     averaged over batches, weighted by their examples; ``notes`` say so.
     ``total`` is what the weighted sum of all losses is called, None to leave it out; ``after_batch`` may end the test
     by raising.
@@ -163,8 +163,8 @@ def run_test(
 class _Mean:
     """The mean of a top over the batches of a test.
 
-    ``rows``: it has a row for each example. ``constant``: the data changes nothing of it. ``of_sum``: the sum over its
-    elements is meant, as of a loss.
+    ``rows``: it has a row for each example. ``constant``: the data does not change it. ``of_sum``: the sum over its
+    elements is meant, as for a loss.
     """
 
     def __init__(self, step: Step, i: int, rows: bool = False, constant: bool = False, of_sum: bool = False):
@@ -197,7 +197,7 @@ class _Mean:
 
 
 def _sum_of(losses: Iterable[_Mean]) -> float:
-    """The losses times their weights, added up; one that counted nothing adds nothing. Of no losses 0."""
+    """The losses times their weights, added up; one that counted nothing adds nothing. 0 without losses."""
     return float(sum(m.step.loss_weights[m.i] * m.value().sum() for m in losses if np.any(m.weight)))
 
 
@@ -226,7 +226,7 @@ def _kinds(net: Net) -> dict[Any, str]:
 
 
 def has_plain_loss(net: Net) -> bool:
-    """Whether the weighted loss of a net is no other number than one of its outputs: there is one loss of weight 1, or
+    """Whether the weighted loss of a net is the same number as one of its outputs: there is one loss of weight 1, or
     none."""
     weights = [(step, i, w) for step in net.steps for i, w in enumerate(step.loss_weights) if w]
     if len(weights) != 1:

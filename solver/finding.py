@@ -1,4 +1,4 @@
-"""Finding a run, or a snapshot to go on from, by what a person writes."""
+"""Finding a run, or a snapshot to resume from, by what a person writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN = 8  # runs that a message names
 
 @dataclass
 class Found:
-    """A snapshot to go on from: whether it is the newest good one of its run, and what a person should know.
+    """A snapshot to resume from: whether it is the newest good one of its run, and what a person should know.
 
     ``older`` are the run's snapshots before it, ``seen`` all ``iter_N.npz`` that were there when it was chosen.
     """
@@ -35,12 +35,12 @@ class Found:
 
     def pass_over(self, error: SnapshotError) -> None:
         """Go to the good snapshot before this one, which is bad. Raises the error when there is none."""
-        notes = [f"{error}; passed over"]
+        notes = [f"{error}; skipped"]
         for i, path in enumerate(self.older):
             try:
                 self.snapshot = read_snapshot(path)
             except NettrainError as other:
-                notes.append(f"{other}; passed over")
+                notes.append(f"{other}; skipped")
                 continue
             self.older, self.notes = self.older[i + 1 :], self.notes + notes
             return
@@ -51,7 +51,7 @@ def find_snapshot(where: str | Path, best_first: bool = False) -> Found:
     """A snapshot file, or the newest good one of a run: its folder, or its folder and snapshot_prefix.
 
     ``best_first`` takes that with the best weights, if there is a good one. The notes name damaged ones that were
-    passed over. Raises NettrainError when there is none.
+    skipped. Raises NettrainError when there is none.
     """
     if not str(where):
         raise NettrainError("the name of the run is empty; give its folder, such as runs/mlp/001")
@@ -66,7 +66,7 @@ def find_snapshot(where: str | Path, best_first: bool = False) -> Found:
             if found is not None:
                 return found
             if i == TRIES - 2:
-                run.open()  # from here on nobody writes it, or it is said who does
+                run.open()  # from here on nobody writes it, or the error says who does
         raise NettrainError(_nothing(where, run))
     except OSError as error:
         raise NettrainError(f"snapshot {where} cannot be read: {why(error)}") from None
@@ -85,7 +85,7 @@ def _newest(run: Run, best_first: bool) -> Found | None:
 
     Raises NettrainError when there are some and none is good.
     """
-    read = functools.cache(read_snapshot)  # what the best one's iteration is stands inside: so it is read once
+    read = functools.cache(read_snapshot)  # the best one's iteration is inside it: so it is read once
     paths = run.snapshots()
     if not paths:
         raise NettrainError(_nothing(run.where, run))
@@ -98,12 +98,12 @@ def _newest(run: Run, best_first: bool) -> Found | None:
         except NettrainError as error:
             if not os.path.lexists(path):
                 return None
-            notes.append(f"{error}; passed over")
+            notes.append(f"{error}; skipped")
     raise NettrainError("\n".join([*notes, f"no good snapshot in {run.where}"]))
 
 
 def _by_iteration(paths: list[Path], read: Callable[[Path], Snapshot]) -> list[Path]:
-    """The newest first; one that cannot be read, where its name does not tell, is the last."""
+    """The newest first; one that cannot be read and whose name does not tell is the last."""
 
     def iteration(path: Path) -> int:
         with contextlib.suppress(NettrainError):  # whoever reads it to use it will be told what is wrong
@@ -114,7 +114,7 @@ def _by_iteration(paths: list[Path], read: Callable[[Path], Snapshot]) -> list[P
 
 
 def _is_file(where: Path) -> bool:
-    """Whether something else than a folder is there. Raises OSError for a name that cannot be one."""
+    """Whether something other than a folder is there. Raises OSError for a name that cannot be one."""
     try:
         return not stat.S_ISDIR(os.stat(where).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -122,7 +122,7 @@ def _is_file(where: Path) -> bool:
 
 
 def is_run(where: Path) -> bool:
-    """Whether this is a run or a snapshot, rather than a spec: a folder, a .npz, or how a run's files begin."""
+    """Whether this is a run or a snapshot, rather than a spec: a folder, an .npz, or how a run's files begin."""
     if os.path.isdir(where) or where.suffix == ".npz":
         return True
     if os.path.lexists(where):
@@ -144,13 +144,13 @@ def check_spec(what: str | Path) -> None:
     else:
         words = f"{where} is a file of parameters, not a spec"
     raise NettrainError(
-        f"{words}; did you mean `nettrain train --resume {quoted(where)}` to go on with it, or `nettrain test "
+        f"{words}; did you mean `nettrain train --resume {quoted(where)}` to resume it, or `nettrain test "
         f"{quoted(where)}`?"
     )
 
 
 def _run_at(where: Path) -> Run:
-    """The run in a folder, or whose files begin so. Raises NettrainError when a folder holds several."""
+    """The run in a folder, or with this prefix. Raises NettrainError when a folder holds several."""
     if not os.path.isdir(where):
         return Run("", prefix=str(where))
     stems = {match["stem"] or "" for path in where.iterdir() if (match := NAME.fullmatch(path.name))}
@@ -172,7 +172,7 @@ def _nothing(where: Path, run: Run) -> str:
         last = max((row["iter"] for row in read_metrics(run.path(METRICS))), default=0)
         return (
             f"{where} has no snapshot: its run ended, at iteration {last} or later, before it made the first "
-            "(solver.snapshot says how often, in iterations); begin it anew: nettrain train SPEC --out "
+            "(solver.snapshot says how often, in iterations); start it again: nettrain train SPEC --out "
             f"{quoted(run.folder or where)}"
         )
     if os.path.isdir(where):
@@ -190,6 +190,6 @@ def _nothing(where: Path, run: Run) -> str:
 
 
 def _runs_in(folder: Path, *patterns: str) -> list[Path]:
-    """The last of the runs below a folder, where their folders are called so, without its name."""
+    """The last of the runs below a folder whose folders match a pattern, relative to it."""
     found = {path.parent for pattern in patterns for path in folder.glob(f"{pattern}/*.npz")}
     return [path.relative_to(folder) for path in sorted(found)][-SHOWN:]

@@ -1,4 +1,4 @@
-"""Signs that something is wrong though training runs, each said once."""
+"""Signs that something is wrong though training runs, each reported once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Health(Listener):
-    """Looks for signs in the tests of a training run. ``said`` names those that were told."""
+    """Looks for signs in the tests of a training run. ``said`` names those that were reported."""
 
     key = "said"
 
@@ -113,7 +113,7 @@ class Health(Listener):
         found = sorted(name for name in without & self.without if name not in self.said)
         self.without = without
         self.said += found
-        why = "nothing it makes reaches a loss, or it is multiplied with zeros only, in what it reads or behind it"
+        why = "nothing it makes reaches a loss, or it is multiplied by zeros only, in what it reads or after it"
         return [f"{name} gets no gradient: {why}" for name in found]
 
     @staticmethod

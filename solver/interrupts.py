@@ -26,7 +26,7 @@ class Interrupts:
 
     ``effects`` says what SIGINT, SIGTERM and SIGHUP do: ``stop``, ``snapshot`` or ``none``. A second signal that means
     stop does so at once, as KeyboardInterrupt, except within half a second of the first: process managers, ``timeout``
-    and a terminal whose shell passes signals on send two for one request. A third does in any case. ``stopped_by`` is
+    and a terminal whose shell passes signals on send two for one request. A third always does. ``stopped_by`` is
     the number of the signal that asked to stop. Signals that the system does not know (SIGHUP on Windows) are left
     out; on Windows Ctrl-Break is like SIGTERM.
 
@@ -58,7 +58,7 @@ class Interrupts:
             self._give_back()
 
     def _may_have_echo(self) -> bool:
-        """Whether a signal to stop would be one with the one before."""
+        """Whether a signal to stop would be an echo of the one before."""
         return self.stopped_by is not None and not self._has_echo and time.monotonic() < self._asked_at + TOGETHER
 
     def _give_back(self) -> None:
@@ -75,7 +75,7 @@ class Interrupts:
                 self.stopped_by, self._has_echo = number, True
                 raise KeyboardInterrupt
             self.stopped_by, self._asked_at = number, time.monotonic()
-            _write("\nstopping after this iteration, with a snapshot; once more stops at once\n")
+            _write("\nstopping after this iteration, with a snapshot; a second signal stops at once\n")
         if effect != "none" and self.solver.request != "stop":
             self.solver.request = effect
 

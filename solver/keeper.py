@@ -1,4 +1,4 @@
-"""Writing a run's snapshots: every so many iterations, and the best."""
+"""Writing a run's snapshots: at regular intervals, and the best."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Keeper(Listener):
     """Keeps ``iter_N.npz`` when one is due and ``best.npz`` when a test gave the best score so far.
 
-    The best comes before the iteration's own batch is drawn, so that it is a snapshot to go on from. It is the last
-    of the listeners: what the others have learned of an event is in the file. ``last`` is the newest ``iter_N.npz``.
+    The best comes before the iteration's own batch is drawn, so that a run can be resumed from it. Keeper is the last
+    of the listeners: what the others have learned from an event is in the file. ``last`` is the newest ``iter_N.npz``.
     """
 
     def __init__(self) -> None:

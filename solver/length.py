@@ -9,7 +9,7 @@ from .parameters import SolverParameters
 
 
 def epochs(p: SolverParameters, net: Net, iterations: int) -> float | None:
-    """Passes over the training data after so many iterations; None when the data has no end."""
+    """Passes over the training data after this many iterations; None when the data has no end."""
     for layer in net.layers.values():
         if layer.pass_size:
             return iterations * p.iter_size * layer.batch_size / layer.pass_size

@@ -1,4 +1,4 @@
-"""What takes part in training beside the loop: it watches, warns, reports, writes files, calls for the end."""
+"""What takes part in training besides the loop: it watches, warns, reports, writes files or calls for the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Listener:
     """Base of all listeners. A solver tells each of them what has happened, in the order in which they were added.
 
     An iteration, as they hear of it: when a test is due ``testing``, ``batch_tested``, ``tested``; then ``computed``,
-    ``updated``. Before the first comes ``started``, after the last ``finished``. A method that is left out does
+    ``updated``. Before the first comes ``started``, after the last ``finished``. A method that is not overridden does
     nothing.
 
     ``key`` is the name of what ``state`` gives in a snapshot's state; without one nothing is kept.
@@ -26,7 +26,7 @@ class Listener:
     key: ClassVar[str] = ""
 
     def started(self, solver: Solver) -> None:
-        """Training begins, or goes on."""
+        """Training begins, or is resumed."""
 
     def testing(self, solver: Solver) -> None:
         """The test nets are about to run."""
@@ -38,7 +38,7 @@ class Listener:
         """All test nets have run; ``solver.found`` is what they gave. The iteration's own batch is not drawn yet."""
 
     def computed(self, solver: Solver) -> None:
-        """Loss and gradients of an iteration are there; the weights are still those they were computed with."""
+        """Loss and gradients of an iteration are computed; the weights are still those they were computed with."""
 
     def updated(self, solver: Solver) -> None:
         """An iteration is complete."""
@@ -47,20 +47,20 @@ class Listener:
         """Training has come to its end, and so has its last test."""
 
     def reported(self, solver: Solver, row: Row) -> None:
-        """There is a line of progress."""
+        """A line of progress is ready."""
 
     def warned(self, text: str) -> None:
         """There is a sign that something is wrong; each comes once."""
 
     def why_end(self) -> str:
-        """Why training should end before its next iteration; nothing when it should not."""
+        """Why training should end before its next iteration; empty when it should not."""
         return ""
 
     def state(self) -> Any:
-        """What a snapshot keeps of it, as JSON can hold it."""
+        """What a snapshot keeps of it, in a form that JSON can hold."""
 
     def set_state(self, state: Any) -> None:
-        """Take back what ``state`` gave."""
+        """Restore what ``state`` gave."""
 
 
 class Functions(Listener):

@@ -1,7 +1,7 @@
 """One process at a time writes a run's files: a lock of the system on a file beside them, which says who has it.
 
 The system frees the lock of a process that ends, however it ends, so what a killed run leaves is taken over. The file
-is removed by the process that has it; whoever opened it before sees that it has no name any more and begins again.
+is removed by the process that has it; whoever opened it before sees that it no longer has a name and starts again.
 Where the system has no such locks the file alone must do: it counts while its process lives.
 """
 
@@ -55,10 +55,10 @@ def take(path: Path, what: str) -> Lock:
     """The lock whose file is ``path``; all who take it in this process share it.
 
     Raises NettrainError, about ``what``, when another process has it, OSError when the file cannot be written or is
-    something else than a file.
+    something other than a file.
     """
     folder, name = os.path.split(path)
-    key = os.path.join(os.path.realpath(folder), name)  # the file itself is no link: what it names is not ours
+    key = os.path.join(os.path.realpath(folder), name)  # the file itself is not resolved: what it links to is not ours
     with _here:
         held = _held.get(key)
         if held is None:
@@ -92,7 +92,7 @@ def _take(path: str, what: str) -> int:
 
 def _check_kind(found: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EEXIST, f"{path} is {kind_of(found.st_mode)}, no lock of nettrain's; remove it", path)
+        raise OSError(errno.EEXIST, f"{path} is {kind_of(found.st_mode)}, not a lock of nettrain's; remove it", path)
 
 
 def _lock(descriptor: int) -> bool | None:
@@ -132,7 +132,7 @@ def _release(path: str, descriptor: int) -> None:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """What the file says of its owner; nothing when it says none."""
+    """What the file says about its owner; empty when it says nothing."""
     try:
         found = json.loads(read_bytes(Path(path), MOST_BYTES))
     except (OSError, ValueError, RecursionError):
@@ -141,7 +141,7 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def writer(path: Path) -> str:
-    """Which process has the lock, as far as its file tells; nothing when none has. For messages alone: it takes
+    """Which process has the lock, as far as its file tells; empty when none has. For messages alone: it takes
     nothing."""
     owner = _read(str(path))
     return _named(owner) if _lives(owner) else ""

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..net.build import Step
 from ..net.net import Net
+from ..net.step import Step
 from ..net.user_code import UserCodeError, ask, calling
 from ..spec.errors import NettrainError, Problems
 
-SECONDS = 5.0  # that are spent on the data of one layer, where it does not lie in memory
+SECONDS = 5.0  # spent on the data of one layer that is not in memory
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Looked:
 
 
 def look_through(nets: Iterable[Net], problems: Problems, seconds: float = SECONDS) -> list[Looked]:
-    """Look through the data of every layer, as far as one gets in so many seconds each; what lies in memory always.
+    """Look through the data of every layer, as far as one gets in ``seconds`` each; what is in memory always in full.
 
     Adds what is wrong to ``problems``: an example that cannot be read, a value that is not finite, and, of what was
     looked at, a label or target that a loss or score does not take.
@@ -43,7 +43,7 @@ def look_through(nets: Iterable[Net], problems: Problems, seconds: float = SECON
                     for reader in net.steps:
                         if any(blob is top for blob in reader.bottom for top in step.top):
                             with _collecting(reader, problems):
-                                reader.reshape()  # it looks at what is now known of the labels
+                                reader.reshape()  # it looks at what is now known about the labels
     return found
 
 

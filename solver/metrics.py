@@ -11,11 +11,11 @@ from ..files.reading import open_file
 
 METRICS = "metrics.jsonl"
 MOST_ITERATIONS = 2**53  # what JSON's readers agree on
-LONGEST_LINE = 1 << 20  # what is longer is none
+LONGEST_LINE = 1 << 20  # a longer one is not a line of metrics
 
 
 def read_line(line: bytes) -> dict[str, Any] | None:
-    """A line of metrics; None for what is none, such as one that was cut off. ``iter`` is a whole number."""
+    """A line of metrics; None for anything else, such as one that was cut off. ``iter`` is an integer."""
     try:
         row = json.loads(line) if line.endswith(b"\n") else None
     except (ValueError, RecursionError):
@@ -25,7 +25,7 @@ def read_line(line: bytes) -> dict[str, Any] | None:
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of metrics in a file, as ``read_line`` gives them; others are passed over. Raises OSError."""
+    """The lines of metrics in a file, as ``read_line`` gives them; others are skipped. Raises OSError."""
     return (row for line in lines_of(path) if (row := read_line(line)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..net.net import Net
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..net.user_code import ask
 from ..spec.errors import Problem
 
@@ -27,7 +27,7 @@ def applied_twice(net: Net) -> Iterator[Problem]:
         maker = makers[step.bottom_keys[0]] if first else None
         if maker is not None and maker.spec.cls.__name__ == first:
             message = (
-                f"{step.spec.title()} reads {maker.spec.title()}{maker.spec.where()}, and takes a {first} itself: it "
+                f"{step.spec.title()} reads {maker.spec.title()}{maker.spec.where()}, and applies {first} itself: it "
                 f"wants the scores, `{maker.bottom_keys[0][0]}`"
             )
             yield Problem(step.spec.place, message, with_line=False)
@@ -52,7 +52,7 @@ def shared(trained: Any, tested: Any) -> Iterator[tuple[str, str]]:
     Files of one name come first. Lists are compared by the files in them. Contents are compared only where there are
     as many examples, and from what a run keeps of them anyway.
     """
-    nothing = f"the scores say nothing of new data; {trained.how_to_split}"
+    nothing = f"the scores say nothing about new data; {trained.how_to_split}"
     same = [key for key in tested.reads if key in trained.reads]
     for key in same:
         yield tested.reads[key], f"{tested.reads[key]} is both training and test set: {nothing}"
@@ -63,7 +63,7 @@ def shared(trained: Any, tested: Any) -> Iterator[tuple[str, str]]:
     if count := len(entries.intersection(ask(trained, "entries"))) if entries else 0:
         are = "is" if count == 1 else "are"
         what = f"{count:,} of the {len(entries):,} files in {test} {are} in {train} too"
-        yield test, f"{what}: of new data the scores say less; leave them out of one of the lists"
+        yield test, f"{what}: the scores say less about new data; leave them out of one of the lists"
     elif trained.pass_size == tested.pass_size:
         first, second = ask(trained, "fingerprint"), ask(tested, "fingerprint")
         if first.get("contents") and first["contents"] == second.get("contents"):

@@ -51,11 +51,11 @@ class Monitor(Listener):
 
     @property
     def exhausted(self) -> bool:
-        """Whether the patience is at its end."""
+        """Whether patience has run out."""
         return 0 < self.patience <= self.waited
 
     def why_end(self) -> str:
-        """Why training ends early, when the patience is at its end."""
+        """Why training ends early, when patience has run out."""
         if not self.exhausted:
             return ""
         if self.best is None:
@@ -68,7 +68,7 @@ class Monitor(Listener):
         return {"name": self.name, "higher": self.higher, "best": self.best, "waited": self.waited}
 
     def set_state(self, state: Mapping[str, Any] | None) -> None:
-        """Take back what ``state`` gave; a best of another score would say nothing of this one."""
+        """Take back what ``state`` gave; the best of another score would say nothing about this one."""
         if state is None or (state["name"], state["higher"]) != (self.name, self.higher):
             return
         self.best = tuple(state["best"]) if state["best"] else None

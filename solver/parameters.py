@@ -1,30 +1,37 @@
-"""The ``solver:`` part of a spec, with Caffe's names and defaults."""
+"""The ``solver:`` part of a spec, with Caffe's names and defaults.
+
+It is one file because half of it is a table: the words of other programs for the same things.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Literal
 
-from ..net.netspec import NetSpec, Phase
-from ..spec import foreign
-from ..spec.declare import MISSING, MOST_KEYS, Choice, Declared, Reader, advice_on, param
+from ..net.records import NetSpec, Phase
+from ..spec.advice import advice_on, say
+from ..spec.declare import Choice, Declared, param
 from ..spec.errors import Problems
+from ..spec.reader import MISSING, MOST_KEYS, Reader
 from .policies import POLICIES
 from .rules import RULES
 
 _GONE = "nettrain always runs on the CPU; leave it out"
-_STEPS = (
-    "iterations at which the rate drops are `stepvalue` (lr_policy multistep), from one drop to the next `stepsize` "
-    "(step); how long to train is `max_iter`"
+_STEPS = say(
+    "iterations at which the rate drops are {} (lr_policy multistep), from one drop to the next {} (step); how long to "
+    "train is {}",
+    "stepvalue",
+    "stepsize",
+    "max_iter",
 )
-_NORM = "`clip_gradients` is the largest L2 norm of all gradients together; single values are not clipped"
-_ONE_FILE = "the net stands in the same file, under `layers:`; leave it out"
+_NORM = say("{} is the largest L2 norm of all gradients together; single values are not clipped", "clip_gradients")
+_ONE_FILE = say("the net is in the same file, under {}; leave it out", "layers:")
 
 
-# The keys that only some choices use. Those a policy needs must be given; others that are given and not used are warned
-# of: Caffe ignores them silently.
+# The keys that only some choices use. Those a policy needs must be given; others that are given and not used get a
+# warning: Caffe ignores them silently.
 class NetState(Declared):
-    """Caffe's NetState, without the phase: what include and exclude rules of the layers look at. A text is a stage."""
+    """Caffe's NetState, without the phase: what the layers' include and exclude rules look at. A string is a stage."""
 
     level: int = param(default=0, doc="the level")
     stage: tuple[str, ...] = param(default=(), doc="the stages that are set")
@@ -32,16 +39,16 @@ class NetState(Declared):
     stands_for = "stage"
 
     def beside(self, given: NetState) -> NetState:
-        """This state, with what the command line gave besides."""
+        """This state, with what the command line gave in addition."""
         return NetState(level=self.level or given.level, stage=(*self.stage, *given.stage))
 
 
 class Monitored(Declared):
-    """The score that says how good the net is. A text is its name."""
+    """The score that says how good the net is. A string is its name."""
 
     metric: str = param(doc="a score of the tests, such as accuracy; with several test nets NET/accuracy")
     direction: Literal["higher", "lower"] | None = param(
-        default=None, doc="which is better; left out: lower for losses, higher for scores such as Accuracy's"
+        default=None, doc="which is better; by default lower for losses, higher for scores such as Accuracy's"
     )
 
     stands_for = "metric"
@@ -54,7 +61,7 @@ class SolverParameters(Declared):
     type: Choice = param(default="SGD", kinds=RULES, doc="the update rule")
     lr_policy: Choice = param(default="fixed", kinds=POLICIES, doc="how the rate changes with the iteration")
     warmup_iter: int = param(
-        default=0, minimum=0, doc="iterations in which the rate rises to the policy's, of any policy"
+        default=0, minimum=0, doc="iterations in which the rate rises to the policy's, with any policy"
     )
     warmup_lr: float = param(default=0.0, minimum=0, doc="the rate that warm-up starts from")
     max_iter: int | None = param(default=None, minimum=0, doc="iterations of training; or give max_epoch")
@@ -66,22 +73,22 @@ class SolverParameters(Declared):
     clip_gradients: float = param(default=-1.0, doc="largest L2 norm of all gradients together; negative: no limit")
     iter_size: int = param(default=1, minimum=1, doc="batches whose gradients are averaged in one iteration")
     display: int = param(default=0, minimum=0, doc="iterations between lines of progress; 0: at tests only")
-    average_loss: int = param(default=1, minimum=1, doc="the training loss shown is the mean of the last so many")
+    average_loss: int = param(default=1, minimum=1, doc="the training loss shown is the mean of this many, the latest")
     test_interval: int = param(default=0, minimum=0, doc="iterations between tests; 0: one test, at the end")
     test_iter: tuple[int, ...] = param(
         default=(),
         minimum=1,
-        doc="batches of a test, for all test nets or for each; left out: the whole test set, once",
+        doc="batches of a test, for all test nets or for each; by default the whole test set, once",
     )
     test_compute_loss: bool = param(
         default=False, doc="also show total_loss, the weighted sum of the test net's losses"
     )
     train_state: NetState = param(default=NetState(), doc="level and stage of the training net")
     test_state: tuple[NetState, ...] = param(
-        default=(), doc="level and stage of each test net; left out: one test net with neither"
+        default=(), doc="level and stage of each test net; by default one test net with neither"
     )
     monitor: Monitored | None = param(
-        default=None, doc="the score whose best snapshot is kept; left out: the first accuracy, else the first loss"
+        default=None, doc="the score whose best snapshot is kept; by default the first accuracy, else the first loss"
     )
     min_delta: float = param(default=0.0, minimum=0, doc="by how much a score must be better than the best to count")
     patience: int = param(
@@ -90,7 +97,7 @@ class SolverParameters(Declared):
     test_initialization: bool = param(default=True, doc="also test before the first iteration")
     snapshot: int = param(default=0, minimum=0, doc="iterations between snapshots; 0: at the end only")
     snapshot_prefix: str | None = param(
-        default=None, doc="start of the names of all files written; left out: runs/NAME/NUMBER/"
+        default=None, doc="start of the names of all files written; by default runs/NAME/NUMBER/"
     )
     snapshot_keep: int = param(default=0, minimum=0, doc="snapshots kept, the newest and the best one; 0: all")
     snapshot_after_train: bool = param(default=True, doc="write a snapshot at the end")
@@ -99,19 +106,19 @@ class SolverParameters(Declared):
     )
     weights_strict: Literal["none", "shapes", "all"] = param(
         default="shapes",
-        doc="what of weights is an error: nothing (none), other shapes (shapes), also layers that only the net or only "
+        doc="what is an error in weights: nothing (none), other shapes (shapes), also layers that only the net or only "
         "the file has (all)",
     )
     freeze: tuple[str, ...] = param(
         default=(),
-        doc="layers that are not learned, by name or glob such as conv*: as lr_mult 0 for their parameters; the "
-        "running statistics of a BatchNorm move all the same, unless it has use_global_stats: true",
+        doc="layers that are not learned, by name or glob such as conv*: like lr_mult 0 for their parameters; the "
+        "running statistics of a BatchNorm still change, unless it has use_global_stats: true",
     )
     random_seed: int = param(default=1701, doc="seeds weights, data order and dropout; negative: a new seed each run")
     debug_info: bool = param(default=False, doc="print statistics of every blob at each line of progress")
 
     exclusive = (("max_iter", "max_epoch"),)
-    # what Caffe's files have of another type or policy means nothing there either
+    # keys of another type or policy in Caffe's files have no effect there either
     without_effect = frozenset(
         ("gamma", "power", "stepsize", "stepvalue", "momentum", "momentum2", "rms_decay", "delta", "plateau_patience")
     )
@@ -160,20 +167,20 @@ class SolverParameters(Declared):
         "decay": "weight_decay",
         "l2": "weight_decay",
         "regularization": "weight_decay",
-        "l1": "L1 is `weight_decay` with `regularization_type: L1`",
+        "l1": say("L1 is {} with {}", "weight_decay", "regularization_type: L1"),
         "optimizer": "type",
         "optim": "type",
         "algorithm": "type",
         "solver_type": "type",
-        "nesterov": "write `type: Nesterov`, with `momentum`",
-        "betas": "beta1 is `momentum`, beta2 is `momentum2`",
+        "nesterov": say("write {}, with {}", "type: Nesterov", "momentum"),
+        "betas": say("beta1 is {}, beta2 is {}", "momentum", "momentum2"),
         "beta_1": "momentum",
         "beta_2": "momentum2",
         "beta": "momentum",
-        "dampening": "SGD's update has none: it is lr·g + `momentum` times the last update; leave it out",
+        "dampening": say("SGD's update has none: it is lr·g + {} times the last update; leave it out", "momentum"),
         "centered": "RMSProp has none; leave it out",
         "initial_accumulator_value": "AdaGrad starts from 0; leave it out",
-        "rho": "RMSProp's is `rms_decay`, AdaDelta's is `momentum`",
+        "rho": say("RMSProp's is {}, AdaDelta's is {}", "rms_decay", "momentum"),
         "eps": "delta",
         "epsilon": "delta",
         "seed": "random_seed",
@@ -221,8 +228,8 @@ class SolverParameters(Declared):
         "val_check_interval": "test_interval",
         "validation_interval": "test_interval",
         "test_every": "test_interval",
-        "test_epoch": "`test_interval` counts iterations",
-        "snapshot_epoch": "`snapshot` counts iterations",
+        "test_epoch": say("{} counts iterations", "test_interval"),
+        "snapshot_epoch": say("{} counts iterations", "snapshot"),
         "val_iter": "test_iter",
         "test_batches": "test_iter",
         "log_interval": "display",
@@ -234,14 +241,14 @@ class SolverParameters(Declared):
         "pretrained": "weights",
         "init_from": "weights",
         "finetune": "weights",
-        "resume": "go on with a run by `nettrain train --resume RUN`",
+        "resume": say("go on with a run by {}", "nettrain train --resume RUN"),
         "frozen": "freeze",
         "freeze_layers": "freeze",
         "warmup": "warmup_iter",
         "warmup_iters": "warmup_iter",
         "warmup_steps": "warmup_iter",
         "burn_in": "warmup_iter",
-        "warmup_epochs": "`warmup_iter` counts iterations",
+        "warmup_epochs": say("{} counts iterations", "warmup_iter"),
         "start_lr": "warmup_lr",
         "warmup_start_lr": "warmup_lr",
         "eta_min": "min_lr",
@@ -251,7 +258,7 @@ class SolverParameters(Declared):
         "beta2": "momentum2",
         "metric": "monitor",
         "metric_for_best_model": "monitor",
-        "mode": "the direction stands in monitor: {metric: …, direction: higher}",
+        "mode": "the direction belongs in monitor: {metric: …, direction: higher}",
         "loss": "the loss is a layer of the net, such as SoftmaxWithLoss",
         "criterion": "the loss is a layer of the net, such as SoftmaxWithLoss",
         "metrics": "scores are layers of the net, such as Accuracy",
@@ -260,7 +267,7 @@ class SolverParameters(Declared):
         "shuffle": "it belongs to the Data layer",
         "workers": "batches are made when they are needed; leave it out",
         "num_workers": "batches are made when they are needed; leave it out",
-        "threads": "write `nettrain train --threads N`",
+        "threads": say("write {}", "nettrain train --threads N"),
         "device": _GONE,
         "gpu": _GONE,
         "gpus": _GONE,
@@ -322,7 +329,8 @@ def read_parameters(spec: NetSpec, problems: Problems) -> SolverParameters | Non
     names, aliases = SolverParameters.names(), SolverParameters.aliases
     meant = set(node.keys)
     for key in [key for key in node.keys if key not in names][:MOST_KEYS]:
-        meant.update(foreign.names_in(advice_on(key, names, aliases)))
+        advice = advice_on(key, names, aliases)
+        meant.update(advice.names if advice else ())
     if not meant & {"max_iter", "max_epoch"}:
         problems.add(node.place, "solver.max_iter is missing: give it, or max_epoch, to say how long to train")
     return None if result is MISSING else result

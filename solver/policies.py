@@ -2,7 +2,7 @@
 
 A policy is one class: its formula, and its own parameters, which stand in ``solver:`` beside ``lr_policy``.
 
-Source: Caffe's GetLearningRate; cosine as Loshchilov and Hutter 2017, warm-up as Goyal et al. 2017 have it; plateau as
+Source: Caffe's GetLearningRate; cosine as in Loshchilov and Hutter 2017, warm-up as in Goyal et al. 2017; plateau as
 PyTorch's ReduceLROnPlateau, whose patience is one test shorter.
 """
 
@@ -41,7 +41,7 @@ class Policy:
 
     @classmethod
     def check(cls, solver: SolverParameters) -> Iterable[tuple[str, str]]:
-        """What of the whole solver does not go with this policy: yields (key to blame, message)."""
+        """What in the whole solver cannot be combined with this policy: yields (key to blame, message)."""
         return ()
 
     def __call__(self, iter: int) -> float:
@@ -55,7 +55,7 @@ class Policy:
         return {}
 
     def set_state(self, state: Mapping[str, int]) -> None:
-        """Take back what ``state`` gave."""
+        """Restore what ``state`` gave."""
 
 
 @policy("fixed")
@@ -71,7 +71,7 @@ class Step(Policy):
     """base_lr · gamma ^ floor(iter / stepsize)"""
 
     class Parameters(Declared):
-        gamma: float = param(minimum=0, doc="the factor of a drop")
+        gamma: float = param(minimum=0, doc="the factor of each drop")
         stepsize: int = param(minimum=1, doc="iterations from one drop to the next")
 
     def __call__(self, iter):
@@ -83,7 +83,7 @@ class Exp(Policy):
     """base_lr · gamma ^ iter"""
 
     class Parameters(Declared):
-        gamma: float = param(minimum=0, doc="the factor of an iteration")
+        gamma: float = param(minimum=0, doc="the factor of each iteration")
 
     def __call__(self, iter):
         return self.base_lr * self.p.gamma**iter
@@ -106,14 +106,14 @@ class MultiStep(Policy):
     """base_lr · gamma ^ (number of stepvalues reached); at most one step an iteration, as in Caffe"""
 
     class Parameters(Declared):
-        gamma: float = param(minimum=0, doc="the factor of a drop")
+        gamma: float = param(minimum=0, doc="the factor of each drop")
         stepvalue: tuple[int, ...] = param(minimum=0, doc="iterations at which the rate drops")
 
         def validate(self):
             if not self.stepvalue:
                 yield "stepvalue", "needs at least one iteration for lr_policy multistep"
             if any(a > b for a, b in zip(self.stepvalue, self.stepvalue[1:], strict=False)):
-                yield "stepvalue", f"must rise, got {list(self.stepvalue)}"
+                yield "stepvalue", f"must increase, got {list(self.stepvalue)}"
 
     def __init__(self, p, base_lr, max_iter):
         super().__init__(p, base_lr, max_iter)
@@ -127,7 +127,7 @@ class MultiStep(Policy):
 
 @policy("poly")
 class Poly(Policy):
-    """base_lr · (1 - iter / max_iter) ^ power, 0 from max_iter on"""
+    """base_lr · (1 - iter / max_iter) ^ power, 0 after max_iter"""
 
     class Parameters(Declared):
         power: float = param(doc="1: in a straight line; larger: falling sooner")
@@ -155,7 +155,7 @@ class Sigmoid(Policy):
 
 @policy("cosine")
 class Cosine(Policy):
-    """min_lr + (base_lr - min_lr) · (1 + cos(π · iter / max_iter)) / 2, min_lr from max_iter on"""
+    """min_lr + (base_lr - min_lr) · (1 + cos(π · iter / max_iter)) / 2, min_lr after max_iter"""
 
     class Parameters(Declared):
         min_lr: float = param(default=0.0, minimum=0, doc="the rate at the end")
@@ -177,7 +177,7 @@ class Plateau(Policy):
     score, and then waits for as many again"""
 
     class Parameters(Declared):
-        gamma: float = param(minimum=0, doc="the factor of a drop")
+        gamma: float = param(minimum=0, doc="the factor of each drop")
         min_lr: float = param(default=0.0, minimum=0, doc="the lowest rate")
         plateau_patience: int = param(
             default=10, minimum=1, doc="tests in a row without a better score before the rate drops"
@@ -215,7 +215,7 @@ def _not_above_base_lr(solver: SolverParameters) -> Iterable[tuple[str, str]]:
 
 
 class WarmUp(Policy):
-    """In front of any policy: from warmup_lr in a straight line to what the policy gives at warmup_iter."""
+    """Before any policy: from warmup_lr in a straight line to what the policy gives at warmup_iter."""
 
     def __init__(self, p: SolverParameters, then: Policy):
         self.first, self.count, self.then = p.warmup_lr, p.warmup_iter, then

@@ -1,4 +1,4 @@
-"""What a snapshot keeps of a solver, and how a solver goes on from one."""
+"""What a snapshot keeps of a solver, and how a solver is resumed from one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def state_of(solver: Solver) -> dict[str, Any]:
-    """All of a solver that is no array of numbers: ``snapshot.SCHEMA`` lists the keys, listeners add their own."""
+    """All of a solver that is not an array of numbers: ``snapshot.SCHEMA`` lists the keys, listeners add their own."""
     state: dict[str, Any] = {
         "iter": solver.iter,
         "seed": solver.seed,
@@ -38,13 +38,13 @@ def state_of(solver: Solver) -> dict[str, Any]:
 
 
 def take(solver: Solver, snapshot: Snapshot) -> None:
-    """Bring a solver to where a snapshot was made. Raises NettrainError, and changes nothing, when it does not fit."""
+    """Bring a solver to the state of a snapshot. Raises NettrainError, and changes nothing, when it does not fit."""
     path, state, history = snapshot.path, snapshot.state, snapshot.history
     missing = parameter_files.fit(solver.net.params, snapshot.params, str(path)).missing
     if missing:
         raise NettrainError(f"{path} has no parameters for {', '.join(missing)}")
     if [array.shape for array in history] != [array.shape for array in solver.updater.history]:
-        raise NettrainError(f"{path} was made by another solver type or net: its history has another size")
+        raise NettrainError(f"{path} was made by another solver type or net: its history has a different size")
     _check_data(solver, snapshot)
     _set_layer_states(solver, snapshot)
     parameter_files.assign(solver.net.params, snapshot.params, str(path))
@@ -74,11 +74,11 @@ def _set_layer_states(solver: Solver, snapshot: Snapshot) -> None:
     except NettrainError as error:
         for net, states in zip(nets, before, strict=True):
             net.set_layer_states(states, solver.seed)
-        raise SnapshotError(f"snapshot {snapshot.path} is not whole: {error}") from None
+        raise SnapshotError(f"snapshot {snapshot.path} is not valid: {error}") from None
 
 
 def _check_data(solver: Solver, snapshot: Snapshot) -> None:
-    """Raise NettrainError when a layer reads other data than the run did: nothing would be as it was."""
+    """Raise NettrainError when a layer reads other data than the run did: it would not be the same run."""
     nets = [solver.net, *solver.test_nets]
     for net, here, there in zip(nets, solver.data, snapshot.state["data"], strict=False):
         for name in here.keys() & there.keys():
@@ -90,13 +90,13 @@ def _check_data(solver: Solver, snapshot: Snapshot) -> None:
                 )
                 raise NettrainError(
                     f"the {net.phase} data of `{name}` is not that of {snapshot.path}: {differences}\n"
-                    "   a run goes on with the data it began with; to begin one with these parameters and the "
-                    f"data of now: --weights {quoted(snapshot.path)} instead of --resume"
+                    "   a run is resumed with the data it began with; to start one with these parameters and the "
+                    f"current data: --weights {quoted(snapshot.path)} instead of --resume"
                 )
 
 
 def resume(solver: Solver, found: Found) -> list[str]:
-    """Go on with a run, in its own folder from its newest good snapshot, otherwise in a new one; see
+    """Resume a run, in its own folder from its newest good snapshot, otherwise in a new one; see
     ``Solver.resume``. Returns sentences a person should read."""
     old, new = Run.of(found.snapshot.path), solver.run
     if found.is_newest if not new.is_given else new.is_same(old):
@@ -105,7 +105,7 @@ def resume(solver: Solver, found: Found) -> list[str]:
         if new is old:
             new.open()
             if found.seen != old.snapshots(with_best=False):
-                raise NettrainError(f"{old.where} was written to in this moment: try again")
+                raise NettrainError(f"{old.where} was written to just now: try again")
         elif new.is_given:
             new.open()
             new.check_free()
@@ -128,14 +128,14 @@ def resume(solver: Solver, found: Found) -> list[str]:
 
 
 def _of_what_is_dropped(dropped: Dropped, run: Run, iteration: int, is_same: bool) -> list[str]:
-    """Sentences about metrics that do not go on with the run."""
+    """Sentences about metrics that a resumed run does not keep."""
     notes = []
     if dropped.last > iteration and is_same:
         notes.append(
-            f"the run had come to iteration {dropped.last}; what it did after its last snapshot, of iteration "
-            f"{iteration}, is done again"
+            f"the run had reached iteration {dropped.last}; what it did after its last snapshot, at iteration "
+            f"{iteration}, is repeated"
         )
     if dropped.strange:
-        what = "a line that was none" if dropped.strange == 1 else f"{dropped.strange} lines that were none"
-        notes.append(f"{run.path(METRICS)} goes on without {what} of metrics")
+        what = "an invalid line" if dropped.strange == 1 else f"{dropped.strange} invalid lines"
+        notes.append(f"{run.path(METRICS)} continues without {what}")
     return notes

@@ -2,8 +2,8 @@
 
 A rule is one class: its formula, and its own parameters, which stand in ``solver:`` beside ``type``. It works on blocks
 of the flat arrays, small enough for the cache, and may overwrite g. ``rate`` is the policy's rate times lr_mult, ``t``
-the number of the update, from 1. g holds the regulariser already, unless the rule decays by itself.
-Source: Caffe's solvers; AdamW and AMSGrad as PyTorch has them.
+the number of the update, from 1. g already includes the regulariser, unless the rule decays by itself.
+Source: Caffe's solvers; AdamW and AMSGrad as in PyTorch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Rule:
 
     @classmethod
     def check(cls, solver: SolverParameters) -> Iterable[tuple[str, str]]:
-        """What of the whole solver does not go with this rule: yields (key to blame, message)."""
+        """What in the whole solver cannot be combined with this rule: yields (key to blame, message)."""
         return ()
 
     def update(self, W: np.ndarray, g: np.ndarray, history: Sequence[np.ndarray], rate: float, t: int) -> None:
@@ -71,15 +71,15 @@ def root(x: np.ndarray, delta: float) -> np.ndarray:
 
 
 class Momentum(Declared):
-    """Of rules that go on in the direction of the last update."""
+    """For rules that continue in the direction of the last update."""
 
     momentum: float = param(default=0.0, minimum=0, below=1, doc="μ, the share of the last update that is kept")
 
 
 class Delta(Declared):
-    """Of rules that divide by the size of past gradients."""
+    """For rules that divide by the size of past gradients."""
 
-    delta: float = param(default=1e-8, minimum=0, doc="δ, added to what is divided by")
+    delta: float = param(default=1e-8, minimum=0, doc="δ, added to the divisor")
 
 
 @rule
@@ -169,8 +169,8 @@ class Adam(Rule):
 
     m ← β1 m + (1 - β1) g, v ← β2 v + (1 - β2) g², W ← W - rate (√(1 - β2^t) / (1 - β1^t)) m / (√v + δ).
 
-    β1 = momentum, 0.9 when left out (Caffe: 0); β2 = momentum2. With ``amsgrad`` the largest v so far stands below the
-    root (Reddi et al., 2018). Kingma and Ba, 2014; δ stands outside the correction of v, as in Caffe.
+    β1 = momentum, 0.9 by default (Caffe: 0); β2 = momentum2. With ``amsgrad`` the largest v so far is under the
+    root (Reddi et al., 2018). Kingma and Ba, 2014; δ is outside the correction of v, as in Caffe.
     """
 
     class Parameters(Delta):

@@ -31,7 +31,7 @@ class Run:
         if prefix and self.folder is None:
             is_folder = prefix.endswith(("/", os.sep)) or os.path.isdir(prefix)
             self.folder, self.stem = (Path(prefix), "") if is_folder else (Path(prefix).parent, Path(prefix).name)
-        self.is_given = self.folder is not None  # where files go was asked for
+        self.is_given = self.folder is not None  # where files go was chosen
         self._lock: lock.Lock | None = None
         self._has_begun = False
         self._made: list[Path] = []  # the folders that this object made, the innermost first
@@ -88,8 +88,8 @@ class Run:
         self._made, self._has_begun = [], False
 
     def begin(self, iteration: int) -> None:
-        """Open, before the first line or snapshot: metrics of a run that came to no snapshot are not those of one
-        that begins anew, at iteration 0."""
+        """Open, before the first line or snapshot: metrics of a run that never wrote a snapshot are not those of one
+        that starts again, at iteration 0."""
         self.open()
         if not self._has_begun and iteration == 0:
             try:
@@ -135,7 +135,7 @@ class Run:
 
     @property
     def where(self) -> Path:
-        """What to give to go on with this run: its folder, or the start of its files' names."""
+        """What to give to resume this run: its folder, or the start of its files' names."""
         assert self.folder is not None
         return self.folder / self.stem if self.stem else self.folder
 
@@ -158,12 +158,12 @@ class Run:
             raise NettrainError(f"{self.folder} cannot be read: {why(error)}") from None
         if newest:
             raise NettrainError(
-                f"{self.where} holds a run already ({newest[0].name}): go on with it (--resume "
+                f"{self.where} already holds a run ({newest[0].name}): resume it (--resume "
                 f"{quoted(self.where)}), or choose another --out or snapshot_prefix"
             )
 
     def write_metrics(self, row: dict[str, Any]) -> None:
-        """Add a line to metrics.jsonl. Raises NettrainError when the disk refuses."""
+        """Add a line to metrics.jsonl. Raises NettrainError when it cannot be written."""
         path = self.path(METRICS)
         try:
             with path.open("a", encoding="utf-8") as file:
@@ -174,7 +174,7 @@ class Run:
     def sync_metrics(self) -> None:
         """Bring the lines to disk: a snapshot that is there after a power failure needs those before it.
 
-        Raises NettrainError when the disk refuses.
+        Raises NettrainError when it cannot be written.
         """
         path = self.path(METRICS)
         try:
@@ -188,8 +188,8 @@ class Run:
     def continue_from(self, other: Run, iteration: int) -> Dropped:
         """Begin with the lines of metrics that another run, or this one, wrote before an iteration.
 
-        Lines of later iterations, what a killed process left and what is no line of metrics are dropped. Returns what
-        that was. Raises NettrainError when the disk refuses.
+        Lines of later iterations, what a killed process left and lines of anything else are dropped. Returns what
+        that was. Raises NettrainError when it cannot be written.
         """
         self.open()
         self._has_begun = True
@@ -208,7 +208,7 @@ class Run:
         return Dropped(max(last, iteration), sum(row is None for _, row in rows) - unfinished)
 
     def copy_best(self, other: Run) -> None:
-        """Take over the best weights of another run, if it has any. Raises NettrainError when the disk refuses."""
+        """Take over the best weights of another run, if it has any. Raises NettrainError when it cannot be written."""
         source, path = other.path("best.npz"), self.path("best.npz")
         if not os.path.isfile(source) or self.is_same(other):
             return
@@ -219,7 +219,7 @@ class Run:
             raise _cannot_write(path, error) from None
 
     def keep_newest(self, count: int, iteration: int) -> list[str]:
-        """Remove all but so many ``iter_N.npz`` up to this iteration. Returns what could not be removed, and why."""
+        """Remove all but ``count`` ``iter_N.npz`` up to this iteration. Returns what could not be removed, and why."""
         try:
             made = [path for path in self.snapshots(with_best=False) if iteration_of(path) <= iteration]
         except OSError as error:
@@ -235,8 +235,8 @@ class Run:
 
 @dataclass
 class Dropped:
-    """What metrics lose when a run goes on: ``last`` is the iteration that its lines went up to, ``strange`` the number
-    of those that were no lines of metrics (one that a killed process was about to write aside)."""
+    """What metrics lose when a run is resumed: ``last`` is the last iteration of its lines, ``strange`` the number
+    of those that were not lines of metrics (apart from one that a killed process was writing)."""
 
     last: int
     strange: int
@@ -268,7 +268,7 @@ def _cannot_write(path: Path, error: OSError) -> NettrainError:
 
 
 def _missing(folder: Path) -> list[Path]:
-    """The folder and those around it that are not there, the innermost first."""
+    """The folder and its parents that do not exist, the innermost first."""
     return [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from ..net.build import Step
 from ..net.net import Net
 from ..net.plan import has_gradient
+from ..net.step import Step
 from ..net.user_code import ask
 from .evaluate import Scores
 
 MOST = 0.5  # of the units or values: above that it is no longer normal
-ENOUGH = 50  # values, from which on a share of them says something
-SMALLEST_IMAGE = 64  # values of an example: with fewer in a row it is one of a table
+ENOUGH = 50  # values; a share of fewer says nothing
+SMALLEST_IMAGE = 64  # values of an example: a row of fewer is one of a table
 
 
 class Sign:
@@ -63,7 +63,7 @@ class DeadUnits(Sign):
             return ""
         dead = int((~self.alive).sum())
         return (
-            f"{dead:,} of {self.alive.size:,} units of {self.title} were 0 in the whole test and learn no more; "
+            f"{dead:,} of {self.alive.size:,} units of {self.title} were 0 in the whole test and no longer learn; "
             "try a smaller base_lr, or weight_filler: msra before it"
         )
 
@@ -93,7 +93,7 @@ class Saturation(Sign):
             return ""
         weights = "smaller weights before it (weight_filler: xavier) or " if self.learns_before else ""
         return (
-            f"{self.share:.0%} of the values of {self.title} are at their limits, where the gradient is next to 0; "
+            f"{self.share:.0%} of the values of {self.title} are at their limits, where the gradient is almost 0; "
             f"try {weights}scaled inputs"
         )
 
@@ -116,12 +116,12 @@ class Guessing(Sign):
         self.tests += 1
         return (
             f"the loss of {self.title} sits at ln({self.classes}) = {at:.3f}, that of guessing; try another base_lr, "
-            "and look whether labels belong to their examples and inputs are scaled"
+            "and check that labels belong to their examples and inputs are scaled"
         )
 
 
 class NoLabelZero(Sign):
-    """No example has label 0, in the training data neither, but some have label 1: they may be counted from 1."""
+    """No example has label 0, not in the training data either, but some have label 1: they may be counted from 1."""
 
     def __init__(self, step: Step, trained: Step | None):
         super().__init__(step)
@@ -176,7 +176,7 @@ class Unscaled(Sign):
             self.advice = self._scaled(most <= 255 and bool((x == np.rint(x)).all()), most)
 
     def _scaled(self, is_bytes: bool, most: float) -> str:
-        """How the layer that makes the values makes smaller ones."""
+        """How to have the layer that makes the values make smaller ones."""
         scale, middle = (1 / 128, 128.0) if is_bytes else (float(f"{2 / most:.2g}"), most / 2)
         keys = self.maker.spec.cls.Parameters.names()
         if "transform" not in keys:
@@ -210,7 +210,7 @@ class Unready(Sign):
     def verdict(self, scores, prefix, iteration):
         if not self.first:
             return ""
-        others = f" (so it is with {self.count - 1:,} more)" if self.count > 1 else ""
+        others = f" (and so have {self.count - 1:,} more)" if self.count > 1 else ""
         return f"{self.first}{others}; this test says little"
 
 
@@ -244,7 +244,7 @@ def _learns(step: Step | None) -> bool:
 
 
 def _learns_before(step: Step, makers: dict[Any, Step], trained: dict[str, Step]) -> bool:
-    """Whether a layer that learns stands somewhere above this one."""
+    """Whether a layer that learns is somewhere above this one."""
     seen, above = set(), list(step.bottom_keys)
     while above:
         key = above.pop()
@@ -264,7 +264,7 @@ def _first_maker(key: Any, makers: dict[Any, Step]) -> Step:
 
 
 def _is_normalized(steps: list[Step], i: int) -> bool:
-    """Whether a layer, or all that read what it makes, gives the same whatever the scale of its bottom is."""
+    """Whether a layer, or all that read what it makes, gives the same whatever the scale of its bottom."""
     keys = steps[i].top_keys
     readers = [step for step in steps for key in keys if key in step.bottom_keys]
     return steps[i].layer.normalizes or (bool(readers) and all(reader.layer.normalizes for reader in readers))
@@ -276,7 +276,7 @@ def _is_hidden(steps: list[Step], i: int) -> bool:
 
 
 def _stays(steps: list[Step], i: int) -> bool:
-    """Whether a layer's top still has its values when the net has run: no later layer works in its memory, but those
+    """Whether a layer's top still has its values when the net has run: no later layer works in its memory, except those
     that change nothing in a test."""
     later = (step for step in steps[i + 1 :] if not (step.layer.passes_memory_on or step.layer.same_in_tests))
     return not any(top.shares_data_with(steps[i].top[0]) for step in later for top in step.top)

@@ -1,6 +1,6 @@
-"""Snapshots: everything a run needs to go on, in one .npz without pickle, with a checksum.
+"""Snapshots: everything needed to resume a run, in one .npz without pickle, with a checksum.
 
-``param/LAYER/i`` the parameters, ``history/i`` the rule's arrays, ``state`` a JSON text whose keys SCHEMA lists: the
+``param/LAYER/i`` the parameters, ``history/i`` the rule's arrays, ``state`` a JSON string whose keys SCHEMA lists: the
 iteration, the state of every layer (data cursors, random generators), of the rate policy and of the monitor, the losses
 being averaged, the last test, the warnings that were given, what the data was, and the spec.
 
@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from ..files.arrays import Stored, open_npz, write_npz
-from ..net.netspec import NetSpec, load
+from ..net.netspec import load
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError
 
 VERSION = 3
@@ -72,9 +73,9 @@ def write_snapshot(path: Path, params: dict[str, np.ndarray], history: list[np.n
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Raises SnapshotError for a file that is damaged, of another kind or version, or not whole.
+    """Raises SnapshotError for a file that is damaged, of another kind or version, or not valid.
 
-    The state is read first and tells what the file is: of another kind nothing else is.
+    The state is read first and tells what the file is: if of another kind, nothing else is read.
     """
     try:
         with open_npz(path, "snapshot") as archive:
@@ -95,7 +96,7 @@ def read_snapshot(path: Path) -> Snapshot:
         raise SnapshotError(f"snapshot {path} is damaged: {error}") from None
     for key, array in params.items():
         if not np.isfinite(array).all():
-            raise SnapshotError(f"snapshot {path} is not whole: {key} must hold finite numbers")
+            raise SnapshotError(f"snapshot {path} is not valid: {key} must hold finite numbers")
     return Snapshot(path, params, history, state)
 
 
@@ -103,10 +104,10 @@ def _check_state(path: Path, state: dict[str, Any]) -> None:
     """Raise SnapshotError unless all is there, and of the kind it should be."""
     for key, (holds, words) in SCHEMA.items():
         if key not in state:
-            raise SnapshotError(f"snapshot {path} is not whole: its state has no `{key}`, {words}")
+            raise SnapshotError(f"snapshot {path} is not valid: its state has no `{key}`, {words}")
         if not holds(state[key]):
             raise SnapshotError(
-                f"snapshot {path} is not whole: `{key}` of its state must be {words}, got {_short(state[key])}"
+                f"snapshot {path} is not valid: `{key}` of its state must be {words}, got {_short(state[key])}"
             )
 
 
@@ -130,7 +131,7 @@ def _state(path: Path, arrays: Mapping[str, Stored]) -> dict[str, Any]:
         age = "a newer" if number > VERSION else "an older"
         raise SnapshotError(
             f"snapshot {path} was written by {age} nettrain (version {number} of snapshots, this one reads "
-            f"{VERSION}): go on with that one, or begin a run with its parameters: --weights {path}"
+            f"{VERSION}): resume with that one, or start a run with its parameters: --weights {path}"
         )
     return state
 
@@ -140,7 +141,7 @@ def _params(path: Path, arrays: Mapping[str, Stored]) -> list[str]:
     names = [key for key in arrays if key.startswith("param/")]
     for key in names:
         if (kind := arrays[key].dtype).kind != "f":
-            raise SnapshotError(f"snapshot {path} is not whole: {key} must hold finite numbers, it is {kind}")
+            raise SnapshotError(f"snapshot {path} is not valid: {key} must hold finite numbers, it is {kind}")
     return names
 
 
@@ -152,7 +153,7 @@ def _history(path: Path, arrays: Mapping[str, Stored]) -> list[str]:
         array = arrays.get(key)
         if array is None or array.dtype.kind != "f":
             is_what = "is missing" if array is None else f"holds {array.dtype}, not numbers"
-            raise SnapshotError(f"snapshot {path} is not whole: {key} of {count} {is_what}")
+            raise SnapshotError(f"snapshot {path} is not valid: {key} of {count} {is_what}")
     return names
 
 
@@ -227,13 +228,13 @@ def _mappings(value: Any) -> bool:
 
 SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "iter": (_count, "the number of updates made"),
-    "seed": (lambda value: type(value) is int and 0 <= value < LONGEST_SEED, "a whole number from 0 on"),
-    "level": (lambda value: type(value) is int and abs(value) < MOST, "a whole number"),
+    "seed": (lambda value: type(value) is int and 0 <= value < LONGEST_SEED, "an integer >= 0"),
+    "level": (lambda value: type(value) is int and abs(value) < MOST, "an integer"),
     "stages": (_list_of(_text), "a list of names"),
     "monitor": (_monitor, "null, or a name, a direction, the best score with its iteration and a count of tests"),
     "policy": (_policy, "counts by name"),
     "tested": (_tested, "null, or an iteration, its scores and whether they were the best"),
-    "said": (_list_of(_text), "a list of texts"),
+    "said": (_list_of(_text), "a list of strings"),
     "losses": (_list_of(_number), "a list of finite numbers"),
     "layers": (_mappings, "the state of each layer"),
     "test_layers": (_list_of(_mappings), "the states of the layers of each test net"),

@@ -1,7 +1,7 @@
 """The training loop: test, forward, backward, update.
 
-One class, so that the loop and what it calls are read from top to bottom; what is made before it is in ``blueprint``,
-what watches it are listeners.
+It is one file because it is one class, the loop and what it calls, read from top to bottom. What is made before it is
+in ``blueprint``; what watches it are listeners.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..compute.parallel import session
-from ..net.arguments import a_function, a_path, texts, whole
-from ..net.netspec import NetSpec
+from ..net.arguments import a_function, a_path, strings, whole
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, Problems
 from . import divergence
 from .blueprint import draw, place_of
@@ -48,9 +48,9 @@ class Solver:
     Args:
         spec: a path, YAML text, a mapping or a loaded NetSpec.
         settings: overrides such as ``solver.base_lr=0.1``.
-        weights: further ``.npz`` files to start from; None for a run that goes on, which needs not even the spec's.
+        weights: further ``.npz`` files to start from; None for a resumed run, which does not even need the spec's.
         out: folder for the run's files instead of runs/NAME/NUMBER.
-        listeners: what else takes part, beside the solver's own.
+        listeners: what else takes part, besides the solver's own.
         on_row, on_step: called with each Row, and after each iteration with the solver.
         on_warning: called with each sign that something is wrong, once.
         allow_python: whether layers of type Python may run the code they name.
@@ -81,8 +81,8 @@ class Solver:
         allow_python: bool = False,
         dtype: str = "float32",
     ):
-        level, stages = whole(level, "level"), tuple(texts(stages, "stages"))
-        weights = None if weights is None else texts(weights, "weights", paths=True)
+        level, stages = whole(level, "level"), tuple(strings(stages, "stages"))
+        weights = None if weights is None else strings(weights, "weights", paths=True)
         out = None if out is None else a_path(out, "out") if out != "" else out
         blueprint = draw(
             spec,
@@ -126,7 +126,7 @@ class Solver:
         self._is_looked_through = False
 
     def add(self, listener: Listener) -> None:
-        """Have one more listener; what keeps the snapshots stays the last."""
+        """Add a listener; the keeper of the snapshots stays the last."""
         self.listeners.insert(-1, listener)
 
     def tell(self, event: Event, *what: Any) -> None:
@@ -134,9 +134,9 @@ class Solver:
         for one in self.listeners:
             getattr(one, event)(self, *what)
 
-    def warn(self, texts: Iterable[str]) -> None:
+    def warn(self, strings: Iterable[str]) -> None:
         """Tell the listeners of signs that something is wrong."""
-        for text in texts:
+        for text in strings:
             for one in self.listeners:
                 one.warned(text)
 
@@ -147,7 +147,7 @@ class Solver:
 
     @property
     def last_snapshot(self) -> Path | None:
-        """The newest snapshot that this solver wrote or went on from."""
+        """The newest snapshot that this solver wrote or was resumed from."""
         return self.keeper.last
 
     @property
@@ -157,17 +157,17 @@ class Solver:
 
     @functools.cached_property
     def data(self) -> list[dict[str, Any]]:
-        """What the data of the training net and of each test net is, by layer; found out once."""
+        """What the data of the training net and of each test net is, by layer; determined once."""
         return [net.fingerprints() for net in (self.net, *self.test_nets)]
 
     def epochs(self, iterations: int) -> float | None:
-        """Passes over the training data after so many iterations; None when the data has no end."""
+        """Passes over the training data after this many iterations; None when the data has no end."""
         return epochs(self.p, self.net, iterations)
 
     def look_through(self) -> None:
         """Look through the data that lies in memory, once. Raises SpecError for a value that is not finite.
 
-        ``solve`` does so before a run's folder is made; a run that goes on has the data it began with.
+        ``solve`` does so before a run's folder is made; a resumed run has the data it began with.
         """
         if not self._is_looked_through:
             problems = Problems()
@@ -206,12 +206,12 @@ class Solver:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """The run's files are this solver's until the end; another thread's is told, as another process is."""
+        """The run's files are this solver's until the end; another thread's is refused, as another process is."""
         turn = self.run.open().turn
         if not turn.acquire(blocking=False):
             self.run.close()
             raise NettrainError(
-                f"{self.run.where} is being written by another solver of this program: wait until it ends, or choose "
+                f"{self.run.where} is being written by another solver in this program: wait until it ends, or choose "
                 "another folder"
             )
         try:
@@ -221,9 +221,9 @@ class Solver:
             self.run.close()
 
     def step(self, iterations: int) -> None:
-        """Make so many iterations, with the tests, lines of progress and snapshots that fall due.
+        """Make this many iterations, with the tests, lines of progress and snapshots that fall due.
 
-        Fewer when the monitor's patience ends or a stop is requested.
+        Fewer when the monitor's patience runs out or a stop is requested.
         """
         iterations = whole(iterations, "iterations")
         self.tell("started")
@@ -233,7 +233,7 @@ class Solver:
                     break
 
     def _iterate(self) -> bool:
-        """One iteration; whether to go on."""
+        """One iteration; whether to continue."""
         if self._is_test_due() and not self._test_once():
             return False
         self.ended = next(filter(None, (one.why_end() for one in self.listeners)), "")
@@ -258,7 +258,7 @@ class Solver:
         return request == "stop"
 
     def rate(self) -> float:
-        """The learning rate of this iteration; infinite where the policy leaves what a float can hold."""
+        """The learning rate of this iteration; infinite where the policy exceeds what a float can hold."""
         try:
             return self.policy(self.iter)
         except OverflowError:
@@ -277,7 +277,7 @@ class Solver:
         return total / self.p.iter_size
 
     def diverged(self, what: str) -> NettrainError:
-        """An error (exit code 3) that says what is no longer finite, how it came and what is kept."""
+        """An error (exit code 3) that says what is no longer finite, how it came about and what is kept."""
         kept = "nothing: no update was made" if self.iter == 0 else "no snapshot was made before; set solver.snapshot"
         best = self.run.path("best.npz") if self.iter and self.best else None
         kept = str(self.last_snapshot or best or kept)
@@ -298,7 +298,7 @@ class Solver:
 
     @property
     def test_is_new(self) -> bool:
-        """Whether the last test was one of the weights as they are."""
+        """Whether the last test was one of the current weights."""
         return self.tested_at == self.iter
 
     def _is_test_due(self) -> bool:
@@ -348,9 +348,9 @@ class Solver:
         take(self, read_snapshot(a_path(path, "the snapshot")))
 
     def resume(self, where: str | Path | Found) -> list[str]:
-        """Go on with a run, as if it had never been interrupted: its folder, or one of its snapshots.
+        """Resume a run, as if it had never been interrupted: its folder, or one of its snapshots.
 
-        A run goes on in its own folder, from the newest snapshot that is good. An older snapshot begins another run in
+        A run is resumed in its own folder, from the newest good snapshot. An older snapshot begins another run in
         a new folder, so that nothing of the first is lost; so does ``out``. Returns sentences a person should read.
 
         Raises NettrainError, and changes nothing, when there is no good snapshot, another process writes the run, or

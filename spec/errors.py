@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 MOST_SHOWN = 25  # problems printed by one SpecError; the rest are counted
@@ -20,7 +21,7 @@ class NettrainError(Exception):
 
     ``exit_code`` is what the command line returns for it, ``key`` names the parameter to blame (its place in
     the file is shown; of several the first that is written), ``hint`` says what would be right. What a message quotes
-    of a file or a command line may be anything; see ``printable``.
+    from a file or a command line may be anything; see ``printable``.
     """
 
     knows_its_place = False  # whether the message begins with where it is to be put right
@@ -30,9 +31,9 @@ class NettrainError(Exception):
         self.exit_code, self.key, self.hint = exit_code, key, hint
 
     def say_where(self, where: str, *details: str) -> None:
-        """Put where it happened before the message, and lines of detail below it; for whoever lets the error pass.
+        """Put where it happened before the message, and lines of detail below it; for whoever passes the error on.
 
-        Nothing changes where it ``knows_its_place``: such an error says more than those it passes through can.
+        Nothing changes where it ``knows_its_place``: such an error says more than those it passes through could.
         """
         if not self.knows_its_place:
             lines = [f"{where}: {self}", *(f"   {detail}" for detail in details if detail)]
@@ -41,6 +42,20 @@ class NettrainError(Exception):
 
 class ShapeError(NettrainError):
     """Blobs do not fit a layer, or each other."""
+
+
+@contextmanager
+def blaming(key: str | tuple[str, ...]) -> Iterator[None]:
+    """Around what a parameter led to: an error of it is made anew as one of this ``key``, whatever it blamed.
+
+    For code that is called for several parameters and does not know which. What knows its place is let pass.
+    """
+    try:
+        yield
+    except NettrainError as error:
+        if error.knows_its_place:
+            raise
+        raise type(error)(str(error), exit_code=error.exit_code, key=key, hint=error.hint) from error
 
 
 @dataclass(frozen=True)
@@ -126,7 +141,7 @@ class Problems:
 
 
 def why(error: BaseException) -> str:
-    """What an exception says: of the system's the reason alone, without number and file."""
+    """What an exception says; of the system's, only the reason, without number and file."""
     return getattr(error, "strerror", None) or str(error)
 
 
@@ -139,8 +154,8 @@ def printable(text: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that ``name`` is probably a misspelling or an abbreviation of; None if there is none.
 
-    Upper and lower case, ``_`` and ``-`` are alike. A misspelling differs by one edit (a character more, less or
-    another, or two neighbours exchanged), by two from 6 characters on, by three from 12 on: words that only sound
+    Upper and lower case, ``_`` and ``-`` are alike. A misspelling differs by one edit (a character added, missing
+    or changed, or two neighbours swapped), by two from 6 characters up, by three from 12 up: words that only sound
     alike differ by more. An abbreviation is the first half or more of one name alone.
     """
     by_folded = {folded(other): other for other in known}
@@ -156,12 +171,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 @functools.lru_cache(maxsize=2048)
 def folded(word: str) -> str:
-    """A name without upper case, ``_``, ``-`` and spaces."""
+    """A name in lower case, without ``_``, ``-`` and spaces."""
     return re.sub(r"[-_\s]", "", str(word).casefold())
 
 
 def _edits(a: str, b: str) -> int | None:
-    """How many edits lead from a to b; None where these are more than a misspelling has."""
+    """How many edits lead from a to b; None where there are more of them than in a misspelling."""
     length = max(len(a), len(b))
     most = 0 if length < 3 else 1 if length < 6 else 2 if length < 12 else 3
     if abs(len(a) - len(b)) > most or len(set(a) ^ set(b)) > 2 * most:  # an edit changes one character for another

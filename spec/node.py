@@ -49,7 +49,7 @@ class Node:
             return "true" if value else "false"
         if isinstance(value, str):
             shown = value if len(value) <= 40 else value[:37] + "..."
-            return f'the text "{shown}"'
+            return f'the string "{shown}"'
         if isinstance(value, list):
             return "a list" if value else "an empty list"
         if isinstance(value, dict):

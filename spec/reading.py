@@ -1,7 +1,7 @@
 """Reading YAML: every value keeps its line and column, numbers and booleans follow YAML 1.2, nothing runs.
 
 ``yaml.compose`` gives nodes with places; what a plain scalar means is decided here, because PyYAML's own
-rules (YAML 1.1) read 1e-3 as a text, ``on`` as a boolean and 010 as 8. A duplicate key is an error.
+rules (YAML 1.1) read 1e-3 as a string, ``on`` as a boolean and 010 as 8. A duplicate key is an error.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ _SPECIAL |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("fals
 _SPECIAL |= {sign + dot: float(sign + "inf") for sign in ("", "+", "-") for dot in (".inf", ".Inf", ".INF")}
 _SPECIAL |= {word: float("nan") for word in (".nan", ".NaN", ".NAN")}
 
-_UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-
-_PLAIN, _TEXT = "plain", "text"
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def scalar(text: str) -> Any:
@@ -52,9 +50,16 @@ class _TooManyError(Exception):
         self.mark = mark
 
 
+class _NoTag(str):
+    """The tag of what is written without one; of a class of its own, since a text can write any word as a tag."""
+
+
+_NO_TAG = _NoTag()
+_STR = "tag:yaml.org,2002:str"
+
+
 class _Composer(yaml.composer.Composer):
-    """PyYAML's composer, except that it stops at a number of values, and that a scalar's tag only tells whether it was
-    written plain or quoted."""
+    """PyYAML's composer, except that it stops at a number of values, and gives no tags to what has none."""
 
     count = 0
 
@@ -65,12 +70,10 @@ class _Composer(yaml.composer.Composer):
         return super().compose_node(parent, index)
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-        if kind is yaml.ScalarNode:
-            return _PLAIN if implicit[0] else _TEXT
-        return _TEXT
+        return _NO_TAG
 
     def descend_resolver(self, parent: Any, index: Any) -> None:
-        """Tags do not depend on where a value stands."""
+        """Tags do not depend on where a value is."""
 
     def ascend_resolver(self) -> None:
         """As above."""
@@ -94,13 +97,13 @@ class _FastLoader(_Composer, _LIBYAML):
         yaml.composer.Composer.__init__(self)
 
 
-# What libyaml takes otherwise than PyYAML's Python: tabs, marks of byte order, tags, `?` in a word, `|#`.
+# What libyaml reads differently from PyYAML's Python: tabs, byte order marks, tags, `?` in a word, `|#`.
 _ODD = re.compile(r"[\t\ufeff!?]|[|>][-+0-9]*#")
 
 
 def _compose(text: str) -> yaml.Node | None:
     """The nodes of a text. What is wrong with it, or odd, is for the Python reader to say."""
-    try:
+    try:  # also with what is odd: libyaml is quick to see that there is too much of it
         root = yaml.compose(text, Loader=_FastLoader)
         if not _ODD.search(text):
             return root
@@ -123,9 +126,9 @@ def read_text(text: str, name: str, problems: Problems | None = None) -> Node:
     except yaml.MarkedYAMLError as error:
         raise SpecError([_syntax_problem(error, name, lines)]) from None
     except yaml.reader.ReaderError as error:
-        before = text[: error.position]
-        place = _place(name, before.count("\n"), len(before) - before.rfind("\n") - 1, 1, lines)
-        message = f"character #x{ord(text[error.position]):02x} does not belong in a YAML text"
+        above = f"{text[: error.position]}x".splitlines()  # of any system; what else would end a line is refused
+        place = _place(name, len(above) - 1, len(above[-1]) - 1, 1, lines)
+        message = f"character #x{ord(text[error.position]):02x} does not belong in YAML"
         raise SpecError([Problem(place, message, with_line=False)]) from None
     except RecursionError:
         raise SpecError([Problem(Place(name, 1, 1), "nested too deeply to be a spec")]) from None
@@ -149,7 +152,7 @@ class _Converter:
 
     def __init__(self, name: str, lines: list[str], problems: Problems):
         self.name, self.lines, self.problems, self.count = name, lines, problems, 0
-        self.has_unreadable_values = False  # what else is wrong would only be a consequence
+        self.has_unreadable_values = False  # anything else wrong would only be a consequence
 
     def place(self, node: yaml.Node) -> Place:
         start, end = node.start_mark, node.end_mark
@@ -163,8 +166,7 @@ class _Converter:
         if self.count > MOST_NODES or depth > DEEPEST:
             what = f"more than {MOST_NODES:,} values" if depth <= DEEPEST else f"nested deeper than {DEEPEST} levels"
             raise SpecError([Problem(place, f"{what}; an alias that contains itself?")])
-        known = {_PLAIN, _TEXT, "tag:yaml.org,2002:str"}
-        if node.tag not in known:
+        if not isinstance(node.tag, _NoTag) and not (isinstance(node, yaml.ScalarNode) and node.tag == _STR):
             self.problems.add(place, f"the tag {node.tag} has no place in a spec: only plain values are read")
             self.has_unreadable_values = True
             return Node(None, place)
@@ -172,9 +174,10 @@ class _Converter:
             return self._mapping(node, place, depth)
         if isinstance(node, yaml.SequenceNode):
             return Node([self.convert(item, depth + 1) for item in node.value], place)
+        assert isinstance(node, yaml.ScalarNode)  # there is no other kind
         if not self._is_writable(node.value, place):
             return Node(None, place)
-        if node.tag != _PLAIN:
+        if not _is_plain(node):
             return Node(node.value, place)
         try:
             return Node(scalar(node.value), place)
@@ -202,7 +205,7 @@ class _Converter:
             key, value = key_node.value, self.convert(value_node, depth + 1)
             if not self._is_writable(key, key_place):
                 continue
-            if key == "<<" and key_node.tag == _PLAIN:
+            if key == "<<" and _is_plain(key_node):
                 merged += value.value if isinstance(value.value, list) else [value]
             elif key in result.value:
                 first = result.keys[key]
@@ -219,6 +222,11 @@ class _Converter:
         return result
 
 
+def _is_plain(node: yaml.Node) -> bool:
+    """Whether it is a word without quotes and tag, so that its characters decide what it is."""
+    return isinstance(node, yaml.ScalarNode) and isinstance(node.tag, _NoTag) and not node.style
+
+
 def _place(name: str, line: int, column: int, length: int, lines: list[str]) -> Place:
     text = lines[line] if line < len(lines) else ""
     return Place(name, line + 1, column + 1, max(1, length), text)
@@ -229,17 +237,17 @@ def _syntax_problem(error: yaml.MarkedYAMLError, name: str, lines: list[str]) ->
     mark = error.problem_mark or error.context_mark
     place = _place(name, mark.line, mark.column, 1, lines) if mark else Place(name)
     message = (error.problem or str(error)).strip()
-    if any(re.match(r"\s*(layers?|\w+_param)\s*:?\s*\{\s*$", line) for line in lines):
+    if any(re.match(r"\s*(layers?|\w+_param)\s*(:\s*)?\{\s*$", line) for line in lines):
         message = "this looks like Caffe's prototxt; a spec is YAML: `layers:` and a list of `- {name: ip1, type: …}`"
     elif "\\t" in message or "\t" in place.text[: place.column]:
         message = "a tab here; YAML is indented with spaces"
     elif "expected a single document" in (error.context or ""):
         message = "a second document starts here; a spec is one document"
     elif error.context:
-        begun = f", begun on line {error.context_mark.line + 1}" if error.context_mark else ""
+        begun = f", which begins on line {error.context_mark.line + 1}" if error.context_mark else ""
         message = f"not valid YAML: {message} ({error.context.strip()}{begun})"
     elif "mapping values are not allowed" in message:
-        message = f"not valid YAML: {message}; is the line indented like those it belongs to?"
+        message = f"not valid YAML: {message}; is the line indented like those it belongs with?"
     else:
         message = f"not valid YAML: {message}"
     return Problem(place, message)

@@ -13,7 +13,7 @@ pytest.register_assert_rewrite("helpers")
 
 from helpers import end_processes, idx  # noqa: E402
 
-# What tests start shall start as it does for people: Python compiles each module once, and not in every process.
+# What tests start should start as it does for people: Python compiles each module once, and not in every process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 

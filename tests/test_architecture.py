@@ -49,7 +49,7 @@ def family_of(path):
 
 
 def libraries(path):
-    """The first part of the name of each module that a file imports and that is none of ours."""
+    """The first part of the name of each module that a file imports and that is not ours."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
@@ -198,6 +198,49 @@ def test_one_module_opens_files_to_read_them(path):
         assert [name for name in reads(ast.parse(path.read_text())) if (file, name) not in MAY_READ] == []
 
 
+def effects_of_an_import(tree):
+    """Calls of a module's own, whose results nobody keeps: whoever wants the effect calls them."""
+    for statement in tree.body:
+        inner = statement.body if isinstance(statement, ast.If | ast.For | ast.With | ast.Try) else [statement]
+        for node in inner:
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                yield ast.unparse(node)
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            for target in targets:
+                if not isinstance(target, ast.Name | ast.Tuple):
+                    yield ast.unparse(node)
+
+
+def test_an_import_changes_nothing():
+    """But for what must be there before anything happens: an answer to Ctrl-C, and to a fork."""
+    found = {call for path in SOURCES for call in effects_of_an_import(ast.parse(path.read_text()))}
+    assert {call.partition("(")[0] for call in found} == {"signal.signal", "main", "os.register_at_fork"}
+
+
+def test_an_effect_of_an_import_is_noticed():
+    for code in ("f()", "os.environ['A'] = '1'", "if x:\n    f()", "np.float_output = 3"):
+        assert list(effects_of_an_import(ast.parse(code))), code
+
+
+def changed_errors(tree):
+    """Attributes of an exception that are set where it is caught: whoever makes it says all of it."""
+    for handler in ast.walk(tree):
+        if isinstance(handler, ast.ExceptHandler) and handler.name:
+            for node in ast.walk(handler):
+                is_set = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+                if is_set and getattr(node.value, "id", None) == handler.name:
+                    yield ast.unparse(node)
+
+
+def test_errors_are_whole_when_they_are_made():
+    assert [(path, found) for path in SOURCES for found in changed_errors(ast.parse(path.read_text()))] == []
+
+
+def test_an_error_that_is_changed_is_noticed():
+    for code in ("e.key = 1", "e.start += 1", "e.a, b = 1, 2"):
+        assert list(changed_errors(ast.parse(f"try: f()\nexcept E as e:\n    {code}\n    raise"))), code
+
+
 def test_nobody_asks_a_path_what_it_is():
     """``Path.exists()`` and its like raise OSError for a name that is too long; ``os.path.exists`` says no."""
     asks = {"exists", "is_file", "is_dir"}
@@ -267,4 +310,10 @@ def bare_calls(tree):
 def test_hooks_of_layers_are_asked_for_and_not_called():
     found = [(path.name, hook) for path in SOURCES for hook in bare_calls(ast.parse(path.read_text(encoding="utf-8")))]
     steps = ["Forward_cpu", "setup", "reshape", "Backward_cpu"]  # which a Step tells in words itself
-    assert found == [("build.py", method) for method in steps]
+    assert found == [("step.py", method) for method in steps]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_long_file_says_why_it_is_one(path):
+    code = path.read_text(encoding="utf-8")
+    assert len(code.splitlines()) <= 300 or "one file" in (ast.get_docstring(ast.parse(code)) or "").lower()

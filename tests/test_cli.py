@@ -157,7 +157,7 @@ def test_a_terminal_gets_a_bar(tmp_path):
         (["train", "configs/mlp.yaml", "--set", "ip3.num_output=1"], 2, "there is no layer `ip3`"),
         (["train", "configs/mlp.yaml", "--set", "solver.base_lr=x"], 2, "Nothing was trained."),
         (["train", "configs/mlp.yaml", "--weights", "no.npz"], 2, "weights file not found: no.npz"),
-        (["train"], 2, "give a spec, or a run to go on with: --resume RUN"),
+        (["train"], 2, "give a spec, or a run to resume: --resume RUN"),
         (["trian"], 2, "No such command"),
         (
             ["test", "configs/mlp.yaml"],
@@ -171,8 +171,8 @@ def test_a_terminal_gets_a_bar(tmp_path):
         (["gradcheck", "--layer", "Convolutoin"], 2, "did you mean `Convolution`?"),
         (["gradcheck", "own.py"], 2, "own.py: no such file"),
         (["gradcheck", "own.py:Swish"], 2, "no such file"),
-        (["explain", "\ud800", "x=1"], 2, "is no name of a file"),
-        (["check", "a\0b.yaml"], 2, "is no name of a file"),
+        (["explain", "\ud800", "x=1"], 2, "is not a file name"),
+        (["check", "a\0b.yaml"], 2, "is not a file name"),
     ],
 )
 def test_wrong_usage_is_one_message_and_exit_code_2(nettrain_cli, arguments, code, words):

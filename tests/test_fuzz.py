@@ -150,7 +150,7 @@ def test_what_goes_wrong_is_a_finding_and_nothing_else_is(tmp_path):
 
 
 def test_cases_follow_from_the_seed_alone():
-    # libhdf5 leaves bytes that nobody reads as they were in memory, so hdf5's cases are not the same to the byte
+    # libhdf5 leaves bytes that are never read as they were in memory, so hdf5's cases are not the same to the byte
     code = """
 import hashlib, sys
 from fuzz import arrays, databases, driver, images, runs, texts

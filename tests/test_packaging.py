@@ -85,3 +85,13 @@ def test_every_layer_is_in_the_changelog():
 
     text = (ROOT / "CHANGELOG.md").read_text()
     assert [name for name in nettrain.layer_type_list() if name not in text] == []
+
+
+def test_every_library_comes_from_an_extra_that_env_looks_for():
+    from nettrain.tools.environment import EXTRAS
+
+    files = [ROOT / name for name in tracked() if name.endswith(".py") and not name.startswith("tests/")]
+    asked = {names for path in files for names in re.findall(r'\bextra\("([\w.]+)", "(\w+)"', path.read_text())}
+    assert {name for _, name in asked} == {"hdf5", "images", "plot"}
+    for module, name in asked:
+        assert EXTRAS[name] == module.partition(".")[0]

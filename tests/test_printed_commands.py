@@ -184,7 +184,7 @@ def test_go_on_after_an_error(shell, out):
     Path("a net/it's.yaml").write_text(yaml.safe_dump({"name": "late", "solver": solver, "layers": layers}))
     words = ["nettrain", "train", "a net/it's.yaml", "--out", out, "--set", data, "--set", "digits.shuffle=false"]
     _, errors = shell(shlex.join(words), 2)
-    line = after("go on", errors)
+    line = after("resume", errors)
     assert "resumed from" in shell(line, 2)[1]  # the label is still there: it says so again, after the resume
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..net import registry
+from ..net.example import Example
 from ..net.fillers import Filler
-from ..net.layer import Example, Layer
+from ..net.layer import Layer
 from ..solver.parameters import SolverParameters
-from ..spec.declare import Choice, Declared, type_words
+from ..spec.declare import Choice, Declared
 from ..spec.errors import NettrainError, did_you_mean
 from ..spec.reading import to_yaml
 from .table import table, wrapped
@@ -45,7 +46,7 @@ def details(name: str) -> dict[str, Any]:
 
 
 def solvers() -> dict[str, Any]:
-    """The update rules and policies of the rate, each with a line, and the keys that are not theirs."""
+    """The update rules and rate policies, each with a line, and the keys that are not theirs."""
     found: dict[str, Any] = {"type": {}, "lr_policy": {}}
     for choice, kind, cls in _kinds():
         found[choice][kind] = registry.summary(cls)
@@ -57,7 +58,7 @@ def solver_details(name: str) -> dict[str, Any]:
     known = {kind: (choice, cls) for choice, kind, cls in _kinds()}
     if name not in known:
         near = did_you_mean(name, known, f"; they are {', '.join(known)}")
-        raise NettrainError(f"unknown update rule or policy `{name}`{near}")
+        raise NettrainError(f"unknown update rule or rate policy `{name}`{near}")
     choice, cls = known[name]
     own = parameters(cls.Parameters)
     needed = "".join(f", {key['name']}: …" for key in own if key["default"] == "required")
@@ -90,11 +91,11 @@ def parameters(declared: type[Declared]) -> list[dict[str, str]]:
     return [
         {
             "name": name,
-            "type": f"one of {', '.join(about.kinds)}" if about.kinds else type_words(hint, about.bounds),
+            "type": kind.words,
             "default": "required" if default is dataclasses.MISSING else default_words(default),
             "doc": about.doc,
         }
-        for name, hint, about, default in declared.fields()
+        for name, kind, about, default in declared.fields()
     ]
 
 
@@ -103,7 +104,7 @@ def default_words(default: Any) -> str:
     if isinstance(default, Choice):
         return default.name
     if isinstance(default, Filler):
-        return default.words_for_people()
+        return default.in_short()
     if default is None or default == () or isinstance(default, Declared):
         return "-"
     if isinstance(default, tuple):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..net.net import Net
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..net.user_code import UserCodeError, author, is_users
 from ..solver.evaluate import has_end
 from ..solver.looking import SECONDS, look_through

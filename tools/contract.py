@@ -1,174 +1,31 @@
 """What the layer contract promises, checked on one example of a layer type at a time.
 
-Each breach is said with the line that repairs it.
+Each breach is reported with the line that repairs it.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from ..files.extras import MissingExtraError
 from ..net import plan
-from ..net.blob import Blob
-from ..net.layer import Example, Layer
-from ..net.user_code import UserCodeError, blame, calling, is_users
-from ..spec.errors import NettrainError, ShapeError, format_shape
+from ..net.example import Example
+from ..net.layer import Layer
+from ..net.user_code import UserCodeError, blame, is_users
+from ..spec.errors import NettrainError, format_shape
+from .bench import Bench, describe, files_of, same_bits
 from .numeric import Check, compare
-
-
-def describe(example: Example) -> str:
-    """An example in a few words: shapes and parameters."""
-    shapes = " ".join("(" + ",".join(map(str, shape)) + ")" for shape in example.bottoms)
-    params = " ".join(f"{key} {_short(value)}" for key, value in example.params.items())
-    return " ".join(filter(None, [shapes, params, "" if example.phase == "TRAIN" else example.phase]))
-
-
-def _short(value: Any) -> str:
-    return str(value).replace(" ", "").replace("'", "")
-
-
-class Bench:
-    """A layer on its own, with random data and gradients around it."""
-
-    def __init__(
-        self,
-        cls: type[Layer],
-        example: Example,
-        seed: int = 1701,
-        channels_last: bool = False,
-        folder: Path | None = None,
-    ):
-        _check_counts(cls, example)
-        rng = np.random.default_rng(seed)
-        self.example, self.seed = example, seed
-        least = cls.num_tops if isinstance(cls.num_tops, int) else cls.num_tops[0]
-        parameters = cls.Parameters.from_mapping(example.params, cls.__name__)
-        self.folder = folder
-        count = example.tops if example.tops is not None else least
-        names = [f"top{i}" for i in range(count)]
-        with calling(cls, "__init__", lambda: f"example {describe(example)}"):
-            self.layer = cls(
-                parameters,
-                name="gradcheck",
-                phase=example.phase,
-                seed=seed,
-                dtype=np.float64,
-                folder=folder,
-                tops=names,
-            )
-        self.bottom = [Blob(shape, np.float64, channels_last) for shape in example.bottoms]
-        self.top = [Blob((), np.float64) for _ in range(count)]
-        for i, blob in enumerate(self.bottom):
-            make = example.values.get(i, lambda rng, shape: rng.standard_normal(shape))
-            blob.data[...] = make(rng, blob.shape)
-        self.inputs = [blob.data.copy() for blob in self.bottom]
-        self.spoiled: dict[str, str] = {}  # what a method changed that is not its to change -> the method
-        self.run("setup", self.bottom, self.top)
-        self.run("reshape", self.bottom, self.top)
-        self.run("fill_blobs")
-        self.first_blobs = [blob.data.copy() for blob in self.layer.blobs]
-        if example.prepare:
-            example.prepare(self.layer)
-        if cls.shapes_follow_values:
-            self.run("Forward_cpu", self.bottom, self.top)
-        self.learned = list(self.layer.param_propagate_down)
-        for blob, learned in zip(self.layer.blobs, self.learned, strict=True):
-            if learned:
-                blob.data += 0.1 * rng.standard_normal(blob.shape)
-        self.state = self.run("state")
-        self.upstream = [rng.standard_normal(blob.shape) for blob in self.top]
-        self.before = [rng.standard_normal(blob.shape) for blob in self.bottom]  # what diffs hold before backward
-        self.accumulated = [rng.standard_normal(blob.shape) for blob in self.layer.blobs]
-        self.restore()
-
-    def restore(self) -> None:
-        """Give the bottoms their values again."""
-        for blob, values in zip(self.bottom, self.inputs, strict=True):
-            blob.data[...] = values
-
-    def run(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the layer. Raises UserCodeError for an exception in a layer of the user's own."""
-        with calling(self.layer, method, self.shapes_in_words):
-            return getattr(self.layer, method)(*arguments)
-
-    def watch(self, method: str, *arguments: Any) -> Any:
-        """``run``, and remember in ``spoiled`` which arrays it changed that others go on to read."""
-        backward = method == "Backward_cpu"
-        kept = {f"bottom[{i}].data": blob.data for i, blob in enumerate(self.bottom)}
-        kept |= {f"blobs[{i}].data": b.data for i, b in enumerate(self.layer.blobs) if backward or self.learned[i]}
-        if backward:
-            kept |= {f"top[{i}].data": blob.data for i, blob in enumerate(self.top)}
-            kept |= {f"top[{i}].diff": blob.diff for i, blob in enumerate(self.top)}
-        else:
-            kept |= {f"blobs[{i}].diff": blob.diff for i, blob in enumerate(self.layer.blobs)}
-        before = {name: array.copy() for name, array in kept.items()}
-        result = self.run(method, *arguments)
-        for name, values in before.items():
-            if not _same_bits(kept[name], values):
-                self.spoiled.setdefault(name, method)
-        return result
-
-    def shapes_in_words(self) -> str:
-        shapes = {"bottom": self.bottom, "top": self.top, "blobs": self.layer.blobs}
-        return " · ".join(f"{k} {', '.join(format_shape(b.shape) for b in v)}" for k, v in shapes.items() if v)
-
-    def forward(self) -> float:
-        """f = Σ top · upstream."""
-        self.run("set_state", self.state)
-        self.run("Forward_cpu", self.bottom, self.top)
-        self.draws = self.run("state") != self.state  # random numbers, which follow the order in memory
-        return sum(float(np.vdot(t.data, g)) for t, g in zip(self.top, self.upstream, strict=True))
-
-    def backward(self, propagate: list[bool], learn: list[bool], poison: tuple[str, ...] = ()) -> tuple[list, list]:
-        """Forward, then backward from prepared diffs. Returns the bottoms' diffs and what was added to the parameters'.
-
-        ``poison`` overwrites data that the layer says it does not read in backward.
-        """
-        self.restore()
-        self.forward()
-        for blob, values in zip(self.top, self.upstream, strict=True):
-            blob.diff[...] = values
-        for blob, values in zip(self.bottom, self.before, strict=True):
-            blob.diff[...] = values
-        for blob, values in zip(self.layer.blobs, self.accumulated, strict=True):
-            blob.diff[...] = values
-        for what, blobs in (("bottom.data", self.bottom), ("top.data", self.top)):
-            if what in poison:
-                for blob in blobs:
-                    blob.data[...] = np.nan
-        self.layer.param_propagate_down[:] = learn
-        self.watch("Backward_cpu", self.top, propagate, self.bottom)
-        self.layer.param_propagate_down[:] = self.learned
-        added = [b.diff - before for b, before in zip(self.layer.blobs, self.accumulated, strict=True)]
-        return [blob.diff.copy() for blob in self.bottom], added
-
-
-def _check_counts(cls: type[Layer], example: Example) -> None:
-    """Whether the example has as many bottoms and tops as the type says it takes."""
-    tops = example.tops
-    if cls.same_number_of_tops and tops is None:
-        tops = len(example.bottoms)
-    for what, given, allowed in (("bottom", len(example.bottoms), cls.num_bottoms), ("top", tops, cls.num_tops)):
-        least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
-        if given is not None and (given < least or (most is not None and given > most)):
-            raise ShapeError(
-                f"it has {given} {what}{'' if given == 1 else 's'}, the type takes "
-                f"{least if least == most else allowed}; `num_{what}s = {given}` in the class, or another example"
-            )
 
 
 def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
     """Gradient and contract of a layer type on one example. An exception in a layer of the user's own is a failure."""
     check = Check(cls.__name__, describe(example))
     try:
-        with np.errstate(all="ignore"), _files(example) as folder:
+        with np.errstate(all="ignore"), files_of(example) as folder:
             return _check(Bench(cls, example, seed, folder=folder), check)
     except MissingExtraError as error:
         check.note = f"not checked: {error}"
@@ -188,22 +45,11 @@ def check_layer(cls: type[Layer], example: Example, seed: int = 1701) -> Check:
     return check
 
 
-@contextmanager
-def _files(example: Example) -> Iterator[Path | None]:
-    """A folder with the files an example reads, as long as it lasts."""
-    if example.files is None:
-        yield None
-        return
-    with TemporaryDirectory() as name:
-        example.files(Path(name))
-        yield Path(name)
-
-
 def _check(bench: Bench, check: Check) -> Check:
     promised = [blob.shape for blob in bench.top]
     if not _is_repeatable(bench, check):
         return check
-    returned = _forward_filled(bench, check)
+    unfilled = _says_what_is_not_filled(bench, check)
     if [blob.shape for blob in bench.top] != promised:
         made = ", ".join(format_shape(blob.shape) for blob in bench.top)
         check.failures.append(
@@ -212,14 +58,15 @@ def _check(bench: Bench, check: Check) -> Check:
         )
     _say_what_was_spoiled(bench, check)
     if bench.layer.no_gradient == "all":
-        check.note = "" if check.failures else "no gradient"
+        if not check.failures:
+            check.note = "no gradient"
         return check
     for i, blob in enumerate(bench.top):
         bad = np.argwhere(~np.isfinite(blob.data))
-        if len(bad) and not returned:
+        if len(bad) and not unfilled:
             what, at = blob.data[tuple(bad[0])], ",".join(map(str, bad[0]))
             check.failures.append(
-                f"Forward_cpu makes top[{i}].data[{at}] {what} (one of {len(bad)} that are no numbers), so there is no "
+                f"Forward_cpu makes top[{i}].data[{at}] {what} (one of {len(bad)} that are not finite), so there is no "
                 "slope to compare; give the example values that have one: "
                 "`Example(…, values={0: lambda rng, shape: rng.uniform(0.5, 2, shape)})`"
             )
@@ -229,9 +76,9 @@ def _check(bench: Bench, check: Check) -> Check:
     diffs, added = bench.backward(possible, bench.learned)
     _say_what_was_spoiled(bench, check)
     again = bench.backward(possible, bench.learned)
-    same = map(_same_bits, [*diffs, *added], [*again[0], *again[1]])
+    same = map(same_bits, [*diffs, *added], [*again[0], *again[1]])
     if not bench.spoiled and not all(same):
-        check.failures.append(f"Backward_cpu gives something else each time for the same blobs; {_SOURCES}")
+        check.failures.append(f"Backward_cpu gives different results each time for the same blobs; {_SOURCES}")
         return check
     _compare_all(bench, possible, diffs, added, check)
     _check_contract(bench, possible, diffs, added, check)
@@ -250,31 +97,24 @@ def _is_repeatable(bench: Bench, check: Check) -> bool:
     the same blobs and state: else nothing can be compared with anything."""
     other = Bench(type(bench.layer), bench.example, bench.seed, folder=bench.folder)
     for i, (a, b) in enumerate(zip(bench.first_blobs, other.first_blobs, strict=True)):
-        if not _same_bits(a, b):
+        if not same_bits(a, b):
             check.failures.append(
-                f"blobs[{i}].data begins with other values each time, from one seed; give `add_blob` a "
+                f"blobs[{i}].data begins with different values each time from the same seed; give `add_blob` a "
                 "Filler, or draw from `self.rng` in fill_blobs (not from np.random or random)"
             )
-    if not all(map(_same_bits, bench.inputs, other.inputs)):
+    if not all(map(same_bits, bench.inputs, other.inputs)):
         check.failures.append(
-            "the values of the example are others each time; draw them from the generator that is given: "
+            "the values of the example are different each time; draw them from the generator that is given: "
             "`values={0: lambda rng, shape: rng.uniform(0.5, 2, shape)}`"
         )
-    made = []
-    for _ in range(2):
-        bench.restore()
-        for blob in bench.top if bench.bottom else ():
-            blob.data.fill(0.5)
-        bench.run("set_state", bench.state)
-        bench.watch("Forward_cpu", bench.bottom, bench.top)
-        made.append([blob.data.copy() for blob in bench.top])
+    made, _ = _two_passes(bench, (0.5, 0.5))
     if bench.spoiled:
         _say_what_was_spoiled(bench, check)
         return False
     for i, (a, b) in enumerate(zip(*made, strict=True)):
-        if not _same_bits(a, b):
+        if not same_bits(a, b):
             check.failures.append(
-                f"Forward_cpu gives another top[{i}].data each time for the same blobs and state; {_SOURCES}"
+                f"Forward_cpu gives a different top[{i}].data each time for the same blobs and state; {_SOURCES}"
             )
     return not check.failures
 
@@ -285,8 +125,8 @@ def _say_what_was_spoiled(bench: Bench, check: Check) -> None:
         what = name.partition(".")[2]
         if name.startswith("blobs"):
             repair = (
-                "the solver alone changes what is learned; take a copy, or keep it in another blob with "
-                "`self.param_propagate_down[-1] = False` behind add_blob"
+                "only the solver changes what is learned; take a copy, or keep it in another blob with "
+                "`self.param_propagate_down[-1] = False` after add_blob"
                 if what == "data"
                 else "add to it in Backward_cpu only"
             )
@@ -301,17 +141,24 @@ def _say_what_was_spoiled(bench: Bench, check: Check) -> None:
             check.failures.append(failure)
 
 
-def _forward_filled(bench: Bench, check: Check) -> bool:
-    """Run forward twice, into tops that hold something else each time; what differs was not filled."""
+def _two_passes(bench: Bench, olds: tuple[float, float]) -> tuple[list[list[np.ndarray]], Any]:
+    """The tops of two forward passes from the same bottoms and state, into tops that hold these values before; and
+    what Forward_cpu returns."""
     made = []
-    for old in (0.5, -7.0):
+    for old in olds:
         bench.restore()
         for blob in bench.top if bench.bottom else ():  # a source may keep what it wrote once
             blob.data.fill(old)
         bench.run("set_state", bench.state)
         result = bench.watch("Forward_cpu", bench.bottom, bench.top)
         made.append([blob.data.copy() for blob in bench.top])
-    bad = [i for i, (a, b) in enumerate(zip(*made, strict=True)) if not _same_bits(a, b)]
+    return made, result
+
+
+def _says_what_is_not_filled(bench: Bench, check: Check) -> bool:
+    """Run forward twice, into tops that hold something different each time; what differs was not filled."""
+    made, result = _two_passes(bench, (0.5, -7.0))
+    bad = [i for i, (a, b) in enumerate(zip(*made, strict=True)) if not same_bits(a, b)]
     for i in bad:
         why = f"top[{i}].data depends on what it held before, so Forward_cpu does not fill all of it"
         if result is not None:
@@ -352,10 +199,6 @@ def _compare_all(bench: Bench, possible: list[bool], diffs: list, added: list, c
             check.failures.append(f"the diff of blobs[{i}] was overwritten; add to it: `self.blobs[{i}].diff += …`")
 
 
-def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    return np.array_equal(a, b, equal_nan=True)
-
-
 def _same(a: np.ndarray, b: np.ndarray, equal_nan: bool = True) -> bool:
     return bool(np.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=equal_nan))
 
@@ -363,8 +206,8 @@ def _same(a: np.ndarray, b: np.ndarray, equal_nan: bool = True) -> bool:
 def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list, check: Check) -> None:
     """Everything the contract says of Backward_cpu besides the numbers."""
 
-    def judge(what: str, propagate: list[bool], learn: list[bool], repair: str = "", **options: Any) -> None:
-        got, plus = bench.backward(propagate, learn, **options)
+    def judge(what: str, propagate: list[bool], learn: list[bool], repair: str = "", poison: str = "") -> None:
+        got, plus = bench.backward(propagate, learn, poison)
         for i, (diff, wanted) in enumerate(zip(got, propagate, strict=True)):
             if not _same(diff, diffs[i] if wanted else bench.before[i]):
                 words = f"bottom[{i}].diff differs" if wanted else f"bottom[{i}].diff was written"
@@ -384,7 +227,7 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
         if learned:
             learn = [flag and j != i for j, flag in enumerate(bench.learned)]
             judge(f"with blobs[{i}] not learning", possible, learn)
-    unread = tuple(name for name in ("bottom.data", "top.data") if name not in bench.layer.backward_reads)
+    unread = [name for name in ("bottom.data", "top.data") if name not in bench.layer.backward_reads]
     for name in unread:
         reads = tuple(sorted({*bench.layer.backward_reads, name}))
         judge(
@@ -392,13 +235,13 @@ def _check_contract(bench: Bench, possible: list[bool], diffs: list, added: list
             possible,
             bench.learned,
             f"Backward_cpu reads {name}, and must say so: `backward_reads = {reads}` in the class",
-            poison=(name,),
+            poison=name,
         )
     if bench.layer.any_layout and not bench.draws:
         _check_channels_last(bench, possible, check)
-    if bench.layer.may_run_in_place:
-        _check_in_place(bench, check)
-        if "bottom.data" not in bench.layer.backward_reads:
+    if bench.layer.may_run_in_place and bench.top and bench.bottom:
+        fits = _check_in_place(bench, check)
+        if fits and "bottom.data" not in bench.layer.backward_reads:
             bench.top[0].share_data(bench.bottom[0])
             judge("run in place", possible, bench.learned, "`may_run_in_place = False` in the class")
 
@@ -416,8 +259,8 @@ def _check_channels_last(bench: Bench, possible: list[bool], check: Check) -> No
                 check.failures.append(f"with channels-last bottoms: the diff of {what}[{i}] differs; {repair}")
 
 
-def _check_in_place(bench: Bench, check: Check) -> None:
-    """Forward must make the same when the top lies where the bottom lies."""
+def _check_in_place(bench: Bench, check: Check) -> bool:
+    """Forward must make the same when the top lies where the bottom lies. Returns whether it can lie there."""
     other = Bench(type(bench.layer), bench.example, bench.seed, folder=bench.folder)
     bench.restore()
     bench.forward()
@@ -426,14 +269,15 @@ def _check_in_place(bench: Bench, check: Check) -> None:
             f"top[0] is {format_shape(bench.top[0].shape)} and bottom[0] {format_shape(bench.bottom[0].shape)}: the "
             "type cannot run in place; `may_run_in_place = False` in the class"
         )
-        return
+        return False
     other.top[0].share_data(other.bottom[0])
     other.forward()
     if not _same(bench.top[0].data, other.top[0].data):
         check.failures.append(
             "run in place, top[0] in the memory of bottom[0]: top[0].data differs; `may_run_in_place = False` in the "
-            "class, or read bottom[0].data no more once top[0].data is written"
+            "class, or do not read bottom[0].data once top[0].data is written"
         )
+    return True
 
 
 def _subsets(possible: list[bool]) -> Iterator[tuple[bool, ...]]:

@@ -39,7 +39,7 @@ def report(env: dict) -> str:
     lines.append(f"{'BLAS':<10} {b['name']} {b['version']}, kernels {b['kernel'] or 'unknown'}")
     lines.append(f"{'threads':<10} {env['threads']}, nettrain's own, and BLAS's for large products")
     for name, value in env["pinned"].items():
-        slow = ": may hold BLAS to slower kernels than this CPU has" if name.startswith("OPENBLAS_C") else ""
+        slow = ": may limit BLAS to slower kernels than this CPU has" if name.startswith("OPENBLAS_C") else ""
         lines.append(f"{'set':<10} {name}={value}{slow}")
     for extra, present in env["extras"].items():
         state = "present" if present else f'absent; to get it: pip install "nettrain[{extra}]"'

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .explain import Explanation, Value
+from .explained import Explanation, Value
 
 WHOLE = 1000  # elements of a blob up to which all of them are given
 

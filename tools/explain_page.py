@@ -9,8 +9,8 @@ import numpy as np
 
 from ..files import plain_json
 from ..spec.errors import format_shape
-from .explain import Explanation, Gate, Use, Value
 from .explain_text import array_words, ending, number, numbers
+from .explained import Explanation, Gate, Use, Value
 from .layout import lay_out
 
 ROW = 78  # pixels between neighbours

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..spec.errors import format_shape
-from .explain import Explanation, Gate, Use, Value
+from .explained import Explanation, Gate, Use, Value
 from .table import table
 
 SMALL = 16  # elements of a blob that is shown whole
@@ -132,7 +132,7 @@ def _rows(name: str, value: Value, whole: bool) -> list[list[str]]:
 
 
 def number(x: float) -> str:
-    """Four digits, and a whole number of up to nine as it is: ``-0.1966``, ``56088``."""
+    """Four digits, and an integer of up to nine as it is: ``-0.1966``, ``56088``."""
     if x == round(x, 0) and abs(x) < 1e9:
         return str(int(x))
     return f"{x:.4g}"

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, SpecError, why
-from .explain import Explanation, explain, pick
+from .explain import explain
 from .explain_json import as_json
 from .explain_page import page
 from .explain_text import numbers, report
-from .expression import ABSOLUTE, in_words, spec_of
+from .explained import Explanation, pick
+from .expression import ABSOLUTE, message_of, spec_of
 from .gradcheck import check_net
-from .numeric import EPS, Check, Rounding
+from .numeric import Check, Rounding
+from .slope import EPS
 
 MOST_SHOWN = 5  # entries without a gradient
 
@@ -90,7 +92,7 @@ def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
     try:
         whole = explain(spec, asked.phase.upper(), asked.sample, **options)  # type: ignore[arg-type]
     except SpecError as error:
-        raise NettrainError(in_words(error)) if asked.expr is not None else error from None
+        raise NettrainError(message_of(error)) if asked.expr is not None else error from None
     without = []
     if asked.expr is not None:
         without = _undefined(whole)
@@ -110,7 +112,7 @@ def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
 
 
 def _undefined(explanation: Explanation) -> list[str]:
-    """In words, the first part of a formula that is no number; then the whole has no gradient."""
+    """In words, the first part of a formula that is not finite; then the whole has no gradient."""
     for name, value in explanation.values.items():
         bad = np.argwhere(~np.isfinite(value.data))
         if len(bad):
@@ -146,13 +148,13 @@ def _rounding(explanation: Explanation) -> Rounding:
 
 
 def _largest(array: np.ndarray | None) -> float:
-    """The largest size in an array, of those that are numbers."""
+    """The largest magnitude in an array, of the numbers in it."""
     sizes = np.abs(array) if array is not None else np.zeros(0)
     return float(sizes[np.isfinite(sizes)].max(initial=0))
 
 
 def _with_reason(line: str, explanation: Explanation) -> str:
-    """A line of ``Check.without``; for a gradient that is no number, with the gate that made it so."""
+    """A line of ``Check.without``; for a gradient that is not finite, with the gate that made it so."""
     entry, _, why = line.partition(": ")
     name = entry.partition("[")[0]
     if not why.startswith("the gradient is"):

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..net.fillers import LARGEST
-from ..net.netspec import NetSpec, load
+from ..net.netspec import load
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, SpecError, did_you_mean
 
 FUNCTIONS = {
@@ -40,7 +41,7 @@ LONGEST_QUOTE = 60
 def spec_of(expression: str, assignments: Sequence[str]) -> NetSpec:
     """The net that computes a formula of the variables given as ``name=value`` (or ``name=1,2,3``).
 
-    Raises NettrainError for what is no formula, and for variables without a value or values without a variable.
+    Raises NettrainError for anything but a formula, and for variables without a value or values without a variable.
     """
     values = _values(assignments)
     try:
@@ -49,7 +50,7 @@ def spec_of(expression: str, assignments: Sequence[str]) -> NetSpec:
         top = graph.whole(tree)
     except (SyntaxError, ValueError) as error:
         why = getattr(error, "msg", None) or error
-        raise NettrainError(f"`{_cut(expression)}` is no formula: {why}{_advice(expression)}") from None
+        raise NettrainError(f"`{_cut(expression)}` is not a formula: {why}{_advice(expression)}") from None
     except (RecursionError, MemoryError):
         raise NettrainError(f"the formula is nested too deeply: `{_cut(expression)}`") from None
     unused = [name for name in values if name not in graph.used]
@@ -61,10 +62,10 @@ def spec_of(expression: str, assignments: Sequence[str]) -> NetSpec:
     try:
         return load({"name": "expression", "layers": _readable(graph.layers, values)})
     except SpecError as error:
-        raise NettrainError(in_words(error)) from None
+        raise NettrainError(message_of(error)) from None
 
 
-def in_words(error: SpecError) -> str:
+def message_of(error: SpecError) -> str:
     """What is wrong with a formula whose net cannot be made, without the places of a spec nobody wrote."""
     lines = [line for problem in error.problems for line in (problem.message, *problem.details)]
     return "the formula cannot be computed: " + "\n   ".join(lines)
@@ -75,12 +76,12 @@ def _cut(text: str) -> str:
 
 
 def _advice(expression: str) -> str:
-    """What a person may have meant who wrote what is no formula."""
+    """What a person may have meant who wrote something that is not a formula."""
     words = [word for word in re.findall(r"[A-Za-z_]\w*", expression) if keyword.iskeyword(word)]
     if words:
-        return f"; `{words[0]}` is a word of Python's, choose another name"
+        return f"; `{words[0]}` is a Python keyword, choose another name"
     product = re.search(r"(\d)\s*([A-Za-z_(])", expression)
-    return f"; a product has a sign: {product[1]} * {product[2]}…" if product else ""
+    return f"; write a product with *: {product[1]} * {product[2]}…" if product else ""
 
 
 def _readable(layers: list[dict[str, Any]], values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -163,7 +164,7 @@ class _Graph:
                 return self.function(name, [self.add(argument) for argument in arguments], node)
         power = "; a power is written **" if isinstance(getattr(node, "op", None), ast.BitXor) else ""
         raise NettrainError(
-            f"`{_cut(_text(node))}` is nothing a formula here can have; it may have names, numbers, + - * / **, "
+            f"`{_cut(_text(node))}` cannot be part of a formula, which may have names, numbers, + - * / **, "
             f"and {', '.join(FUNCTIONS)}{power}"
         )
 
@@ -243,7 +244,7 @@ class _Graph:
                 except ZeroDivisionError:
                     raise NettrainError(f"`{_text(node)}` divides by 0") from None
                 if isinstance(result, complex):
-                    raise NettrainError(f"`{_text(node)}` is no real number")
+                    raise NettrainError(f"`{_text(node)}` is not a real number")
                 return result
             case str(), float():
                 return self.layer(_text(node), "Power", [base], power=exponent)

@@ -15,7 +15,7 @@ import numpy as np
 from ..net import registry
 from ..net.layer import Layer
 from ..net.net import Net
-from ..net.netspec import NetSpec
+from ..net.records import NetSpec
 from ..net.user_code import run_layer_file
 from ..solver.divergence import find_trouble
 from ..spec.errors import NettrainError, format_shape
@@ -100,7 +100,7 @@ def check_net(
 ) -> Iterator[Check]:
     """Each parameter blob of a net on one batch of its own data, ENTRIES_OF_A_NET random entries of each.
 
-    ``formula``: it is the net of a formula, see ``compare``. A loss that is no number is a failure of every blob: there
+    ``formula``: it is the net of a formula, see ``compare``. A loss that is not finite fails every blob: there
     is nothing to compare.
     """
     net = Net(spec, phase=phase, dtype="float64", seed=seed)
@@ -134,9 +134,9 @@ def check_net(
 
 
 def _no_loss(net: Net) -> str:
-    """Why there is nothing to compare, for a loss that is no number."""
+    """Why there is nothing to compare, for a loss that is not finite."""
     kind = "NaN" if math.isnan(net.loss) else "infinite"
-    return f"nothing could be compared: the loss is {kind}; the first that is no number: {find_trouble(net).sentence}"
+    return f"nothing could be compared: the loss is {kind}; the first bad value: {find_trouble(net).sentence}"
 
 
 def report(checks: list[Check], seconds: float, first: str = "layer") -> str:

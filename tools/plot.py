@@ -20,7 +20,7 @@ from ..spec.errors import NettrainError, did_you_mean, why
 FORMATS = ("svg", "png", "pdf")
 VALUE, GRADIENT = "#0a7d2c", "#c21d1d"  # as on explain's page
 LARGEST = 1e300  # number that can be drawn with room around it
-LOG_FROM = 30  # largest / smallest loss from which on the axis is logarithmic
+LOG_FROM = 30  # largest / smallest loss above which the axis is logarithmic
 Series = tuple[list[int], list[float]]
 
 # What the lecture shows. Maxout needs its two lines, x and -x/2 + 1/2 here.
@@ -43,21 +43,21 @@ ACTIVATIONS: dict[str, list[dict[str, Any]]] = {
 
 
 @dataclass
-class Run:
+class Curves:
     """The metrics of a run: its name, and for each metric the iterations and values; ``test loss`` and so on."""
 
     name: str
     metrics: dict[str, Series] = field(default_factory=dict)
 
 
-def read_run(where: str) -> Run:
-    """A run's metrics, from its folder or its metrics.jsonl. A last line that was cut off is passed over.
+def read_run(where: str) -> Curves:
+    """A run's metrics, from its folder or its metrics.jsonl. A truncated last line is skipped.
 
     Raises NettrainError when there are none.
     """
     path = Path(where)
     path = path / METRICS if os.path.isdir(path) else path
-    run = Run(str(Path(where).parent if path == Path(where) else where))
+    run = Curves(str(Path(where).parent if path == Path(where) else where))
     try:
         for row in read_metrics(path):
             for name, at, value in _numbers(row):
@@ -89,7 +89,7 @@ def _shown(name: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in name)
 
 
-def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
+def curves(runs: Sequence[Curves], metrics: Sequence[str], file: str) -> None:
     """Draw the runs' metrics over the iterations: losses in one picture, each other metric in one of its own.
 
     Where the tests have the weighted sum of several losses, that is drawn with the train loss, in its unit. The name of
@@ -124,10 +124,10 @@ def curves(runs: Sequence[Run], metrics: Sequence[str], file: str) -> None:
 
 
 def _has_own_unit(name: str, known: Sequence[str]) -> bool:
-    """Whether a loss of the tests has another unit than the train loss: it is part of a weighted sum that is there."""
+    """Whether a test loss is in a different unit from the train loss: it is part of a weighted sum that is there."""
     where, slash, _ = name.rpartition("/")
     prefix, total = f"{where}{slash}" or "test ", TOTAL_LOSS
-    while f"{prefix}weighted_{total}" in known:  # an output is called like the sum
+    while f"{prefix}weighted_{total}" in known:  # an output is named like the sum
         total = f"weighted_{total}"
     return name != "train loss" and prefix + total in known and name != prefix + total
 
@@ -175,7 +175,7 @@ def activations(file: str) -> None:
 
 
 def _figure(rows: int, columns: int) -> tuple[Any, list[Any]]:
-    """A figure with so many pictures, drawn without a screen."""
+    """A figure with that many pictures, drawn without a screen."""
     extra("matplotlib", "plot", "plot")
     from matplotlib.figure import Figure
 
@@ -199,7 +199,7 @@ def _save(figure: Any, file: str) -> None:
 
 
 def plot(runs: Sequence[str], metrics: Sequence[str], show_activations: bool, file: str | None) -> str:
-    """Draw what the command asks for; returns what it says of it. Raises NettrainError when there is nothing."""
+    """Draw what the command asks for; returns what to report. Raises NettrainError when there is nothing."""
     if show_activations and (runs or metrics):
         raise NettrainError("--activations draws functions, not runs; give one or the other")
     if show_activations:

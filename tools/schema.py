@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..net import registry
-from ..net.netspec import Common, Top
+from ..net.records import Common, Top
 from ..solver.parameters import SolverParameters
 
 

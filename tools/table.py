@@ -11,7 +11,7 @@ from collections.abc import Sequence
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Columns two spaces apart, as wide as their widest cell; those in ``right`` are aligned to the right.
 
-    Where they do not fit into a narrow terminal, cells of the widest columns of text go on in a second line, between
+    Where they do not fit into a narrow terminal, cells of the widest columns of text continue on a second line, between
     words; where that is not enough, the cells of a row stand below each other.
     """
     cells = [list(head), *[list(row) for row in rows]]

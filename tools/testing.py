@@ -11,8 +11,8 @@ from typing import Any
 from ..files import plain_json
 from ..files.arrays import open_npz
 from ..net.net import DEFAULT_SEED, Net
-from ..net.netspec import NetSpec
 from ..net.parameter_files import Arrays, LoadReport, assign
+from ..net.records import NetSpec
 from ..net.user_code import ask
 from ..solver.evaluate import evaluate_all, name_test_nets
 from ..solver.finding import find_snapshot, is_run
@@ -38,7 +38,7 @@ def run(
     seed it was trained with. ``read`` reads a spec, ``say`` gets notes for the user.
 
     The tests are those of training: one for each ``test_state`` of the solver, over the whole test set once or over
-    ``test_iter`` batches. ``iterations`` says otherwise how many batches; ``level`` and ``stages`` stand for a single
+    ``test_iter`` batches. ``iterations`` overrides the number of batches; ``level`` and ``stages`` stand for a single
     test net with these, in place of the solver's. See ``measure``.
     """
     asked = NetState(level=level, stage=tuple(stages)) if level or stages else None
@@ -80,14 +80,14 @@ def measure(
     given: NetState | None = None,
     seed: int | None = None,
 ) -> dict:
-    """Mean of each output of the test nets with these weights, and what of them was used.
+    """Mean of each output of the test nets with these weights, and which of them were used.
 
     ``asked`` is the state of the only net to test with; without it they are the solver's, ``given`` counts besides
     what they say. With several nets the names of scores and of layers that read data have the net's before them, as in
     training.
 
     ``notes`` say what to know of the scores, ``exit_code`` is 0 unless one is not finite (2: the data is to blame). A
-    score that is no number, or of nothing that counts, is None. ``examples`` are those that were tested, ``sets`` those
+    score that is not finite, or of nothing counted, is None. ``examples`` are those that were tested, ``sets`` those
     there are.
 
     Raises NettrainError when the weights do not fit, or nothing says how long a test is.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..compute.parallel import run, session, threads
-from ..net.build import Step
 from ..net.graph import Key
 from ..net.net import Net
-from ..net.netspec import NetSpec, Phase, as_phase
 from ..net.plan import has_gradient
+from ..net.records import NetSpec, Phase, as_phase
+from ..net.step import Step
 from ..net.user_code import ask
 from ..solver.parameters import parameters_of
 from ..solver.updater import Updater
@@ -28,7 +28,7 @@ PEAK_REPEATS = 9
 def measure(
     spec: NetSpec, phase: Phase | str = "TRAIN", iterations: int = 20, *, level: int = 0, stages: Iterable[str] = ()
 ) -> dict:
-    """Median milliseconds of each layer over so many batches, of the update and of a whole step, and GFLOP/s.
+    """Median milliseconds of each layer over that many batches, of the update and of a whole step, and GFLOP/s.
 
     The TRAIN net runs forward and backward (and the update where the spec has a solver, at rate 0, so that the
     weights stay and no loss can diverge); the TEST net runs forward, as in testing. Input blobs are filled once. Layers

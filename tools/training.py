@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..compute.parallel import threads
-from ..net.netspec import NetSpec
-from ..solver.evaluate import has_plain_loss
+from ..net.records import NetSpec
 from ..solver.finding import Found, check_spec, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.listener import Listener
@@ -19,9 +17,8 @@ from ..solver.reports import Row
 from ..solver.runs import quoted
 from ..solver.solver import Solver
 from ..spec.errors import NettrainError, SpecError
-from .table import columns, table
-
-BEST = "   * best"
+from .progress import Rows
+from .table import table
 
 
 def prepare(
@@ -29,7 +26,7 @@ def prepare(
 ) -> Solver:
     """A solver that is ready to run, its folder made; ``say`` gets notes for the user.
 
-    With ``resume``, a run or one of its snapshots, it goes on from there; the spec may then be left out.
+    With ``resume``, a run or one of its snapshots, it continues from there; the spec is then optional.
     Raises SpecError with every problem found.
     """
     if spec is not None:
@@ -41,7 +38,7 @@ def prepare(
     elif found is not None:
         source = found.snapshot.spec(settings, options.get("allow_python", False))
     else:
-        raise NettrainError("nothing to train: give a spec, or a run to go on with: --resume RUN")
+        raise NettrainError("nothing to train: give a spec, or a run to resume: --resume RUN")
     if found is not None:
         level, stages = found.snapshot.level_and_stages(options.get("level", 0), options.get("stages", ()))
         options |= {"level": level, "stages": stages, "weights": None}
@@ -68,18 +65,18 @@ def prepare(
 
 
 def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:
-    """Go on from a snapshot, and say what a person should know of it."""
+    """Resume from a snapshot, and say what a person should know about it."""
     for note in [*solver.resume(found), *_changes(found.snapshot.state["spec"], solver.spec.to_python())]:
         say(note)
     say(f"resumed from {found.snapshot.path} at iteration {solver.iter}")
     if solver.iter >= solver.max_iter:
         key = "max_iter" if solver.p.max_epoch is None else "max_epoch"
         longer = 2 * getattr(solver.p, key) or 1
-        say(f"that is all of {key}; to train longer: --set solver.{key}={longer:.12g}")
+        say(f"{key} is reached; to train longer: --set solver.{key}={longer:.12g}")
 
 
 def _changes(before: Any, now: Any, path: str = "") -> list[str]:
-    """What differs between the spec of a snapshot and that of the run that goes on."""
+    """What differs between the spec of a snapshot and that of the run that resumes it."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
         return [line for key in keys for line in _changes(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))]
@@ -153,12 +150,12 @@ def run(
 
 
 def _kept(solver: Solver) -> str:
-    """What is left of a run that ended early, and how to go on with it."""
+    """What is left of a run that ended early, and how to resume it."""
     if not solver.last_snapshot and not solver.iter:
         return "Nothing was trained."
     if not solver.last_snapshot:
         return f"stopped at iteration {solver.iter}; no snapshot was made before (solver.snapshot says how often)"
-    return f"  kept    {solver.last_snapshot}\n  go on   {command(solver, 'train', '--resume')}"
+    return f"  kept    {solver.last_snapshot}\n  resume  {command(solver, 'train', '--resume')}"
 
 
 def command(solver: Solver, *words: str) -> str:
@@ -184,88 +181,6 @@ def _data(solver: Solver) -> list[str]:
             if layer.pass_size:
                 sets.setdefault(layer.origin, []).append(f"{layer.pass_size:,} {use}")
     return [f"{name}: {' / '.join(uses)}" for name, uses in sets.items()]
-
-
-class Rows:
-    """Formats rows as aligned columns: iter, epoch, losses, other test outputs, learning rate, speed.
-
-    A loss is called ``test`` and the name that it has in the metrics and in pictures of them: of several losses, or one
-    with another weight than 1, what is in the unit of ``train loss`` is ``test total_loss``, the weighted sum. In a
-    narrow terminal speed, rate and epoch are left out, in this order, as far as it needs.
-    """
-
-    def __init__(self, solver: Solver):
-        self.outputs: list[tuple[str, str, bool]] = []  # score, heading, whether it is shown as a percentage
-        for test in solver.tests:
-            prefix, net = test.prefix, test.net
-            makers = {key[0]: step for step in net.steps for key in step.top_keys}
-            plain = has_plain_loss(net)
-            total = [(test.total, f"{prefix or 'test '}{test.total}", False)] if test.total else []
-            outputs = []
-            for name in net.outputs:
-                if net.blobs[name].count == 1:
-                    is_loss = any(makers[name].loss_weights) and not prefix
-                    percent = makers[name].layer.is_share
-                    outputs.append((name, f"test {name}" if is_loss else prefix + name, percent))
-            shown = outputs + total if plain else total + outputs
-            self.outputs += [(prefix + name, heading, percent) for name, heading, percent in shown]
-        self.percent = {score for score, _, percent in self.outputs if percent}
-        self.outputs.sort(key=lambda output: output[2])  # losses before accuracies
-        epochs = solver.epochs(solver.max_iter)
-        self.has_epochs = epochs is not None
-        self.left_out: set[str] = set()
-        self.iter_width, self.epoch_width = (max(6, len(text)) for text in (str(solver.max_iter), f"{epochs or 0:.1f}"))
-
-        room = columns()
-        for name in ("it/s", "lr", "epoch"):  # what a narrow terminal misses least
-            if room is not None and len(self.head()) + len(BEST) > room:
-                self.left_out.add(name)
-
-    def head(self) -> str:
-        cells = [f"{'iter':>{self.iter_width}}"] + [f"{'epoch':>{self.epoch_width}}"] * self.shows_epochs
-        cells.append(f"{'train loss':>11}")
-        cells += [f"{heading:>{self._width(heading)}}" for _, heading, _ in self.outputs]
-        return " ".join([*cells, *self._last("lr", "it/s")])
-
-    def line(self, row: Row) -> str:
-        cells = [f"{row.iter:>{self.iter_width}}"] + (
-            [f"{row.epoch:>{self.epoch_width}.1f}"] if self.shows_epochs else []
-        )
-        cells.append(f"{'-' if row.loss is None else fitted(row.loss, 11):>11}")
-        for name, heading, percent in self.outputs:
-            value = row.test.get(name)
-            width = self._width(heading)
-            shown = (
-                ""
-                if value is None
-                else "-"
-                if math.isnan(value)
-                else f"{value:.2%}"
-                if percent
-                else fitted(value, width)
-            )
-            cells.append(f"{shown:>{width}}")
-        speed = f"{row.rate:,.0f}" if row.rate >= 10 else f"{row.rate:.2f}" if row.rate else ""
-        return " ".join([*cells, *self._last(f"{row.lr:.4g}", speed)]) + (BEST if row.best else "")
-
-    @property
-    def shows_epochs(self) -> bool:
-        return self.has_epochs and "epoch" not in self.left_out
-
-    def _last(self, rate: str, speed: str) -> list[str]:
-        """The cells for learning rate and speed, where there is room for them."""
-        both = (("lr", f"{rate:>9}"), ("it/s", f"{speed:>7}"))
-        return [cell for name, cell in both if name not in self.left_out]
-
-    @staticmethod
-    def _width(heading: str) -> int:
-        return max(9, len(heading))
-
-
-def fitted(value: float, width: int) -> str:
-    """A number with four decimals, or as many digits as fit: ``0.0771``, ``12718.3``, ``7.75e+35``."""
-    ways = [f"{value:.4f}", *(f"{value:.{digits}g}" for digits in range(6, 0, -1))]
-    return next((text for text in ways if len(text) <= width), ways[-1])
 
 
 def statistics(solver: Solver) -> str:

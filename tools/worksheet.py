@@ -12,16 +12,17 @@ import numpy as np
 
 from ..net.netspec import load
 from ..spec.errors import NettrainError, why
-from .explain import Explanation, explain
+from .explain import explain
 from .explain_page import BLANK, Drawing
 from .explain_text import number, report
+from .explained import Explanation
 from .table import table
 
 VARIABLES, GATES = "xyzwuv", "abcdeghijklf"
 LARGEST = 50  # of a value or gradient: to be worked out by hand
 TRIES = 1000
 TASK = (
-    "Fill in the values from the variables on, then the gradients from the result back, where it is 1. Where a value "
+    "Fill in the values, beginning at the variables, then the gradients, back from 1 at the result. Where a value "
     "is read by several gates its gradients add up."
 )
 BINARY: list[dict[str, Any]] = [
@@ -97,9 +98,9 @@ class Worksheet:
 
 
 def make(seed: int, gates: int = 4, page: str | None = None) -> Worksheet:
-    """The exercise of that seed, with so many gates; always the same one. Writes ``page`` if it is given.
+    """The exercise of that seed, with that many gates; always the same one. Writes ``page`` if it is given.
 
-    All its values and gradients are whole numbers of at most two digits, no maximum has two equal inputs, and most
+    All its values and gradients are integers of at most two digits, no maximum has two equal inputs, and most
     variables have a gradient.
     """
     for attempt in range(TRIES):

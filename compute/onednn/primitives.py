@@ -163,7 +163,7 @@ class Primitive:
         self.implementation = (name.value or b"").decode()
         if not slow and self.implementation.split(":")[0] in ("ref", "simple"):
             functions.dnnl_primitive_desc_destroy(self.description)
-            self.description = None
+            del self.description
             raise UnimplementedError(f"{kind}: oneDNN has only its reference for this case")
         self.handle = library().made("dnnl_primitive_create", self.description)
 

@@ -25,7 +25,7 @@ class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
 
     def forward(self, bottom, top):
         learned = [blob.data for blob in self.blobs[3:]]
-        self.carry_out("forward", (bottom[0].data, self.hat(top), top[0].data, *learned), self.forward_stages)
+        self.passes.run("forward", (bottom[0].data, self.hat(top), top[0].data, *learned), self.forward_stages)
 
     def forward_stages(self, x, hat, y, w=None, offset=None):
         rows, each = self.rows, self.each
@@ -63,7 +63,7 @@ class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
             return
         w = self.blobs[3].data if self.affine else None
         dx = bottom[0].diff if propagate_down[0] else None
-        self.carry_out("backward", (self.hat(top), top[0].diff, dx, w), self.backward_stages)
+        self.passes.run("backward", (self.hat(top), top[0].diff, dx, w), self.backward_stages)
 
     def backward_stages(self, hat, dy, dx, w):
         rows, (sums, products) = self.rows, self.of_blocks

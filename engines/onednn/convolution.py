@@ -6,6 +6,7 @@ import numpy as np
 
 from ...compute.onednn import primitives as dnn
 from ...compute.onednn.primitives import ADDING, Descriptor, Memory, Primitive, plain
+from ...compute.onednn.stages import Work
 from ...layers.vision.convolution import Convolution
 from .layer import OneDNNLayer
 from .shares import Shares, add_up
@@ -71,7 +72,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
     def forward(self, bottom, top):
         for i, blob in enumerate(bottom):
             arrays = (blob.data, top[i].data, *(one.data for one in self.blobs))
-            self.carry_out(("y", i), arrays, self.forward_stages)
+            self.passes.run(("y", i), arrays, self.forward_stages)
 
     def backward(self, top, propagate_down, bottom):
         for i, blob in enumerate(bottom):
@@ -81,9 +82,9 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
                     *(one.diff_to_add_to() if flag else (None, False) for one, flag in learned), strict=True
                 )
                 stages = self.weight_stages(*cleared)
-                self.carry_out(("dW", i, cleared), (blob.data, top[i].diff, *diffs), stages)
+                self.passes.run(("dW", i, cleared), (blob.data, top[i].diff, *diffs), stages)
             if propagate_down[i]:
-                self.carry_out(("dx", i), (blob.diff, top[i].diff, self.blobs[0].data), self.data_stages)
+                self.passes.run(("dx", i), (blob.diff, top[i].diff, self.blobs[0].data), self.data_stages)
 
     def channels_last(self, x, share, count, name):
         """Memory for part of x or dx with channels last, and calls that bring there, and back, what lies otherwise."""
@@ -158,7 +159,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
                 bias = {dnn.DIFF_BIAS: Memory(self.b_descriptor(), sums_b[i])} if self.p.bias_term else {}
                 return [*bring, (self.primitives["backward_weights", count], memories | bias)]
 
-            last = []
+            last: list[Work] = []
             if dW is not None:
                 here = self.weights_descriptor(dW)
                 hand_on = Primitive("reorder", order, here, post_ops=() if W_is_cleared else ADDING)

@@ -16,18 +16,18 @@ class OneDNNInnerProduct(OneDNNLayer, InnerProduct):
         return ""
 
     def forward(self, bottom, top):
-        self.carry_out("y", (bottom[0].data, top[0].data, *(blob.data for blob in self.blobs)), self.forward_stages)
+        self.passes.run("y", (bottom[0].data, top[0].data, *(blob.data for blob in self.blobs)), self.forward_stages)
 
     def backward(self, top, propagate_down, bottom):
         dy = top[0].diff
         if self.param_propagate_down[0]:
             dW, cleared = self.blobs[0].diff_to_add_to()
-            self.carry_out(("dW", cleared), (bottom[0].data, dy, dW), self.weight_stages(not cleared))
+            self.passes.run(("dW", cleared), (bottom[0].data, dy, dW), self.weight_stages(not cleared))
         if self.p.bias_term and self.param_propagate_down[1]:
             flat = dy.reshape(self.N, self.M)
             self.blobs[1].diff += np.sum(flat, axis=0, out=self.buffer("db", (self.M,)))
         if propagate_down[0]:
-            self.carry_out("dx", (bottom[0].diff, dy, self.blobs[0].data), self.data_stages)
+            self.passes.run("dx", (bottom[0].diff, dy, self.blobs[0].data), self.data_stages)
 
     def forward_stages(self, x, y, W, b=None):
         x, y = x.reshape(self.N, self.K), y.reshape(self.N, self.M)

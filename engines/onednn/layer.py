@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ...compute.calls import Passes
 from ...compute.onednn.library import UnimplementedError
-from ...compute.onednn.stages import stages
+from ...compute.onednn.stages import Passes
 from ...net.layer import Layer
 
 
@@ -45,7 +44,3 @@ class OneDNNLayer(Layer):
             super().Backward_cpu(top, propagate_down, bottom)
         else:
             self.backward(top, propagate_down, bottom)
-
-    def carry_out(self, name, arrays, works):
-        """A pass over these arrays; ``works`` lists its stages for them: tasks of primitives and functions."""
-        self.passes.run(name, arrays, lambda *given: stages(works(*given)))

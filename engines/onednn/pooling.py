@@ -21,33 +21,35 @@ class OneDNNPooling(OneDNNLayer, Pooling):
     def prepare(self, bottom, top):
         if self.p.pool == "STOCHASTIC" or len(top) > 1:
             return "STOCHASTIC" if self.p.pool == "STOCHASTIC" else "a top of places"
-        if self.p.pool == "AVE" and any(self.pad) and any(end > 0 for end in self.beyond(bottom[0].shape)):
+        if self.p.pool == "AVE" and any(self.pools.pad) and any(end > 0 for end in self.beyond()):
             return "AVE with a pad and a window over the end"
         self.last = bottom[0].channels_last
         self.shares = Shares(bottom[0].shape[0], READS * bottom[0].count)
         self.primitives = {n: self.both_ways(bottom[0].shape, top[0].shape, n) for n in self.shares.counts}
         return ""
 
-    def beyond(self, shape):
+    def beyond(self):
         """How far the last window reaches beyond the padded image, on each axis."""
-        axes = zip(self.output, self.stride, self.kernel, shape[2:], self.pad, strict=True)
+        w = self.pools
+        axes = zip(w.output, w.stride, w.kernel, w.sizes, w.pad, strict=True)
         return [(o - 1) * s + k - size - 2 * p for o, s, k, size, p in axes]
 
     def both_ways(self, bottom, top, count):
         """The primitives of the forward and the backward pass for so many examples, and what they read and write."""
+        w = self.pools
         x, y = plain((count, *bottom[1:]), self.last), plain((count, *top[1:]), self.last)
-        way = dnn.MAX if self.p.pool == "MAX" else dnn.AVERAGE if any(self.pad) else dnn.AVERAGE_INSIDE
-        far = tuple(p + end for p, end in zip(self.pad, self.beyond(bottom), strict=True))
-        steps = (tuple(self.stride), tuple(self.kernel), (0, 0), tuple(self.pad), far)
+        way = dnn.MAX if self.p.pool == "MAX" else dnn.AVERAGE if any(self.pools.pad) else dnn.AVERAGE_INSIDE
+        far = tuple(p + end for p, end in zip(w.pad, self.beyond(), strict=True))
+        steps = (tuple(w.stride), tuple(w.kernel), (0, 0), tuple(w.pad), far)
         forward = Primitive("pooling_forward", dnn.TRAINING, way, x, y, *steps)
         return forward, Primitive("pooling_backward", way, x, y, *steps, forward), x, y
 
     def forward(self, bottom, top):
-        self.carry_out("forward", (bottom[0].data, top[0].data), self.forward_stages)
+        self.passes.run("forward", (bottom[0].data, top[0].data), self.forward_stages)
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            self.carry_out("backward", (bottom[0].diff, top[0].diff), self.backward_stages)
+            self.passes.run("backward", (bottom[0].diff, top[0].diff), self.backward_stages)
 
     def forward_stages(self, x, y):
         def task(i, share, count):

@@ -11,7 +11,7 @@ import numpy as np
 from ...compute.memory import memory_order
 from ...compute.onednn import primitives as dnn
 from ...compute.onednn.primitives import ADDING, Memory, Primitive, plain
-from ...compute.onednn.stages import Works
+from ...compute.onednn.stages import Work, Works
 
 EPS = 1e-5
 BLOCK = 1 << 17  # elements that stay in a processor's own cache
@@ -140,9 +140,10 @@ class Rows:
 
     def stage(self, work) -> list[Works]:
         """Tasks of blocks, with the calls that ``work(block, b)`` lists for each."""
-        count, tasks = len(self.blocks), []
+        count = len(self.blocks)
+        tasks: list[Works] = []
         for i in range(min(count, MOST_TASKS)):
-            task: list = []
+            task: list[Work] = []
             for b in range(i * count // min(count, MOST_TASKS), (i + 1) * count // min(count, MOST_TASKS)):
                 task += work(self.blocks[b], b)
             tasks.append(task)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...compute.functions import sigmoid, softplus
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 
 

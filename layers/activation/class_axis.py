@@ -1,4 +1,4 @@
-"""What Softmax and LogSoftmax share: an axis of classes, and what lies before and behind it."""
+"""What Softmax and LogSoftmax share: an axis of classes, and what lies before and after it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from ...compute.functions import negative_part, positive_part
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 
@@ -50,7 +51,7 @@ class ELU(NeuronLayer):
     def Backward_cpu(self, top, propagate_down, bottom):
         def gradient(signed, y, dy, dx):
             above = np.greater(signed, 0, out=scratch("above", y.shape, bool))
-            # y is no larger than |α| below zero; held to it, an infinite one above is no NaN times False
+            # y is no larger than |α| below zero; clamped to it, an infinite one above gives no NaN
             slope = np.minimum(y, abs(self.p.alpha), out=scratch("slope", y.shape, y.dtype))
             slope += self.p.alpha
             slope *= np.logical_not(above, out=scratch("not above", y.shape, bool))

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...compute.parallel import blockwise
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 
@@ -17,8 +18,8 @@ class ExponentialParameters(Declared):
     """Caffe's exp_param and log_param."""
 
     base: float = param(default=-1.0, doc="the base, above 0; -1 stands for e")
-    scale: float = param(default=1.0, doc="x is multiplied by it")
-    shift: float = param(default=0.0, doc="and this is added")
+    scale: float = param(default=1.0, doc="factor of x")
+    shift: float = param(default=0.0, doc="added after that")
 
     def validate(self) -> Iterable[tuple[str, str]]:
         if self.base != -1 and self.base <= 0:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...compute.functions import normal_cdf
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 
@@ -22,7 +23,7 @@ class GELU(NeuronLayer):
 
     bottom[0]: x, any shape.    top[0]: y, x's shape.
     Backward: dx = dy (Φ(x) + x φ(x)), φ(x) = exp(-x²/2) / √(2π).
-    ``approximate: tanh`` takes Φ(x) = (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, whose derivative then stands for φ.
+    ``approximate: tanh`` takes Φ(x) = (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, whose derivative then replaces φ.
     Source: Hendrycks and Gimpel 2016; PyTorch's GELU.
     """
 
@@ -34,7 +35,7 @@ class GELU(NeuronLayer):
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)], {"approximate": "tanh"}))
 
     def share(self, x, out):
-        """Φ(x), or what stands for it."""
+        """Φ(x), or its approximation."""
         if self.p.approximate == "none":
             return normal_cdf(x, out)
         np.multiply(x, x, out=out)

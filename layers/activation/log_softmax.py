@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from .class_axis import ClassAxis
 
@@ -16,7 +16,7 @@ class LogSoftmax(ClassAxis):
 
     bottom[0]: x, any shape.    top[0]: y, x's shape.
     Backward: dx_k = dy_k - exp(y_k) Σ_j dy_j, from y alone.
-    The largest score is taken off first: exact for any scores, where the logarithm of Softmax is -infinity.
+    The largest score is subtracted first: exact for any scores, where the logarithm of Softmax is -infinity.
     Source: PyTorch's LogSoftmax.
     """
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
@@ -18,11 +19,11 @@ class Maxout(Layer):
     bottom[0]: x, with C channels on ``axis``.    top[0]: y, x's shape with C / k there.
     Backward: dy goes to the largest; of equal ones to the first.
     Errors: C is not divisible by k.
-    Source: Goodfellow et al. 2013: behind an InnerProduct of k M outputs it is a layer of M maxout units.
+    Source: Goodfellow et al. 2013: after an InnerProduct with k M outputs it is a layer of M maxout units.
     """
 
     class Parameters(Declared):
-        num_pieces: int = param(minimum=1, doc="k, channels of which the largest is taken")
+        num_pieces: int = param(minimum=1, doc="k, the number of channels of which the largest is taken")
         axis: int = param(default=1, doc="the axis of the channels; negative counts from the end")
 
     backward_reads = ("bottom.data", "top.data")

@@ -6,7 +6,8 @@ import numpy as np
 
 from ...compute.functions import exp_of_minus_abs, sigmoid
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 
 
@@ -32,13 +33,13 @@ class Mish(NeuronLayer):
         square = np.square(e, out=scratch("square", x.shape, x.dtype))
         above = np.greater_equal(x, 0, out=scratch("above", x.shape, bool))
         e *= 2
-        # with a = 1 above zero and 0 below, the numerator is 2e + e² + a (1 - e²), the denominator 2 + 2a (e² - 1) more
+        # a = 1 above zero, 0 below; the numerator is n = 2e + e² + a (1 - e²), the denominator n + 2 + 2a (e² - 1)
         a = np.multiply(above, 1, out=scratch("a", x.shape, x.dtype))
         np.subtract(1, square, out=out)
         out *= a
         a *= square
         a -= above
-        a += 1  # 1 + a (e² - 1), half of what the denominator has more
+        a += 1  # 1 + a (e² - 1), half of what is added for the denominator
         out += square
         out += e
         a *= 2

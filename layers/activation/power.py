@@ -6,7 +6,8 @@ import numpy as np
 
 from ...compute.functions import power
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.notation import as_factor
 from ...net.registry import register
 from ...spec.declare import Declared, param
@@ -17,15 +18,15 @@ from .log import positive
 class Power(NeuronLayer):
     """Shift, scale and raise to a power, elementwise: y = (shift + scale x)^power.
 
-    bottom[0]: x, any shape.    top[0]: y, x's shape; NaN for a negative base and a power that is not whole.
+    bottom[0]: x, any shape.    top[0]: y, x's shape; NaN for a negative base and a power that is not an integer.
     Backward: dx = dy power scale (shift + scale x)^(power - 1); 0 where power or scale is.
     Source: Caffe's Power.
     """
 
     class Parameters(Declared):
         power: float = param(default=1.0, doc="the exponent")
-        scale: float = param(default=1.0, doc="x is multiplied by it")
-        shift: float = param(default=0.0, doc="and this is added")
+        scale: float = param(default=1.0, doc="factor of x")
+        shift: float = param(default=0.0, doc="added after that")
 
     backward_reads = ("bottom.data",)
     any_layout = True

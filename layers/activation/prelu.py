@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
-from ...compute.channels import Channels
+from ...compute.channels import Channels, add_rounded
 from ...compute.functions import negative_part, positive_part
 from ...compute.parallel import scratch
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
@@ -24,13 +25,13 @@ class PReLU(Layer):
     blobs[0]: a, C; a scalar with channel_shared.
     Backward: dx = dy above zero, a_c dy at zero and below; da_c += Σ dy min(x, 0) over the channel.
     Initial values: 0.25.
-    a is regularised like any parameter; ``param: {decay_mult: 0}`` leaves it out.
+    a is regularised like any parameter; ``param: {decay_mult: 0}`` exempts it.
     Errors: fewer than 2 axes; C changes after the first batch.
     Source: Caffe's PReLU; He et al. 2015.
     """
 
     class Parameters(Declared):
-        filler: Filler = param(default=Filler(value=0.25), doc="first values of a")
+        filler: Filler = param(default=Filler(value=0.25), doc="initial values of a")
         channel_shared: bool = param(default=False, doc="one slope for all channels")
 
     backward_reads = ("bottom.data",)
@@ -53,13 +54,10 @@ class PReLU(Layer):
         if len(shape) < 2 or (shape[1] != self.C and not self.p.channel_shared):
             raise ShapeError(f"the slopes are those of {self.C} channels, got {format_shape(shape)}")
         super().reshape(bottom, top)
-        places = math.prod(shape[2:])
         if self.p.channel_shared:
-            self.channels = Channels(shape[0], 1, shape[1] * places)
-        elif bottom[0].channels_last and len(shape) > 2:
-            self.channels = Channels(shape[0] * places, self.C, 1)
+            self.channels = Channels(shape[0], 1, math.prod(shape[1:]))
         else:
-            self.channels = Channels(shape[0], self.C, places)
+            self.channels = Channels.of(shape, bottom[0].channels_last)
 
     def slopes(self):
         return self.channels.spread("a", self.blobs[0].data, self.dtype)
@@ -76,9 +74,7 @@ class PReLU(Layer):
     def Backward_cpu(self, top, propagate_down, bottom):
         x, dy = bottom[0].data, top[0].diff
         if self.param_propagate_down[0]:
-            rounded = scratch("gradient", self.blobs[0].shape, self.dtype)
-            np.copyto(rounded, self.channels.sums([self.slope_gradient], [x, dy]).reshape(rounded.shape))
-            self.blobs[0].diff += rounded
+            add_rounded(self.channels.sums([self.slope_gradient], [x, dy]), self.blobs[0].diff)
         if propagate_down[0]:
             self.channels.each(self.gradient, [x, dy, bottom[0].diff], [self.slopes()])
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from ...compute.functions import negative_part, positive_part
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.notation import as_factor
 from ...net.registry import register
 from ...spec.declare import Declared, param

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Nothing
 from .swish import Swish

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import by_example
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from .class_axis import ClassAxis, ClassAxisParameters
 
@@ -16,7 +16,7 @@ class Softmax(ClassAxis):
 
     bottom[0]: x, any shape.    top[0]: y, x's shape; along the axis it sums to 1.
     Backward: dx_k = y_k (dy_k - Σ_j dy_j y_j), from y alone.
-    The largest score is taken off first, which changes nothing and cannot overflow.
+    The largest score is subtracted first, which changes nothing and cannot overflow.
     Source: Caffe's Softmax.
     """
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from ...compute.functions import sigmoid, softplus
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 
@@ -17,7 +18,7 @@ class Softplus(NeuronLayer):
 
     bottom[0]: x, any shape.    top[0]: y, x's shape, above 0.
     Backward: dx = dy σ(βx), dy above the threshold.
-    Computed as max(βx, 0) + log(1 + exp(-|βx|)), which cannot overflow: the threshold is only there to be equal.
+    Computed as max(βx, 0) + log(1 + exp(-|βx|)), which cannot overflow: the threshold is only there to match PyTorch.
     Source: PyTorch's Softplus; Caffe's BNLL is the same with β = 1 and no threshold.
     """
 

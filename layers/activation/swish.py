@@ -6,7 +6,8 @@ import numpy as np
 
 from ...compute.functions import sigmoid
 from ...compute.parallel import blockwise
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 

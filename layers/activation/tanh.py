@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import blockwise
-from ...net.layer import Example, NeuronLayer
+from ...net.example import Example
+from ...net.layer import NeuronLayer
 from ...net.registry import register
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...compute.channels import add_rounded
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from .broadcast import Broadcast
@@ -16,7 +17,7 @@ class Bias(Broadcast):
     """An offset for each channel: y = x + b.
 
     b has the shape of ``num_axes`` axes of x from ``axis`` on and is the same along all others.
-    bottom[0]: x, any shape.    bottom[1], if given: b, in place of a learned one; num_axes is then what b has.
+    bottom[0]: x, any shape.    bottom[1], if given: b, in place of a learned one; num_axes is then b's.
     top[0]: y, x's shape.
     blobs[0]: b, unless it is a bottom.
     Backward: dx = dy, db = Σ dy, summed over the axes that b does not have.
@@ -30,7 +31,7 @@ class Bias(Broadcast):
         num_axes: int = param(
             default=1, minimum=-1, doc="axes of b: -1 all from axis on, 0 one offset for everything; one bottom only"
         )
-        filler: Filler = param(default=Filler(), doc="first values of b")
+        filler: Filler = param(default=Filler(), doc="initial values of b")
 
     backward_reads = ()
     letter = "b"
@@ -43,7 +44,7 @@ class Bias(Broadcast):
     )
 
     def Forward_cpu(self, bottom, top):
-        x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
+        x = self.as_axes_go(bottom)
         self.channels.each(lambda x, y, b: np.add(x, b, out=y), [x, top[0].data], [self.values(bottom)])
 
     def passes_gradient_on(self, i):
@@ -57,4 +58,4 @@ class Bias(Broadcast):
             if propagate_down[1]:
                 np.copyto(bottom[1].diff, self.channels.sums([lambda dy: dy], [dy])[0].reshape(self.shape))
         elif self.param_propagate_down[0]:
-            self.add(self.blobs[0], self.channels.sums([lambda dy: dy], [dy]))
+            add_rounded(self.channels.sums([lambda dy: dy], [dy]), self.blobs[0].diff)

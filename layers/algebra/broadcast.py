@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from ...compute.channels import Channels
-from ...compute.parallel import scratch
 from ...net.layer import Layer
 from ...spec.errors import ShapeError, format_shape
 
@@ -15,7 +14,7 @@ from ...spec.errors import ShapeError, format_shape
 class Broadcast(Layer):
     """Values of the shape of ``num_axes`` axes of x from ``axis`` on: a second bottom, or a parameter.
 
-    ``letter`` is the name of the values in the type's formula; ``has_bias`` says that as many offsets are learned too.
+    ``letter`` is the name of the values in the type's formula; ``has_bias`` says that offsets are learned too.
     """
 
     num_bottoms = (1, 2)
@@ -81,12 +80,11 @@ class Broadcast(Layer):
         np.copyto(copy, array)
         return copy
 
+    def as_axes_go(self, bottom):
+        """x in an order of memory that the values fit."""
+        return bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
+
     def values(self, bottom):
         """The values, as they are spread over blocks."""
         s = self.plain("values", bottom[1].data if len(bottom) == 2 else self.blobs[0].data)
         return self.channels.spread("values", s, self.dtype)
-
-    def add(self, blob, gradient):
-        rounded = scratch("gradient", self.shape, self.dtype)
-        np.copyto(rounded, gradient.reshape(self.shape))
-        blob.diff += rounded

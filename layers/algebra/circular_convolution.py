@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.errors import ShapeError, format_shape
 
 
 def around(x, more, out):
-    """Each row of x with its last ``more`` numbers again before it, and its first ones after it."""
+    """Each row of x with its last ``more`` numbers repeated before it, and its first ones after it."""
     np.copyto(out[..., more : more + x.shape[-1]], x)
     if more:
         np.copyto(out[..., :more], x[..., -more:])
@@ -23,7 +24,7 @@ class CircularConvolution(Layer):
     """Shift along the last axis, round a circle: y_i = Σ_j s_j w_{i - j} with j from -(S-1)/2 to (S-1)/2.
 
     s_{-1}, s_0, s_1 say how much of w is moved one place to the left, stays, and is moved one to the right.
-    bottom[0]: w, … x R.    bottom[1]: the shifts s, … x S, S odd, for each row of w its own.    top[0]: y, w's shape.
+    bottom[0]: w, … x R.    bottom[1]: the shifts s, … x S, S odd, one set for each row of w.    top[0]: y, w's shape.
     Backward: dw_i = Σ_j s_j dy_{i + j}, ds_j = Σ_i dy_i w_{i - j}.
     Errors: S even or above R; axes before the last that differ.
     Source: location addressing of Graves et al., Neural Turing Machines, 2014.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
@@ -14,7 +15,7 @@ from ...spec.errors import ShapeError, format_shape
 class CosineSimilarity(Layer):
     """The cosine between each row of a memory and each key: y_r = m_r · k / (|m_r| |k|), between -1 and 1.
 
-    |v| is sqrt(Σ v² + eps), so that a row of zeros is like nothing and its gradient is finite.
+    |v| is sqrt(Σ v² + eps), so that a row of zeros is similar to nothing and its gradient is finite.
     bottom[0]: the memory M, N x R x W: R rows m_r for each example.
     bottom[1]: the keys, N x W, or N x H x W for H keys (heads).    top[0]: y, N x R, or N x H x R.
     Backward: with g = dy / (|m_r| |k|): dm_r = Σ_h g k - m_r Σ_h dy y / |m_r|², dk = Σ_r g m_r - k Σ_r dy y / |k|².
@@ -46,7 +47,7 @@ class CosineSimilarity(Layer):
         return top[0].count * bottom[0].shape[2]
 
     def per_head(self, keys):
-        """Keys or similarities with an axis for the heads, where there is none."""
+        """Keys or similarities with an axis added for the heads where there is none."""
         return keys if keys.ndim == 3 else keys[:, None, :]
 
     def one_by_length(self, name, vectors):

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.notation import as_factor, signed
 from ...net.registry import register
 from ...spec.declare import Declared, param
@@ -18,7 +19,7 @@ from .stretching import add_up
 
 
 def whole(low, high):
-    """Whole numbers from ``low`` to ``high`` for an Example."""
+    """Integers from ``low`` to ``high`` for an Example."""
     return lambda rng, shape: rng.integers(low, high, shape, endpoint=True).astype(float)
 
 
@@ -32,8 +33,8 @@ class Eltwise(Layer):
     Backward: SUM dx_i = c_i dy; PROD dx_i = dy Π_{j≠i} x_j; MAX dx_i = dy where x_i was chosen. Of equal values in
     the first two bottoms MAX chooses the second, of further ones the earlier (as Caffe does).
     POW dx_0 = dy x_1 x_0^(x_1 - 1), 0 where x_1 is; dx_1 = dy y log(x_0), 0 where x_0 is 0 and x_1 above, NaN where x_0
-    is below 0, since then only whole x_1 have a y (NaN for others).
-    PROD multiplies the other factors, so that a zero is no trouble (Caffe's stable_prod_grad: true).
+    is below 0, since then only integer x_1 have a y (NaN for others).
+    PROD multiplies the other factors, so that a zero does no harm (Caffe's stable_prod_grad: true).
     Source: Caffe's Eltwise, which has no POW.
     """
 
@@ -76,7 +77,7 @@ class Eltwise(Layer):
             )
         if self.p.operation in ("SUM", "MAX"):
             self.backward_reads = ()
-        if self.p.broadcast:  # once, since who reads the top is prepared for the order its memory has
+        if self.p.broadcast:  # once, since readers of the top are prepared for the order of its memory
             shape = self.stretched([blob.shape for blob in bottom])
             self.channels_last = any(blob.channels_last for blob in bottom if blob.shape == shape)
 
@@ -96,7 +97,7 @@ class Eltwise(Layer):
         top[0].reshape(first, channels_last=bottom[0].channels_last)
 
     def stretched(self, shapes):
-        """The shape that all of these go together to. Raises ShapeError."""
+        """The shape that all of these broadcast to. Raises ShapeError."""
         count = max(map(len, shapes))
         result = []
         for axis in range(-count, 0):

@@ -7,13 +7,14 @@ import math
 import numpy as np
 
 from ...compute.parallel import scratch
+from ...net.example import Example, labels
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer, labels
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ..loss.labels import check_range, read_indices
 
-BLOCK = 1 << 16  # elements that are added at a time
+ADDED_AT_ONCE = 1 << 16  # elements added at a time
 
 
 @register
@@ -24,16 +25,16 @@ class Embed(Layer):
     blobs[0]: W, input_dim x M.    blobs[1]: b, M.
     Backward: dW[i] += Σ dy over the places with x = i; db += Σ dy. The indices have no gradient.
     Initial values: W xavier (Caffe: zeros), b zero.
-    Errors: an index out of range or not whole (Caffe reads foreign memory).
+    Errors: an index out of range or not an integer (Caffe reads out of bounds).
     Source: Caffe's Embed.
     """
 
     class Parameters(Declared):
         num_output: int = param(minimum=1, doc="M, length of a vector")
-        input_dim: int = param(minimum=1, doc="how many indices there are: one above the largest")
+        input_dim: int = param(minimum=1, doc="the number of indices: one more than the largest")
         bias_term: bool = param(default=True, doc="whether b is added")
-        weight_filler: Filler = param(default=Filler(type="xavier"), doc="first values of W")
-        bias_filler: Filler = param(default=Filler(), doc="first values of b")
+        weight_filler: Filler = param(default=Filler(type="xavier"), doc="initial values of W")
+        bias_filler: Filler = param(default=Filler(), doc="initial values of b")
 
         aliases = {
             "embed_param": "write its fields beside type",
@@ -57,7 +58,7 @@ class Embed(Layer):
 
     def reshape(self, bottom, top):
         self.N, self.M = math.prod(bottom[0].shape), self.p.num_output
-        self.along, step = np.arange(self.M), max(1, BLOCK // self.M)
+        self.along, step = np.arange(self.M), max(1, ADDED_AT_ONCE // self.M)
         self.blocks = [slice(start, start + step) for start in range(0, self.N, step)]
         top[0].reshape((*bottom[0].shape, self.M))
 
@@ -77,7 +78,7 @@ class Embed(Layer):
             self.blobs[1].diff += np.sum(dy, axis=0, out=self.buffer("db", (self.M,)))
 
     def add_rows(self, dy, dW):
-        """dW[x] += dy, element by element: what numpy adds at indices is fast for flat arrays, and slow for rows."""
+        """dW[x] += dy, element by element: adding at indices in numpy is fast for flat arrays, and slow for rows."""
         flat = dW.ravel()
         for block in self.blocks:
             rows = dy[block]

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from ...compute.blas import matmul
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
@@ -30,8 +31,8 @@ class InnerProduct(Layer):
     class Parameters(Declared):
         num_output: int = param(minimum=1, doc="M, outputs per example")
         bias_term: bool = param(default=True, doc="whether b is added")
-        weight_filler: Filler = param(default=Filler(type="xavier"), doc="first values of W")
-        bias_filler: Filler = param(default=Filler(), doc="first values of b")
+        weight_filler: Filler = param(default=Filler(type="xavier"), doc="initial values of W")
+        bias_filler: Filler = param(default=Filler(), doc="initial values of b")
         axis: int = param(default=1, doc="the axes from this one on are one input vector")
         transpose: bool = param(default=False, doc="store W as K x M")
 

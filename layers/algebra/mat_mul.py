@@ -8,22 +8,23 @@ import numpy as np
 
 from ...compute import blas
 from ...compute.parallel import run
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 from .stretching import add_up
 
-TASK = 1 << 20  # multiply-adds: less is not worth waking a thread for
+LEAST_WORK = 1 << 20  # multiply-adds: less is not worth waking a thread for
 
 
-def turned(array, transpose):
+def transposed_if(array, transpose):
     """The array, or its matrices (the last two axes) transposed: a view."""
     return array.swapaxes(-1, -2) if transpose else array
 
 
 def rows(array):
-    """All rows of all matrices as one matrix: a view of an array in one piece."""
+    """All rows of all matrices as one matrix: a view of a contiguous array."""
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
@@ -38,7 +39,7 @@ def product(a, b, out):
         np.multiply(a, b, out=out)
         return
     count, work = len(out), out.size * a.shape[-1]
-    tasks = max(1, min(count, 16, work // TASK))
+    tasks = max(1, min(count, 16, work // LEAST_WORK))
 
     def some(task):
         part = slice(task * count // tasks, (task + 1) * count // tasks)
@@ -52,17 +53,17 @@ def product(a, b, out):
 class MatMul(Layer):
     """The matrix product Y = A B of the last two axes, for every index of the axes before them.
 
-    These may differ as in numpy: a size 1, or an axis that is not there, stands for any size.
+    These may differ as in numpy: a size 1, or a missing axis, stands for any size.
     bottom[0]: A, … x M x K (K x M with ``transpose_a``).    bottom[1]: B, … x K x N (N x K with ``transpose_b``).
     top[0]: Y, … x M x N.
     Backward: dA = dY Bᵀ, dB = Aᵀ dY, added up over the axes that were stretched.
-    Errors: fewer than two axes; sizes K that differ; axes before them that do not go together.
+    Errors: fewer than two axes; sizes K that differ; axes before them that cannot be broadcast.
     Source: numpy.matmul, PyTorch's matmul.
     """
 
     class Parameters(Declared):
-        transpose_a: bool = param(default=False, doc="take the transposed matrices of bottom[0]")
-        transpose_b: bool = param(default=False, doc="take the transposed matrices of bottom[1]")
+        transpose_a: bool = param(default=False, doc="transpose the matrices of bottom[0]")
+        transpose_b: bool = param(default=False, doc="transpose the matrices of bottom[1]")
 
         aliases = {"trans_a": "transpose_a", "trans_b": "transpose_b", "adj_x": "transpose_a", "adj_y": "transpose_b"}
 
@@ -114,19 +115,19 @@ class MatMul(Layer):
 
     def matrices(self, bottom):
         """A and B."""
-        return turned(bottom[0].data, self.p.transpose_a), turned(bottom[1].data, self.p.transpose_b)
+        return transposed_if(bottom[0].data, self.p.transpose_a), transposed_if(bottom[1].data, self.p.transpose_b)
 
     def Backward_cpu(self, top, propagate_down, bottom):
         (a, b), dy = self.matrices(bottom), top[0].diff
         if propagate_down[0]:
-            da = turned(bottom[0].diff, self.p.transpose_a)
-            self.gradient(dy, turned(b, True), da)
+            da = transposed_if(bottom[0].diff, self.p.transpose_a)
+            self.gradient(dy, transposed_if(b, True), da)
         if propagate_down[1]:
-            db = turned(bottom[1].diff, self.p.transpose_b)
+            db = transposed_if(bottom[1].diff, self.p.transpose_b)
             if self.one_sum:
                 product(rows(a).T, rows(dy), db)
             else:
-                self.gradient(turned(a, True), dy, db)
+                self.gradient(transposed_if(a, True), dy, db)
 
     def gradient(self, left, right, out):
         """out = left right, added up where out has fewer matrices."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ..shape.shapes import Shape
@@ -23,7 +24,7 @@ class Parameter(Layer):
 
     class Parameters(Declared):
         shape: Shape = param(doc="the shape of w: [4, 3], or [] for a single number")
-        filler: Filler = param(default=Filler(), doc="first values of w")
+        filler: Filler = param(default=Filler(), doc="initial values of w")
 
         aliases = {"parameter_param": "write its fields beside type", "weight_filler": "filler", "dim": "shape"}
 

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from ...compute.parallel import BLOCK, by_example, run, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.notation import as_factor
 from ...net.registry import register
 from ...spec.declare import Declared, param
@@ -27,7 +28,9 @@ class Reduction(Layer):
 
     class Parameters(Declared):
         operation: Literal["SUM", "ASUM", "SUMSQ", "MEAN"] = param(default="SUM", doc="what is added up")
-        axis: int = param(default=0, doc="first axis that is summed over, with all behind it; negative from the end")
+        axis: int = param(
+            default=0, doc="first axis that is summed over, with all after it; negative counts from the end"
+        )
         coeff: float = param(default=1.0, doc="c, a factor")
 
         aliases = {"reduction_param": "write its fields beside type", "op": "operation", "coefficient": "coeff"}
@@ -65,7 +68,7 @@ class Reduction(Layer):
             "SUM": f"a sum distributes: each element gets the gradient{scaled}",
             "MEAN": f"a mean distributes equally: each element gets its share of the gradient{scaled}",
             "SUMSQ": f"a sum of squares: each element gets the gradient times {2 * c:g} times its value",
-            "ASUM": f"a sum of sizes: each element gets the gradient with its own sign{scaled}",
+            "ASUM": f"a sum of absolute values: each element gets the gradient with its own sign{scaled}",
         }[self.p.operation]
 
     def Forward_cpu(self, bottom, top):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...compute.channels import add_rounded
 from ...compute.parallel import scratch
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from .broadcast import Broadcast
@@ -14,10 +15,10 @@ from .broadcast import Broadcast
 
 @register
 class Scale(Broadcast):
-    """A factor for each channel, and an offset if wished: y = s x + b.
+    """A factor for each channel, and an optional offset: y = s x + b.
 
     s has the shape of ``num_axes`` axes of x from ``axis`` on and is the same along all others.
-    bottom[0]: x, any shape.    bottom[1], if given: s, in place of a learned one; num_axes is then what s has.
+    bottom[0]: x, any shape.    bottom[1], if given: s, in place of a learned one; num_axes is then s's.
     top[0]: y, x's shape.
     blobs[0]: s, unless it is a bottom.    the last of blobs, with bias_term: b, s's shape.
     Backward: dx = s dy, ds = Σ dy x, db = Σ dy, summed over the axes that s does not have.
@@ -31,9 +32,9 @@ class Scale(Broadcast):
         num_axes: int = param(
             default=1, minimum=-1, doc="axes of s: -1 all from axis on, 0 one factor for everything; one bottom only"
         )
-        filler: Filler = param(default=Filler(value=1.0), doc="first values of s")
+        filler: Filler = param(default=Filler(value=1.0), doc="initial values of s")
         bias_term: bool = param(default=False, doc="whether b is added")
-        bias_filler: Filler = param(default=Filler(), doc="first values of b")
+        bias_filler: Filler = param(default=Filler(), doc="initial values of b")
 
     backward_reads = ("bottom.data",)
     examples = (
@@ -47,7 +48,7 @@ class Scale(Broadcast):
     )
 
     def Forward_cpu(self, bottom, top):
-        x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
+        x = self.as_axes_go(bottom)
         values = [self.values(bottom)]
         if self.p.bias_term:
             values.append(self.channels.spread("b", self.blobs[-1].data, self.dtype))
@@ -59,7 +60,7 @@ class Scale(Broadcast):
             y += b
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        x = bottom[0].data if self.as_it_lies else self.plain("x", bottom[0].data)
+        x = self.as_axes_go(bottom)
         dy = top[0].diff
         if propagate_down[0]:
             dx = bottom[0].diff if self.as_it_lies else self.buffer("dx", dy.shape)
@@ -71,9 +72,9 @@ class Scale(Broadcast):
                 ds = self.channels.sums([self.product], [x, dy])
                 np.copyto(bottom[1].diff, ds.reshape(self.shape))
         elif self.param_propagate_down[0]:
-            self.add(self.blobs[0], self.channels.sums([self.product], [x, dy]))
+            add_rounded(self.channels.sums([self.product], [x, dy]), self.blobs[0].diff)
         if self.p.bias_term and self.param_propagate_down[-1]:
-            self.add(self.blobs[-1], self.channels.sums([lambda dy: dy], [dy]))
+            add_rounded(self.channels.sums([lambda dy: dy], [dy]), self.blobs[-1].diff)
 
     def gradient(self, dy, dx, s):
         np.multiply(dy, s, out=dx)

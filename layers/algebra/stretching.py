@@ -1,4 +1,4 @@
-"""Axes of size 1, or none, that stand for any size, as in numpy: their gradients are sums."""
+"""Axes that are missing or of size 1 and stand for any size, as in numpy: their gradients are sums."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ from ...net.fillers import stream
 from ...net.layer import Layer
 from ...spec.errors import NettrainError
 
-AT_ONCE = 1 << 22  # values that are read at a time when the data is looked through
-MOST_LABELS = 100_000  # different ones that are noted
+AT_ONCE = 1 << 22  # values read at a time when the data is checked
+MOST_LABELS = 100_000  # distinct ones noted at most
 
 
 class Batches(Layer):
     """Batches of examples. A type calls ``begin`` in ``setup`` and writes ``fill``.
 
-    In TRAIN a batch may reach over the end of an epoch; in a test pass the last one ends with the data.
+    In TRAIN a batch may span the end of an epoch; in a test pass the last one ends with the data.
     """
 
     num_bottoms = 0
@@ -28,9 +28,9 @@ class Batches(Layer):
 
     def begin(self, size: int, batch_size: int, shuffle: bool, shapes: list[tuple[int, ...]], origin: str) -> None:
         """``shapes`` are those of an example, for each top; ``origin`` is what messages call the data. A batch may be
-        larger than all: it goes round, as in Caffe, and in a test pass ends with the data. Raises NettrainError when
+        larger: it wraps around, as in Caffe, and in a test pass ends with the data. Raises NettrainError when
         there are no examples."""
-        if not size:  # there is nothing to go round
+        if not size:  # there is nothing to wrap around
             raise NettrainError(f"{origin} holds no examples", key="source")
         self.pass_size, self.batch_size, self.batch_count, self.origin = size, batch_size, batch_size, origin
         self.shapes = shapes
@@ -56,7 +56,7 @@ class Batches(Layer):
         self.fill(indices, top, rng)
 
     def examine(self, top):
-        """Reads the examples as a test does, a batch or less at a time, and notes the different labels."""
+        """Reads the examples as a test does, a batch or less at a time, and notes the distinct labels."""
         count = max(1, min(self.batch_size, AT_ONCE // max(1, sum(map(math.prod, self.shapes)))))
         read = [Blob((count, *shape), self.dtype) for shape in self.shapes]
         seen = [
@@ -74,7 +74,7 @@ class Batches(Layer):
                 before = seen[i]
                 if before is not None:
                     labels = np.union1d(before, blob.data)
-                    few = len(labels) <= MOST_LABELS  # else these are no labels
+                    few = len(labels) <= MOST_LABELS  # else these are not labels
                     seen[i] = labels if few else None
                     top[i].known = Known(labels, self.origin) if few else None
             yield start + len(indices), self.order.size
@@ -88,7 +88,7 @@ class Batches(Layer):
         self.stop_at_end = True
 
     def end_pass(self):
-        """Go on in endless batches of full size."""
+        """Continue with endless batches of full size."""
         self.stop_at_end = False
 
     def state(self):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ...net.example import Example
 from ...net.fillers import stream
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError
@@ -15,14 +16,14 @@ SILENT = -1.0  # the target where nothing has to be said
 
 @register
 class CopyTask(Layer):
-    """Sequences of random bits to be repeated after a sign: the task Neural Turing Machines were shown on.
+    """Sequences of random bits to be repeated after a marker: the task Neural Turing Machines were demonstrated on.
 
-    A sequence has L vectors of random bits, then the sign, then L steps of nothing, in which the L vectors are wanted.
+    A sequence has L vectors of random bits, then the marker, then L steps of nothing, where the L vectors are wanted.
     All sequences of a batch have the same L, drawn for each batch from min_length … max_length; T = 2 L + 1.
-    top[0]: the input, T x N x (bits + 1); the last number is the sign.
+    top[0]: the input, T x N x (bits + 1); the last number is the marker.
     top[1]: the target, T x N x bits: 0 and 1 where an answer is wanted, -1 before (``ignore_label: -1``).
     top[2], optional: cont, T x N: 0 at the first step and 1 after it, as recurrent layers read it.
-    Batches never repeat in TRAIN; every test sees the same ones. Which these are follows from the seed.
+    Batches never repeat in TRAIN; every test sees the same ones. All follow from the seed.
     Source: Graves et al., Neural Turing Machines, 2014, section 4.1.
     """
 
@@ -83,5 +84,5 @@ class CopyTask(Layer):
 
     def set_state(self, state):
         if type(state["batch"]) is not int or state["batch"] < 0:
-            raise NettrainError(f"`batch` must be a whole number from 0 on, got {state['batch']!r}")
+            raise NettrainError(f"`batch` must be an integer >= 0, got {state['batch']!r}")
         self.batch = state["batch"]

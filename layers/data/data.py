@@ -12,23 +12,25 @@ from ...data.generators import GENERATORS, Generate
 from ...data.sources import NAMED, find_file, load
 from ...data.transform import Transform
 from ...net.blob import Known
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
-from ...spec.declare import Declared, Reader, param
+from ...spec.advice import say
+from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError
 from ...spec.node import Node
+from ...spec.reader import Reader
 from .batches import Batches
 
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
 
 
 class BatchSize(Declared):
-    """A whole number, or one for each phase: ``{train: 64, test: 100}``."""
+    """An integer, or one for each phase: ``{train: 64, test: 100}``."""
 
     train: int = param(minimum=1, doc="examples in a training batch")
     test: int = param(minimum=1, doc="examples in a test batch")
 
-    words = "a whole number >= 1, or {train: 64, test: 100}"
+    words = "an integer >= 1, or {train: 64, test: 100}"
     aliases = PHASES
 
     @classmethod
@@ -81,14 +83,14 @@ class Data(Batches):
     """Batches of examples, and their labels, from a data set.
 
     top[0]: examples, N x (shape of an example).    top[1], optional: labels, N x (shape of a label).
-    further tops: the arrays of an .npz that are called like them, such as masks or several labels, in any shape.
+    further tops: the arrays of an .npz with their names, such as masks or several labels, in any shape.
     A source with two splits gives its train split in TRAIN and its test split in TEST. In TRAIN the examples are
-    shuffled anew each epoch (``shuffle: false``: the file's order, as in Caffe) and a batch may reach over the end
+    shuffled anew each epoch (``shuffle: false``: the file's order, as in Caffe) and a batch may span the end
     of an epoch, or of several; in TEST the order is the file's, and a whole pass ends with a shorter batch.
     Each example becomes (value - mean) * scale, after crop and mirror. Label maps, N x H x W or N x C x H x W with the
     images' H and W, are cropped and flipped with their images, whichever top they are.
     Errors: a missing, damaged or empty file; a label asked for that the set does not have; a further top the file has
-    no array for, or one with another number of rows.
+    no array for, or one with a different number of rows.
     A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
     "nettrain[images]"): its examples are read batch by batch, others lie in memory.
     Source: Caffe's Data with transform_param, which never shuffles.
@@ -110,7 +112,7 @@ class Data(Batches):
             "crop_size": "write it as transform: {crop_size: …}",
             "mean_value": "write it as transform: {mean_value: …}",
             "mean_file": "write it as transform: {mean_file: …}",
-            "data_param": "write its fields beside `type`",
+            "data_param": say("write its fields beside {}", "type"),
             "batch": "batch_size",
         }
 
@@ -179,7 +181,7 @@ class Data(Batches):
         yield len(self.set), len(self.set)
 
     def fingerprint(self):
-        """That of the set, of further arrays that are read, and of the mean that is taken off; what is generated
+        """That of the set, of further arrays that are read, and of the mean that is subtracted; what is generated
         follows from the spec, and its last bits from the processor."""
         if self.set.origin in GENERATORS:
             return {"examples": len(self.set)}

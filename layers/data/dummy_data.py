@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError

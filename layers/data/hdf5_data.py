@@ -19,7 +19,7 @@ from ...files.arrays import MOST_UNPACKED
 from ...files.extras import extra
 from ...files.reading import check_file, lines
 from ...net.blob import Known
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape, why
@@ -43,11 +43,11 @@ class HDF5Data(Batches):
     """Batches of rows from HDF5 files; each top is the dataset of its name.
 
     top[i]: N x (shape of a row), any shape and any type of numbers.
-    ``source`` is a text file that lists .h5 files, with blanks or line breaks between; their rows follow each other.
+    ``source`` is a text file that lists .h5 files, separated by blanks or line breaks; their rows follow each other.
     In TRAIN with ``shuffle`` all rows of all files change order each epoch. Rows are read when they are needed.
     Needs h5py: pip install "nettrain[hdf5]".
     Errors: a list or file that is missing or damaged; a file without a top's dataset; datasets with different numbers
-    of rows; rows of another shape than in the first file.
+    of rows; rows of a different shape from the first file's.
     Source: Caffe's HDF5Data, which holds a file in memory and shuffles files and the rows of each, without a seed.
     """
 
@@ -77,7 +77,9 @@ class HDF5Data(Batches):
         try:
             named = [(number, name) for number, line in lines(listing) for name in line.split()]
         except (OSError, UnicodeDecodeError) as error:
-            raise NettrainError(f"{listing} is no list of .h5 files{not_text(listing, error)}", key="source") from None
+            raise NettrainError(
+                f"{listing} is not a list of .h5 files{not_text(listing, error)}", key="source"
+            ) from None
         if not named:
             raise NettrainError(f"{listing} lists no files", key="source")
         with contextlib.ExitStack() as stack:
@@ -108,7 +110,7 @@ class HDF5Data(Batches):
             raise NettrainError(f"{listing}:{number}: {error}{other_kind(listing, 'HDF5')}", key="source") from None
 
     def count(self, path, shapes, firsts):
-        """How many rows every dataset of a file has, of the shapes that those of the first file have."""
+        """How many rows every dataset of a file has; their shapes must be those of the first file."""
         for top, shape, first in zip(self.top_names, shapes, firsts, strict=True):
             if shape[1:] != first[1:]:
                 raise NettrainError(
@@ -118,11 +120,11 @@ class HDF5Data(Batches):
                 )
         if len({shape[0] for shape in shapes}) > 1:
             counts = ", ".join(f"{top} {shape[0]:,}" for top, shape in zip(self.top_names, shapes, strict=True))
-            raise NettrainError(f"{path}: every dataset needs as many rows, got {counts}", key="source")
+            raise NettrainError(f"{path}: every dataset needs the same number of rows, got {counts}", key="source")
         return shapes[0][0]
 
     def datasets(self, f):
-        """The datasets of the tops in a file. Of many files the ones that were used last stay open."""
+        """The datasets of the tops in a file. Of many files the most recently used stay open."""
         if f not in self.opened:
             self.opened[f] = self.open(self.paths[f])
             if len(self.opened) > MOST_OPEN:
@@ -131,7 +133,7 @@ class HDF5Data(Batches):
         return self.opened[f]
 
     def close(self):
-        """Close the files: what is open cannot be replaced."""
+        """Close the files: an open file cannot be replaced."""
         while self.opened:
             self.opened.popitem()[1][0].file.close()
 
@@ -146,12 +148,12 @@ class HDF5Data(Batches):
                 raise
             except Exception as error:  # h5py raises whatever its library's error looks like
                 what = other_kind(path, "HDF5") or f", or damaged: {why(error)}"
-                raise NettrainError(f"{path} is no HDF5 file{what}", key="source") from None
+                raise NettrainError(f"{path} is not an HDF5 file{what}", key="source") from None
             stack.pop_all()  # it stays open
             return found
 
     def find(self, path, file, name):
-        """A dataset of numbers that lies in this file, all of it."""
+        """A dataset of numbers that lies entirely in this file."""
         data = self.follow(path, file, name, name)
         if data is None or not hasattr(data, "dtype"):
             has = ", ".join(file) or "nothing"
@@ -170,7 +172,7 @@ class HDF5Data(Batches):
         ):
             raise NettrainError(
                 f"{path}: `{name}` is damaged: {format_shape(data.shape)} values of {data.dtype} are more than the "
-                f"{stored:,} bytes stored for them can be",
+                f"{stored:,} bytes stored for them can hold",
                 key="source",
             )
         return data
@@ -218,7 +220,7 @@ class HDF5Data(Batches):
         for f in np.unique(number):
             where = np.flatnonzero(number == f)
             rows = indices[where] - (self.ends[f - 1] if f else 0)
-            distinct, back = np.unique(rows, return_inverse=True)  # HDF5 takes rows once, in rising order
+            distinct, back = np.unique(rows, return_inverse=True)  # HDF5 takes rows once, in ascending order
             wanted = slice(distinct[0], distinct[-1] + 1) if np.ptp(distinct) + 1 == len(distinct) else distinct
             for t, blob in enumerate(top):
                 with np.errstate(

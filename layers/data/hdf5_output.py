@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from ...files.extras import extra
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
@@ -17,7 +18,7 @@ class HDF5Output(Layer):
     """Writes its two bottoms to an HDF5 file, as the datasets ``data`` and ``label``.
 
     bottom[0]: data, N x ….    bottom[1]: label, N x ….    No top.
-    The first forward pass makes the file anew, each further one appends its N rows (in Caffe it fails). After each the
+    The first forward pass creates the file anew, each later one appends its N rows (in Caffe it fails). After each the
     file is complete on disk.
     Needs h5py: pip install "nettrain[hdf5]".
     Errors: different numbers of rows; a file that cannot be written; rows that change their shape.
@@ -53,13 +54,13 @@ class HDF5Output(Layer):
     def reshape(self, bottom, top):
         if not bottom[0].shape or bottom[0].shape[:1] != bottom[1].shape[:1]:
             shapes = " and ".join(format_shape(blob.shape) for blob in bottom)
-            raise ShapeError(f"both bottoms need as many rows, got {shapes}")
+            raise ShapeError(f"both bottoms need the same number of rows, got {shapes}")
 
     def Forward_cpu(self, bottom, top):
         try:
             with self.library.File(self.path, "a" if self.started else "w") as file:
                 named = dict(zip(("data", "label"), bottom, strict=True))
-                for name, blob in named.items():  # before anything is written: both keep as many rows
+                for name, blob in named.items():  # before anything is written: both keep the same number of rows
                     if name in file and file[name].shape[1:] != blob.shape[1:]:
                         raise NettrainError(
                             f"{self.path}: rows of `{name}` were {format_shape(file[name].shape[1:])}, "

@@ -16,7 +16,7 @@ from ...data.transform import Transform
 from ...files.extras import extra
 from ...files.reading import lines
 from ...net.blob import Known
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape
@@ -26,7 +26,7 @@ from .batches import Batches
 def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     """(files, labels, numbers of their lines) of a list with ``file label`` on each line, split at the last space.
 
-    Empty lines are left out.
+    Empty lines are skipped.
     """
     files, labels, numbers = [], [], []
     try:
@@ -37,7 +37,7 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
             if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
                 shown = line.strip() if len(line.strip()) <= 200 else line.strip()[:197] + "..."
                 raise NettrainError(
-                    f"{path}:{number}: `FILE LABEL` is expected, got `{shown}`; LABEL is a whole number"
+                    f"{path}:{number}: `FILE LABEL` is expected, got `{shown}`; LABEL is an integer"
                     f"{other_kind(path, 'images')}",
                     key="source",
                 )
@@ -45,7 +45,7 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
             labels.append(int(label))
             numbers.append(number)
     except (OSError, UnicodeDecodeError) as error:
-        raise NettrainError(f"{path} is no list of files{not_text(path, error)}", key="source") from None
+        raise NettrainError(f"{path} is not a list of files{not_text(path, error)}", key="source") from None
     if not files:
         raise NettrainError(f"{path} lists no images", key="source")
     return files, np.array(labels), np.array(numbers)
@@ -55,8 +55,8 @@ LOOKED_AT = 200  # images of a list whose sizes are compared before work begins,
 
 
 def spread(count: int, some: int) -> list[int]:
-    """So many of the numbers below ``count`` at most, in all parts of it and at no fixed distance: what comes again
-    each ten images is seen too."""
+    """At most ``some`` of the numbers below ``count``, from all parts of it and at no fixed distance: what recurs
+    every ten images is seen too."""
     golden = (5**0.5 - 1) / 2
     return list(range(count)) if count <= some else sorted({int(i * golden % 1 * count) for i in range(some)})
 
@@ -75,10 +75,10 @@ class ImageData(Batches):
     top[0]: images, N x C x H x W, channels blue, green, red (one with ``is_color: false``), values 0 to 255 before the
     transform.    top[1]: labels, N.
     With new_height and new_width every image is resized (bilinear); without, all must have the size of the first: of up
-    to 200 of them that is looked at before work begins.
+    to 200 of them this is checked before work begins.
     In TRAIN with ``shuffle`` the order changes each epoch. Images are read when they are needed.
     Needs pillow: pip install "nettrain[images]".
-    Errors: a list that is missing or damaged, with file and line; an image that is missing, damaged or of another size.
+    Errors: a list that is missing or damaged, with file and line; an image missing, damaged or of the wrong size.
     Source: Caffe's ImageData; a bad label there becomes 0.
     """
 
@@ -89,7 +89,7 @@ class ImageData(Batches):
         new_height: int = param(default=0, minimum=0, doc="height images are resized to; with new_width")
         new_width: int = param(default=0, minimum=0, doc="width images are resized to; with new_height")
         is_color: bool = param(default=True, doc="three channels; false: one, grey")
-        root_folder: str = param(default="", doc="put before every file's name")
+        root_folder: str = param(default="", doc="prepended to every file name")
         rand_skip: int = param(default=0, minimum=0, doc="TRAIN: skip 0 to rand_skip - 1 images at the start")
         transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
 
@@ -137,7 +137,7 @@ class ImageData(Batches):
         return find_image(self.files[i], self.p.root_folder, self.list, self.folder)
 
     def compare_sizes(self):
-        """Of a long list a part, so that it begins at once; what that leaves is seen when it is read."""
+        """Only part of a long list, so that work begins at once; the rest is checked when it is read."""
         for i in spread(len(self.files), LOOKED_AT):
             size = size_in_head(self.path(i))
             if size not in (None, self.example[1:]):

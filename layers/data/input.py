@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ..shape.shapes import Shapes

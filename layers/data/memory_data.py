@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...data.order import Order
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
@@ -13,10 +14,10 @@ from ...spec.errors import NettrainError, ShapeError, format_shape
 
 @register
 class MemoryData(Layer):
-    """Batches from arrays given by ``net.layers[name].reset(data, labels)``, in order, from the start again at the end.
+    """Batches from arrays given by ``net.layers[name].reset(data, labels)``, in order, starting over at the end.
 
     top[0]: data, batch_size x channels x height x width.    top[1]: labels, batch_size.
-    Errors: a forward pass before ``reset``; a number of examples that is no multiple of batch_size.
+    Errors: a forward pass before ``reset``; a number of examples that is not a multiple of batch_size.
     Source: Caffe's MemoryData.
     """
 

@@ -1,4 +1,4 @@
-"""WindowData: windows cut out of images, as R-CNN trains on."""
+"""WindowData: windows cut out of images, such as R-CNN trains on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ...data.transform import Transform
 from ...files.extras import extra
 from ...files.reading import lines as lines_of
 from ...net.blob import Known
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape
@@ -44,13 +45,13 @@ def read_windows(path: Path) -> tuple[list[str], list[Window]]:
     try:
         lines = [line.strip() for _, line in lines_of(path)]
     except (OSError, UnicodeDecodeError) as error:
-        raise NettrainError(f"{path} is no window file{not_text(path, error)}", key="source") from None
+        raise NettrainError(f"{path} is not a window file{not_text(path, error)}", key="source") from None
     files: list[str] = []
     windows: list[Window] = []
     at = 0
 
     def wrong(what: str) -> NettrainError:
-        found = f"got `{lines[at][:200]}`" if at < len(lines) else "the file ends"
+        found = f"got `{lines[at][:200]}`" if at < len(lines) else "but the file ends"
         return NettrainError(f"{path}:{at + 1}: {what} is expected, {found}{other_kind(path, 'window')}", key="source")
 
     while at < len(lines):
@@ -62,12 +63,12 @@ def read_windows(path: Path) -> tuple[list[str], list[Window]]:
         at += 1
         if at + 5 > len(lines):
             at = len(lines)
-            raise wrong("file, channels, height, width, number of windows, a line each,")
+            raise wrong("file, channels, height, width, number of windows, one per line,")
         files.append(lines[at])
         for _ in range(4):
             at += 1
             if not re.fullmatch("[0-9]{1,10}", lines[at]):
-                raise wrong("a whole number")
+                raise wrong("an integer")
         count = int(lines[at])
         at += 1
         for _ in range(count):
@@ -99,11 +100,11 @@ class WindowData(Layer):
     Of a batch the last fg_fraction are drawn from the windows with overlap >= fg_threshold, the others from those with
     overlap < bg_threshold that are not foreground. A window is enlarged so that context_pad pixels of the result are
     its surroundings; what lies beyond the image is 0. In TRAIN with transform.mirror half of them are flipped.
-    y = (pixel - transform.mean_value) * scale; of transform.mean_file the middle is taken off instead.
+    y = (pixel - transform.mean_value) * scale; of transform.mean_file the centre is subtracted instead.
     The source has, for each image: `# index`, file, channels, height, width, number of windows, and a line
     `class overlap x1 y1 x2 y2` for each window.
     Needs pillow: pip install "nettrain[images]".
-    Errors: a source with a line that is not what it should be; foreground of class 0; no foreground or no background;
+    Errors: a source with a malformed line; foreground of class 0; no foreground or no background;
     an image that is missing or damaged (Caffe gives zeros); a window outside its image.
     Source: Caffe's WindowData.
     """
@@ -111,14 +112,16 @@ class WindowData(Layer):
     class Parameters(Declared):
         source: str = param(doc="the window file")
         batch_size: int = param(minimum=1, doc="windows in a batch")
-        fg_threshold: float = param(default=0.5, doc="overlap from which on a window is foreground")
+        fg_threshold: float = param(default=0.5, doc="overlap at or above which a window is foreground")
         bg_threshold: float = param(default=0.5, doc="overlap below which a window is background")
         fg_fraction: float = param(default=0.25, minimum=0, maximum=1, doc="share of a batch that is foreground")
         context_pad: int = param(default=0, minimum=0, doc="pixels of surroundings on each side of the result")
-        crop_mode: Literal["warp", "square"] = param(default="warp", doc="square: the window's longer side both ways")
-        scale: float = param(default=1.0, doc="multiplies every value, after the mean is taken off")
+        crop_mode: Literal["warp", "square"] = param(
+            default="warp", doc="square: the window's longer side in both directions"
+        )
+        scale: float = param(default=1.0, doc="multiplies every value, after the mean is subtracted")
         cache_images: bool = param(default=False, doc="keep every image in memory")
-        root_folder: str = param(default="", doc="put before every file's name")
+        root_folder: str = param(default="", doc="prepended to every file name")
         transform: Transform = param(doc="crop_size, the side of the result; mean_value; mirror")
 
         aliases = {
@@ -134,7 +137,7 @@ class WindowData(Layer):
             elif 2 * self.context_pad >= self.transform.crop_size:
                 yield "context_pad", f"must leave room in crop_size {self.transform.crop_size}, got {self.context_pad}"
             if self.transform.scale != 1:
-                yield "scale", "stands beside type in WindowData, as in Caffe, not in transform"
+                yield "scale", "belongs beside type in WindowData, as in Caffe, not in transform"
             if len(self.transform.mean_value) not in (0, 1, 3):
                 yield "transform", f"mean_value has 1 or 3 numbers, got {len(self.transform.mean_value)}"
 
@@ -156,7 +159,7 @@ class WindowData(Layer):
         self.reads = {str(self.list.resolve()): str(self.list)}
         self.foreground = [w for w in windows if w.overlap >= p.fg_threshold]
         self.background = [w for w in windows if w.overlap < min(p.bg_threshold, p.fg_threshold)]
-        # of the foreground in a batch, as Caffe reckons: in float32
+        # of the foreground in a batch, as Caffe computes it: in float32
         self.count = int(np.float32(p.batch_size) * np.float32(p.fg_fraction))
         for w in self.foreground:
             if w.label <= 0:
@@ -180,7 +183,7 @@ class WindowData(Layer):
         self.images: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def _check_mean(self, shape):
-        """A mean image's middle of the windows' size is taken."""
+        """Of a mean image the centre is taken, in the windows' size."""
         side = self.p.transform.crop_size
         if len(shape) != 3 or shape[0] != 3 or min(shape[1:]) < side:
             raise NettrainError(
@@ -206,7 +209,7 @@ class WindowData(Layer):
         return entries(self.files, self.p.root_folder, self.list, self.folder)
 
     def examine(self, top):
-        """Reads each image, and looks whether its windows are inside."""
+        """Reads each image, and checks that its windows are inside it."""
         of_image = defaultdict(list)
         for window in [*self.foreground, *self.background]:
             of_image[window.image].append(window)
@@ -245,7 +248,7 @@ class WindowData(Layer):
             top[1].data[i] = 0 if i < background else window.label
 
     def check_inside(self, window, limits):
-        """Raise NettrainError for a window that reaches out of its image of H x W pixels."""
+        """Raise NettrainError for a window that reaches beyond its image of H x W pixels."""
         x1, y1, x2, y2 = window.corners
         if not (0 <= x1 <= x2 < limits[1] and 0 <= y1 <= y2 < limits[0]):
             raise NettrainError(
@@ -284,5 +287,5 @@ class WindowData(Layer):
 
 
 def _rounded(value: float | np.floating) -> int:
-    """To the nearest whole number, halves away from zero."""
+    """To the nearest integer, halves away from zero."""
     return int(np.floor(abs(float(value)) + 0.5) * np.sign(value))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, Layer, labels
+from ...net.example import Example, labels
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError
@@ -21,14 +22,14 @@ class Accuracy(Layer):
     An answer is right when at most top_k scores reach that of the true class, itself included: ties count as wrong.
     A NaN is wrong (in Caffe it is right). When every position is ignored the result is 0.
     No gradient.
-    Errors: a label out of range or not whole; top_k larger than the number of classes.
+    Errors: a label out of range or not an integer; top_k larger than the number of classes.
     Source: Caffe's Accuracy.
     """
 
     class Parameters(Declared):
-        top_k: int = param(default=1, minimum=1, doc="how many best scores count as an answer")
+        top_k: int = param(default=1, minimum=1, doc="how many of the best scores count as the answer")
         axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
-        ignore_label: int | None = param(default=None, doc="positions with this label count for nothing")
+        ignore_label: int | None = param(default=None, doc="positions with this label are not counted")
 
         aliases = {"accuracy_param": "write its fields beside type", "k": "top_k"}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
-from ...spec.errors import ShapeError, format_shape
 from .targets import Targets
 
 
@@ -23,16 +23,16 @@ def bits(rng, shape):
 class BinaryAccuracy(Layer):
     """The share of elements whose score is on the right side of the threshold: above it for a target of 1.
 
-    bottom[0]: scores x, any shape.    bottom[1]: targets, as many, 1 (yes) or 0 (no).    top[0]: the share, a scalar.
+    bottom[0]: scores x, any shape.    bottom[1]: a target for each, 1 (yes) or 0 (no).    top[0]: the share, a scalar.
     An answer is yes when x > threshold; 0 is right for scores that SigmoidCrossEntropyLoss takes, 0.5 for
     probabilities. A score that is NaN is wrong. When every element is ignored the result is 0. No gradient.
-    Errors: another number of targets than scores; a target that is neither 0 or 1 nor ignored, NaN too.
+    Errors: targets and scores that differ in number; a target that is neither 0, 1 nor ignored, NaN too.
     Source: the metric of this name in Keras. For classes see Accuracy.
     """
 
     class Parameters(Declared):
         threshold: float = param(default=0.0, doc="scores above it say yes")
-        ignore_label: float | None = param(default=None, doc="elements with this target count for nothing")
+        ignore_label: float | None = param(default=None, doc="elements with this target are not counted")
 
     num_bottoms = 2
     no_gradient = "all"
@@ -44,12 +44,8 @@ class BinaryAccuracy(Layer):
     )
 
     def reshape(self, bottom, top):
-        if bottom[0].count != bottom[1].count:
-            raise ShapeError(
-                f"every score needs a target, got {format_shape(bottom[0].shape)} = {bottom[0].count} and "
-                f"{format_shape(bottom[1].shape)} = {bottom[1].count}"
-            )
         self.targets = Targets(whole=True, ignored=self.p.ignore_label)
+        self.targets.check_shape(*bottom)
         self.targets.check_known(bottom[1])
         top[0].reshape(())
 

@@ -6,17 +6,18 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example, LossLayer, labels
+from ...net.example import Example, labels
+from ...net.layer import LossLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 from .targets import Targets
 
-SIMILAR = Targets("sign of similarity", whole=True)
+SIMILAR = Targets("similarity label", whole=True)
 
 
 def far_apart(rng, shape):
-    """So far that the summand 1e-4 of the gradient does not count."""
+    """So far apart that the 1e-4 in the gradient does not matter."""
     return 1000 * rng.standard_normal(shape)
 
 
@@ -29,13 +30,13 @@ class ContrastiveLoss(LossLayer):
     top[0]: L, a scalar. With legacy_version the others' term is max(margin - d², 0).
     Backward: da = (a - b) dL / N for similar pairs; for others -(a - b) (margin - d) / (d + 1e-4) dL / N within the
     margin (legacy: -(a - b) dL / N); db = -da. The 1e-4 keeps it finite at d = 0; s has no gradient.
-    Errors: shapes of a and b that differ; not one s for each example; an s that is neither 0 nor 1.
-    Source: Caffe's ContrastiveLoss, which takes any other number for similar, -1 too; Hadsell et al. 2006.
+    Errors: shapes of a and b that differ; other than one s for each example; an s that is neither 0 nor 1.
+    Source: Caffe's ContrastiveLoss, which takes any other number, even -1, as similar; Hadsell et al. 2006.
     """
 
     class Parameters(Declared):
-        margin: float = param(default=1.0, doc="how far apart pairs that are not similar should be")
-        legacy_version: bool = param(default=False, doc="max(margin - d², 0) for pairs that are not similar")
+        margin: float = param(default=1.0, doc="how far apart dissimilar pairs should be")
+        legacy_version: bool = param(default=False, doc="max(margin - d², 0) for dissimilar pairs")
 
         aliases = {"contrastive_loss_param": "write its fields beside type"}
 
@@ -67,7 +68,7 @@ class ContrastiveLoss(LossLayer):
         distance = squared if self.p.legacy_version else np.sqrt(squared)
         inside = np.maximum(self.p.margin - distance, 0)
         others = inside if self.p.legacy_version else inside**2
-        # da of a pair is so many times a - b
+        # da of a pair is this many times a - b
         self.slope = np.where(similar, 1, -np.sign(inside) if self.p.legacy_version else -inside / (distance + 1e-4))
         self.slope /= max(1, self.N)
         top[0].data[...] = np.where(similar, squared, others).sum() / (2 * max(1, self.N))

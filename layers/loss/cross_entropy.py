@@ -64,7 +64,7 @@ class CrossEntropy(NormalizedLoss):
                 with np.errstate(invalid="ignore"):
                     product = np.multiply(p, t, out=scratch("product", p.shape, p.dtype))
                 np.sum(product, axis=1, keepdims=True, out=score)
-                if not np.isfinite(score).all():  # -infinity counts for nothing where t is 0
+                if not np.isfinite(score).all():  # -infinity does not count where t is 0
                     np.copyto(product, 0, where=np.equal(t, 0))
                     np.sum(product, axis=1, keepdims=True, out=score)
             else:

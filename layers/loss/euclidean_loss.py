@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example, LossLayer
+from ...net.example import Example
+from ...net.layer import LossLayer
 from ...net.registry import register
 from ...spec.errors import ShapeError
 
@@ -15,7 +16,7 @@ from ...spec.errors import ShapeError
 class EuclideanLoss(LossLayer):
     """Half the squared distance, averaged over the N examples: L = 1/(2N) Σ_n |a_n - b_n|².
 
-    bottom[0]: a, N x ….    bottom[1]: b, as many numbers for each example.    top[0]: L, a scalar.
+    bottom[0]: a, N x ….    bottom[1]: b, the same number of values for each example.    top[0]: L, a scalar.
     Backward: da = (a - b) dL / N, db = -da: both bottoms have a gradient.
     Source: Caffe's EuclideanLoss.
     """
@@ -28,7 +29,7 @@ class EuclideanLoss(LossLayer):
         super().reshape(bottom, top)
         a, b = (math.prod(blob.shape[1:]) for blob in bottom)
         if a != b:
-            raise ShapeError(f"both bottoms need as many numbers for each example, got {a} and {b}")
+            raise ShapeError(f"both bottoms need the same number of values for each example, got {a} and {b}")
 
     def Forward_cpu(self, bottom, top):
         a = bottom[0].data

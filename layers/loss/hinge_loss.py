@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from ...net.layer import Example, LossLayer, labels
+from ...net.example import Example, labels
+from ...net.layer import LossLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
@@ -21,7 +22,7 @@ class HingeLoss(LossLayer):
     bottom[0]: scores x, N x K (further axes are flattened).    bottom[1]: labels, N, 0 … K-1.    top[0]: L, a scalar.
     p is 1 (norm L1) or 2 (norm L2).
     Backward: L1 dx = -δ [margin > 0] dL / N; L2 dx = -2 δ margin dL / N.
-    Errors: a label out of range or not whole; not one label for each example.
+    Errors: a label out of range or not an integer; not one label per example.
     Source: Caffe's HingeLoss.
     """
 

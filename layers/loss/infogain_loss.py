@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...data.tables import read_array
-from ...net.layer import Example, labels
+from ...net.example import Example, labels
 from ...net.registry import register
 from ...spec.declare import param
 from ...spec.errors import NettrainError, ShapeError, format_shape
@@ -29,7 +29,7 @@ class InfogainLoss(CrossEntropy):
     Backward: dx_k = (p_k Σ_j H[label, j] - H[label, k]) dL / D, 0 at ignored positions; top[1] passes gradients like
     Softmax.
     Computed from log Σ exp(x - max): exact, where Caffe does not go below p = 1e-20.
-    Errors: H of another size, missing, damaged or not finite; a label out of range or not whole.
+    Errors: H of the wrong size, missing, damaged or not finite; a label out of range or not an integer.
     Source: Caffe's InfogainLoss, whose source is a binaryproto; here an .npy, or an .npz with one array.
     """
 

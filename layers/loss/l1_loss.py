@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import blockwise
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.errors import ShapeError, format_shape
 from .loss_parameters import NormalizedLoss, RegressionParameters

@@ -1,4 +1,4 @@
-"""Reading class labels, checked: Caffe reads foreign memory when a label is out of range."""
+"""Reading class labels, checked: Caffe reads out of bounds when a label is out of range."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> No
     if not (known.low >= 0 and known.high < classes):  # NaN is neither
         hint = ""
         if known.low == 1 and known.high == classes:
-            hint = "; labels start at 0: take 1 off each, or use one output more"
+            hint = "; labels start at 0: subtract 1 from each, or use one more output"
         raise NettrainError(
-            f"{known.in_words('the labels', 'some labels')}, but there are {classes} outputs (0..{classes - 1}){hint}",
+            f"{known.sentence('the labels', 'some labels')}, but there are {classes} outputs (0..{classes - 1}){hint}",
             key="bottom",
         )
     if known.fractional is not None:
-        raise NettrainError(f"a label must be a whole number, the data set has {known.fractional:g}", key="bottom")
+        raise NettrainError(f"a label must be an integer, the data set has {known.fractional:g}", key="bottom")
 
 
 def read_indices(blob: Blob, out: np.ndarray, count: int) -> None:
-    """Write indices into ``out``. Raises NettrainError for one that is out of range or not a whole number."""
+    """Write indices into ``out``. Raises NettrainError for one that is out of range or not an integer."""
     values = blob.data.reshape(out.shape)
-    with np.errstate(invalid="ignore"):  # a NaN is no whole number: it is found below
+    with np.errstate(invalid="ignore"):  # NaN is not an integer: it is found below
         np.copyto(out, values, casting="unsafe")
     bad = (out < 0) | (out >= count) | (out != values)
     if bad.any():
         first = int(np.argmax(bad))
         place = ", ".join(map(str, np.unravel_index(first, blob.shape)))
-        raise NettrainError(f"index {values.flat[first]:g} at [{place}] is none of the {count} (0..{count - 1})")
+        raise NettrainError(f"index {values.flat[first]:g} at [{place}] is not one of the {count} (0..{count - 1})")
 
 
 def read_labels(blob: Blob, out: np.ndarray, classes: int, ignore_label: int | None = None) -> np.ndarray | None:
     """Write the labels into ``out`` as indices 0 … classes-1; returns where they are ignored (as 0), or None.
 
-    Raises NettrainError for a label that is out of range or not a whole number.
+    Raises NettrainError for a label that is out of range or not an integer.
     """
     values = blob.data.reshape(out.shape)
-    with np.errstate(invalid="ignore"):  # a NaN is no whole number: it is found below
+    with np.errstate(invalid="ignore"):  # NaN is not an integer: it is found below
         np.copyto(out, values, casting="unsafe")
     ignored = np.equal(values, ignore_label) if ignore_label is not None else None
     bad = (out < 0) | (out >= classes) | (out != values)
@@ -71,7 +71,8 @@ def read_labels(blob: Blob, out: np.ndarray, classes: int, ignore_label: int | N
         where = [int(i) for i in np.unravel_index(first, blob.shape)] or [0]
         place = where if any(size > 1 for size in blob.shape[1:]) else f"example {where[0]}"
         raise NettrainError(
-            f"label {values.flat[first]:g} at {place} of the batch is none of the {classes} classes (0..{classes - 1})"
+            f"label {values.flat[first]:g} at {place} of the batch is not one of the {classes} classes "
+            f"(0..{classes - 1})"
         )
     if ignored is not None:
         out[ignored] = 0

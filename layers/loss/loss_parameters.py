@@ -13,7 +13,7 @@ Normalization = Literal["FULL", "VALID", "BATCH_SIZE", "NONE"]
 class LossParameters(Declared):
     """Caffe's loss_param: which positions count, and what the sum is divided by."""
 
-    ignore_label: int | None = param(default=None, doc="positions with this label count for nothing")
+    ignore_label: int | None = param(default=None, doc="positions with this label are not counted")
     normalization: Normalization | None = param(
         default=None, doc="divisor: FULL all positions, VALID those not ignored (default), BATCH_SIZE examples, NONE 1"
     )
@@ -28,7 +28,7 @@ class LossParameters(Declared):
 
 
 class OldLossParameters(LossParameters):
-    """The same with the form that older Caffe files have."""
+    """The same with the form used in older Caffe files."""
 
     normalize: bool | None = param(default=None, doc="Caffe's old form: true is VALID, false is BATCH_SIZE")
 
@@ -57,7 +57,7 @@ class NormalizedLoss(LossLayer):
 
     @property
     def D(self) -> float:
-        """Never 0, so a batch that is all ignored gives 0."""
+        """Never 0, so a batch in which everything is ignored gives 0."""
         return float(self.over or 1)
 
     def mean_over(self, i, bottom, top):

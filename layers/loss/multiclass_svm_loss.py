@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, labels
+from ...net.example import Example, labels
 from ...net.registry import register
 from ...spec.declare import param
 from .labels import check_range, positions, read_labels
@@ -20,12 +20,14 @@ class MulticlassSVMLoss(NormalizedLoss):
     D: see normalization; the number of labels when left out.
     Backward: with m_j = [s_j - s_y + margin > 0], ds_j = m_j dL / D for j ≠ y, ds_y = -Σ_{j≠y} m_j dL / D; 0 where
     ignored.
-    Errors: a label out of range or not whole; another number of labels than positions.
+    Errors: a label out of range or not an integer; labels and positions that differ in number.
     Source: Weston and Watkins 1999; CS231n. Caffe's HingeLoss is another one: each class against all others.
     """
 
     class Parameters(LossParameters):
-        margin: float = param(default=1.0, minimum=0, doc="by how much the true class should be ahead of each other")
+        margin: float = param(
+            default=1.0, minimum=0, doc="by how much the true class should be ahead of each other class"
+        )
         axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
 
     backward_reads = ()

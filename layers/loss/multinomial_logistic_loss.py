@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example, LossLayer, labels
+from ...net.example import Example, labels
+from ...net.layer import LossLayer
 from ...net.registry import register
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .labels import check_range, read_labels
@@ -27,7 +28,7 @@ class MultinomialLogisticLoss(LossLayer):
     top[0]: L, a scalar, at most 46.05.
     Backward: dp = -dL / (N max(p, 1e-20)) for the label's class, else 0.
     SoftmaxWithLoss is the same from scores, and exact.
-    Errors: a label out of range or not whole; not one label for each example; a p of a label's class outside [0, 1].
+    Errors: a label out of range or not an integer; not one label per example; a p of a label's class outside [0, 1].
     Source: Caffe's MultinomialLogisticLoss.
     """
 
@@ -56,8 +57,8 @@ class MultinomialLogisticLoss(LossLayer):
         if outside.any():
             n = int(np.argmax(outside))
             raise NettrainError(
-                f"{p[n, 0]:g}, for the class of example {n} of the batch, is no probability; put a Softmax before this "
-                "loss, or use SoftmaxWithLoss, which takes scores"
+                f"{p[n, 0]:g}, for the class of example {n} of the batch, is not a probability; put a Softmax before "
+                "this loss, or use SoftmaxWithLoss, which takes scores"
             )
         top[0].data[...] = -np.log(np.maximum(p, SMALLEST)).sum() / max(1, self.N)
 

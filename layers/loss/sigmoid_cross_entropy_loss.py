@@ -6,9 +6,8 @@ import numpy as np
 
 from ...compute.functions import positive_part, sigmoid, softplus_of_minus_abs
 from ...compute.parallel import blockwise, scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
-from ...spec.errors import ShapeError, format_shape
 from .loss_parameters import NormalizedLoss, OldLossParameters
 from .targets import Targets
 
@@ -31,10 +30,10 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
 
     bottom[0]: scores x, N x ….    bottom[1]: targets t in [0, 1], as many as scores.    top[0]: L, a scalar.
     D: BATCH_SIZE when left out, so the loss of an example is the sum over its elements.
-    ignore_label: elements whose target, cut to a whole number, is it count for nothing (0 drops 0.3 too, as in Caffe).
+    ignore_label: elements whose target, truncated, equals it are not counted (0 drops 0.3 too, as in Caffe).
     Backward: dx = (σ(x) - t) dL / D, 0 where ignored.
     Computed as max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
-    Errors: another number of targets than scores; a target that is neither in [0, 1] nor ignored, NaN too.
+    Errors: targets and scores that differ in number; a target that is neither in [0, 1] nor ignored, NaN too.
     Source: Caffe's SigmoidCrossEntropyLoss.
     """
 
@@ -55,12 +54,8 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
-        if bottom[0].count != bottom[1].count:
-            raise ShapeError(
-                f"every score needs a target, got {format_shape(bottom[0].shape)} = {bottom[0].count} and "
-                f"{format_shape(bottom[1].shape)} = {bottom[1].count}"
-            )
         self.targets = Targets(ignored=self.p.ignore_label, cut=True)
+        self.targets.check_shape(*bottom)
         self.targets.check_known(bottom[1])
 
     def counts(self, t, out):
@@ -69,7 +64,7 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
         return np.not_equal(whole, self.p.ignore_label, out=out)
 
     def leave_out(self, t, values):
-        """0 where a target does not count, also for what is no number."""
+        """0 where a target does not count, also for NaN and infinity."""
         counts = self.counts(t, out=scratch("counts", t.shape, bool))
         values *= counts
         if not np.isfinite(values.sum()):

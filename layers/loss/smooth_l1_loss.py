@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import param
 from .l1_loss import DifferenceLoss
@@ -24,7 +24,7 @@ class SmoothL1Loss(DifferenceLoss):
     """
 
     class Parameters(RegressionParameters):
-        beta: float = param(default=1.0, minimum=0, doc="β, the difference from which on the loss is absolute")
+        beta: float = param(default=1.0, minimum=0, doc="β, the difference above which the loss is absolute")
 
     examples = (
         Example([(5, 4), (5, 4)]),

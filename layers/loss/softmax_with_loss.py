@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ...net.layer import Example, labels
+from ...net.example import Example, labels
 from ...net.registry import register
 from ...spec.declare import param
 from ...spec.errors import ShapeError, format_shape
@@ -16,7 +16,7 @@ from .labels import check_range, positions
 from .loss_parameters import OldLossParameters
 from .targets import Targets
 
-PROBABILITIES = Targets("wanted probability")
+PROBABILITIES = Targets("target probability")
 
 
 def shares(rng, shape):
@@ -42,7 +42,7 @@ class SoftmaxWithLoss(CrossEntropy):
     D is what normalization says; VALID with weights: the sum of s_n w_label, or of s_n for given t, as PyTorch's mean.
     Backward: dx_k = s (p_k Σ_j w_j t_j - w_k t_k) dL / D, 0 at ignored positions; top[1] passes gradients like Softmax.
     Computed as log Σ exp(x - max) - (x - max): exact for any scores, where Caffe cannot report more than 87.34.
-    Errors: a label out of range or not whole, a t outside [0, 1]; another number of labels than positions; another
+    Errors: a label out of range or not an integer, a t outside [0, 1]; a wrong number of labels; a wrong
     number of weights.
     Source: Caffe's SoftmaxWithLoss; weights, smoothing and given probabilities as in PyTorch's cross_entropy.
     """
@@ -51,7 +51,7 @@ class SoftmaxWithLoss(CrossEntropy):
         axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
         class_weight: tuple[float, ...] = param(default=(), minimum=0, doc="w, a weight for each class")
         label_smoothing: float = param(
-            default=0.0, minimum=0, maximum=1, doc="ε, the share of t that goes to all classes alike"
+            default=0.0, minimum=0, maximum=1, doc="ε, the share of t that is spread evenly over all classes"
         )
 
         aliases = {
@@ -113,11 +113,11 @@ class SoftmaxWithLoss(CrossEntropy):
 
     def in_words(self):
         if self.dense:
-            return "softmax and loss: each score gets its probability less the one wanted, over the normalization"
+            return "softmax and loss: each score gets its probability minus its target, over the normalization"
         more = [("class_weight", "its class's weight"), ("label_smoothing", "label smoothing")]
         given = [words for key, words in more if getattr(self.p, key)]
         given += ["nothing at ignored labels"] * (self.p.ignore_label is not None)
-        text = "softmax and loss: each score gets its probability, less 1 for the true class, over the normalization"
+        text = "softmax and loss: each score gets its probability, minus 1 for the true class, over the normalization"
         return f"{text} (with {' and '.join(given)})" if given else text
 
     def weigh(self, bottom, label):

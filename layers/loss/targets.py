@@ -1,4 +1,4 @@
-"""Reading targets between 0 and 1, checked: a loss of others falls without end, and a score of them says nothing."""
+"""Reading targets between 0 and 1, checked: with others a loss falls without end, and a score says nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...net.blob import Blob
-from ...spec.errors import NettrainError
+from ...spec.errors import NettrainError, ShapeError, format_shape
 
 ROUNDING = 1e-6  # by which a target may miss 0 and 1: they are divided and averaged in single precision
 
@@ -16,12 +16,20 @@ ROUNDING = 1e-6  # by which a target may miss 0 and 1: they are divided and aver
 @dataclass(frozen=True)
 class Targets:
     """Which values a layer takes: between 0 and 1, with ``whole`` only these two, and the ``ignored`` one (``cut``:
-    also those that are it when cut to a whole number). ``name`` is what messages call one of them."""
+    also those equal to it when truncated). ``name`` is what messages call one of them."""
 
     name: str = "target"
     whole: bool = False
     ignored: float | None = None
     cut: bool = False
+
+    def check_shape(self, scores: Blob, targets: Blob) -> None:
+        """Raise ShapeError unless there is a target for each of the scores."""
+        if scores.count != targets.count:
+            raise ShapeError(
+                f"every score needs a {self.name}, got {format_shape(scores.shape)} = {scores.count} and "
+                f"{format_shape(targets.shape)} = {targets.count}"
+            )
 
     def check_known(self, blob: Blob) -> None:
         """Raise NettrainError when the data set is known to hold another value."""
@@ -34,7 +42,7 @@ class Targets:
         with_odd = f", with {odd:g}" if odd is not None and not math.isnan(odd) else ""
         raise NettrainError(
             f"every {self.name} must be {self._wanted()}; in {blob.known.origin} "
-            f"{found.in_words('they', 'some of them')}{with_odd}{_remedy(found.low, found.high, are_known=True)}",
+            f"{found.sentence('they', 'some of them')}{with_odd}{_remedy(found.low, found.high, are_known=True)}",
             key="bottom",
         )
 
@@ -66,11 +74,11 @@ class Targets:
         return text + (f", or {self.ignored:g} to be ignored" if self.ignored is not None else "")
 
 
-CONT = Targets("cont")  # of recurrent layers: 0 where a sequence begins, 1 where it goes on
+CONT = Targets("cont")  # of recurrent layers: 0 where a sequence begins, 1 where it continues
 
 
 def _remedy(low: float, high: float, are_known: bool) -> str:
-    """What would be right for the two slips that are common: bytes, and -1 and +1. A transform acts on the examples of
+    """The remedy for the two common slips: bytes, and -1 and +1. A transform acts on the examples of
     a data set, and nothing of those is known beforehand."""
     layer = "a layer before it: {type: Power"
     if low >= 0 and 16 < high <= 255:

@@ -1,17 +1,17 @@
-"""A learned factor and offset behind a normalization."""
+"""A learned factor and offset after a normalization."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...compute.channels import Channels
+from ...compute.channels import Channels, add_rounded
 from ...compute.parallel import scratch
 from ...net.fillers import Filler
 from ...net.layer import Layer
 
 
 class Affine:
-    """y = w ŷ + b with two parameter blobs of a layer, w from 1 and b from 0.
+    """y = w ŷ + b with two parameter blobs of a layer, w initially 1 and b initially 0.
 
     ``reshape`` says how a value of each lies in memory.
     """
@@ -47,9 +47,7 @@ class Affine:
         sums = self.channels.sums([terms[i] for i in wanted], [hat, dy])
         for i, total in zip(wanted, sums, strict=True):
             blob = self.layer.blobs[self.first + i]
-            rounded = scratch("gradient", blob.shape, self.layer.dtype)
-            np.copyto(rounded, total.reshape(blob.shape))
-            blob.diff += rounded
+            add_rounded(total, blob.diff)
 
     def gradient(self, dy: np.ndarray, out: np.ndarray) -> np.ndarray:
         """dŷ = w dy."""

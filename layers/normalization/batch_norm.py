@@ -8,9 +8,11 @@ import numpy as np
 
 from ...compute.channels import Channels
 from ...compute.parallel import scratch
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
+from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 from .affine import Affine
@@ -34,8 +36,8 @@ class BatchNorm(Layer):
     They change in every forward pass in TRAIN (λ = moving_average_fraction), and are never learned: lr_mult is 0.
     Backward: dx = (dy - mean(dy) - y mean(dy y)) / σ; with running statistics dx = dy / σ.
     The variance takes a second pass over x, since E[x²] - μ² loses all digits where μ is large.
-    There is no scale and shift, as in Caffe, unless ``affine`` is set: then y = w ŷ + b, ŷ what is said above, with
-    blobs[3], C: w, from one, and blobs[4], C: b, from zero, learned like those of a Scale layer with bias_term.
+    There is no scale and shift, as in Caffe, unless ``affine`` is set: then y = w ŷ + b, ŷ being the above, with
+    blobs[3], C: w, at first one, and blobs[4], C: b, at first zero, learned like those of a Scale layer with bias_term.
     Initial values: zero.
     Errors: fewer than 2 axes; C changes after the first batch; an lr_mult other than 0.
     Source: Caffe's BatchNorm; Ioffe, Szegedy 2015.
@@ -43,10 +45,10 @@ class BatchNorm(Layer):
 
     class Parameters(Declared):
         use_global_stats: bool | None = param(
-            default=None, doc="take the running statistics; left out: in TEST only. true in TRAIN freezes them"
+            default=None, doc="use the running statistics; left out: in TEST only. true in TRAIN freezes them"
         )
         moving_average_fraction: float = param(
-            default=0.999, minimum=0, maximum=1, doc="λ, what is kept of the running statistics in each pass"
+            default=0.999, minimum=0, maximum=1, doc="λ, the share of the running statistics kept in each pass"
         )
         eps: float = param(default=1e-5, above=0, doc="added to the variance")
         affine: bool = param(default=False, doc="whether a factor and an offset for each channel are learned")
@@ -54,7 +56,7 @@ class BatchNorm(Layer):
         aliases = {
             "epsilon": "eps",
             "momentum": "moving_average_fraction is the share that is kept (PyTorch's momentum is 1 minus it)",
-            "scale": "write affine: true, or add a Scale layer with `bias_term: true`",
+            "scale": say("write affine: true, or add a Scale layer with {}", "bias_term: true"),
         }
 
     normalizes = True
@@ -90,17 +92,15 @@ class BatchNorm(Layer):
         if len(shape) < 2 or shape[1] != self.C:
             raise ShapeError(f"the statistics are those of {self.C} channels, got {format_shape(shape)}")
         super().reshape(bottom, top)
-        places = math.prod(shape[2:])
-        self.m = shape[0] * places
-        last = bottom[0].channels_last and len(shape) > 2
-        self.channels = Channels(self.m, self.C, 1) if last else Channels(shape[0], self.C, places)
+        self.m = shape[0] * math.prod(shape[2:])
+        self.channels = Channels.of(shape, bottom[0].channels_last)
         if self.affine:
             self.affine.reshape(self.channels)
 
     def unready(self):
         if not self.use_global or self.blobs[2].data[0]:
             return ""
-        return f"has seen no batch yet: it takes mean 0 and variance 0, and multiplies by {self.p.eps**-0.5:.3g}"
+        return f"has seen no batch yet: it assumes mean 0 and variance 0, and multiplies by {self.p.eps**-0.5:.3g}"
 
     def without_spread(self):
         if self.use_global or self.m != 1:
@@ -146,7 +146,7 @@ class BatchNorm(Layer):
         y *= inverse
 
     def remember(self, mean, variance):
-        """Add the batch to the running statistics; the variance as that of what the batch was drawn from."""
+        """Add the batch to the running statistics; the variance as an estimate for what it was drawn from."""
         for blob, values in zip(self.blobs, (mean, variance * (self.m / max(1, self.m - 1)), 1), strict=False):
             blob.data *= self.p.moving_average_fraction
             blob.data += values

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
-from .row_norm import Cut, RowNorm
+from .row_norm import RowLayout, RowNorm
 
 
 @register
@@ -50,10 +50,10 @@ class GroupNorm(RowNorm):
         if self.p.affine:
             self.learn((self.C,))
 
-    def cut(self, shape):
+    def layout(self, shape):
         if len(shape) < 2 or shape[1] != self.C:
             raise ShapeError(f"normalizes {self.C} channels, got {format_shape(shape)}")
-        return Cut(shape[0], self.p.num_groups, self.C // self.p.num_groups, math.prod(shape[2:]))
+        return RowLayout(shape[0], self.p.num_groups, self.C // self.p.num_groups, math.prod(shape[2:]))
 
     def divisor(self, variance):
         return np.sqrt(variance + self.p.eps), np.ones_like(variance)

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
-from .row_norm import Cut, RowNorm
+from .row_norm import RowLayout, RowNorm
 
 
 @register
@@ -48,11 +48,11 @@ class LayerNorm(RowNorm):
         if self.p.affine:
             self.learn(self.shape)
 
-    def cut(self, shape):
+    def layout(self, shape):
         count = len(shape) - len(self.shape)
         if shape[count:] != self.shape:
             raise ShapeError(f"normalizes {format_shape(self.shape)}, the last axes; got {format_shape(shape)}")
-        return Cut(math.prod(shape[:count]), 1, math.prod(self.shape), 1)
+        return RowLayout(math.prod(shape[:count]), 1, math.prod(self.shape), 1)
 
     def divisor(self, variance):
         return np.sqrt(variance + self.p.eps), np.ones_like(variance)

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
-from .row_norm import Cut, RowNorm
+from .row_norm import RowLayout, RowNorm
 
 
 @register
@@ -42,12 +42,12 @@ class MVN(RowNorm):
     def setup(self, bottom, top):
         self.divides = self.normalizes = self.p.normalize_variance
 
-    def cut(self, shape):
+    def layout(self, shape):
         if len(shape) < 2:
             raise ShapeError(f"needs N x C x …, got {format_shape(shape)}")
         if self.p.across_channels:
-            return Cut(shape[0], 1, math.prod(shape[1:]), 1)
-        return Cut(shape[0] * shape[1], 1, math.prod(shape[2:]), 1)
+            return RowLayout(shape[0], 1, math.prod(shape[1:]), 1)
+        return RowLayout(shape[0] * shape[1], 1, math.prod(shape[2:]), 1)
 
     def divisor(self, variance):
         sigma = np.sqrt(variance)

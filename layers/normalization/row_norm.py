@@ -12,7 +12,7 @@ from ...net.fillers import Filler
 from ...net.layer import Layer
 
 
-class Cut(NamedTuple):
+class RowLayout(NamedTuple):
     """x as examples x groups x parts x values: each group of an example is a row, each part has its own w and b."""
 
     examples: int
@@ -22,12 +22,12 @@ class Cut(NamedTuple):
 
 
 class RowNorm(Layer):
-    """ŷ = (x - μ) / s for each row, y = ŷ or w ŷ + b. ``cut`` of a type says what a row is, ``divisor`` what s is.
+    """ŷ = (x - μ) / s for each row, y = ŷ or w ŷ + b. ``layout`` of a type says what a row is, ``divisor`` what s is.
 
     Backward, with a = dŷ: dx = (a - mean(a) - ŷ mean(a ŷ) f) / s, where f is how s follows σ: s dσ / (σ ds), 1 for
     s = √(σ² + eps) and s / σ for s = σ + eps; without a variance dx = a - mean(a).
-    A block of examples takes all steps while it is in the cache. ŷ is not kept: where it is not y, backward takes
-    x - μ again, which costs less than to write it down.
+    A block of examples goes through all steps while in the cache. ŷ is not kept: where it is not y, backward takes
+    x - μ again, which costs less than writing it down.
     """
 
     normalizes = True
@@ -36,7 +36,7 @@ class RowNorm(Layer):
     divides = True
     learns = False
 
-    def cut(self, shape: tuple[int, ...]) -> Cut:
+    def layout(self, shape: tuple[int, ...]) -> RowLayout:
         raise NotImplementedError
 
     def divisor(self, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,14 +44,14 @@ class RowNorm(Layer):
         raise NotImplementedError
 
     def learn(self, shape: tuple[int, ...]) -> None:
-        """Give the layer w, from 1, and b, from 0."""
+        """Give the layer w, initially 1, and b, initially 0."""
         self.learns, self.backward_reads = True, ("bottom.data",)
         self.add_blob(shape, Filler(value=1.0))
         self.add_blob(shape, Filler())
 
     def reshape(self, bottom, top):
         top[0].reshape(bottom[0].shape)
-        self.N, self.G, P, Q = self.cut(bottom[0].shape)
+        self.N, self.G, P, Q = self.layout(bottom[0].shape)
         self.M = P * Q
         # w and b stand in a column, one for each part; where parts are short in a row, one for each value
         self.in_columns = Q > SHORT

@@ -1,21 +1,18 @@
-"""A recurrent cell: layers written inside a layer, and copies of them, one for each step of time."""
+"""A recurrent cell as a spec writes it: the layers of one step, the states, what it reads and makes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ...net.assemble import assemble
-from ...net.blob import Blob
-from ...net.layer import Layer
-from ...net.netspec import Broken, Common, LayerSpec, NetSpec, Phase, State, read_layer
-from ...spec.declare import MISSING, Declared, Reader
-from ...spec.errors import Problems
+from ...net.fillers import Filler
+from ...net.netspec import read_layer
+from ...net.records import Broken, LayerSpec
+from ...spec.declare import MISSING, Declared, Reader, param
+from ...spec.errors import ShapeError, did_you_mean
 from ...spec.node import Node
-from ..data.input import Input
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,11 @@ class Cell:
         if layer.cls.is_input:
             yield "type", "a cell reads its sequences, static inputs and states by name, without Input"
         if layer.cls.runs_code:
-            yield "type", "it runs code, and stands outside the cell"
+            yield "type", "it runs code and belongs outside the cell"
         if layer.cls.shapes_follow_values:
-            yield "type", "the shapes of what it makes follow from values; it stands outside the cell"
+            yield "type", "the shapes of what it makes follow from values; it belongs outside the cell"
         if layer.cls.is_loss or any(layer.common.loss_weight):
-            yield "type", "a loss stands outside the cell, on the whole sequences"
+            yield "type", "a loss belongs outside the cell, on the whole sequences"
         if any(param.lr_mult is not None or param.decay_mult is not None for param in layer.common.param):
             yield "param", "lr_mult and decay_mult are written beside the cell, in its layer's own `param`"
 
@@ -58,106 +55,71 @@ class Cell:
         return {"$ref": "#/properties/layers"}
 
 
-class Tap(Layer):
-    """Reads a blob of the cell and gives it the gradient that comes from outside: ``upstream``."""
+class CellState(Declared):
+    """A value that goes from one step to the next."""
 
-    num_tops = 0
-    backward_reads = ()
-    any_layout = True
+    name: str = param(doc="the name under which the cell reads it")
+    next: str = param(doc="the cell's blob that is its value at the next step")
+    shape: tuple[int, ...] = param(minimum=1, doc="its shape for one example, without N")
+    initial: Filler = param(default=Filler(), doc="value before the first step: a number, or a filler")
+    learned: bool = param(default=False, doc="the initial value is a parameter and is learned")
+    from_bottom: bool = param(default=False, doc="the initial values of a batch come from a bottom, 1 x N x shape")
 
-    def reshape(self, bottom, top):
-        self.data = bottom[0].data
-        self.upstream = self.buffer("upstream", bottom[0].shape)
+    words = "a mapping such as {name: h, next: h_new, shape: [256]}"
 
-    def Forward_cpu(self, bottom, top):
-        self.data = bottom[0].data
+    def validate(self) -> Iterable[tuple[str, str]]:
+        if self.from_bottom and (self.learned or self.initial != Filler()):
+            yield "from_bottom", "takes the initial values from a bottom; leave `initial` and `learned` out"
 
-    def Backward_cpu(self, top, propagate_down, bottom):
-        np.copyto(bottom[0].diff, self.upstream)
-
-
-class Copy:
-    """The cell at one step of time: a small net of its own, with ``inputs`` and ``taps`` by blob name.
-
-    Raises SpecError with every problem of the cell's wiring and shapes.
-    """
-
-    def __init__(self, cell: Cell, inputs: dict[str, tuple[int, ...]], taps: list[str], owner: Layer, time: int):
-        problems = Problems()
-        suffix = f"/{time}" if time else ""
-        layers = [
-            *(self._spec(Input, name, {"shape": list(shape)}, cell, top=(name,)) for name, shape in inputs.items()),
-            *(_renamed(layer, f"{owner.name}/{layer.name}{suffix}") for layer in cell.layers),
-            *(self._spec(Tap, f"tap of {name}", {}, cell, bottom=(name,), top=()) for name in taps),
-        ]
-        spec = NetSpec(owner.name, layers, None, True, cell.node, cell.node.place.file, owner.folder)
-        phase: Phase = "TRAIN" if owner.phase == "TRAIN" else "TEST"
-        made = assemble(spec, State(phase), problems, seed=owner.seed, dtype=owner.dtype)
-        self.steps, self.parameters = made.steps, made.parameters
-        order = {id(parameter): i for i, parameter in enumerate(self.parameters)}
-        self.uses = [(blob, order[id(parameter)]) for blob, parameter in made.uses]
-        self.learns = [
-            (step.layer.param_propagate_down, i) for step in self.steps for i in range(len(step.layer.blobs))
-        ]
-        self.fixed = [flag for step in self.steps for flag in step.fixed]
-        # the first version of a name: the cell may compute in place on its inputs
-        tops = {key: blob for step in self.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
-        self.inputs = {name: tops[name, 0] for name in inputs}
-        self.taps = {s.bottom_keys[0][0]: s.layer for s in self.steps if isinstance(s.layer, Tap)}
-        # blobs whose gradient some layer computes; of others, such as indices, it is zero
-        self.has_gradient = {
-            key for s in self.steps for key, flag in zip(s.bottom_keys, s.propagate_down, strict=True) if flag
-        }
-        self.read = {key[0] for step in self.steps for key in step.bottom_keys}
-        for step in self.steps:
-            step.layer.rng, step.within = owner.rng, "in its cell"
-
-    @staticmethod
-    def _spec(cls: type[Layer], name: str, parameters: dict, cell: Cell, **common: Any) -> LayerSpec:
-        return LayerSpec(Common(name=name, type=cls.__name__, **common), cls, _declared(cls, parameters), cell.node)
-
-    def reshape(self) -> None:
-        """Pass the inputs' shapes through the cell."""
-        for step in self.steps:
-            step.reshape_again()
-
-    def use(self, blobs: list[Blob]) -> None:
-        """Let the cell's parameters lie where these blobs lie."""
-        for own, i in self.uses:
-            if own is not blobs[i] and not own.shares_data_with(blobs[i]):
-                own.reshape(own.shape, channels_last=blobs[i].channels_last)
-                own.share_data(blobs[i])
-                own.share_diff(blobs[i])
-
-    def learn(self, flags: list[bool]) -> None:
-        """Which of the parameters get a gradient."""
-        for (own, i), (_, parameter) in zip(self.learns, self.uses, strict=True):
-            own[i] = flags[parameter]
-
-    def gradient(self, name: str) -> np.ndarray:
-        """The gradient of an input; zero where no layer computes it."""
-        blob = self.inputs[name]
-        if (name, 0) not in self.has_gradient:
-            blob.diff.fill(0)
-        return blob.diff
-
-    def forward(self) -> None:
-        for step in self.steps:
-            step.forward()
-
-    def backward(self) -> None:
-        for step in reversed(self.steps):
-            if step.needs_backward:
-                step.backward()
+    @property
+    def has_blob(self) -> bool:
+        """Whether the initial value is kept with the parameters."""
+        return self.learned or self.initial.type != "constant" or bool(self.initial.values)
 
 
-def _declared(cls: type[Layer], parameters: dict) -> Declared:
-    return cls.Parameters.from_mapping(parameters, cls.__name__)
+class CellParameters(Declared):
+    """A cell with what it reads, keeps and makes."""
 
+    cell: Cell = param(doc="the layers of one step")
+    states: tuple[CellState, ...] = param(doc="what goes from step to step: name, next, shape, initial")
+    outputs: tuple[str, ...] = param(doc="the cell's blobs that become tops, each T x N x …")
+    sequences: tuple[str, ...] = param(default=("x",), doc="names of the bottoms with a time axis")
+    static: tuple[str, ...] = param(default=(), doc="names of the bottoms that are the same at every step")
+    cont: bool = param(default=True, doc="a bottom after the sequences says where they begin (0) and continue (1)")
+    carry: bool = param(default=False, doc="a batch begins with the last states of the one before")
+    final_states: bool = param(default=False, doc="the states after the last step are tops too")
 
-def _renamed(layer: LayerSpec, name: str) -> LayerSpec:
-    """The layer under another name, its blobs and places as they are."""
-    common = layer.common
-    if common.top is None and layer.cls.num_tops != 0:
-        common = replace(common, top=(common.name,))
-    return replace(layer, common=replace(common, name=name))
+    def validate(self) -> Iterable[tuple[str, str]]:
+        names = [*self.sequences, *self.static, *(state.name for state in self.states)]
+        for name in dict.fromkeys(names):
+            if names.count(name) > 1:
+                yield (
+                    "sequences",
+                    f"have the name `{name}`, used {names.count(name)} times in sequences, static and states",
+                )
+        known = {*names, *(top for layer in self.cell.layers for top in layer.common.top or (layer.name,))}
+        for key, wanted in (("outputs", self.outputs), ("states", tuple(state.next for state in self.states))):
+            for name in wanted:
+                if name not in known:
+                    yield key, f"names `{name}`, which no layer of the cell makes{did_you_mean(name, known)}"
+        if not self.sequences:
+            yield "sequences", "must name at least one bottom, which gives the number of steps"
+
+    @property
+    def given(self) -> tuple[CellState, ...]:
+        """The states whose first values come from bottoms."""
+        return tuple(state for state in self.states if state.from_bottom)
+
+    def parts(self, of_bottoms: Sequence[Any]) -> list[Sequence[Any]]:
+        """Something for each bottom, cut into sequences, cont (or nothing), static inputs, first states."""
+        ends = itertools.accumulate([0, len(self.sequences), self.cont, len(self.static), len(self.given)])
+        return [of_bottoms[start:end] for start, end in itertools.pairwise(ends)]
+
+    def check_counts(self, bottoms: int, tops: int) -> None:
+        """Raises ShapeError when there are not so many bottoms and tops."""
+        read = [*self.sequences, *["cont"] * self.cont, *self.static, *(f"the first {s.name}" for s in self.given)]
+        if bottoms != len(read):
+            raise ShapeError(f"needs {len(read)} bottoms ({', '.join(read)}), got {bottoms}", key="bottom")
+        made = [*self.outputs, *(f"the last {s.name}" for s in self.states if self.final_states)]
+        if tops != len(made):
+            raise ShapeError(f"makes {len(made)} tops ({', '.join(made)}), got {tops}", key="top")

@@ -5,43 +5,37 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.blas import step_product
-from ...net.layer import Example
 from ...net.registry import register
-from .recurrence import Recurrence
-from .recurrent import begins
+from .recurrence import ONE_STATE, Recurrence
 
 
 @register
 class GRU(Recurrence):
     """Gated recurrent unit: h_t = (1 - z) n + z h', h' = cont_t h_{t-1}.
 
-    With W_x x_t + b_x and W_h h' + b_h cut into three parts, r and z are σ of the sums of the first and second parts,
+    With W_x x_t + b_x and W_h h' + b_h split into three parts, r and z are σ of the sums of the first and second parts,
     n is tanh of the third part of x's plus r times the third part of h's.
     bottom[0]: x, T x N x …: T steps of N sequences, D inputs each.
-    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it goes on.
+    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it continues.
     then, if given: a static input xs, N x …, which adds W_xs xs to x's parts at every step.
     top[0]: h, T x N x H, H = num_output.
     With expose_hidden the last bottom is h_0 and top[1] the last h, both 1 x N x H; else the first step of a batch goes
-    on from the last one of the batch before, if that had as many sequences.
+    on from the last one of the previous batch, if that had the same number of sequences.
     blobs: W_x 3H x D, b_x 3H, [W_xs], W_h 3H x H, b_h 3H.
     Backward: through all T steps, and to h_0 if that is a bottom; not into the batch before.
     Initial values: weights xavier, biases zero.
-    Errors: x and cont that disagree; a cont outside [0, 1]; another number of inputs than in the first batch.
+    Errors: x and cont that disagree; a cont outside [0, 1]; a number of inputs that is not the first batch's.
     Source: Cho et al. 2014; PyTorch's GRU. Bottoms and tops as those of Caffe's LSTM.
     """
 
     gates = 3
-    examples = (
-        Example([(3, 2, 3), (3, 2)], {"num_output": 3}, {1: begins}),
-        Example([(2, 2, 2, 2), (2, 2), (2, 3)], {"num_output": 3}, {1: begins}),
-        Example([(2, 2, 3), (2, 2), (1, 2, 3)], {"num_output": 3, "expose_hidden": True}, {1: begins}, tops=2),
-    )
+    examples = ONE_STATE
 
     def setup(self, bottom, top):
         super().setup(bottom, top)
         self.add_blob((3 * self.H,), self.p.bias_filler)
 
-    def run(self, pre, y):
+    def forward_steps(self, pre, y):
         H, W = self.H, self.blobs[self.of_h].data.T
         self.of_kept = self.over_time("h's third part", H)
         products, parts = self.buffer("product", (self.N, 3 * H)), self.buffer("part", (self.N, H))
@@ -71,7 +65,7 @@ class GRU(Recurrence):
         self.over_sequences(steps)
         return {"h": y[-1]}
 
-    def run_back(self, dpre, dy, last):
+    def backward_steps(self, dpre, dy, last):
         H, W = self.H, self.blobs[self.of_h].data
         gates = self.over_time("pre", 3 * H)
         dproduct = self.over_time("dproduct", 3 * H)  # of W_h h' + b_h

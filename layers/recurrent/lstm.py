@@ -6,10 +6,9 @@ import numpy as np
 
 from ...compute.blas import step_product
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
-from .recurrence import Recurrence
-from .recurrent import begins
+from .recurrence import Recurrence, begins
 
 
 @register
@@ -18,16 +17,16 @@ class LSTM(Recurrence):
 
     i, f, o are σ and g is tanh of the four parts of W_h (cont_t h_{t-1}) + W_x x_t + b, in that order.
     bottom[0]: x, T x N x …: T steps of N sequences, D inputs each.
-    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it goes on.
+    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it continues.
     then, if given: a static input xs, N x …, which adds W_xs xs to every step.
     top[0]: h, T x N x H, H = num_output.
     With expose_hidden the last bottoms are h_0 and c_0, and top[1], top[2] the last h and c, all 1 x N x H; else the
-    first step of a batch goes on from the last one of the batch before, if that had as many sequences.
+    first step of a batch goes on from the last one of the previous batch, if that had the same number of sequences.
     blobs: W_x 4H x D, b 4H, [W_xs], W_h 4H x H.
     Backward: through all T steps, and to h_0, c_0 if they are bottoms (in Caffe not); not into the batch before.
     σ is computed as (1 + tanh(a/2)) / 2, so that one tanh serves all four parts.
     Initial values: weights xavier (Caffe: zeros), b zero.
-    Errors: x and cont that disagree; a cont outside [0, 1]; another number of inputs than in the first batch.
+    Errors: x and cont that disagree; a cont outside [0, 1]; a number of inputs that is not the first batch's.
     Source: Caffe's LSTM; Hochreiter and Schmidhuber 1997, Gers et al. 2000. Recurrent takes any cell.
     """
 
@@ -44,7 +43,7 @@ class LSTM(Recurrence):
         ),
     )
 
-    def run(self, pre, y):
+    def forward_steps(self, pre, y):
         H = self.H
         pre[..., : 3 * H] *= 0.5
         W = self.buffer("W_h with halves", (4 * H, H))
@@ -90,7 +89,7 @@ class LSTM(Recurrence):
         np.subtract(1, through, out=through)
         through *= o
 
-    def run_back(self, dpre, dy, last):
+    def backward_steps(self, dpre, dy, last):
         H, N = self.H, self.N
         before = self.over_time("c before", H)
         np.copyto(before[0], self.first["c"])

@@ -6,11 +6,12 @@ import numpy as np
 
 from ...compute.functions import sigmoid
 from ...compute.parallel import scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.errors import ShapeError, format_shape
 from ..loss.targets import CONT
-from .recurrent import begins
+from .recurrence import begins
 
 
 @register

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...compute.blas import matmul
 from ...compute.parallel import run
+from ...net.example import Example
 from ...net.fillers import Filler
 from ...net.layer import Layer
 from ...spec.declare import Declared, param
@@ -16,16 +17,31 @@ from ...spec.errors import ShapeError, format_shape
 from ..loss.targets import CONT
 
 SEQUENCES = 16  # rows of a product worth a thread: with fewer, most of its time goes to packing the weights
-LARGE = 256  # values of a step from which on threads help
+LARGE = 256  # values of a step above which threads help
+
+
+def begins(rng, shape):
+    """Some sequences begin (0), others continue (1)."""
+    return (rng.random(shape) < 0.6).astype(float)
+
+
+# examples of a type whose only state is h
+ONE_STATE = (
+    Example([(3, 2, 3), (3, 2)], {"num_output": 3}, {1: begins}),
+    Example([(2, 2, 2, 2), (2, 2), (2, 3)], {"num_output": 3}, {1: begins}),
+    Example([(2, 2, 3), (2, 2), (1, 2, 3)], {"num_output": 3, "expose_hidden": True}, {1: begins}, tops=2),
+)
 
 
 class RecurrentParameters(Declared):
     """Caffe's recurrent_param."""
 
     num_output: int = param(minimum=1, doc="H, size of a state and of an output")
-    weight_filler: Filler = param(default=Filler(type="xavier"), doc="first values of the weights")
-    bias_filler: Filler = param(default=Filler(), doc="first values of the biases")
-    expose_hidden: bool = param(default=False, doc="first states come from bottoms, last ones are tops, 1 x N x H each")
+    weight_filler: Filler = param(default=Filler(type="xavier"), doc="initial values of the weights")
+    bias_filler: Filler = param(default=Filler(), doc="initial values of the biases")
+    expose_hidden: bool = param(
+        default=False, doc="initial states come from bottoms, last ones are tops, 1 x N x H each"
+    )
     debug_info: bool = param(default=False, doc="accepted, without effect")
 
     aliases = {
@@ -39,7 +55,7 @@ class Recurrence(Layer):
     """A layer over sequences, T x N x D, that runs them step by step with states h (and c), N x H.
 
     ``states`` names them; ``gates`` is how many values of size H a step computes from x and h. What x and the static
-    input give all steps is one product; a type writes ``run`` and ``run_back``, the loops over the steps.
+    input give all steps is one product; a type writes ``forward_steps`` and ``backward_steps``, the loops over time.
     """
 
     Parameters = RecurrentParameters
@@ -129,10 +145,10 @@ class Recurrence(Layer):
                 np.copyto(self.first[name], bottom[len(bottom) - len(self.states) + i].data[0])
             else:
                 carried = self.carried.get(name, np.zeros(()))
-                # one from a snapshot may be of another number of sequences
+                # one from a snapshot may have a different number of sequences
                 np.copyto(self.first[name], carried if carried.shape == (self.N, self.H) else 0)
         self.kept = self.over_time("kept", self.H)  # cont_t h_{t-1}
-        last = self.run(pre, top[0].data)
+        last = self.forward_steps(pre, top[0].data)
         for name, blob in zip(self.states, top[1:], strict=False):
             np.copyto(blob.data[0], last[name])
         if not self.p.expose_hidden:
@@ -146,14 +162,14 @@ class Recurrence(Layer):
         cuts = [self.N * i // pieces for i in range(pieces + 1)]
         run(lambda i: steps(slice(cuts[i], cuts[i + 1])), pieces)
 
-    def run(self, pre, y):
+    def forward_steps(self, pre, y):
         """All steps, from what x gives the gates; fills y, returns the last states."""
         raise NotImplementedError
 
     def Backward_cpu(self, top, propagate_down, bottom):
         last = {name: blob.diff[0] for name, blob in zip(self.states, top[1:], strict=False)}
         dpre = self.over_time("dpre", self.gates * self.H)
-        dfirst = self.run_back(dpre, top[0].diff, last)
+        dfirst = self.backward_steps(dpre, top[0].diff, last)
         flat = self.flat(dpre)
         if self.param_propagate_down[0]:
             self.add_product(0, flat, self.flat(bottom[0].data))
@@ -172,8 +188,8 @@ class Recurrence(Layer):
             if propagate_down[at]:
                 np.copyto(bottom[at].diff[0], dfirst[name])
 
-    def run_back(self, dpre, dy, last):
-        """All steps in reverse; fills dpre, adds to what other parameters there are, returns the first states'
+    def backward_steps(self, dpre, dy, last):
+        """All steps in reverse; fills dpre, adds to the other parameters' diffs, returns the first states'
         gradients. ``last`` has those of the last states, where they are tops."""
         raise NotImplementedError
 

@@ -6,10 +6,8 @@ import numpy as np
 
 from ...compute.blas import matmul, step_product
 from ...compute.parallel import blockwise
-from ...net.layer import Example
 from ...net.registry import register
-from .recurrence import Recurrence
-from .recurrent import begins
+from .recurrence import ONE_STATE, Recurrence
 
 
 @register
@@ -17,30 +15,26 @@ class RNN(Recurrence):
     """A simple recurrent network: h_t = tanh(W_hh (cont_t h_{t-1}) + W_xh x_t + b_h), o_t = tanh(W_ho h_t + b_o).
 
     bottom[0]: x, T x N x …: T steps of N sequences, D inputs each.
-    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it goes on.
+    bottom[1]: cont, T x N, 0 where a sequence begins, 1 where it continues.
     then, if given: a static input xs, N x …, which adds W_xs xs to every step.
     top[0]: o, T x N x H, H = num_output.
     With expose_hidden the last bottom is h_0 and top[1] the last h, both 1 x N x H; else the first step of a batch goes
-    on from the last one of the batch before, if that had as many sequences.
+    on from the last one of the previous batch, if that had the same number of sequences.
     blobs: W_xh H x D, b_h H, [W_xs], W_hh H x H, W_ho H x H, b_o H.
     Backward: through all T steps, and to h_0 if that is a bottom (in Caffe not); not into the batch before.
     Initial values: weights xavier (Caffe: zeros), biases zero.
-    Errors: x and cont that disagree; a cont outside [0, 1]; another number of inputs than in the first batch.
+    Errors: x and cont that disagree; a cont outside [0, 1]; a number of inputs that is not the first batch's.
     Source: Caffe's RNN. Recurrent takes any cell.
     """
 
-    examples = (
-        Example([(3, 2, 3), (3, 2)], {"num_output": 3}, {1: begins}),
-        Example([(2, 2, 2, 2), (2, 2), (2, 3)], {"num_output": 3}, {1: begins}),
-        Example([(2, 2, 3), (2, 2), (1, 2, 3)], {"num_output": 3, "expose_hidden": True}, {1: begins}, tops=2),
-    )
+    examples = ONE_STATE
 
     def setup(self, bottom, top):
         super().setup(bottom, top)
         self.add_blob((self.H, self.H), self.p.weight_filler)
         self.add_blob((self.H,), self.p.bias_filler)
 
-    def run(self, pre, y):
+    def forward_steps(self, pre, y):
         W, first = self.blobs[self.of_h].data.T, self.first["h"]
         product = self.buffer("product", first.shape)
 
@@ -60,7 +54,7 @@ class RNN(Recurrence):
         np.copyto(self.o, y)
         return {"h": pre[-1]}
 
-    def run_back(self, dpre, dy, last):
+    def backward_steps(self, dpre, dy, last):
         h, o, W = self.over_time("pre", self.H), self.o, self.blobs[self.of_h].data
         do, dh = self.over_time("do", self.H), self.over_time("dh", self.H)
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from ...compute.parallel import by_example
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape

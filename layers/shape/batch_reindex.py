@@ -1,10 +1,11 @@
-"""BatchReindex: examples chosen by their numbers."""
+"""BatchReindex: examples chosen by their indices."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, Layer, labels
+from ...net.example import Example, labels
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .rows import put_rows, rows, take_rows
@@ -12,11 +13,11 @@ from .rows import put_rows, rows, take_rows
 
 @register
 class BatchReindex(Layer):
-    """Examples by number: y_k = x_(i_k). An example may be there several times, or not at all.
+    """Examples by number: y_k = x_(i_k). An example may occur several times, or not at all.
 
-    bottom[0]: x, N x ….    bottom[1]: i, K whole numbers 0 … N-1.    top[0]: y, K x ….
+    bottom[0]: x, N x ….    bottom[1]: i, K integers 0 … N-1.    top[0]: y, K x ….
     Backward: dx_n = the sum of dy_k over all k with i_k = n. The numbers have no gradient.
-    Errors: numbers that are not on one axis; one that is out of range or not whole (Caffe cuts the fraction off).
+    Errors: numbers that are not on one axis; one that is out of range or not an integer (Caffe drops the fraction).
     Source: Caffe's BatchReindex.
     """
 
@@ -41,7 +42,11 @@ class BatchReindex(Layer):
         bad = ~((given >= 0) & (given < count) & (given == np.floor(given)))  # a NaN is bad too
         if bad.any():
             k = int(np.argmax(bad))
-            known = f"is none of the {count} examples (0..{count - 1})" if count else "is one of no examples"
+            known = (
+                f"is not one of the {count} examples (0..{count - 1})"
+                if count
+                else "does not exist: there are no examples"
+            )
             raise NettrainError(f"number {given[k]:g} at position {k} {known}")
         self.numbers = given.astype(np.intp)
         take_rows(bottom[0].data, self.numbers, top[0].data)
@@ -54,7 +59,7 @@ class BatchReindex(Layer):
             put_rows(dy, numbers, bottom[0].diff)
 
     def sums(self, dy):
-        """One row for each example that is there, the sum of its dy; and the examples' numbers."""
+        """One row for each example that occurs, the sum of its dy; and the examples' numbers."""
         order = np.argsort(self.numbers, kind="stable")
         used, starts = np.unique(self.numbers[order], return_index=True)
         width = rows(dy).shape[1]

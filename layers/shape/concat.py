@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError
@@ -15,7 +16,7 @@ from .cutting import cut, join
 class Concat(Layer):
     """The bottoms one after the other along ``axis``.
 
-    bottom[i]: x_i, equal shapes but for that axis.    top[0]: their sizes along the axis added up.
+    bottom[i]: x_i, equal shapes except on that axis.    top[0]: their sizes along the axis added up.
     Backward: dx_i = the part of dy that came from x_i.
     Source: Caffe's Concat.
     """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.errors import ShapeError, format_shape
 from .rows import put_rows, take_rows
@@ -12,7 +13,7 @@ from .rows import put_rows, take_rows
 
 @register
 class Filter(Layer):
-    """Of each bottom the examples for which the selector, the last bottom, is not zero; in their order.
+    """From each bottom the examples for which the selector, the last bottom, is not zero, in their order.
 
     bottom[i]: x_i, N x ….    the last bottom: s, N, or N x 1 x 1 ….    top[i]: the kept examples of x_i, K x ….
     K is known in forward only, and may be 0; layers that read the tops follow.

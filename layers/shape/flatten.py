@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ...net.layer import Example, ReshapingLayer
+from ...net.example import Example
+from ...net.layer import ReshapingLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ...net.layer import Example, ReshapingLayer
+from ...net.example import Example
+from ...net.layer import ReshapingLayer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
@@ -13,7 +14,7 @@ from .shapes import Shape
 
 
 class NewShape(Shape):
-    """A shape in which 0 copies the bottom's size and one -1 is worked out."""
+    """A shape in which 0 copies the bottom's size and one -1 is inferred."""
 
     words = "a shape such as [0, -1, 5]"
     least = -1
@@ -25,7 +26,7 @@ class Reshape(ReshapingLayer):
 
     bottom[0]: x, any shape.    top[0]: x in the new shape; 0 copies the size of the same axis of x, one -1 is inferred.
     Backward: dx = dy, in x's shape.
-    Errors: another number of values; a 0 where x has no axis; nothing whole to put for the -1.
+    Errors: a different number of values; a 0 where x has no axis; no integer that fits the -1.
     Source: Caffe's Reshape.
     """
 
@@ -38,7 +39,7 @@ class Reshape(ReshapingLayer):
 
         def validate(self) -> Iterable[tuple[str, str]]:
             if self.shape.count(-1) > 1:
-                yield "shape", "may have one -1 only"
+                yield "shape", "may have only one -1"
 
     examples = (
         Example([(2, 3, 4)], {"shape": [0, -1]}),
@@ -69,7 +70,7 @@ class Reshape(ReshapingLayer):
         if -1 in sizes:
             if known == 0 or math.prod(old) % known:
                 raise ShapeError(
-                    f"{format_shape(old)} has {math.prod(old)} values, no multiple of {known}", key="shape"
+                    f"{format_shape(old)} has {math.prod(old)} values, not a multiple of {known}", key="shape"
                 )
             sizes[sizes.index(-1)] = math.prod(old) // known
         new = (*old[:first], *sizes, *old[end:])

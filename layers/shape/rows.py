@@ -1,4 +1,4 @@
-"""Examples picked out of a blob by their numbers, and gradients given back to them."""
+"""Examples picked out of a blob by their indices, and gradients given back to them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def take_rows(source: np.ndarray, indices: np.ndarray, out: np.ndarray) -> None:
 
 
 def put_rows(source: np.ndarray, indices: np.ndarray, out: np.ndarray) -> None:
-    """out[indices[k]] = source[k], of different indices; the other examples become zero."""
+    """out[indices[k]] = source[k], of distinct indices; the other examples become zero."""
     out.fill(0)
     rows(out)[indices] = rows(source)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...spec.declare import MISSING, Bounds, Reader
 from ...spec.errors import NettrainError
 from ...spec.node import Node
+from ...spec.reader import MISSING, Reader
+from ...spec.values import Bounds, ListOf, Whole
 
 
 class Shape(tuple):
@@ -21,13 +22,16 @@ class Shape(tuple):
             node = node.value["dim"]
         if isinstance(node.value, dict | str | bool) or node.value is None:
             return reader.wrong(node, what, cls.words)
-        sizes = reader.read(tuple[int, ...], node, Bounds(minimum=cls.least), what)
+        sizes = cls._sizes().from_node(reader, node, what)
         return sizes if sizes is MISSING else cls(sizes)
 
     @classmethod
+    def _sizes(cls) -> ListOf:
+        return ListOf(Whole(Bounds(minimum=cls.least)))
+
+    @classmethod
     def schema(cls) -> dict:
-        size = {"type": "integer", "minimum": cls.least}
-        sizes = {"anyOf": [size, {"type": "array", "items": size}]}
+        sizes = cls._sizes().schema()
         return {"anyOf": [sizes, {"type": "object", "properties": {"dim": sizes}, "required": ["dim"]}]}
 
 

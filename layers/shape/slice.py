@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
@@ -17,7 +18,7 @@ class Slice(Layer):
 
     bottom[0]: x, any shape.    top[i]: the part of x from slice_point[i-1] to slice_point[i].
     Backward: dx = the parts' dy one after the other.
-    Errors: slice points that do not rise or lie outside; without them, a size not divisible by the number of tops.
+    Errors: slice points that do not increase or lie outside; without them, a size not divisible by the number of tops.
     Source: Caffe's Slice.
     """
 
@@ -25,14 +26,14 @@ class Slice(Layer):
         axis: int | None = param(
             default=None, doc="axis along which the blob is cut, 1 when left out; negative counts from the end"
         )
-        slice_point: tuple[int, ...] = param(default=(), minimum=1, doc="where to cut, one number fewer than tops")
+        slice_point: tuple[int, ...] = param(default=(), minimum=1, doc="where to cut, one fewer than the tops")
         slice_dim: int | None = param(default=None, minimum=0, doc="Caffe's old name for axis")
 
         exclusive = (("axis", "slice_dim"),)
 
         def validate(self) -> Iterable[tuple[str, str]]:
             if any(a >= b for a, b in zip(self.slice_point, self.slice_point[1:], strict=False)):
-                yield "slice_point", f"must rise, got {list(self.slice_point)}"
+                yield "slice_point", f"must increase, got {list(self.slice_point)}"
 
     num_tops = (1, None)
     backward_reads = ()

@@ -1,18 +1,19 @@
-"""Tile: a blob several times in a row."""
+"""Tile: a blob repeated along an axis."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ...compute.parallel import by_example
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 
 
 @register
 class Tile(Layer):
-    """The bottom ``tiles`` times along ``axis``, one whole after the other, as numpy.tile does: a b a b, not a a b b.
+    """The bottom ``tiles`` times along ``axis``, copy after copy, as numpy.tile does: a b a b, not a a b b.
 
     bottom[0]: x, any shape.    top[0]: y, its size on the axis times ``tiles``.
     Backward: dx = the sum of dy over the repetitions.
@@ -21,7 +22,7 @@ class Tile(Layer):
 
     class Parameters(Declared):
         axis: int = param(default=1, doc="axis along which x is repeated; negative counts from the end")
-        tiles: int = param(minimum=1, doc="how often x is there")
+        tiles: int = param(minimum=1, doc="the number of copies of x")
 
         aliases = {"tile_param": "write its fields beside type", "repeats": "tiles", "multiples": "tiles"}
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from ...compute.calls import Passes
 from ...compute.memory import channels_first
 from ...compute.parallel import scratch
+from ...compute.prepared import Prepared
+from ...net.example import Example
 from ...net.fillers import Filler
-from ...net.layer import Example, Layer
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import param
 from ...spec.errors import ShapeError, format_shape
 from .depthwise import Depthwise
-from .windows import KernelParameters, Windows, sum_up
+from .kernel import KernelParameters
+from .windows import Windows, sum_up
 
 SMALL = 1 << 17  # elements of W: copying fewer into another order costs less than it saves
 PARTIAL_BYTES = 1 << 18  # sums of dW over parts of the batch: smaller ones may be more, for more threads
@@ -29,9 +30,9 @@ class ConvolutionParameters(KernelParameters):
 
     num_output: int = param(minimum=1, doc="M, output channels")
     bias_term: bool = param(default=True, doc="whether b is added")
-    group: int = param(default=1, minimum=1, doc="channels are cut into so many groups that do not see each other")
-    weight_filler: Filler = param(default=Filler(type="xavier"), doc="first values of W")
-    bias_filler: Filler = param(default=Filler(), doc="first values of b")
+    group: int = param(default=1, minimum=1, doc="the number of groups of channels that do not see each other")
+    weight_filler: Filler = param(default=Filler(type="xavier"), doc="initial values of W")
+    bias_filler: Filler = param(default=Filler(), doc="initial values of b")
     axis: int = param(default=1, doc="the channel axis; spatial axes follow it, axes before it are examples")
     force_nd_im2col: bool = param(default=False, doc="Caffe's choice of algorithm; accepted, without effect")
 
@@ -103,7 +104,9 @@ class Convolution(Layer):
     def reshape(self, bottom, top):
         shape = bottom[0].shape
         if len(shape) != self.axis + 1 + len(self.kernel):
-            raise ShapeError(f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has others")
+            raise ShapeError(
+                f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has a different number"
+            )
         if shape[self.axis] != self.channels:
             raise ShapeError(f"the weights take {self.channels} channels, {format_shape(shape)} has {shape[self.axis]}")
         if any(blob.shape != shape for blob in bottom):
@@ -116,7 +119,7 @@ class Convolution(Layer):
             else ((1,), (1,), (1,), (0,), (1,))
         )
         output = self.lay_out(bottom, *geometry)[: len(self.kernel)]
-        self.passes = Passes()
+        self.prepared = Prepared()
         for blob in top:
             blob.reshape((*shape[: self.axis], self.p.num_output, *output), channels_last=self.any_layout)
 
@@ -145,7 +148,7 @@ class Convolution(Layer):
         W = W.transpose(0, *range(2, W.ndim), 1)
         if W.size > SMALL and W.flags.c_contiguous:
             return W
-        # a large one is copied when it shares memory with a blob of another shape
+        # a large one is copied when it shares memory with a blob of a different shape
         return self.copied("W", W.reshape(self.p.group, self.M // self.p.group, *W.shape[1:]))
 
     def copied(self, name, W):
@@ -155,7 +158,7 @@ class Convolution(Layer):
         return copy
 
     def memory(self, name, count, shape):
-        """A buffer for so many W: the outputs stand last in memory if they are small, for BLAS is then faster."""
+        """A buffer for that many W: the outputs come last in memory if they are small, since BLAS is then faster."""
         if math.prod(shape) > SMALL:
             return self.buffer(name, (count, *shape))
         return channels_first(self.buffer(name, (count, *shape[1:], shape[0])))
@@ -171,12 +174,12 @@ class Convolution(Layer):
         for i, w in enumerate(self.windows):
             dx = bottom[i].diff if propagate_down[i] else None
             if dx is not None and (back := self.backward_windows(w, top[i].channels_last)):
-                self.correlate(("dx", i), top[i].diff, self.turned(W), None, dx, back)
+                self.correlate(("dx", i), top[i].diff, self.flipped(W), None, dx, back)
                 dx = None
             self.gradients(("dW", i), bottom[i].data, W, top[i].diff, dx, w, learns_W, learns_b)
 
     def backward_windows(self, w, channels_last):
-        """The windows of dy whose correlation with the turned kernel is dx, where that is the shorter way.
+        """The windows of dy whose correlation with the flipped kernel is dx, where that is the shorter way.
 
         It is for stride 1 when the input is hardly larger than the output: then nothing need be added up.
         """
@@ -185,11 +188,11 @@ class Convolution(Layer):
             return None
         return self.windows_over(self.M, w.output, w.kernel, w.stride, pad, w.dilation, channels_last)
 
-    def turned(self, W):
-        """W with its kernel axes turned round and input and output channels exchanged, for dx."""
+    def flipped(self, W):
+        """W with its kernel axes flipped and input and output channels exchanged, for dx."""
         W = W.reshape(self.p.group, self.M // self.p.group, *W.shape[1:])
         W = np.flip(W, tuple(range(2, 2 + len(self.kernel)))).swapaxes(1, 2 + len(self.kernel))
-        return self.copied("W turned", W)
+        return self.copied("W flipped", W)
 
     def correlate(self, name, x, W, b, y, w):
         """y = b + W col(x)."""
@@ -200,11 +203,11 @@ class Convolution(Layer):
         xs, ys = x.reshape(N, w.C, *w.sizes), y.reshape(N, -1, *w.output)
         Ws = self.weights(W, w)
 
-        def task(i, memory):
+        def task(i, do):
             examples, rows = chunks[i]
-            return w.correlate(xs[examples], rows, Ws, b, ys[examples, :, rows], memory)
+            w.correlate(do, xs[examples], rows, Ws, b, ys[examples, :, rows])
 
-        self.passes.run(name, (x, y, W.base, b), lambda *_: [[partial(task, i) for i in range(len(chunks))]])
+        self.prepared.run(name, (x, y, W, b), task, len(chunks))
 
     def gradients(self, name, x, W, dy, dx, w, learns_W=False, learns_b=False):
         """Backward for one bottom: dW += dy col(x)ᵀ, db += Σ dy, dx = col⁻¹(Wᵀ dy).
@@ -224,32 +227,24 @@ class Convolution(Layer):
         xs, dys = x.reshape(N, w.C, *w.sizes), dy.reshape(N, self.M, *w.output)
         dxs = None if dx is None else dx.reshape(N, w.C, *w.sizes)
 
-        def task(i, memory):
-            calls = []
-            mine = self.weights(dW[i], w)
-            for j in range(i * images // parts * bands, (i + 1) * images // parts * bands):
-                begins = j == i * images // parts * bands
-                examples, rows = chunks[j]
-                D, copy = w.upstream(dys[examples, :, rows])
-                calls += copy
+        def task(i, do):
+            mine = [chunks[j] for j in range(i * images // parts * bands, (i + 1) * images // parts * bands)]
+            for j, (examples, rows) in enumerate(mine):
+                dY = w.upstream(do, dys[examples, :, rows])
                 if learns_b:
-                    R = D.shape[1]
-                    ones = memory.setdefault(R, np.ones((1, R), self.dtype))
-                    total = db[i].reshape(len(D), 1, D.shape[2])
-                    calls += sum_up(ones, D, total, scratch("db", total.shape, self.dtype), begins)
+                    ones = do.keep(("ones", dY.shape[1]), lambda n=dY.shape[1]: np.ones((1, n), self.dtype))
+                    sum_up(do, ones, dY, db[i].reshape(len(dY), 1, dY.shape[2]), j == 0, "db")
                 if learns_W:
-                    calls += w.weight_gradient(xs[examples], rows, D, mine, begins, memory)
+                    w.weight_gradient(do, xs[examples], rows, dY, self.weights(dW[i], w), j == 0)
                 if dxs is not None:
                     total = scratch("dx", (len(dxs[examples]), w.C, *w.padded_sizes), self.dtype, channels_last=True)
                     if rows.start == 0:
-                        calls.append((total.fill, (0,)))
-                    calls += w.fold(D, Ws, rows, total)
+                        do(total.fill, 0)
+                    w.fold(do, dY, Ws, rows, total)
                     if rows.stop == w.output[0]:
-                        calls.append(self.hand_over(total[w.inside], dxs[examples]))
-            return calls
+                        self.hand_over(do, total[w.inside], dxs[examples])
 
-        arrays = (x, dy, W.base, dx, dW.base, learns_W, learns_b, self.bias())
-        self.passes.run(name, arrays, lambda *_: [[partial(task, i) for i in range(parts)]])
+        self.prepared.run(name, (x, dy, W, dx, dW, db, self.bias(), learns_W, learns_b), task, parts)
         for i in range(1, parts):
             if learns_W:
                 dW[0] += dW[i]
@@ -260,9 +255,9 @@ class Convolution(Layer):
         if learns_b:
             self.blobs[1].diff += db[0].ravel()
 
-    def hand_over(self, total, dx):
-        """The call that brings what was added up to where it belongs."""
-        return np.copyto, (dx, total)
+    def hand_over(self, do, total, dx):
+        """Bring what was added up to where it belongs."""
+        do(np.copyto, dx, total)
 
     def parts(self, images):
         """In how many parts dW is summed up: more for more threads, fewer where that takes much memory."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import blockwise
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape

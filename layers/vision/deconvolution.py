@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.channels import Channels
-from ...net.layer import Example
+from ...net.example import Example
 from ...net.registry import register
 from ...spec.errors import ShapeError, format_shape
 from .convolution import Convolution
@@ -76,13 +76,16 @@ class Deconvolution(Convolution):
         for i, w in enumerate(self.windows):
             x, y = bottom[i].data, top[i].data
             if back := self.backward_windows(w, bottom[i].channels_last):
-                self.correlate(("y", i), x, self.turned(W), b, y, back)
+                self.correlate(("y", i), x, self.flipped(W), b, y, back)
             else:
                 self.gradients(("y", i), y, W, x, y, w)
 
-    def hand_over(self, total, y):
+    def hand_over(self, do, total, y):
         b = self.bias()
-        return (np.copyto, (y, total)) if b is None else (np.add, (total, b.reshape(-1, *[1] * (y.ndim - 2)), y))
+        if b is None:
+            do(np.copyto, y, total)
+        else:
+            do(np.add, total, b.reshape(-1, *[1] * (y.ndim - 2)), y)
 
     def Backward_cpu(self, top, propagate_down, bottom):
         W, learns_W = self.kernels(), self.param_propagate_down[0]
@@ -92,6 +95,5 @@ class Deconvolution(Convolution):
                 self.correlate(("dx", i), dy, W, None, bottom[i].diff, w)
             self.gradients(("dW", i), dy, W, x, None, w, learns_W)
             if self.N and self.p.bias_term and self.param_propagate_down[1]:
-                places = dy.size // (self.N * self.C)
-                channels = Channels(self.N * places, self.C, 1) if self.any_layout else Channels(self.N, self.C, places)
+                channels = Channels.of((self.N, self.C, dy.size // (self.N * self.C)), self.any_layout)
                 self.blobs[1].diff += channels.sums([np.asarray], [dy])[0]

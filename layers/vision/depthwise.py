@@ -1,18 +1,17 @@
-"""Windows of a convolution that takes every channel alone."""
+"""Windows of a convolution that takes every channel separately."""
 
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ...compute.calls import Calls
 from ...compute.parallel import scratch
+from ...compute.prepared import Calls
 from .windows import Windows
 
-SHORTEST_RUN = 16  # channels: with fewer, and a stride, too little lies together
+SHORTEST_RUN = 16  # channels: with fewer, and a stride, too little is contiguous
 
 
 class Depthwise(Windows):
@@ -35,75 +34,76 @@ class Depthwise(Windows):
         places = (examples, rows.stop - rows.start, *self.output[1:])
         return (*places[:-1], places[-1] * self.C) if self.step[-1] < 2 else (*places, self.C)
 
-    def in_runs(self, x: np.ndarray, rows: slice, kept: dict) -> tuple[np.ndarray, Calls]:
-        """What each kernel element is multiplied by, as (places) x (kernel axes) x run, and the calls that bring it."""
-        source, calls = self.padded(x, rows, kept)
+    def in_runs(self, do: Calls, x: np.ndarray, rows: slice) -> np.ndarray:
+        """What each kernel element is multiplied by, as (places) x (kernel axes) x run."""
+        source = self.padded(do, x, rows)
         *places, run = self.shape_in_runs(len(x), rows)
         n, c, *s = source.strides
         along = [n, *(step * size for step, size in zip(self.step, s, strict=True))]
         over = [d * size for d, size in zip(self.dilation, s, strict=True)]
-        return as_strided(source, (*places, *self.kernel, run), (*along[: len(places)], *over, c)), calls
+        return as_strided(source, (*places, *self.kernel, run), (*along[: len(places)], *over, c))
 
-    def repeated(self, values: np.ndarray, run: int, name: str) -> tuple[np.ndarray, Calls]:
+    def repeated(self, do: Calls, values: np.ndarray, run: int, name: str) -> np.ndarray:
         """``values`` (any axes x C) repeated along a run."""
         row = scratch(name, (*values.shape[:-1], run // self.C, self.C), values.dtype)
-        return row.reshape(*values.shape[:-1], run), [(np.copyto, (row, values[..., None, :]))]
+        do(np.copyto, row, values[..., None, :])
+        return row.reshape(*values.shape[:-1], run)
 
     def factors(self, W: np.ndarray) -> np.ndarray:
         """W or dW, G x 1 x 1 x K, as (kernel axes) x C."""
         return W[:, 0, 0].reshape(self.C, *self.kernel).transpose(*range(1, len(self.kernel) + 1), 0)
 
-    def correlate(self, x, rows, W, b, y, kept):
-        values, calls = self.in_runs(x, rows, kept)
+    def correlate(self, do, x, rows, W, b, y):
+        values = self.in_runs(do, x, rows)
         shape = self.shape_in_runs(len(x), rows)
-        factors, more = self.repeated(self.factors(W), shape[-1], "factors")
-        calls += more
+        factors = self.repeated(do, self.factors(W), shape[-1], "factors")
         direct = _whole_runs(y, shape)
         out = scratch("product", shape, x.dtype) if direct is None else direct
-        at, kernel, run = self.labels(len(shape) - 1)
-        calls.append((partial(np.einsum, values, at + kernel + run, factors, kernel + run, at + run, out=out), ()))
+        places, kernel, run = self.axes(len(shape) - 1)
+        do(np.einsum, values, places + kernel + run, factors, kernel + run, places + run, out=out)
         if b is not None:
-            offsets, more = self.repeated(b.reshape(-1), shape[-1], "offsets")
-            calls += [*more, (np.add, (out, offsets, out))]
+            do(np.add, out, self.repeated(do, b.reshape(-1), shape[-1], "offsets"), out)
         if direct is None:
-            calls.append((np.copyto, (_channels_last(y), out.reshape(_channels_last(y).shape))))
-        return calls
+            do(np.copyto, _channels_last(y), out.reshape(_channels_last(y).shape))
 
-    def labels(self, places: int) -> tuple[list[int], list[int], list[int]]:
-        """Names of axes for einsum: those of places, of the kernel, of the run."""
-        axes = len(self.kernel)
-        return list(range(places)), list(range(places, places + axes)), [places + axes]
+    def axes(self, places: int) -> tuple[list[int], list[int], list[int]]:
+        """What einsum calls the axes: those of places, of the kernel, of the run."""
+        end = places + len(self.kernel)
+        return list(range(places)), list(range(places, end)), [end]
 
-    def upstream(self, dy):
+    def upstream(self, do, dy):
         dy = _channels_last(dy)
         if dy.flags.c_contiguous:
-            return dy.reshape(1, -1, self.C), []
+            return dy.reshape(1, -1, self.C)
         room = scratch("rows", dy.shape, dy.dtype)
-        return room.reshape(1, -1, self.C), [(np.copyto, (room, dy))]
+        do(np.copyto, room, dy)
+        return room.reshape(1, -1, self.C)
 
-    def weight_gradient(self, x, rows, dy, total, begins, kept):
-        values, calls = self.in_runs(x, rows, kept)
+    def weight_gradient(self, do, x, rows, dy, total, begins):
+        values = self.in_runs(do, x, rows)
         shape = self.shape_in_runs(len(x), rows)
-        at, _, run = self.labels(len(shape) - 1)
+        dy = dy.reshape(shape)
+        places, _, run = self.axes(len(shape) - 1)
         sums = scratch("dW", (*self.kernel, shape[-1] // self.C, self.C), x.dtype)
         for k in np.ndindex(*self.kernel):
-            arguments = (values[(slice(None),) * len(at) + k], at + run, dy.reshape(shape), at + run, run)
-            calls.append((partial(np.einsum, *arguments, out=sums[k].reshape(-1)), ()))
+            element = values[(slice(None),) * len(places) + k]
+            do(np.einsum, element, places + run, dy, places + run, run, out=sums[k].reshape(-1))
         factors = self.factors(total)
         if begins:
-            return [*calls, (np.add.reduce, (sums, -2, None, factors))]
-        room = scratch("dW of a chunk", factors.shape, x.dtype)
-        return [*calls, (np.add.reduce, (sums, -2, None, room)), (np.add, (factors, room, factors))]
+            do(np.add.reduce, sums, -2, None, factors)
+        else:
+            room = scratch("dW of a chunk", factors.shape, x.dtype)
+            do(np.add.reduce, sums, -2, None, room)
+            do(np.add, factors, room, factors)
 
-    def fold(self, dy, W, rows, total):
+    def fold(self, do, dy, W, rows, total):
         places = (len(total), rows.stop - rows.start, *self.output[1:], self.C)
         dy, factors = dy.reshape(places), self.factors(W)
         product = scratch("product", places, dy.dtype)
-        calls: Calls = []
         for k in np.ndindex(*self.kernel):
             into = _channels_last(self.read_by(k, rows, total))
-            calls += [(np.multiply, (dy, factors[k], product)), (np.add, (into, product, into))]
-        return calls
+            do(np.multiply, dy, factors[k], product)
+            do(np.add, into, product, into)
 
 
 def _channels_last(y: np.ndarray) -> np.ndarray:

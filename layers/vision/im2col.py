@@ -10,11 +10,12 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import param
 from ...spec.errors import ShapeError, format_shape
-from .windows import KernelParameters, output_size, padded_sizes
+from .kernel import KernelParameters, output_size, padded_sizes
 
 
 @register
@@ -47,7 +48,9 @@ class Im2col(Layer):
     def reshape(self, bottom, top):
         shape, a = bottom[0].shape, self.axis
         if len(shape) != a + 1 + len(self.kernel):
-            raise ShapeError(f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has others")
+            raise ShapeError(
+                f"the kernel has {len(self.kernel)} spatial axes, {format_shape(shape)} has a different number"
+            )
         self.sizes = shape[a + 1 :]
         self.output = tuple(map(output_size, self.sizes, self.kernel, self.stride, self.pad, self.dilation))
         self.images = (math.prod(shape[:a]), shape[a])

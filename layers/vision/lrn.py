@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
@@ -21,10 +22,10 @@ class LRN(Layer):
     s = k + a Σ x² over the window,    y = x s^-beta
     ACROSS_CHANNELS: the window is local_size channels at the same place, a = alpha / local_size.
     WITHIN_CHANNEL: it is local_size x local_size places of the same channel, a = alpha / local_size², and k is 1
-    whatever is written. What lies outside counts as zero in both.
+    whatever is given. What lies outside counts as zero in both.
     bottom[0]: x, N x C x H x W.    top[0]: y, x's shape.
     Backward: dx = dy s^-beta - 2 a beta x Σ dy y / s, summed over the same window.
-    s^-beta is taken by square roots where 4 beta is a whole number, as in AlexNet: a fifth of the time of a power.
+    s^-beta is computed by square roots where 4 beta is an integer, as in AlexNet: in a fifth of a power's time.
     Errors: an even local_size; not 4 axes.
     Source: Caffe's LRN; Krizhevsky, Sutskever, Hinton 2012.
     """

@@ -8,17 +8,21 @@ from typing import Any, Literal
 import numpy as np
 
 from ...compute.parallel import by_example, scratch
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
-from ...spec.declare import MISSING, Bounds, Declared, Reader, param
+from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 from ...spec.node import Node
+from ...spec.reader import MISSING, Reader
+from ...spec.values import Bounds, ListOf, Whole
 
 
 class Pads(tuple):
     """Pairs (before, after): from one number, or a list of numbers and of pairs."""
 
-    words = "a whole number >= 0, or one for each axis, each of them a number or [before, after]"
+    words = "an integer >= 0, or one for each axis, each a number or [before, after]"
+    size = Whole(Bounds(minimum=0))
 
     @classmethod
     def from_node(cls, reader: Reader, node: Node, what: str) -> Any:
@@ -26,9 +30,9 @@ class Pads(tuple):
         pairs = []
         for i, item in enumerate(items):
             where = f"{what}[{i}]" if len(items) > 1 else what
-            pair = reader.read(tuple[int, ...], item, Bounds(minimum=0), where)
+            pair = ListOf(cls.size).from_node(reader, item, where)
             if pair is not MISSING and not 1 <= len(pair) <= 2:
-                pair = reader.wrong(item, where, "a whole number >= 0 or [before, after]")
+                pair = reader.wrong(item, where, "an integer >= 0 or [before, after]")
             pairs.append(pair if pair is MISSING else (pair[0], pair[-1]))
         if not pairs:
             return reader.wrong(node, what, cls.words)
@@ -36,7 +40,7 @@ class Pads(tuple):
 
     @classmethod
     def schema(cls) -> dict:
-        size = {"type": "integer", "minimum": 0}
+        size = cls.size.schema()
         pair = {"type": "array", "items": size, "minItems": 1, "maxItems": 2}
         return {"anyOf": [size, {"type": "array", "items": {"anyOf": [size, pair]}, "minItems": 1}]}
 
@@ -92,7 +96,7 @@ class Pad(Layer):
                     key="pad",
                 )
             if self.p.mode == "edge" and before + after and not shape[axis]:
-                raise ShapeError(f"axis {axis} of {format_shape(shape)} has no edge that could be repeated", key="pad")
+                raise ShapeError(f"axis {axis} of {format_shape(shape)} has no edge to repeat", key="pad")
         sizes = (shape[axis] + before + after for axis, (before, after) in self.pads.items())
         top[0].reshape((*shape[:first], *sizes), channels_last=bottom[0].channels_last)
 

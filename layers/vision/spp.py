@@ -8,7 +8,8 @@ import numpy as np
 
 from ...compute.parallel import blockwise
 from ...net.blob import Blob
-from ...net.layer import Example, Layer
+from ...net.example import Example
+from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
@@ -22,7 +23,7 @@ class Bins(Pooling):
 
     def geometry(self, sizes):
         kernel = tuple(-(-size // self.bins) for size in sizes)
-        # what the windows hang over is shared out to both sides, and a rest of one goes to the upper and left
+        # the overhang of the windows is divided between both sides, and an odd one goes to the top and left
         return kernel, kernel, tuple((k * self.bins - size + 1) // 2 for k, size in zip(kernel, sizes, strict=True))
 
 

@@ -22,7 +22,7 @@ def waiting():
 
 
 def settle(count):
-    """Wait until so many are left: how soon they see that they may end is the scheduler's affair."""
+    """Wait until this many are left: how soon they see that they may end is the scheduler's affair."""
     end = time.monotonic() + 30
     while len(waiting()) != count and time.monotonic() < end:
         time.sleep(0.01)

@@ -76,7 +76,7 @@ def test_products_of_matrices_however_they_lie(shape, dtype, either, threads):
         assert np.all(np.abs(out - (before + right)) <= 2 * bound), ways
 
 
-def test_a_product_overwrites_what_is_no_number(either):
+def test_a_product_overwrites_what_is_not_a_number(either):
     a, b = np.ones((512, 64), np.float32), np.ones((64, 512), np.float32)
     out = np.full((512, 512), np.nan, np.float32)
     blas.matmul(a, b, out)
@@ -151,8 +151,8 @@ class TestOpenBLAS:
     @pytest.mark.parametrize(
         "first",
         [
-            "import numpy, nettrain.compute.blas",
-            "import nettrain.compute.blas",
+            "import numpy, nettrain; nettrain.Net('configs/mlp.yaml')",
+            "import nettrain; nettrain.Net('configs/mlp.yaml')",
             "from nettrain.commands.app import hold_blas; hold_blas()",
         ],
     )

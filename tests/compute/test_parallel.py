@@ -320,7 +320,7 @@ def test_threads_that_begin_and_end_in_any_order_leave_everything_as_it_was(orde
 
 
 @needs_openblas
-def test_a_thread_that_is_no_more_does_not_keep_what_is_put_back(threads, blas):
+def test_a_thread_that_has_ended_does_not_keep_what_is_put_back(threads, blas):
     threads(2)
     gone = Caller(leaves=False)
     gone.end()

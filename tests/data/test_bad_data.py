@@ -141,7 +141,7 @@ def test_every_truncation_of_a_gzip_file_is_noticed():
         refused_at_source(IMAGES + ".gz", f"{IMAGES}.gz is ")
 
 
-def test_labels_of_another_count():
+def test_labels_that_differ_in_number():
     write({IMAGES: GOOD_IMAGES, LABELS: idx(CLASSES[:7])})
     refused_at_source(IMAGES, f"{IMAGES} holds 20 examples but 7 labels")
 
@@ -295,8 +295,11 @@ def test_train_and_test_parts_of_different_shape():
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (CLASSES + 1, "the labels go from 1 to 3, but there are 3 outputs (0..2); labels start at 0: take 1 off each"),
-        (CLASSES - 1, "the labels go from -1 to 1, but there are 3 outputs (0..2)"),
+        (
+            CLASSES + 1,
+            "the labels run from 1 to 3, but there are 3 outputs (0..2); labels start at 0: subtract 1 from each",
+        ),
+        (CLASSES - 1, "the labels run from -1 to 1, but there are 3 outputs (0..2)"),
         (CLASSES * 1e9, "but there are 3 outputs (0..2)"),
         (np.where(CLASSES == 0, np.inf, CLASSES), "inf"),
         (np.where(np.arange(20) == 19, 0.5, CLASSES), "0.5"),
@@ -305,15 +308,15 @@ def test_train_and_test_parts_of_different_shape():
     ],
     ids=range(7),
 )
-def test_check_finds_labels_that_are_no_classes_wherever_they_are(labels, words):
+def test_check_finds_labels_that_are_not_classes_wherever_they_are(labels, words):
     """Also in the last example, which the first batch does not reach."""
     write({"a.npz": npz(data=X, label=labels)})
     refused("a.npz", "spec.yaml:5:", "SoftmaxWithLoss `loss`: ", words, more=", shuffle: false")
 
 
 @pytest.mark.parametrize("label", [0.5, 3, -1])
-def test_a_label_that_turns_up_while_training_names_its_example(label):
-    """Labels that no data set promised anything about: here they come out of another layer."""
+def test_a_wrong_label_that_turns_up_in_training_names_its_example(label):
+    """Labels that no data set vouches for: here they come from another layer."""
     labels = np.where(np.arange(20) == 7, label, CLASSES)
     write({"a.npz": npz(data=X, label=labels)})
     Path("spec.yaml").write_text(
@@ -326,7 +329,7 @@ def test_a_label_that_turns_up_while_training_names_its_example(label):
     assert "Traceback" not in result.output
     assert "Warning" not in result.output
     assert "SoftmaxWithLoss `loss`: label " in result.stderr
-    assert f"label {label:g} at example 2 of the batch is none of the 3 classes (0..2)" in result.stderr
+    assert f"label {label:g} at example 2 of the batch is not one of the 3 classes (0..2)" in result.stderr
     assert "spec.yaml:6:" in result.stderr
 
 
@@ -341,7 +344,7 @@ def test_a_nan_in_the_data_is_found_before_anything_is_made():
 @pytest.mark.parametrize("command", ["check", "train"])
 def test_values_too_large_for_32_bits_are_refused_without_a_warning_of_numpys(command):
     write({"a.npz": npz(data=np.where(X > 0.95, 1e300, X), label=CLASSES)})
-    refused("a.npz", "example 4 holds 1e+300 in column 2", "more than the net's numbers can be", command=command)
+    refused("a.npz", "example 4 holds 1e+300 in column 2", "more than the net's numbers can hold", command=command)
 
 
 # csv
@@ -379,7 +382,7 @@ def test_good_csv_files_are_accepted():
     ],
     ids=range(15),
 )
-def test_a_csv_that_is_no_table_of_numbers(text, words):
+def test_a_csv_that_is_not_a_table_of_numbers(text, words):
     write({"a.csv": text if isinstance(text, bytes) else text.encode()})
     refused_at_source("a.csv", words)
 
@@ -405,8 +408,8 @@ def test_a_label_column_that_is_not_there(column, words):
     [
         ("1,2,nan", "some labels are NaN"),
         ("1,2,1.5", "1.5"),
-        ("1,2,3", "go from 0 to 3"),
-        ("1,2,-1", "go from -1 to 2"),
+        ("1,2,3", "run from 0 to 3"),
+        ("1,2,-1", "run from -1 to 2"),
     ],
 )
 def test_labels_of_a_csv_are_checked(row, words):
@@ -430,7 +433,7 @@ def test_a_transform_that_does_not_fit_the_images(transform, words):
 
 
 @pytest.mark.parametrize("transform", ["crop_size: 2", "mirror: true"])
-def test_cropping_what_is_no_image(transform):
+def test_cropping_what_is_not_an_image(transform):
     write({"a.npz": GOOD_NPZ})
     refused(
         "a.npz",
@@ -520,7 +523,7 @@ def test_a_data_file_that_may_not_be_read(monkeypatch):
     write({"a.csv": ROWS.encode(), IMAGES: GOOD_IMAGES, "a.npz": GOOD_NPZ})
     really_open = os.open
 
-    def guarded(file, *args, **kwargs):  # root may read anything, so the system's answer is played
+    def guarded(file, *args, **kwargs):  # root may read anything, so the system's answer is simulated
         if str(file).endswith(("a.csv", IMAGES, "a.npz")):
             raise PermissionError(13, "Permission denied", str(file))
         return really_open(file, *args, **kwargs)

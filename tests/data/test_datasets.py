@@ -65,7 +65,7 @@ def order_of(batches, **keys):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 7, 10])
-def test_every_example_comes_once_an_epoch(batch_size):
+def test_every_example_comes_once_per_epoch(batch_size):
     batches = order_of(30, source=numbers(10), phase="TRAIN", batch_size=batch_size)
     assert {len(batch) for batch in batches} == {batch_size}
     flat = list(itertools.chain(*batches))
@@ -92,7 +92,7 @@ def test_the_order_is_decided_by_seed_and_layer():
     assert seen() != seen(name="e")
 
 
-def test_every_permutation_is_as_likely():
+def test_every_permutation_is_equally_likely():
     first = [Order(3, True, seed, "d").next(3) for seed in range(600)]
     counts = np.unique([order @ [100, 10, 1] for order in first], return_counts=True)[1]
     assert counts.size == 6
@@ -107,7 +107,7 @@ def test_batches_are_cut_from_one_endless_order(size, shuffle, counts, seed):
     cut, on = Order(size, shuffle, seed, "d"), Order(size, shuffle, seed, "d")
     parts = []
     for count in counts:
-        on.set_state(cut.state())  # another one that goes on from the cursor
+        on.set_state(cut.state())  # another one that continues from the cursor
         parts.append(cut.next(count))
         np.testing.assert_array_equal(on.next(count), parts[-1])
     np.testing.assert_array_equal(np.concatenate(parts) if parts else whole, whole)
@@ -127,7 +127,7 @@ def test_train_and_test_may_have_batches_and_sources_of_their_own():
 
 
 @pytest.mark.parametrize("size", [5, 8, 9, 23])
-def test_a_batch_larger_than_the_set_goes_round_as_in_caffe(size):
+def test_a_batch_larger_than_the_set_wraps_around_as_in_caffe(size):
     source = numbers(4)
     reader = net(source=source, phase="TEST", batch_size=size)
     for batch in range(3):
@@ -156,7 +156,9 @@ def test_labels_are_checked_against_the_outputs_before_any_work():
         {"name": "ip", "type": "InnerProduct", "bottom": "x", "num_output": 3},
         {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "y"]},
     ]
-    with pytest.raises(NettrainError, match=r"the labels go from 1 to 3, but there are 3 outputs .* labels start at 0"):
+    with pytest.raises(
+        NettrainError, match=r"the labels run from 1 to 3, but there are 3 outputs .* labels start at 0"
+    ):
         nettrain.Net({"layers": layers})
 
 
@@ -207,7 +209,7 @@ def test_gratings_are_images_of_any_size():
 
 @pytest.mark.parametrize("key", ["examples", "classes", "shape"])
 def test_generated_sets_are_not_empty(key):
-    assert f"generate.{key} must be a whole number >= 1, got 0" in problem("randn", generate={key: 0})
+    assert f"generate.{key} must be an integer >= 1, got 0" in problem("randn", generate={key: 0})
 
 
 @EVERY_GENERATOR
@@ -227,7 +229,7 @@ def test_classes_of_generated_sets(name):
 
 
 def test_spiral_arms():
-    """Without noise: radius 0 … 1 in equal steps, the angle four radians an arm, arms four radians apart."""
+    """Without noise: radius 0 … 1 in equal steps, the angle four radians per arm, arms four radians apart."""
     data, label = everything("spiral", generate={"test_examples": 30, "noise": 0})
     for k in range(3):
         radius = np.arange(10) / 9
@@ -396,7 +398,7 @@ def test_csv_mistakes(text, message, keys):
     assert message in problem("set.csv", **keys)
 
 
-def test_csv_that_is_no_text():
+def test_csv_that_is_not_text():
     Path("set.csv").write_bytes(b"1,2\n\xff,3\n")
     assert "set.csv is not a text file: byte 4 is not UTF-8" in problem("set.csv")
 
@@ -460,7 +462,7 @@ def test_idx_mistakes(raw, message):
     assert message in problem("my-idx3-ubyte")
 
 
-def test_idx_with_another_number_of_labels():
+def test_idx_with_a_different_number_of_labels():
     Path("my-images-idx3-ubyte").write_bytes(GOOD)
     Path("my-labels-idx1-ubyte").write_bytes(idx(np.zeros(3)))
     assert "my-images-idx3-ubyte holds 2 examples but 3 labels" in problem("my-images-idx3-ubyte")
@@ -495,7 +497,7 @@ def test_cifar10_truncated():
     write_cifar10("data/cifar10")
     path = Path("data/cifar10/data_batch_2.bin")
     path.write_bytes(path.read_bytes()[:-1])
-    assert f"{path} is truncated: 9,218 bytes is no multiple of 3,073" in problem("cifar10", phase="TRAIN")
+    assert f"{path} is truncated: 9,218 bytes is not a multiple of 3,073" in problem("cifar10", phase="TRAIN")
 
 
 # Where files are found
@@ -622,7 +624,7 @@ def test_both_side_by_side():
 
 
 def test_a_project_about_fashion_may_have_mnist():
-    """What counts is the folder the files lie in, not those above it."""
+    """What counts is the folder the files are in, not those above it."""
     write_mnist("fashion-project/data/mnist", value=1)
     assert (spec_in("fashion-project", "mnist").forward()["data"] == 1).all()
     write_mnist("fashion-project/data/fashion-mnist", value=2)

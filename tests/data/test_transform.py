@@ -25,7 +25,7 @@ def read(tmp_path):
 
 
 def slow(image, top, left, size, flip, mean=0.0, scale=1.0):
-    """One image: cut out, turned round, mean taken off at its place, scaled."""
+    """One image: cropped, flipped, its mean subtracted at its place, scaled."""
     channels, height, width = image.shape
     size_h, size_w = (size, size) if size else (height, width)
     result = np.empty((channels, size_h, size_w))
@@ -76,7 +76,7 @@ def test_without_crop_and_mirror_train_is_like_test(read, transform, means):
 
 
 def epochs(net, count, size=0, **means):
-    """(top, left, flipped) of each image in so many epochs of the net, found by trying all ways to cut it."""
+    """(top, left, flipped) of each image in this many epochs of the net, found by trying every way to crop it."""
     height, width = IMAGES.shape[2:]
     ways = itertools.product(range(height - (size or height) + 1), range(width - (size or width) + 1), (False, True))
     cuts = {way: np.stack([slow(image, *way[:2], size, way[2], **means) for image in IMAGES]) for way in ways}
@@ -90,7 +90,7 @@ def epochs(net, count, size=0, **means):
 
 
 def test_crops_and_flips_are_random_in_train(read):
-    """All 3 x 5 places and both directions come up, about equally often, independent of each other."""
+    """All 3 x 5 places and both directions occur, about equally often, independently of each other."""
     net = read({"crop_size": 3, "mirror": True}, "TRAIN")
     seen = epochs(net, 100, 3)
     counts = np.zeros((3, 5, 2))
@@ -123,7 +123,7 @@ def test_a_crop_as_large_as_the_image_is_the_image(read):
     np.testing.assert_array_equal(net.forward()["data"], data)
 
 
-def test_each_image_of_a_batch_and_each_epoch_is_cut_anew(read):
+def test_each_image_of_a_batch_and_each_epoch_is_cropped_again(read):
     net = read({"crop_size": 2, "mirror": True}, "TRAIN")
     first, second = epochs(net, 1, 2), epochs(net, 1, 2)
     assert len(set(first)) > 1
@@ -138,7 +138,7 @@ def test_the_seed_decides(read):
     assert seen(seed=1) != seen(seed=2)
 
 
-def test_what_is_cut_follows_from_the_place_in_the_data_alone(read):
+def test_crops_follow_from_the_place_in_the_data_alone(read):
     """So that a snapshot needs the cursor only."""
     net = read({"crop_size": 2, "mirror": True}, "TRAIN")
     net.forward()
@@ -157,7 +157,7 @@ def test_the_data_itself_is_not_changed(read):
 
 
 @pytest.mark.parametrize("transform", [{"scale": 2}, {"mean_value": [1, 2]}, {"mean_value": 1}], ids=str)
-def test_examples_that_are_no_images(read, transform):
+def test_examples_that_are_not_images(read, transform):
     data = np.arange(12.0).reshape(6, 2)
     expected = (data - transform.get("mean_value", 0)) * transform.get("scale", 1)
     np.testing.assert_allclose(read(transform, data=data).forward()["data"], expected)
@@ -171,7 +171,7 @@ def test_examples_that_are_no_images(read, transform):
         ({"crop_size": 6}, IMAGES, r"crop_size 6 is larger than the images \(3 x 5 x 7\)"),
         ({"crop_size": 2}, IMAGES[0], "crop_size and mirror need C x H x W examples, got 5 x 7"),
         ({"mirror": True}, np.zeros((3, 4)), "crop_size and mirror need C x H x W examples, got 4"),
-        ({"crop_size": -1}, IMAGES, "crop_size must be a whole number >= 0"),
+        ({"crop_size": -1}, IMAGES, "crop_size must be an integer >= 0"),
         ({"scale": "x"}, IMAGES, "transform.scale must be a number"),
         ({"mean": 3}, IMAGES, "no key `mean`; did you mean `mean_value`?"),
     ],

@@ -37,7 +37,7 @@ def test_a_gz_whose_header_says_more_than_it_can_hold():
 def test_what_memory_cannot_hold_is_refused_before_it_is_unpacked(monkeypatch):
     monkeypatch.setattr(reading, "memory", lambda: 50_000_000)
     Path("a-idx3-ubyte.gz").write_bytes(gzip.compress(header(60, 1000, 1000) + bytes(60_000_000), 1))
-    refused("needs 0.1 GB of memory, this machine has 0.1 GB", reader_of("a-idx3-ubyte.gz")["idx"])
+    refused("needs 0.1 GB of memory, but this machine has 0.1 GB", reader_of("a-idx3-ubyte.gz")["idx"])
 
 
 # npz and npy
@@ -97,7 +97,9 @@ def test_counts_are_compared_before_anything_is_unpacked():
     archive("a.npz", [("data.npy", npy(np.zeros((4, 2)))), ("label.npy", label), ("mask.npy", large)])
     most = 2_000_000
     net = ("Data", ["data", "label", "mask"])
-    refused("`mask` has 100,000 rows, there are 4", lambda: first_batch(*net, source="a.npz", batch_size=1), most=most)
+    refused(
+        "`mask` has 100,000 rows, but there are 4", lambda: first_batch(*net, source="a.npz", batch_size=1), most=most
+    )
     Path("a-images-idx3-ubyte.gz").write_bytes(gzip.compress(header(10**5, 10, 100) + bytes(10**8), 1))
     Path("a-labels-idx1-ubyte.gz").write_bytes(gzip.compress(header(4) + bytes(4)))
     refused("holds 100,000 examples but 4 labels", reader_of("a-images-idx3-ubyte.gz")["idx"], most=most)
@@ -131,7 +133,7 @@ def test_an_array_of_another_shape_than_wanted_is_not_unpacked():
     ],
     ids=range(5),
 )
-def test_of_what_is_no_snapshot_only_the_state_is_read(state, words):
+def test_of_what_is_not_a_snapshot_only_the_state_is_read(state, words):
     members = [("param/ip/0.npy", packed("(25000000,)", "<f4"))] + [("state.npy", state)] * (state is not None)
     archive("a.npz", members)
     refused(words, lambda: find_snapshot("a.npz"), most=2_000_000)
@@ -180,7 +182,7 @@ TEXTS += ["{", "{'descr': '<f8'", "[]", "'", "(" * 200, "1" * 9000, "-" * 9000 +
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
 @pytest.mark.parametrize("version", [1, 2, 3])
-def test_headers_of_arrays_that_are_none(text, version):
+def test_strings_that_are_not_headers_of_arrays(text, version):
     raw = npy_saying(text, bytes(8), version)
     Path("a.npy").write_bytes(raw)
     refused("mean_file a.npy", reader_of("a.npy")["mean"])
@@ -204,7 +206,7 @@ def test_a_header_that_says_it_is_long():
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_archives_that_are_no_npz(members, words):
+def test_archives_that_are_not_npz(members, words):
     archive("a.npz", members)
     refused(words, reader_of("a.npz")["npz"])
 

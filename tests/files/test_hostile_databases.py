@@ -80,7 +80,9 @@ def test_a_record_that_vanishes_while_it_is_in_use():
     with open("db/data.mdb", "r+b") as file:
         file.truncate(8192)
     refused("of db cannot be read: it was changed while it was in use", net.forward)
-    refused("db cannot be read as LMDB: it is cut or damaged", lambda: first_batch("Data", source="db", batch_size=3))
+    refused(
+        "db cannot be read as LMDB: it is truncated or damaged", lambda: first_batch("Data", source="db", batch_size=3)
+    )
 
 
 # HDF5

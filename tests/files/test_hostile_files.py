@@ -173,11 +173,11 @@ def test_an_entry_of_a_list_that_is_another_kind_is_called_what_it_is():
     files_of_all_kinds()
     Path("list.txt").write_text("a.h5 0\n")
     refused(
-        "image a.h5 is no image: it is an HDF5 file; `HDF5Data` reads it",
+        "image a.h5 is not an image: it is an HDF5 file; `HDF5Data` reads it",
         lambda: first_batch("ImageData", source="list.txt"),
     )
     Path("list.txt").write_text("a.png\n")
-    words = "a.png is no HDF5 file: it is a PNG image; `ImageData` reads images"
+    words = "a.png is not an HDF5 file: it is a PNG image; `ImageData` reads images"
     refused(words, lambda: first_batch("HDF5Data", source="list.txt", batch_size=1))
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("workdir")
 
 def test_a_small_image_file_of_very_many_pixels():
     for size, words in (
-        ((12_000, 9000), "12,000 x 9,000 pixels; of a file of its size up to"),
+        ((12_000, 9000), "12,000 x 9,000 pixels; a file of its size may have up to"),
         ((20_000, 9000), "more"),
     ):
         Image.new("1", size).save("a.png")
@@ -30,9 +30,9 @@ def test_an_image_is_the_same_in_one_piece_and_in_bands():
     np.testing.assert_array_equal(made, pixels.transpose(2, 0, 1)[::-1])
 
 
-def test_a_format_that_runs_a_program_is_no_image():
+def test_a_format_that_runs_a_program_is_not_an_image():
     Path("a.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
-    refused("list.txt:1: image a.eps is no image, or damaged", reader_of("a.eps")["image"])
+    refused("list.txt:1: image a.eps is not an image, or is damaged", reader_of("a.eps")["image"])
 
 
 def test_lists_of_other_systems_are_read():
@@ -62,7 +62,7 @@ def test_numbers_of_a_window_file(number):
 
 def test_a_window_file_that_announces_more_windows_than_there_are():
     Path("w.txt").write_text("# 0\na.png\n3\n6\n8\n9999999999\n1 0.9 1 1 4 4\n")
-    refused("w.txt:8: `class overlap x1 y1 x2 y2` is expected, the file ends", reader_of("w.txt")["windows"])
+    refused("w.txt:8: `class overlap x1 y1 x2 y2` is expected, but the file ends", reader_of("w.txt")["windows"])
 
 
 def test_an_image_has_so_many_pixels_on_a_side():

@@ -35,7 +35,7 @@ ROWS = "1,2,0\n3,4,1\n"
     ],
     ids=range(10),
 )
-def test_tables_of_what_are_no_numbers(text, words):
+def test_tables_of_what_are_not_numbers(text, words):
     Path("a.csv").write_text(text, encoding="utf-8")
     refused(words, reader_of("a.csv")["csv"], most=100_000_000)
 
@@ -53,7 +53,7 @@ COMMAS = (
         ("1;2;0\n", "a.csv:1: " + SEPARATED.format("`;`")),
         ("a;b;label\n1;2;0\n", "a.csv:2: " + SEPARATED.format("`;`")),
         ("1\t2\t0\n", "a.csv:1: " + SEPARATED.format("tabs")),
-        ("1 2  0\n", "a.csv:1: " + SEPARATED.format("blanks")),
+        ("1 2  0\n", "a.csv:1: " + SEPARATED.format("spaces")),
         ("1|2|0\n", "a.csv:1: " + SEPARATED.format("`|`")),
         ("a;b;label\n1,5;2,5;0\n", "a.csv:2: " + COMMAS.format("`;`")),
         ("1,5\t2,5\t0\n", "a.csv:1: " + COMMAS.format("tabs")),
@@ -61,10 +61,9 @@ COMMAS = (
         ('"1,5","2,5",0\n', "a.csv:1: `1,5` is not a number with a decimal point; write 1.5"),
         (
             "5.1,3.5,setosa\n",
-            "a.csv:1: `setosa` is not a number, and the label of an example is one: number the classes from 0, such "
-            "as 0 for `setosa`",
+            "a.csv:1: `setosa` is not a number, but a label must be: number the classes from 0, such as 0 for `setosa`",
         ),
-        ("kind,x,y\n1,2,3\nIris versicolor,2,3\n", "number the words in column 1, or leave it out"),
+        ("kind,x,y\n1,2,3\nIris versicolor,2,3\n", "number the words in column 1, or remove it"),
         ("label,x\ncat,2\n", "such as 0 for `cat`"),
         ("x,y,z\n1,2,3\n1,NA,3\n", "a.csv:3: `NA` is not a number: column 2 has no value there"),
         ("Label,x,y\n0,1,2\n", "column `Label`: did you mean `label`? The label would be the last column, `y`; rename"),
@@ -116,7 +115,7 @@ def test_an_array_of_an_archive_keeps_its_kind():
         assert np.asarray(archive["single"], np.float64).dtype == np.float64
 
 
-def test_the_place_of_a_byte_that_is_no_text_is_counted_from_the_begin_of_the_file():
+def test_the_place_of_a_byte_that_is_not_text_is_counted_from_the_start_of_the_file():
     for mark in (b"", b"\xef\xbb\xbf"):
         for at in (0, 100, 5000, 8191, 8192, 100_000):
             rows = (ROWS.encode() * 20_000)[:at]

@@ -28,7 +28,7 @@ from .mutations import damage, integer, pack, patch, pick
 IMAGES = np.arange(6 * 64, dtype=np.uint8).reshape(6, 1, 8, 8)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
 
-# .npy: a magic text, the length of the header, the header (a dictionary of Python's), the values
+# .npy: a magic string, the length of the header, the header (a dictionary of Python's), the values
 
 
 DESCRIPTIONS = ["<f4", ">f8", "<f2", "<f16", "|u1", "|b1", "<i8", ">u2", "<c8", "|O", "<U10", "|S3", "|S0"]
@@ -48,7 +48,7 @@ def split_npy(raw: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def join_npy(header: bytes, values: bytes, version: int = 1, reserve: int | None = None) -> bytes:
-    """A .npy whose length of the header is right, unless another one is given."""
+    """A .npy whose header length is right, unless another one is given."""
     form = "<H" if version == 1 else "<I"
     pad = -(8 + struct.calcsize(form) + len(header) + 1) % 64
     header += b" " * pad + b"\n"
@@ -57,7 +57,7 @@ def join_npy(header: bytes, values: bytes, version: int = 1, reserve: int | None
 
 
 def bad_shape(rng: random.Random, shape: tuple[int, ...]) -> Any:
-    """Another shape: of as many values, of more than there can be, of things that are no sizes."""
+    """Another shape: of as many values, of more than there can be, of things that are not sizes."""
     sizes: list[Any] = list(shape)
     match pick(rng, "number number big zero many order flat odd nested"):
         case "number":
@@ -82,7 +82,7 @@ def bad_shape(rng: random.Random, shape: tuple[int, ...]) -> Any:
 
 
 def bad_npy(rng: random.Random, raw: bytes) -> bytes:
-    """A .npy with another header, version, length or other values; the length fits in most."""
+    """A .npy with another header, version, length or other values; the length is right in most."""
     header, values = split_npy(raw)
     version = 1 if rng.random() < 0.9 else rng.choice([0, 2, 3, 4, 255])
     reserve = None
@@ -156,7 +156,7 @@ class Npy(Kind):
 
 @dataclass(frozen=True)
 class Member:
-    """A file in a zip archive, and what the archive says of it (None: what is true)."""
+    """A file in a zip archive, and what the archive says of it (None: the truth)."""
 
     name: bytes
     content: bytes
@@ -206,7 +206,7 @@ NAMES += [b"param//0.npy", b"param/other/0.npy", b"state.npy", b"history/0.npy",
 
 @functools.lru_cache(maxsize=2)
 def zeros_packed(megabytes: int) -> bytes:
-    """A deflate stream of so many megabytes of zeros, a thousandth in size."""
+    """A deflate stream of this many megabytes of zeros, a thousandth of that in size."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
     return block * megabytes + packer.flush()
@@ -225,14 +225,14 @@ class Bomb(Member):
 
 
 def bomb(name: bytes) -> Bomb:
-    """An array of 400 MB of zeros as it stands in the archive."""
+    """An array of 400 MB of zeros as it is stored in the archive."""
     count = 400 << 20
     content = join_npy(repr({"descr": "|u1", "fortran_order": False, "shape": (count // 64, 1, 8, 8)}).encode(), b"")
     return Bomb(name, content, 8, size=len(content) + count, crc=0)
 
 
 def bad_zip(rng: random.Random, members: list[Member]) -> bytes:
-    """An archive of damaged members, or one that says other things of its members than are true."""
+    """An archive of damaged members, or one that says untrue things of its members."""
     members, end, comment, before = list(members), {}, b"", b""
     for _ in range(rng.choice([1, 1, 2])):
         at = rng.randrange(len(members)) if members else 0
@@ -450,7 +450,7 @@ class Idx(Kind):
 
 @functools.lru_cache(maxsize=1)
 def bomb_of_images() -> bytes:
-    """An IDX file of six images behind which 400 MB of zeros come."""
+    """An IDX file of six images with 400 MB of zeros after them."""
     start = zlib.compressobj(6, zlib.DEFLATED, -15)
     head = start.compress(idx(IMAGES)) + start.flush(zlib.Z_FULL_FLUSH)
     return b"\x1f\x8b\x08" + bytes(5) + b"\2\xff" + head + zeros_packed(400) + bytes(8)
@@ -464,7 +464,7 @@ def gzipped(raw: bytes, flags: int = 0, fields: bytes = b"", crc: int | None = N
 
 
 class Gz(Kind):
-    """IDX files, tables and archives behind gzip."""
+    """IDX files, tables and archives, gzipped."""
 
     name = "gz"
     missing = ("t.csv.gz", "t.npz.gz")

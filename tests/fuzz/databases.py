@@ -21,7 +21,7 @@ from .mutations import damage, integer, patch, pick
 
 
 def datum(fields: list[tuple[int, Any]]) -> bytes:
-    """Whole numbers as varints, bytes with their length, floats packed; a text of bytes stands as it is."""
+    """Integers as varints, bytes with their length, floats packed; a string of bytes as it is."""
     parts = []
     for number, value in fields:
         if isinstance(value, bytes):
@@ -67,7 +67,7 @@ def lmdb_of(records: list[tuple[bytes, bytes]], named: bool = False) -> bytes:
         return (Path(folder) / "data.mdb").read_bytes()
 
 
-# Fields of the two meta pages, and of the pages behind them
+# Fields of the two meta pages, and of the pages after them
 PAGE = 4096
 META = [(16, "<I"), (20, "<I"), (24, "<Q"), (32, "<Q"), (136, "<Q"), (144, "<Q")]
 FREE, MAIN = 40, 88  # two trees: pad, flags, depth, pages of branches, leaves and overflow, entries, root
@@ -253,7 +253,7 @@ HDF5_LIST = "files.txt"
 
 
 class Hdf5(Kind):
-    """HDF5 files behind a list."""
+    """HDF5 files named in a list."""
 
     name = "hdf5"
 

@@ -1,6 +1,6 @@
-"""Runs cases in processes of their own, and tells what was found.
+"""Runs cases in processes of their own, and reports what was found.
 
-A finding is an exception that is no NettrainError, the death of the process, more than 5 s, more memory than 4 times
+A finding is an exception that is not a NettrainError, the death of the process, more than 5 s, more memory than 4 times
 the file plus 200 MB (also when the MemoryError is turned into words), a message that does not name the file or cannot
 be printed, a traceback or JSON with a NaN from the command line, a RuntimeWarning.
 """
@@ -96,7 +96,7 @@ def make_case(kind: Kind, seed: int, number: int) -> Case:
 
 
 def run_case(kind: Kind, case: Case, number: int, folder: Path, with_command: bool) -> Outcome:
-    """Write the case into an empty folder, let nettrain read it, look at what comes of it."""
+    """Write the case into an empty folder, let nettrain read it, look at the outcome."""
     outcome = Outcome(number)
     folder.mkdir()
     try:
@@ -136,7 +136,7 @@ def _computed_too_long(*_: object) -> None:
 
 
 class _Waiting:
-    """Called each WAITING seconds: a case that did nothing meanwhile waits for what never comes."""
+    """Called each WAITING seconds: a case that did nothing in the meantime waits for what never comes."""
 
     def __init__(self) -> None:
         self.computed = 0.0
@@ -148,7 +148,7 @@ class _Waiting:
 
 
 def _attempt(work: Callable[[], None], kind: Kind, case: Case, outcome: Outcome) -> None:
-    """Do it, and put into the outcome what came of it."""
+    """Do it, and record what came of it in the outcome."""
     try:
         with _limits(kind, case):
             work()
@@ -165,7 +165,7 @@ def _attempt(work: Callable[[], None], kind: Kind, case: Case, outcome: Outcome)
 
 
 def _look_at(error: NettrainError, kind: Kind, case: Case) -> Finding | None:
-    """What is wrong with a message for a person."""
+    """What is wrong with a message meant for a person."""
     message = str(error)
     names = kind.names(case)
     shortage = _shortage(error) if kind.memory is not None else None
@@ -181,7 +181,7 @@ def _look_at(error: NettrainError, kind: Kind, case: Case) -> Finding | None:
 
 
 def _shortage(error: BaseException | None) -> BaseException | None:
-    """The error of too little memory from which this one was made, if any."""
+    """The MemoryError from which this one was made, if any."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -227,7 +227,7 @@ def _text(error: BaseException) -> str:
 
 
 def _work(kind: Kind, make: Callable[[int], Case], numbers: range, until: float, pipe: int, folder: Path) -> None:
-    """Run these cases and write what comes of each, a line of JSON, into the pipe."""
+    """Run these cases and write the outcome of each, a line of JSON, into the pipe."""
     signal.signal(signal.SIGPROF, _computed_too_long)
     signal.signal(signal.SIGALRM, _Waiting())
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -259,7 +259,7 @@ def _work(kind: Kind, make: Callable[[int], Case], numbers: range, until: float,
 
 
 def run_alone(kind: Kind, case: Case) -> Outcome:
-    """What comes of one case."""
+    """The outcome of one case."""
     with tempfile.TemporaryDirectory(prefix="nettrain-fuzz-", dir=_fast_folder()) as folder:
         (outcome,) = run_batch(kind, lambda _: case, range(1), math.inf, Path(folder))
     return outcome
@@ -381,7 +381,7 @@ def run(
 
 
 def _import_all() -> None:
-    """Import what commands import when they are used: once, and not in each process anew."""
+    """Import what commands import when they are used: once, and not in each process again."""
     for package in (nettrain.data, nettrain.layers, nettrain.solver, nettrain.tools):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
@@ -402,7 +402,7 @@ def _fast_folder() -> str | None:
 
 
 def table(tallies: list[Tally]) -> str:
-    """Cases, how many got past the first check, were taken, and what was found, by kind."""
+    """Cases, how many got past the first check and were accepted, and what was found, by kind."""
     heads = f"{'past first check':>17} {'taken':>7} {'cases/s':>8} {'slowest':>8} {'findings':>9}"
     lines = [f"{'kind':<10} {'cases':>8} {heads}"]
     for t in tallies:
@@ -417,7 +417,7 @@ def table(tallies: list[Tally]) -> str:
 
 
 def save(case: Case, finding: Finding, folder: Path) -> None:
-    """Write a case, so that it can be looked at and run again."""
+    """Write a case, so that it can be inspected and run again."""
     folder.mkdir(parents=True)
     case.write(folder)
     (folder / "case.json").write_text(json.dumps({"what": case.what, "special": case.special}))

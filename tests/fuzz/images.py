@@ -1,4 +1,4 @@
-"""Image files behind a list of ImageData: PNG, JPEG, BMP, GIF, TIFF, WebP, PPM."""
+"""Image files named in a list of ImageData: PNG, JPEG, BMP, GIF, TIFF, WebP, PPM."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def bad_png(rng: random.Random, raw: bytes) -> bytes:
                 chunks[0] = b"IHDR", header
             case "body" if body:
                 chunks[at] = kind, damage(rng, body)
-            case "pixels":  # well packed, of another length or with filters that are none
+            case "pixels":  # well packed, of another length or with filters that do not exist
                 pixels = rng.choice([b"", bytes(10), rng.randbytes(200), bytes(10_000), b"\xff" * 300])
                 chunks = [c if c[0] != b"IDAT" else (b"IDAT", zlib.compress(pixels)) for c in chunks]
             case "drop" if len(chunks) > 1:
@@ -70,14 +70,14 @@ def bad_png(rng: random.Random, raw: bytes) -> bytes:
                 body = rng.choice([b"", rng.randbytes(20), bytes(300), b"k\0\0" + packed, b"k\0\1\0\0\0" + packed])
                 name = pick(rng, "PLTE tRNS gAMA iCCP tEXt zTXt iTXt eXIf acTL fcTL pHYs").encode()
                 chunks.insert(rng.randrange(len(chunks) + 1), (name, body))
-            case "bomb":  # a text, or pixels, of many megabytes
+            case "bomb":  # a string, or pixels, of many megabytes
                 body = rng.choice([b"k\0\0", b""]) + b"\x78\x9c" + zeros_packed(400)
                 chunks.insert(1, (rng.choice([b"zTXt", b"iCCP", b"IDAT"]), body))
-            case "wide":  # an image of so many pixels, packed well
+            case "wide":  # an image of this many pixels, packed well
                 sizes = rng.choice([(10_000, 10_000), (8_000, 8_000), (20_000, 8_900), (1, 10**8), (2**31 - 1, 1)])
                 header = struct.pack(">II", *sizes) + bytes([rng.choice([8, 8, 16]), rng.choice([0, 2, 4, 6]), 0, 0, 0])
                 chunks = [(b"IHDR", header), (b"IDAT", b"\x78\x9c" + zeros_packed(400)), (b"IEND", b"")]
-            case "large":  # as many pixels as are read, all there
+            case "large":  # as many pixels as may be read, all there
                 wide, high = rng.choice([(2240, 2230), (1 << 18, 19), (19, 1 << 18), (1 << 19, 9), (2_500_000, 2)])
                 kind, depth = rng.choice([0, 2, 4, 6]), rng.choice([8, 8, 16])
                 row = bytes(1 + wide * {0: 1, 2: 3, 4: 2, 6: 4}[kind] * depth // 8)

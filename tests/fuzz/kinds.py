@@ -1,4 +1,4 @@
-"""What a kind of input is: good seeds, ways to damage them, a way to hand them to nettrain."""
+"""What a kind of input is: good seeds, ways to damage them, a way to give them to nettrain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nettrain.net.netspec import load
 class Case:
     """Files to write, by name, and what to do with them. Everything in ``what`` can be written as JSON.
 
-    ``special`` are entries of the folder that are no regular files: ``fifo``, ``folder`` or ``link TARGET``.
+    ``special`` are entries of the folder that are not regular files: ``fifo``, ``folder`` or ``link TARGET``.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -49,9 +49,9 @@ class Kind:
     """A kind of input. Subclasses are registered under their ``name``.
 
     A case is damaged with random numbers that follow from the seed and the case's number alone, so that it can be
-    made again. ``memory`` is what a case may take besides 4 times its files; None where the input asks for memory by
-    right, as a spec does, and is told when there is not enough. A seed may be refused with a message that has one of
-    the texts ``missing``.
+    made again. ``memory`` is what a case may take besides 4 times its files; None where the input may rightly ask for
+    memory, as a spec does, and is told when there is not enough. A seed may be refused with a message that has one of
+    the strings ``missing``.
     """
 
     name: ClassVar[str]
@@ -76,7 +76,7 @@ class Kind:
         raise NotImplementedError
 
     def passes_first_check(self, case: Case) -> bool:
-        """Whether the outermost layer of the format is whole, as told by other means than nettrain's."""
+        """Whether the outermost layer of the format is whole, as told by means other than nettrain's."""
         raise NotImplementedError
 
     def execute(self, case: Case, folder: Path) -> None:
@@ -88,7 +88,7 @@ class Kind:
         return None
 
     def names(self, case: Case) -> list[str]:
-        """Of these the message of an error must have one."""
+        """An error message must contain one of these."""
         return [*case.files, *case.special]
 
 
@@ -111,7 +111,7 @@ def read_batches(layer: Mapping[str, Any], folder: Path, phases: Sequence[str] =
     """Make a net of one layer that reads data, and read."""
     for phase in phases:
         net = Net(load(data_spec(layer), folder=folder), phase)  # type: ignore[arg-type]
-        with np.errstate(all="ignore"):  # as in training, where the loss is looked at instead
+        with np.errstate(all="ignore"):  # as in training, where the loss is checked instead
             for _ in range(batches):
                 net.run_forward()
 
@@ -120,7 +120,7 @@ SPECIAL = ("fifo", "folder", "link /dev/zero", "link /dev/urandom", "link nothin
 
 
 def make_special(rng: random.Random, case: Case) -> Case:
-    """One of the files becomes something else than a file."""
+    """One of the files becomes something other than a file."""
     name = rng.choice(sorted(case.files))
     del case.files[name]
     case.special[name] = rng.choice(SPECIAL)
@@ -128,5 +128,5 @@ def make_special(rng: random.Random, case: Case) -> Case:
 
 
 def no_number(name: str) -> None:
-    """For ``json.loads``: NaN and infinities are no JSON."""
+    """For ``json.loads``: NaN and infinities are not JSON."""
     raise AssertionError(f"JSON has no {name}")

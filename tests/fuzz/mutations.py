@@ -1,4 +1,4 @@
-"""Ways to damage bytes, texts and nested data."""
+"""Ways to damage bytes, text and nested data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INTEGERS += [2**32 - 1, 2**32, 10**10, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1
 
 
 def pick(rng: random.Random, words: str) -> str:
-    """One of some words; one that stands there twice twice as often."""
+    """One of several words; one that is listed twice, twice as often."""
     return rng.choice(words.split())
 
 
@@ -23,13 +23,13 @@ def integer(rng: random.Random) -> int:
 
 
 def pack(rng: random.Random, size: int) -> bytes:
-    """Such a number in so many bytes."""
+    """Such a number in this many bytes."""
     number = integer(rng) % 256**size
     return number.to_bytes(size, rng.choice(["little", "big"]))
 
 
 def damage(rng: random.Random, raw: bytes, times: int = 3, start: int = 0, end: int | None = None) -> bytes:
-    """Bytes flipped, overwritten, cut, taken out, put in or doubled, one to ``times`` times, within a range."""
+    """Bytes flipped, overwritten, cut off, removed, inserted or doubled, one to ``times`` times, within a range."""
     head, tail = raw[:start], b"" if end is None else raw[end:]
     data = bytearray(raw[start:end])
     for _ in range(rng.randint(1, times)):
@@ -83,7 +83,7 @@ def word(rng: random.Random) -> str:
 
 
 def edit_text(rng: random.Random, text: str, separators: str = " \t\n,", times: int = 3) -> str:
-    """Words, lines and marks replaced, doubled, taken out, moved."""
+    """Words, lines and marks replaced, doubled, removed, moved."""
     for _ in range(rng.randint(1, times)):
         at = rng.randrange(len(text) + 1)
         match pick(rng, "word word word put take double line swap cut marks"):
@@ -155,7 +155,7 @@ def change_data(rng: random.Random, data: Any, times: int = 2) -> Any:
         found = places(data)
         if not found:
             return junk(rng)
-        # What lies flat counts as much as what lies deep, in lists of a thousand numbers
+        # What is shallow counts as much as what is deep, in lists of a thousand numbers
         holders = list({id(box): box for box, _ in found}.values())
         box = rng.choice(holders)
         key = rng.choice(list(box)) if isinstance(box, dict) else rng.randrange(len(box)) if box else None
@@ -184,7 +184,7 @@ def retyped(rng: random.Random, value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return rng.choice([0, "true", [], 1.5])
     if isinstance(value, int | float):
-        if abs(value) > 1e300:  # too large to be reckoned with
+        if abs(value) > 1e300:  # too large to calculate with
             return rng.choice([[value], integer(rng), math.inf])
         return rng.choice([-value, value + 1, value * 2, float(value), str(value), [value], integer(rng), value / 3])
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Damages input of every kind and sees that nettrain refuses it in words.
+"""Damages input of every kind and checks that nettrain refuses it in words.
 
     python tests/fuzz/run.py --seconds 60                            every kind
     python tests/fuzz/run.py --seconds 3600 --kind npz --seed 5      one kind

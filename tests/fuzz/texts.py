@@ -17,7 +17,8 @@ import numpy as np
 from nettrain.commands.streams import show
 from nettrain.net import registry
 from nettrain.net.net import Net
-from nettrain.net.netspec import Common, load
+from nettrain.net.netspec import load
+from nettrain.net.records import Common
 from nettrain.solver.parameters import SolverParameters
 from nettrain.spec.errors import Problems, printable
 from nettrain.spec.reading import read_text
@@ -32,11 +33,11 @@ LARGE = ("alexnet.yaml",)  # 61 million parameters take longer to fill than a sp
 
 
 def check_spec(source: Any, settings: tuple[str, ...] = ()) -> None:
-    """All that `nettrain check` does, and a batch forward. Raises NettrainError."""
+    """All that `nettrain check` does, and a forward pass. Raises NettrainError."""
     problems = Problems()
     spec = load(source, settings, problems)
     check(spec, problems)
-    with np.errstate(all="ignore"):  # as in training, where the loss is looked at instead
+    with np.errstate(all="ignore"):  # as in training, where the loss is checked instead
         Net(spec, "TRAIN").run_forward()
 
 
@@ -113,7 +114,7 @@ def change_spec(rng: random.Random, spec: Any) -> Any:
     return spec
 
 
-# No digits: 64 becomes 6464646 and takes gigabytes, in earnest.
+# No digits: 64 becomes 6464646, which really takes gigabytes.
 CHARACTERS = ["{", "}", "[", "]", ":", ": ", "- ", ", ", "\n", "\t", "#", "&a ", "*a", "!!", "!x ", "|", ">"]
 CHARACTERS += ["'", '"', "%", "<<: "]
 CHARACTERS += ["---\n", "...\n", "? ", "@", "`", "\\", "é", "\x85", "\u2028", "\ufeff", "\0", "\x07", "~", "="]
@@ -141,7 +142,7 @@ def slip(rng: random.Random, text: str) -> str:
 
 
 class Yaml(Kind):
-    """Specs: mappings with wrong keys and values, texts with slips of the keyboard."""
+    """Specs: mappings with wrong keys and values, text with slips of the keyboard."""
 
     name = "yaml"
     memory = None
@@ -217,7 +218,7 @@ class Set(Kind):
         return all("=" in option for option in case.what["settings"])
 
     def execute(self, case, folder):
-        # the text of the spec stands for the file: the file is one of nettrain's
+        # the text of the spec stands for the file, which is one of nettrain's
         check_spec(config_texts()[case.what["spec"]], tuple(case.what["settings"]))
 
     def command(self, case):
@@ -238,7 +239,7 @@ VALUES += ["1,2", "nan", "inf", "1000", "-1000"]
 
 
 def formula(rng: random.Random, depth: int = 0) -> str:
-    """A formula, right in most."""
+    """A formula, mostly right."""
     if depth > rng.choice([1, 2, 3, 4]):
         return rng.choice(["x", "y", "z", rng.choice(CONSTANTS)])
     parts = [formula(rng, depth + 1) for _ in range(2)]
@@ -327,7 +328,7 @@ class Expr(Kind):
 
 
 class Csv(Kind):
-    """Tables with and without a head."""
+    """Tables with and without a header."""
 
     name = "csv"
 
@@ -477,6 +478,6 @@ class Lists(Kind):
         return ["check", "net.yaml"]
 
     def names(self, case):
-        """Besides these what the list names: what is wrong may be a file of any name."""
+        """Besides these, what the list names: the wrong file may have any name."""
         text = case.files.get("list.txt", b"").decode("utf-8", "replace")
         return [*case.files, *case.special, *(printable(name) for name in text.split())]

@@ -85,7 +85,7 @@ def npy(array):
 
 
 def varint(value):
-    """A whole number as protocol buffers write it, seven bits a byte, the lowest first."""
+    """An integer as protocol buffers write it, seven bits a byte, the lowest first."""
     out = b""
     value %= 2**64
     while True:

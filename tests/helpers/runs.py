@@ -21,7 +21,7 @@ def write_images():
 
 
 def spec(**solver):
-    """Shuffled data, random crops and flips, dropout, test batches that go on from test to test."""
+    """Shuffled data, random crops and flips, dropout, test batches that continue from test to test."""
     keys = {"base_lr": 0.05, "max_iter": 10, "average_loss": 3, "display": 1, "test_interval": 2, "test_iter": 2}
     data = {"source": "images.npz", "batch_size": {"train": 5, "test": 3}}
     layers = [

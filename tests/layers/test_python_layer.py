@@ -1,4 +1,4 @@
-"""Layers in Python code of the user's: pycaffe's protocol, and never without being allowed."""
+"""Layers in the user's own Python code: pycaffe's protocol, and never without being allowed."""
 
 import json
 import sys
@@ -197,7 +197,7 @@ def test_a_cell_holds_no_python(mine):
     layer = {"name": "r", "type": "Recurrent", "bottom": "x", "cont": False, "cell": cell, "outputs": "h_next"}
     layer["states"] = {"name": "h", "next": "h_next", "shape": [1]}
     spec = {"layers": [{"name": "x", "type": "Input", "shape": [2, 2, 1]}, layer]}
-    with pytest.raises(SpecError, match="it runs code, and stands outside the cell"):
+    with pytest.raises(SpecError, match="it runs code and belongs outside the cell"):
         nettrain.Net(spec, allow_python=True)
 
 
@@ -255,7 +255,7 @@ def test_layer_files_lie_beside_the_spec(workdir, monkeypatch):
     [
         (None, "twice.py: no such file"),
         ("raise ValueError(3)", "twice.py does not load: ValueError: 3"),
-        (TWICE.format(name="ReLU", factor=2), "relu has registered a layer type of this name already"),
+        (TWICE.format(name="ReLU", factor=2), "relu has already registered a layer type of this name"),
         ("import nothing_of_the_kind", "ModuleNotFoundError"),
         ("import sys; sys.exit(0)", "twice.py does not load: SystemExit: 0"),
     ],

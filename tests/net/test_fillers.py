@@ -275,3 +275,35 @@ def test_values_are_those_of_each_element_or_begin_each_row():
 def test_values_that_fit_neither(shape, values):
     with pytest.raises(ShapeError, match="cannot be filled with"):
         filled(shape, type="constant", values=values)
+
+
+@pytest.mark.parametrize(
+    ("filler", "words"),
+    [
+        ({}, "constant 0"),
+        ({"value": 0.25}, "constant 0.25"),
+        ({"values": [1, 2, 3]}, "3 values"),
+        ({"type": "xavier"}, "xavier"),
+        ({"type": "gaussian", "std": 0.01}, "gaussian std 0.01"),
+    ],
+)
+def test_fillers_in_words(filler, words):
+    assert nettrain.Filler(**filler).words_for_people() == words
+
+
+def test_the_filler_that_does_not_suit_is_shown_where_it_is_written():
+    """In whichever parameter it stands, and for whichever of its blobs: here the third, of hidden states."""
+    spec = """
+layers:
+  - {name: x, type: Input, shape: {dim: [3, 2, 4]}}
+  - {name: cont, type: Input, shape: {dim: [3, 2]}}
+  - name: rnn
+    type: RNN
+    bottom: [x, cont]
+    num_output: 3
+    bias_filler: 1
+    weight_filler: {values: [1, 2, 3, 4]}
+"""
+    with pytest.raises(SpecError, match="at most as many as its last axis has") as caught:
+        nettrain.Net(spec)
+    assert [(problem.place.line, problem.place.column) for problem in caught.value.problems] == [(10, 20)]

@@ -1,4 +1,4 @@
-"""Wiring: who is in the net, who reads what, in which order, and how gradients find their way back."""
+"""Wiring: which layers are in the net, which read what, in what order, and how gradients find their way back."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def source(name, shape=SHAPE):
 
 
 def ip(name, bottom=None, top=None, num_output=4, **keys):
-    """Works on the last axis, so that it may stand between layers of any kind."""
+    """Works on the last axis, so that it can come between layers of any kind."""
     return layer(name, "InnerProduct", bottom, top, num_output=num_output, axis=-1, bias_filler=SMOOTH, **keys)
 
 
@@ -146,7 +146,7 @@ def test_the_state_of_a_net_by_default():
 
 def test_include_and_exclude_together_are_an_error():
     (message,) = problems(layer("x", "Input", include="test", exclude="train"))
-    assert message == "Input.exclude cannot stand beside `include`; write one of them"
+    assert message == "Input.exclude cannot be combined with `include`; write one of them"
 
 
 def test_a_name_may_be_used_in_each_phase():
@@ -196,7 +196,7 @@ def test_bottoms_keep_their_order():
 
 def test_names_are_made_once():
     assert problems(source("x"), layer("a", "ReLU", "x", "y"), layer("b", "ReLU", "x", "y")) == [
-        "blob `y` is made by `a` already; give this top another name"
+        "blob `y` is already made by `a`; give this top another name"
     ]
     assert problems(layer("x", "Input", top=["a", "a"])) == ["Input `x` makes `a` twice"]
     assert problems(source("x"), layer("a", "ReLU", "x"), layer("a", "TanH", "x", "b")) == [
@@ -379,7 +379,7 @@ def test_a_blob_read_both_before_and_after_an_in_place_layer(type):
     assert_numeric(net("a"))
 
 
-# In-place memory: the same gradients as with distinct names, whatever stands before, at and after the layer
+# In-place memory: the same gradients as with distinct names, whatever comes before, at and after the layer
 
 PRODUCERS = {
     "ReLU": {},
@@ -404,7 +404,7 @@ def made(kind, name, bottom, top):
 
 
 def chain(kinds, in_place, phase="TRAIN", between=()):
-    """x -> pre -> kinds[0] -> kinds[1] … -> post, from the second on all in the memory of the first if asked for."""
+    """x -> pre -> kinds[0] -> kinds[1] … -> post, all but the first in the memory of the first if asked for."""
     layers = [source("x"), source("t"), ip("other", "x"), ip("pre", "x"), made(kinds[0], "l0", "pre", "v0"), *between]
     for i, kind in enumerate(kinds[1:], 1):
         layers.append(made(kind, f"l{i}", "v0" if in_place else f"v{i - 1}", "v0" if in_place else f"v{i}"))
@@ -460,7 +460,7 @@ def test_in_place_on_a_blob_with_a_loss_of_its_own():
         ("ReLU", "SUM", False),  # it cannot overwrite a bottom while it reads another
     ],
 )
-def test_memory_is_shared_where_that_is_right_only(producer, consumer, shared):
+def test_memory_is_shared_only_where_that_is_right(producer, consumer, shared):
     net = chain([producer, consumer], True)
     step = next(step for step in net.steps if step.spec.name == "l1")
     assert step.top[0].shares_data_with(step.bottom[0]) is shared
@@ -478,7 +478,7 @@ def test_memory_of_inputs_is_never_overwritten():
 
 
 def fan_out(readers, split):
-    """x -> a -> as many readers -> their sum; the blob read directly or through a Split layer."""
+    """x -> a -> this many readers -> their sum; the blob read directly or through a Split layer."""
     names = [f"s{i}" if split else "a" for i in range(readers)]
     copies = [layer("copies", "Split", "a", names)] if split else []
     tops = [f"r{i}" for i in range(readers)]
@@ -597,7 +597,7 @@ def test_a_label_that_comes_from_a_layer_that_learns():
     wrong = layer("l", "SoftmaxWithLoss", ["a", "label"])
     (message,) = problems(*layers, wrong, phase="TRAIN")
     assert message == (
-        "SoftmaxWithLoss `l` has no gradient for its bottom 1 (`label`), but a layer that makes it learns; "
+        "SoftmaxWithLoss `l` has no gradient for its bottom 1 (`label`), but a layer before it learns; "
         "stop it there with propagate_down: [true, false]"
     )
     net = build(*layers, wrong | {"propagate_down": [True, False]})
@@ -777,7 +777,7 @@ def test_siamese_branches_equal_one_branch_on_both_inputs():
     assert_same_gradients(pair, one)
 
 
-def test_permissive_sharing_needs_an_equal_count_only():
+def test_permissive_sharing_needs_only_an_equal_count():
     def net(**keys):
         return [
             source("x", (2, 4)),
@@ -800,7 +800,7 @@ def test_permissive_sharing_needs_an_equal_count_only():
         ]
 
 
-def test_permissive_sharing_with_another_count():
+def test_permissive_sharing_with_a_different_count():
     (message,) = problems(source("x"), shared("a", "x"), shared("b", "x", share_mode="PERMISSIVE") | {"num_output": 5})
     assert message.endswith("must have the same count (share_mode PERMISSIVE), got 4 x 4 and 5 x 4")
 
@@ -810,7 +810,7 @@ def test_permissive_sharing_with_another_count():
     ("values", "expected"),
     [((3, None), 3), ((None, 3), 3), ((3, 3), 3), ((None, None, 3), 3), ((None, 0), 0), ((None, None), 1)],
 )
-def test_a_multiplier_may_stand_at_any_of_those_who_share(key, values, expected):
+def test_a_multiplier_may_be_set_on_any_of_those_that_share(key, values, expected):
     layers = [shared(f"l{i}", "x", **({} if v is None else {key: v})) for i, v in enumerate(values)]
     net = build(source("x"), *layers)
     assert getattr(net.parameters[0], key) == expected

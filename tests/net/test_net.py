@@ -1,4 +1,4 @@
-"""Net: running it whole and in parts, its parameters and files, and what it says when it is used wrongly."""
+"""Net: running it whole and in parts, its parameters and files, and what it says when it is misused."""
 
 import gc
 import os
@@ -67,7 +67,7 @@ def test_an_input_takes_the_shape_it_is_given(examples):
     close(net.forward(data=X)["ip2"], formula(net, X)["ip2"])
 
 
-def test_inputs_may_be_lists_of_whole_numbers():
+def test_inputs_may_be_lists_of_integers():
     net = mlp()
     close(net.forward(data=[[1, 2, 3]])["ip2"], formula(net, np.array([[1.0, 2, 3]]))["ip2"])
 
@@ -87,7 +87,7 @@ def test_forward_up_to_a_layer():
     assert not net.blobs["ip2"].data.any()
 
 
-def test_forward_from_a_layer_on():
+def test_forward_starting_at_a_layer():
     net = mlp()
     net.forward(data=X)
     s = np.full((2, 4), 0.5)
@@ -251,7 +251,7 @@ def test_partial_backward_adds_the_readers_that_ran_to_what_was_given(start, end
     rng = np.random.default_rng(5)
     for name in "pqr":
         net.blobs[name].diff[...] = rng.standard_normal((2, 2))
-    net.blobs["a"].diff[...] = 77  # left from before
+    net.blobs["a"].diff[...] = 77  # left over from before
     net.backward(start=start, end=end, **{name: np.full((2, 4), value) for name, value in given.items()})
     expected = sum(net.blobs[name].diff @ net.params[name][0].data for name in branches) + given.get("a", 0)
     close(net.blobs["a"].diff, expected)
@@ -423,7 +423,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_files_that_are_no_weights(tmp_path, kind):
+def test_files_that_are_not_weights(tmp_path, kind):
     make, message = WRONG[kind]
     make(tmp_path / "w.npz")
     with pytest.raises(NettrainError, match=message) as error:
@@ -433,7 +433,7 @@ def test_files_that_are_no_weights(tmp_path, kind):
     gc.collect()  # a file left open would be a warning, which is an error here
 
 
-def test_a_single_array_is_no_weights(tmp_path):
+def test_a_single_array_is_not_weights(tmp_path):
     np.save(tmp_path / "w.npy", X)
     with pytest.raises(NettrainError, match=r"w.npy is a single .npy array, not an .npz archive"):
         mlp().copy_from(tmp_path / "w.npy")
@@ -585,7 +585,9 @@ layers:
   - {name: label, type: Input, shape: [2]}
   - {name: loss, type: SoftmaxWithLoss, bottom: [x, label]}
 """
-    message = r"spec:4:12: SoftmaxWithLoss `loss`: label 3 at example 1 of the batch is none of the 3 classes \(0..2\)"
+    message = (
+        r"spec:4:12: SoftmaxWithLoss `loss`: label 3 at example 1 of the batch is not one of the 3 classes \(0..2\)"
+    )
     with pytest.raises(NettrainError, match=message) as error:
         nettrain.Net(text).forward(label=[2, 3])
     assert error.value.exit_code == 2
@@ -614,7 +616,7 @@ def test_a_spec_may_be_text_path_mapping_or_loaded(tmp_path):
         np.testing.assert_array_equal(net.flat.data, nets[0].flat.data)
 
 
-def test_a_missing_file_is_said(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(NettrainError, match=r"nothing\.yaml: no such file"):
         nettrain.Net(tmp_path / "nothing.yaml")
 
@@ -626,13 +628,13 @@ def test_settings_override_the_spec(spec):
 
 
 @pytest.mark.parametrize("phase", ["DEPLOY", "", 1, None])
-def test_a_phase_that_is_none(phase):
+def test_a_phase_that_is_not_one(phase):
     with pytest.raises(NettrainError, match="the phase must be TRAIN or TEST"):
         nettrain.Net(TEXT, phase=phase)
 
 
 @pytest.mark.parametrize(("given", "phase"), [("test", "TEST"), ("Train", "TRAIN"), ("TEST", "TEST")])
-def test_a_phase_in_any_case(given, phase):
+def test_a_phase_in_upper_or_lower_case(given, phase):
     net = nettrain.Net(TEXT, given)
     assert (net.phase, net.state.phase, {layer.phase for layer in net.layers.values()}) == (phase, phase, {phase})
 
@@ -710,7 +712,7 @@ def test_a_pass_shows_every_example_once(tmp_path, phase, count, batch_size, bat
         assert sizes == batches
         assert sorted(seen) == list(range(count))
         assert seen == list(range(count)) or phase == "TRAIN"
-    for _ in range(len(batches) + 1):  # whole batches again, over the end of the data too
+    for _ in range(len(batches) + 1):  # whole batches again, also past the end of the data
         net.forward()
         assert net.blobs["data"].shape == (batch_size, 2)
 
@@ -805,3 +807,14 @@ def test_a_flattened_view_keeps_its_own_gradient_when_more_is_added_to_what_it_i
     added = weight_on_ip or 2 * net.blobs["ip"].data
     np.testing.assert_array_equal(net.blobs["r"].diff, np.ones((2, 4)))
     np.testing.assert_allclose(net.blobs["ip"].diff, 1 + added * np.ones((2, 4)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["TanH", "GELU"])  # in the memory of the bottom, and in its own
+def test_a_blob_that_is_given_is_what_the_first_layer_reads_and_not_what_it_makes(kind):
+    net = build(INPUT, ip("a", "data"), layer("f", kind, "a", "a"), ip("b", "a"))
+    values = np.array([[-2.0, -1, 0, 1], [2, 3, -3, 0.5]])
+    net.forward(start="f", a=values)
+    alone = build(layer("a", "Input", shape=[2, 4]), layer("f", kind, "a"))
+    np.testing.assert_array_equal(net.blobs["a"].data, alone.forward(a=values)["f"])
+    net.forward(start="b", a=values)
+    np.testing.assert_array_equal(net.blobs["a"].data, values)

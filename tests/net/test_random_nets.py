@@ -1,4 +1,4 @@
-"""Random nets of small layers, wired at random, some in place, some outputs read by nobody: what a net has computed
+"""Random nets of small layers, wired at random, some in place, some outputs read by no layer: what a net has computed
 before, with other batches, leaves no trace, and gradients are those of the loss."""
 
 import nettrain
@@ -36,7 +36,7 @@ class Maker:
         if kind == "neuron":
             self.add(self.choose(NEURONS), [x], C, in_place)
         elif kind == "conv":
-            axis = self.choose([1, 1, -3])  # counted from the end it may also be plain in memory
+            axis = self.choose([1, 1, -3])  # counted from the end, it may also be plain in memory
             self.add("Convolution", [x], 4, num_output=4, kernel_size=3, pad=1, axis=axis)
         elif kind in ("sum", "product"):
             others = [b for b in blobs if self.channels[b] == C]
@@ -51,7 +51,7 @@ class Maker:
         elif kind == "flat":
             flat = self.add("Flatten", [x], 0)
             del self.channels[flat]
-            if self.rng.random() < 0.8:  # else nobody reads it
+            if self.rng.random() < 0.8:  # otherwise nothing reads it
                 self.add("Reshape", [flat], C, shape=[0, C, 4, 4])
         elif kind == "concat":
             other = self.choose(blobs)
@@ -79,7 +79,7 @@ def run(net, x):
 
 
 @pytest.mark.parametrize("seed", range(80))
-def test_nothing_is_left_of_earlier_batches_and_the_gradient_is_the_losss(seed):
+def test_nothing_remains_of_earlier_batches_and_the_gradient_is_the_losss(seed):
     maker = Maker(seed)
     for _ in range(int(maker.rng.integers(3, 11))):
         maker.grow()

@@ -3,17 +3,19 @@
 import subprocess
 import sys
 
+import nettrain
 import pytest
-from nettrain import layers
+from nettrain import SpecError, layers
 from nettrain.net import registry
+from nettrain.spec.declare import Declared, param
 
 
-def test_every_type_lies_in_a_file_called_like_it():
+def test_every_type_lies_in_a_file_of_its_name():
     for name, cls in registry.types().items():
         assert layers.files()[name.lower()] == cls.__module__
 
 
-def test_a_net_imports_the_files_of_its_own_types_alone():
+def test_a_net_imports_only_the_files_of_its_own_types():
     code = """
 import sys, nettrain
 nettrain.Net("layers: [{name: x, type: Input, shape: [2, 3]}, {name: y, type: TanH}]\\n")
@@ -35,9 +37,24 @@ except TypeError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "nettrain.layers.activation.relu has registered a layer type of this name already" in done.stdout
+    assert "nettrain.layers.activation.relu has already registered a layer type of this name" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["relu", "RELU", "Swish2", "functions", "", "a.b", "../relu", "x" * 100_000])
-def test_what_is_no_type(name):
+def test_what_is_not_a_type(name):
     assert registry.layer_type(name) is None
+
+
+@pytest.mark.parametrize(("count", "owners"), [(1, "T0"), (4, "T0, T1, T2, T3"), (5, "T0, T1, T2, T3 …")])
+def test_a_key_of_other_types_is_said_to_be_theirs(count, owners):
+    for i in range(count):
+
+        class Parameters(Declared):
+            warmth: float = param(default=1, doc="how warm")
+
+        members = {"Parameters": Parameters, "__doc__": "A type.", "examples": (nettrain.Example([(2, 3)]),)}
+        nettrain.register(type(f"T{i}", (nettrain.Layer,), members))
+    layers = [{"name": "x", "type": "Input", "shape": [2]}, {"name": "y", "type": "ReLU", "warmth": 3}]
+    with pytest.raises(SpecError) as error:
+        nettrain.Net({"layers": layers})
+    assert f"ReLU has no key `warmth`; it belongs to {owners}\n" in str(error.value) + "\n"

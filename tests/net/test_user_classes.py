@@ -23,10 +23,10 @@ WRONG = {
     "examples = [Example([(3, 4)], 5)]": 'a mapping of names, as in Example([(3, 4)], {"num_output": 2}); got 5',
     "examples = [Example([(3, 4)], {1: 5})]": "a mapping of names",
     "examples = [Example([(3, 4)], None)]": "a mapping of names",
-    "examples = [Example([(3, 4)], values=5)]": "functions by the number of the bottom",
-    "examples = [Example([(3, 4)], values={0: np.ones((3, 4))})]": "functions by the number of the bottom",
-    "examples = [Example([(3, 4)], values={1: np.ones})]": "the example has values for bottom 1, and 1 bottoms",
-    "examples = [Example([(3, 4)], values={'x': np.ones})]": "the example has values for bottom 'x', and 1 bottoms",
+    "examples = [Example([(3, 4)], values=5)]": "functions by the index of the bottom",
+    "examples = [Example([(3, 4)], values={0: np.ones((3, 4))})]": "functions by the index of the bottom",
+    "examples = [Example([(3, 4)], values={1: np.ones})]": "the example has values for bottom 1, but 1 bottoms",
+    "examples = [Example([(3, 4)], values={'x': np.ones})]": "the example has values for bottom 'x', but 1 bottoms",
     "examples = [Example([(3, 4)], tops='y')]": "the tops of an example are a number, as in tops=2; got 'y'",
     "examples = [Example([(3, 4)], tops=True)]": "the tops of an example are a number, as in tops=2; got True",
     "examples = [Example([(3, 4)], phase='test')]": 'the phase of an example is "TRAIN" or "TEST"; got \'test\'',
@@ -46,8 +46,8 @@ WRONG = {
     "backward_reads = 'bottom.data'": "Mine.backward_reads must be a tuple of 'bottom.data' and 'top.data'",
     "backward_reads = ['data']": "Mine.backward_reads must be a tuple of 'bottom.data' and 'top.data'",
     "backward_reads = [[]]": "Mine.backward_reads must be a tuple of 'bottom.data' and 'top.data'",
-    "no_gradient = 0": "Mine.no_gradient must be a tuple of numbers of bottoms, or 'all': `no_gradient = (1,)`; got 0",
-    "no_gradient = 'none'": "Mine.no_gradient must be a tuple of numbers of bottoms, or 'all'",
+    "no_gradient = 0": "Mine.no_gradient must be a tuple of indices of bottoms, or 'all': `no_gradient = (1,)`; got 0",
+    "no_gradient = 'none'": "Mine.no_gradient must be a tuple of indices of bottoms, or 'all'",
     "class Parameters: pass": "Mine.Parameters must be a class that inherits from nettrain.Declared",
     "Parameters = {'a': 1}": "Mine.Parameters must be a class that inherits from nettrain.Declared",
 }
@@ -56,7 +56,7 @@ WRONG = {
 @pytest.mark.parametrize("how", ["gradcheck", "layer_files"])
 @pytest.mark.parametrize("line", WRONG)
 @pytest.mark.parametrize("decorated", [True, False])
-def test_a_wrong_attribute_of_a_class_is_told_with_its_line(nettrain_cli, workdir, line, how, decorated):
+def test_a_wrong_attribute_of_a_class_is_reported_with_its_line(nettrain_cli, workdir, line, how, decorated):
     write(workdir, FORWARD + BACKWARD + f"    {line}\n")
     if not decorated:
         (workdir / "mine.py").write_text((workdir / "mine.py").read_text().replace("@register\n", ""))
@@ -78,7 +78,7 @@ REFUSED = {
     "Example([(3, 4)], tops=3)": "it has 3 tops, the type takes 1",
     "Example([(3, 4)], values={0: lambda: 3})": "takes 0 positional arguments but 2 were given",
     "Example([(3, 4)], values={0: lambda rng, shape: np.ones((7, 7))})": "could not broadcast input array",
-    "Example([(3, 4)], values={0: lambda rng, shape: None})": "(one of 12 that are no numbers)",
+    "Example([(3, 4)], values={0: lambda rng, shape: None})": "(one of 12 that are not finite)",
     "Example([(3, 4)], values={0: lambda rng, shape: 1 / 0})": "ZeroDivisionError",
     "Example([(3, 4)], values={0: lambda rng, shape: exit()})": "SystemExit",
     "Example([(3, 4)], prepare=lambda: 3)": "takes 0 positional arguments but 1 was given",
@@ -89,7 +89,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("example", REFUSED)
-def test_an_example_that_does_not_suit_the_layer_is_a_failure_of_it(nettrain_cli, workdir, example):
+def test_an_example_that_does_not_suit_the_layer_is_its_failure(nettrain_cli, workdir, example):
     """The other classes of the file are checked all the same."""
     body = "    class Parameters(Declared):\n        scale: float = param(default=2.0, doc='a factor')\n\n"
     write(workdir, body + FORWARD + BACKWARD + f"    examples = [{example}]\n")
@@ -100,7 +100,7 @@ def test_an_example_that_does_not_suit_the_layer_is_a_failure_of_it(nettrain_cli
     assert re.search(r"^Other .* ok$", text, re.M)
 
 
-# What stands in a file of the user's, and is no layer type yet
+# What a file of the user's contains that is not a layer type yet
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_an_example_that_does_not_suit_the_layer_is_a_failure_of_it(nettrain_cli
         (
             "class Mine:\n    pass\n",
             "Mine",
-            "mine.py:1:1 has a class Mine, which is no layer type: let it inherit from",
+            "mine.py:1:1 has a class Mine, which is not a layer type: let it inherit from",
         ),
         (
             "class Mine:\n    def forward(self, bottom, top):\n        pass\n",
@@ -207,7 +207,7 @@ def breaches():
         (
             "learns in backward",
             blob.replace("diff += (", "data -= 0.1; self.blobs[0].diff += ("),
-            "the solver alone changes",
+            "only the solver changes",
         ),
         (
             "adds in forward",
@@ -215,7 +215,7 @@ def breaches():
             "only",
         ),
         (
-            "clips its bottom",  # the same again changes nothing more
+            "clips its bottom",  # a repetition changes nothing more
             forward.replace("        top", "        np.maximum(bottom[0].data, 0, out=bottom[0].data)\n        top")
             + backward
             + "    shapes_follow_values = True\n",
@@ -227,19 +227,19 @@ def breaches():
             "draw them from `self.rng` (not np.random or random)",
         ),
         ("draws a little", drawn.format("1e-9 * np.random.default_rng().random()"), "draw them from `self.rng`"),
-        ("draws from random", drawn.format("__import__('random').random()"), "gives another top[0].data each time"),
+        ("draws from random", drawn.format("__import__('random').random()"), "gives a different top[0].data each time"),
         ("counts", drawn.format("self.n; self.n += 1") + "    n = 0\n", "in `state` and `set_state`"),
         ("nan gradient", right.replace(written, "diff[...] = np.nan"), "backward +nan  numeric"),
         ("draws from its own", drawn.format("self.rng.standard_normal()"), None),
         (
             "draws in backward",
             right.replace(written, f"{written} + np.random.randn()"),
-            "Backward_cpu gives something else each",
+            "Backward_cpu gives different results each",
         ),
         (
             "draws blobs",
             blob + "    def fill_blobs(self):\n        self.blobs[0].data[...] = np.random.randn(4)\n",
-            "from one seed",
+            "from the same seed",
         ),
         (
             "draws blobs from its own",
@@ -306,7 +306,7 @@ def breaches():
 
 
 @pytest.mark.parametrize(("what", "body", "repair"), breaches(), ids=[what for what, _, _ in breaches()])
-def test_each_breach_is_said_with_the_line_that_repairs_it(workdir, what, body, repair):
+def test_each_breach_is_reported_with_the_line_that_repairs_it(workdir, what, body, repair):
     (workdir / "mine.py").write_text(HEAD + body)
     (check,) = gradcheck.check_file("mine.py", "Mine")
     assert check.ok is (repair is None), check.failures
@@ -320,7 +320,7 @@ def test_an_example_with_other_bottoms_than_the_type_takes(workdir):
     assert "`num_bottoms = 2` in the class" in check.failures[0]
 
 
-def test_forward_in_place_is_compared_for_every_type_that_may_run_so():
+def test_forward_in_place_is_compared_for_every_type_that_may_run_in_place():
     """A type of the zoo that overwrites what it still reads."""
 
     class Wrong(nettrain.Layer):

@@ -113,7 +113,7 @@ BUGS = {
 
 
 @pytest.mark.parametrize(("bug", "command"), [(bug, c) for bug, case in BUGS.items() for c in case[3]])
-def test_a_bug_is_told_in_words(workdir, bug, command):
+def test_a_bug_is_reported_in_words(workdir, bug, command):
     from nettrain.cli import main
 
     body, line, words, _ = BUGS[bug]
@@ -156,7 +156,7 @@ def test_check_gives_it_as_json_too(nettrain_cli, workdir):
     assert error["message"].startswith("IndexError")
 
 
-def test_both_nets_and_other_errors_are_reported_at_once(workdir):
+def test_both_nets_and_other_errors_are_reported_together(workdir):
     write(workdir, BUGS["setup"][0])
     with pytest.raises(nettrain.SpecError) as error:
         nettrain.Net("net.yaml", settings=["loss.ignore_label=a"], allow_python=True)
@@ -213,7 +213,7 @@ PYCAFFE = {
     "setup": ("self.param_str.nothing", "AttributeError: 'str' object has no attribute 'nothing', in Theirs.setup"),
     "reshape": (
         "top[0].reshape('a')",
-        "TypeError: a shape is whole numbers such as (5, 2, 3), got ('a',), in Theirs.reshape",
+        "TypeError: a shape must be integers such as (5, 2, 3), got ('a',), in Theirs.reshape",
     ),
     "forward": ("top[0].data[...] = bottom[5].data", "IndexError: list index out of range, in Theirs.forward"),
     "backward": ("bottom[0].diff[...] = 1 / 0", "ZeroDivisionError: division by zero, in Theirs.backward"),
@@ -289,14 +289,14 @@ def test_a_file_that_does_not_load(nettrain_cli, workdir, text, place, words, ho
         assert "net.yaml:" in message
 
 
-def test_an_exception_without_words_is_told_too(nettrain_cli, workdir):
+def test_an_exception_without_words_is_reported_too(nettrain_cli, workdir):
     body = (
         "    class Mute(Exception):\n        def __str__(self):\n            return self.nothing\n\n"
         + FORWARD.replace("top[0].data", "raise self.Mute(); top[0].data")
     )
     write(workdir, body)
     message = nettrain_cli("explain", "net.yaml", "--allow-python", exit_code=2).stderr
-    assert "Mute: its message cannot be made (AttributeError), in Mine.Forward_cpu" in message
+    assert "Mute: its message cannot be shown (AttributeError), in Mine.Forward_cpu" in message
 
 
 # Every method that a layer may override
@@ -337,7 +337,7 @@ UNMET_IN_A_CELL |= {"examine", "without_spread"}
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 @pytest.mark.parametrize("spec", [SCORE, CELL], ids=["net", "cell"])
-def test_a_bug_in_any_method_is_told_by_every_command(workdir, method, spec):
+def test_a_bug_in_any_method_is_reported_by_every_command(workdir, method, spec):
     """Whatever a user's layer overrides, at the top of a net or in a cell: never a traceback; some command meets it."""
     from nettrain.cli import main
 
@@ -362,7 +362,7 @@ def test_a_bug_in_any_method_is_told_by_every_command(workdir, method, spec):
 
 
 @pytest.mark.parametrize("command", ["check", "explain", "summary", "gradcheck", "time", "test"])
-def test_json_stands_alone_on_stdout(nettrain_cli, workdir, command):
+def test_json_is_alone_on_stdout(nettrain_cli, workdir, command):
     body = FORWARD.replace("        top[0]", "        print('so far', 'so good')\n        top[0]") + BACKWARD
     body += "    def setup(self, bottom, top):\n        sys.stdout.write('set up')\n"
     write(workdir, body)

@@ -7,7 +7,7 @@ import pytest
 from helpers.user_code import BACKWARD, FORWARD, NET, blamed, write
 from nettrain.tools import gradcheck
 
-# What is no Exception, and would pass by every `except Exception`
+# What is not an Exception, and would get past every `except Exception`
 
 ENDS = {"sys.exit(7)": "SystemExit: 7", "raise GeneratorExit": "GeneratorExit", "raise Odd('so')": "Odd: so"}
 ODD = "\nimport sys\n\n\nclass Odd(BaseException):\n    pass\n\n"
@@ -61,7 +61,7 @@ def test_a_class_of_pycaffes_cannot_end_the_program(nettrain_cli, workdir, metho
     assert f"SystemExit, in Theirs.{method}" in message
 
 
-def test_ctrl_c_within_a_layer_is_no_bug_of_it(workdir):
+def test_ctrl_c_within_a_layer_is_not_a_bug_in_it(workdir):
     body = FORWARD.replace("top[0].data", "raise KeyboardInterrupt; top[0].data")
     write(workdir, body + BACKWARD)
     with pytest.raises(KeyboardInterrupt):

@@ -1,7 +1,8 @@
-"""Makes the fixtures in this folder: layers that Caffe does not have, and update rules, computed by PyTorch in float64.
+"""Makes the fixtures in this folder: layers that Caffe does not have, update rules, and the nets of benchmarks/,
+computed by PyTorch in float64.
 
     pip install torch==2.13.0
-    python tests/oracle_torch/make.py [TYPE …] [solver]
+    python tests/oracle_torch/make.py [TYPE …] [solver] [nets]
 
 Each case is a layer in nettrain's spelling, its bottoms, its parameters and the same formula in PyTorch; autograd gives
 the gradients. The files have the keys that ../oracle/README.md lists. The tests read them without PyTorch.
@@ -18,6 +19,7 @@ import torch
 from torch.nn import functional
 
 HERE = Path(__file__).parent
+BENCHMARKS = HERE.parent.parent / "benchmarks"
 rng = np.random.default_rng()
 
 
@@ -33,7 +35,7 @@ def classes(count, *shape):
 class Case:
     """``formula(*bottoms, *params)`` gives the top, or a tuple of tops, as tensors.
 
-    Whole numbers are bottoms without a gradient, such as labels; so are those whose index is in ``constant``.
+    Integers are bottoms without a gradient, such as labels; so are those whose index is in ``constant``.
     Of the parameters those whose index is in ``learned`` have one; left out: all.
     """
 
@@ -384,6 +386,19 @@ def plateau_arrays():
     return {"scores": scores, "rates": np.array(rates)}
 
 
+def nets_arrays():
+    """Of every net of benchmarks/ the shapes of its parameters, its loss, and values of the first layer's gradient."""
+    sys.path.insert(0, str(BENCHMARKS))
+    import parity
+
+    arrays = {}
+    for name in parity.SHAPES:
+        numbers = parity.torch_numbers(name)
+        arrays |= {f"{name}_shapes": json.dumps(numbers.pop("shapes"))}
+        arrays |= {f"{name}_{key}": value for key, value in numbers.items()}
+    return arrays
+
+
 def main(wanted):
     counts = {}
     for family in FAMILIES:
@@ -399,6 +414,8 @@ def main(wanted):
             np.savez_compressed(HERE / f"solver_{i}_{solver['type']}.npz", **arrays)
     if not wanted or "solver" in wanted:
         np.savez_compressed(HERE / "plateau.npz", **plateau_arrays())
+    if not wanted or "nets" in wanted:
+        np.savez_compressed(HERE / "nets.npz", **nets_arrays())
     print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
 
 

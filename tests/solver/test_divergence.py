@@ -52,7 +52,7 @@ layers:
         (1.0, "EuclideanLoss `loss` has no finite result for what it reads"),
     ],
 )
-def test_what_diverges_before_the_first_update_is_no_matter_of_the_rate(filler, words, tests):
+def test_what_diverges_before_the_first_update_is_not_due_to_the_rate(filler, words, tests):
     text = f"""\
 solver: {{base_lr: 0.1, max_iter: 100, test_iter: 1}}
 layers:
@@ -98,7 +98,7 @@ def test_bad_data_is_told_from_a_bad_rate(bad):
     assert np.isfinite(solver.net.flat.data).all()
 
 
-def test_a_parameter_that_is_no_number_is_named():
+def test_a_parameter_that_is_not_a_number_is_named():
     solver = least_squares()
     solver.net.params["ip"][1].data[1] = np.nan
     with pytest.raises(NettrainError, match=r"parameter 1 of layer `ip` \(.*\): 1 NaN among 2"):
@@ -106,7 +106,7 @@ def test_a_parameter_that_is_no_number_is_named():
 
 
 @pytest.mark.parametrize("keys", [{"snapshot": 1, "max_iter": 5}, {"max_iter": 1}], ids=["when due", "at the end"])
-def test_weights_that_are_no_numbers_are_never_a_snapshot(keys):
+def test_weights_that_are_not_numbers_are_never_a_snapshot(keys):
     """The loss of an iteration is that before its update, so that the last update is not seen in it."""
     solver = least_squares(base_lr=1e39, test_interval=0, **keys)
     with pytest.raises(NettrainError) as error:

@@ -91,7 +91,7 @@ def test_a_signal_to_stop_leaves_a_snapshot_to_go_on_from(name, code):
     wait_for("part/metrics.jsonl", process)
     _, err = interrupt(process, name, code)
     assert "stopping after this iteration" in err
-    assert "go on   nettrain train --resume part" in err
+    assert "resume  nettrain train --resume part" in err
     at = find_snapshot(Path("part")).snapshot.iter
     out, _ = finish(start("--resume", "part", "--set", f"solver.max_iter={at + 5}"))
     assert f"done: {at + 5} iterations" in out
@@ -190,7 +190,7 @@ def start_slow(seconds):
 
 def ask_to_stop(process, number):
     process.send_signal(number)
-    while "once more stops at once" not in process.stderr.readline():
+    while "a second signal stops at once" not in process.stderr.readline():
         assert process.poll() is None
 
 
@@ -216,7 +216,7 @@ def test_two_signals_at_once_are_one_request(second):
     process.send_signal(second)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode in (128 + second, 143), err
-    assert "go on   nettrain train --resume part" in err
+    assert "resume  nettrain train --resume part" in err
     assert find_snapshot(Path("part")).snapshot.iter == 1
 
 
@@ -227,7 +227,7 @@ def test_an_echo_that_comes_when_the_snapshot_is_written_does_no_harm():
     ask_to_stop(process, signal.SIGTERM)
     wait_until(lambda: list(Path("part").glob("iter_*.npz")))
     _, err = interrupt(process, "SIGTERM", 143)
-    assert "go on   nettrain train --resume part" in err
+    assert "resume  nettrain train --resume part" in err
 
 
 def test_training_goes_on_when_nobody_reads_its_rows():

@@ -89,7 +89,7 @@ def test_what_a_killed_run_had_is_taken_over(nettrain_cli, workdir):
     assert read_snapshot(Path(f"part/iter_{at + 10}.npz")).iter == at + 10
 
 
-def test_a_killed_run_without_a_snapshot_is_begun_anew(nettrain_cli, workdir):
+def test_a_killed_run_without_a_snapshot_is_started_again(nettrain_cli, workdir):
     process = start_training("--out", "part")
     Path("part/.iter_3.npz.x.part").write_bytes(b"PK")
     process.kill()
@@ -181,7 +181,7 @@ def test_two_solvers_of_a_program_take_turns_and_threads_do_not_mix(workdir):
     thread = threading.Thread(target=one.solve)
     thread.start()
     assert inside.wait(PATIENCE)
-    with pytest.raises(NettrainError, match="is being written by another solver of this program"):
+    with pytest.raises(NettrainError, match="is being written by another solver in this program"):
         two.solve()
     go_on.set()
     thread.join()
@@ -240,7 +240,7 @@ def test_a_lock_of_another_kind_is_named(nettrain_cli, workdir, kind):
     Path("part").mkdir()
     KINDS[kind]("part/.lock")
     message = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=1).stderr
-    assert f"part/.lock is {kind}, no lock of nettrain's; remove it" in message
+    assert f"part/.lock is {kind}, not a lock of nettrain's; remove it" in message
     assert os.path.lexists("part/.lock")
     assert os.listdir("part") == [".lock"]
 
@@ -258,7 +258,7 @@ def test_leftovers_of_all_kinds(nettrain_cli, workdir):
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a pipe"])
-def test_metrics_of_another_kind_are_an_error_and_no_wait(nettrain_cli, workdir, kind):
+def test_metrics_of_another_kind_are_an_error_without_a_wait(nettrain_cli, workdir, kind):
     Path("run.yaml").write_text(yaml.safe_dump(spec()))
     nettrain_cli("train", "run.yaml", "--out", "part")
     Path("part/metrics.jsonl").unlink()
@@ -278,7 +278,25 @@ def test_a_lock_that_is_a_link_is_not_followed(workdir):
     """A run's folder may come from somebody else: what its files point to is not the run's."""
     (workdir / "precious").write_text("mine")
     (workdir / "lock").symlink_to("precious")
-    with pytest.raises(OSError, match="is a link, no lock of nettrain's"):
+    with pytest.raises(OSError, match="is a link, not a lock of nettrain's"):
         lock.take(str(workdir / "lock"), "the run")
     assert (workdir / "precious").read_text() == "mine"
     assert (workdir / "lock").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("owner", "words"),
+    [
+        (
+            {"pid": 77, "host": "h", "since": "s"},
+            "process 77 on h since s: wait until it ends, stop it (kill -INT 77, ",
+        ),
+        ({"pid": "rm -rf", "host": "h"}, "process rm -rf on h since ?: wait until it ends, stop it, or choose"),
+        ({"host": "h"}, "process ? on h since ?: wait until it ends, stop it, or choose"),
+        ({}, "another process: wait until it ends, stop it, or choose"),
+    ],
+)
+def test_a_command_to_type_is_shown_for_a_number_alone(workdir, owner, words):
+    """What stands in a lock may be from anybody."""
+    Path(".lock").write_text(json.dumps(owner))
+    assert words in lock._who(".lock", "run")

@@ -114,7 +114,7 @@ def damaged(kind):
             for i in range(12):
                 transaction.put(b"%08d" % i, record(i) if i != 7 else b"\x22\xff")
         spec("db")
-        return "record 00000007 of db is no Datum, or damaged"
+        return "record 00000007 of db is not a Datum, or is damaged"
     if kind == "ImageData":
         for i in range(12):
             Image.new("RGB", (6, 6), (i, 9, 99)).save(f"{i}.png")
@@ -228,7 +228,7 @@ def test_labels_that_are_only_in_files_are_looked_at_too(nettrain_cli):
             transaction.put(b"%08d" % i, record(i) if i != 9 else record(9)[:-1] + b"\x07")
     spec("db")
     result = nettrain_cli("check", "s.yaml", exit_code=2)
-    assert "SoftmaxWithLoss `loss`: the labels go from 0 to 7, but there are 3 outputs" in result.stderr
+    assert "SoftmaxWithLoss `loss`: the labels run from 0 to 7, but there are 3 outputs" in result.stderr
 
 
 def test_looking_changes_nothing_of_what_comes_next():

@@ -126,8 +126,8 @@ def test_what_a_policy_needs_is_checked_before_any_work(name, keys):
         ({"lr_policy": "linear"}, "lr_policy must be one of fixed, step, exp, inv, multistep, poly, sigmoid, cosine"),
         ({"lr_policy": "stp"}, "did you mean `step`"),
         ({"lr_policy": "exp", "gamma": -0.5}, "gamma must be a number >= 0"),
-        ({"lr_policy": "step", "gamma": 0.5, "stepsize": 0}, "stepsize must be a whole number >= 1"),
-        ({"lr_policy": "multistep", "gamma": 0.5, "stepvalue": [5, 3]}, r"stepvalue must rise, got \[5, 3\]"),
+        ({"lr_policy": "step", "gamma": 0.5, "stepsize": 0}, "stepsize must be an integer >= 1"),
+        ({"lr_policy": "multistep", "gamma": 0.5, "stepvalue": [5, 3]}, r"stepvalue must increase, got \[5, 3\]"),
         ({"lr_policy": "poly", "power": -0.5}, "power must be >= 0 for lr_policy poly, got -0.5"),
         ({"base_lr": -1}, "base_lr must be a number >= 0"),
     ],
@@ -142,7 +142,7 @@ def test_mistakes(keys, message):
 
 @pytest.mark.parametrize(("name", "keys", "formula"), FORMULAS, ids=[f"{n} {k}" for n, k, _ in FORMULAS])
 def test_the_solver_uses_and_reports_the_rate(name, keys, formula, tmp_path):
-    """The gradient of w·1 is 1, so that each update takes off the rate."""
+    """The gradient of w·1 is 1, so that each update subtracts the rate."""
     solver = nettrain.get_solver(
         {
             "solver": {"base_lr": 0.3, "lr_policy": name, "max_iter": 100, "display": 1, **keys},
@@ -245,3 +245,11 @@ def test_plateau_drops_after_tests_without_a_better_score(tests, rates, warmup):
         again.set_state(one.state())
         one = again  # goes on as if it had been restored
     assert seen == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("patience", [0, -1])
+def test_a_plateau_of_no_tests_is_an_error(patience):
+    layers = [{"name": "x", "type": "Parameter", "shape": [2], "loss_weight": 1}]
+    keys = {"base_lr": 1, "max_iter": 2, "test_interval": 1, "lr_policy": "plateau", "gamma": 0.5}
+    with pytest.raises(SpecError, match=f"plateau_patience must be .*>= 1.*, got {patience}"):
+        nettrain.get_solver({"solver": keys | {"plateau_patience": patience}, "layers": layers})

@@ -1,4 +1,4 @@
-"""Going on with a run: whatever ended it, the result is that of a run nothing happened to."""
+"""Resuming a run: whatever ended it, the result is that of an uninterrupted run."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from nettrain import NettrainError
 from nettrain.files import arrays
 from nettrain.solver import finding
 from nettrain.solver.finding import find_snapshot
+from nettrain.solver.listener import Functions
 from nettrain.solver.runs import Run
 from nettrain.solver.snapshot import read_snapshot
 from nettrain.tools import testing
@@ -73,7 +74,7 @@ def test_a_resumed_run_is_the_undisturbed_one(rule, policy):
     whole.solve()
     first = solver("part", **keys)
     first.run.open()
-    first.step(8)  # the last snapshot is of iteration 6: two iterations are made again
+    first.step(8)  # the last snapshot is of iteration 6: two iterations are repeated
     second = solver(**keys)
     second.resume("part")
     assert second.iter == 6
@@ -177,7 +178,7 @@ def test_a_prefix_names_a_run():
 # What is damaged
 
 
-def test_a_damaged_newest_snapshot_is_passed_over():
+def test_a_damaged_newest_snapshot_is_skipped():
     one = solver("part", snapshot=2, snapshot_keep=0)
     one.solve()
     whole = rows("part")
@@ -189,9 +190,9 @@ def test_a_damaged_newest_snapshot_is_passed_over():
     on = solver(snapshot=2, snapshot_keep=0)
     notes = on.resume("part")
     assert on.iter == 6
-    assert [note for note in notes if "passed over" in note] == [
+    assert [note for note in notes if "skipped" in note] == [
         f"snapshot part/iter_{i}.npz is damaged or not an .npz file "
-        f"({Path(f'part/iter_{i}.npz').stat().st_size:,} bytes); passed over"
+        f"({Path(f'part/iter_{i}.npz').stat().st_size:,} bytes); skipped"
         for i in (10, 8)
     ]
     on.solve()
@@ -240,10 +241,10 @@ def test_what_cannot_be_resumed_says_what_it_is(make, message):
 
 
 @pytest.mark.parametrize("command", ["train", "check", "summary", "time", "explain"])
-def test_a_run_is_no_spec(nettrain_cli, command):
+def test_a_run_is_not_a_spec(nettrain_cli, command):
     solver("part", max_iter=2).solve()
     errors = nettrain_cli(command, "part", exit_code=2).stderr
-    assert "part is a run, not a spec; did you mean `nettrain train --resume part` to go on with it" in errors
+    assert "part is a run, not a spec; did you mean `nettrain train --resume part` to resume it" in errors
     errors = nettrain_cli(command, "part/best.npz", exit_code=2).stderr
     assert (
         "part/best.npz is a file of parameters, not a spec; did you mean `nettrain train --resume part/best" in errors
@@ -321,7 +322,7 @@ def test_lines_a_killed_process_left_unfinished_are_made_again():
     Path("part/.iter_8.npz.abc.part").write_bytes(b"PK")
     on = solver()
     assert on.resume("part") == [
-        "the run had come to iteration 5; what it did after its last snapshot, of iteration 4, is done again"
+        "the run had reached iteration 5; what it did after its last snapshot, at iteration 4, is repeated"
     ]
     assert [path.name for path in Path("part").glob(".*")] == [".lock"]
     on.solve()
@@ -334,14 +335,14 @@ def test_going_on_where_a_run_ended_needs_no_words():
     assert solver().resume("part") == []
 
 
-def test_lines_that_are_none_of_metrics_are_said_to_be_gone():
+def test_lines_that_are_not_metrics_are_said_to_be_gone():
     solver("part", max_iter=4).solve()
     with Path("part/metrics.jsonl").open("a") as file:
         file.write("my notes\n{}\n{")
-    assert solver().resume("part") == ["part/metrics.jsonl goes on without 2 lines that were none of metrics"]
+    assert solver().resume("part") == ["part/metrics.jsonl continues without 2 invalid lines"]
 
 
-def test_so_many_snapshots_are_kept():
+def test_this_many_snapshots_are_kept():
     one = solver("part", snapshot=2, snapshot_keep=2)
     one.solve()
     assert sorted(path.name for path in Path("part").glob("*.npz")) == ["best.npz", "iter_10.npz", "iter_8.npz"]
@@ -404,10 +405,10 @@ def test_a_changed_spec_is_said(nettrain_cli):
     assert "resumed from part/iter_5.npz at iteration 5" in err
 
 
-def test_weights_and_resume_do_not_go_together(nettrain_cli):
+def test_weights_and_resume_cannot_be_combined(nettrain_cli):
     write_spec()
     result = nettrain_cli("train", "run.yaml", "--weights", "a.npz", "--resume", "b", exit_code=2)
-    assert "give one of them" in result.stderr
+    assert "give only one of them" in result.stderr
 
 
 def test_a_run_given_for_its_weights_says_what_is_in_it(nettrain_cli):
@@ -423,20 +424,20 @@ def test_a_run_is_not_written_over(nettrain_cli):
     nettrain_cli("train", "run.yaml", "--out", "part")
     before = {path.name: path.read_bytes() for path in Path("part").iterdir()}
     result = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=2)
-    assert "part holds a run already (iter_3.npz): go on with it (--resume part), or choose another" in result.stderr
+    assert "part already holds a run (iter_3.npz): resume it (--resume part), or choose another" in result.stderr
     nettrain_cli("train", "run.yaml", "--out", "other")
-    assert "holds a run already" in nettrain_cli("train", "--resume", "other", "--out", "part", exit_code=2).stderr
+    assert "already holds a run" in nettrain_cli("train", "--resume", "other", "--out", "part", exit_code=2).stderr
     assert {path.name: path.read_bytes() for path in Path("part").iterdir()} == before
 
 
-def test_what_was_passed_over_is_said_once(nettrain_cli):
+def test_what_was_skipped_is_said_once(nettrain_cli):
     write_spec(max_iter=6, snapshot=2)
     nettrain_cli("train", "run.yaml", "--out", "part")
     Path("part/iter_6.npz").write_bytes(b"PK")
     errors = nettrain_cli("train", "--resume", "part").stderr
     assert errors.count("iter_6.npz is damaged") == 1
-    assert "that is all of max_iter" not in errors
-    assert "that is all of max_iter; to train longer: --set solver.max_iter=12" in (
+    assert "max_iter is reached" not in errors
+    assert "max_iter is reached; to train longer: --set solver.max_iter=12" in (
         nettrain_cli("train", "--resume", "part").stderr
     )
 
@@ -457,9 +458,17 @@ def test_an_error_while_running_says_what_is_kept(monkeypatch, nettrain_cli):
     errors = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=2).stderr
     assert "images.npz is gone" in errors
     assert "kept    part/iter_4.npz" in errors
-    assert "go on   nettrain train --resume part" in errors
+    assert "resume  nettrain train --resume part" in errors
     monkeypatch.setattr(Data, "fill", fill)
     nettrain_cli("train", "--resume", "part")
     whole = solver("whole", snapshot=2, max_iter=9, test_interval=0)
     whole.solve()
     assert rows("part") == rows("whole")
+
+
+def test_a_snapshot_that_was_asked_for_does_not_end_a_run():
+    one = solver("part", test_interval=0)
+    one.add(Functions(on_step=lambda s: setattr(s, "request", "snapshot" if s.iter == 3 else s.request)))
+    one.solve()
+    assert (one.iter, one.ended, one.request) == (10, "", None)
+    assert [path.name for path in Run("", folder="part").snapshots(with_best=False)] == ["iter_10.npz", "iter_3.npz"]

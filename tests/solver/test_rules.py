@@ -6,6 +6,7 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain import SpecError
+from nettrain.solver import rules
 
 W0, B0 = np.array([[0.5, -1.0, 0.25], [1, 0.5, -0.75]]), np.array([0.5, -0.25])
 GRADIENTS = [  # of (W, b), step by step
@@ -178,3 +179,7 @@ def test_options_that_do_not_fit(solver, words):
     with pytest.raises(SpecError, match="solver") as error:
         solver_of(**solver)
     assert words in str(error.value)
+
+
+def test_every_rule_is_here():
+    assert set(RULES) == set(OPTIONS) == set(rules.RULES)

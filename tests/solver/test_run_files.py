@@ -78,7 +78,7 @@ def test_the_probe_of_a_folder_leaves_nothing():
     assert os.listdir("run") == []
 
 
-def test_a_score_that_is_no_number_is_null_in_the_metrics():
+def test_a_score_that_is_not_a_number_is_null_in_the_metrics():
     run = Run("net", folder="out")
     run.open()
     run.write_metrics({"iter": 1, "test": {"loss": math.nan, "per_class": [0.5, math.inf]}})

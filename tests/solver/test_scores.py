@@ -138,7 +138,7 @@ def test_means_need_no_note(kind):
 def test_all_losses_and_scores_of_the_zoo_are_among_them():
     zoo = {name for name, cls in nettrain.net.registry.types().items() if cls.is_loss or cls.is_score} - {
         "InfogainLoss"
-    }  # its third bottom is no data: see below
+    }  # its third bottom is not data: see below
     assert zoo == {measure["type"] for measure in MEASURES.values()} - {"Reduction", "ArgMax"}
 
 
@@ -221,7 +221,7 @@ SUMS = {
 
 
 @pytest.mark.parametrize("kind", SUMS)
-def test_a_sum_over_the_batch_is_said_to_be_none(kind):
+def test_a_sum_over_the_batch_is_said_to_be_one(kind):
     spec = layers_of(4, {"name": "m"} | SUMS[kind])
     found = run_test(nettrain.Net(spec, "TEST"), total="total_loss")
     names = {note.split("`")[1] for note in found.notes}
@@ -488,7 +488,7 @@ def test_a_batchnorm_that_has_seen_nothing_is_said(nettrain_cli):
     np.testing.assert_allclose(net.blobs["bn2"].data, net.blobs["x"].data / 1e-5, rtol=1e-5)
     result = nettrain_cli("train", "bad.yaml")
     says = (
-        "BatchNorm `bn` has seen no batch yet: it takes mean 0 and variance 0, and multiplies by 316 (so it is with "
+        "BatchNorm `bn` has seen no batch yet: it takes mean 0 and variance 0, and multiplies by 316 (and so have "
         "1 more); this test says little"
     )
     assert result.stderr.count(says) == 1
@@ -535,7 +535,7 @@ def source(name, include=None, **keys):
     return one | ({"include": include} if include else {})
 
 
-SAYS = "is both training and test set: the scores say nothing of new data; give "
+SAYS = "is both training and test set: the scores say nothing about new data; give "
 
 
 def test_one_file_for_training_and_test_is_warned_of(nettrain_cli, workdir):
@@ -622,7 +622,7 @@ def test_lists_that_name_the_same_files(nettrain_cli, workdir):
         pair = source("sub/train", "train", type="ImageData"), source(test, "test", type="ImageData") | keys
         return warnings_of(nettrain_cli, workdir, *pair)
 
-    says = "of new data the scores say less; leave them out of one of the lists"
+    says = "the scores say less about new data; leave them out of one of the lists"
     assert found("sub/other") == []
     assert found("sub/some") == [f"2 of the 4 files in sub/some are in sub/train too: {says}"]
     assert found("sub/one") == [f"1 of the 2 files in sub/one is in sub/train too: {says}"]
@@ -654,7 +654,7 @@ def test_the_same_contents_under_another_name(nettrain_cli, workdir):
     rows = "1,2,0\n2,1,1\n3,1,2\n"
     for name, text in {"a.csv": rows, "b.csv": rows + "\n", "c.csv": rows[:-2] + "1\n"}.items():
         (workdir / name).write_text(text)
-    says = "b.csv holds the same examples as a.csv: the scores say nothing of new data; give source: {train: a.csv, "
+    says = "b.csv holds the same examples as a.csv: the scores say nothing about new data; give source: {train: a.csv, "
     (found,) = warnings_of(nettrain_cli, workdir, source({"train": "a.csv", "test": "b.csv"}))
     assert found.startswith(says)
     assert warnings_of(nettrain_cli, workdir, source({"train": "a.csv", "test": "c.csv"})) == []

@@ -7,6 +7,7 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain import NettrainError, SpecError
+from nettrain.solver import evaluate
 from nettrain.solver.listener import Functions
 from nettrain.solver.monitor import Monitor
 
@@ -138,7 +139,7 @@ def test_what_is_monitored(monitor, name, higher):
         ({"monitor": "total_loss"}, "no score `total_loss`"),
         ({"monitor": {"metric": "easy/loss", "direction": "up"}}, "must be one of higher, lower"),
         ({"monitor": {"direction": "higher"}}, "needs `metric`"),
-        ({"monitor": 3}, "must be a mapping of metric, direction"),
+        ({"monitor": 3}, "must be a mapping with keys metric, direction"),
         ({"patience": 2, "test_interval": 0}, "patience counts tests during training"),
         ({"lr_policy": "plateau", "gamma": 0.1, "test_interval": 0}, "plateau looks at the tests during training"),
         ({"lr_policy": "plateau"}, "solver needs `gamma` for lr_policy plateau"),
@@ -272,7 +273,7 @@ def test_with_all_nothing_may_be_missing_or_left_over():
     one = solver(weights=renamed)
     assert one.load_reports[0].rows() == [
         ["ip2", "loaded"],
-        ["ip1", "missing in the file, left as initialised"],
+        ["ip1", "missing from the file, left as initialised"],
         ["other", "skipped: not in the net"],
     ]
     with pytest.raises(
@@ -280,3 +281,21 @@ def test_with_all_nothing_may_be_missing_or_left_over():
     ):
         solver(weights=renamed, weights_strict="all")
     assert solver(weights=weights(), weights_strict="all").load_reports[0].loaded == ["ip1", "ip2"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "names"),
+    [(0.01, ["total_loss", "accuracy", "loss", "small"]), (0, ["accuracy", "loss", "small", "total_loss"])],
+)
+def test_what_training_makes_small_comes_before_other_losses(weight, names):
+    """Their sum; where there is but one loss, that."""
+    layers = [layer | ({"loss_weight": weight} if layer["name"] == "small" else {}) for layer in spec()["layers"]]
+    net = nettrain.Net({"layers": layers}, "TEST", stages=["easy"])
+    assert list(evaluate.TestNet("", net, None, compute_loss=True).scores()) == names
+
+
+def test_one_number_of_batches_is_that_of_every_test():
+    one = solver(test_iter=[2])
+    assert list(one.p.test_iter) == [2]
+    assert len(one.test_nets) == 2
+    one.test()

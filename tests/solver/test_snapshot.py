@@ -66,7 +66,7 @@ def archive(path):
         return {name: arrays[name] for name in arrays.files}
 
 
-# Going on
+# Resuming
 
 
 @pytest.mark.parametrize("keys", [{}, {"iter_size": 2}, {"random_seed": 9}, {"clip_gradients": 0.1}], ids=str)
@@ -382,10 +382,10 @@ WRONG = {
     "no state": (lambda: snapshot_with(lambda a: a.pop("state")), "is not a snapshot but weights"),
     "broken state": (lambda: snapshot_with(lambda a: a.update(state=np.array("{"))), "is not a snapshot"),
     "other format": (lambda: snapshot_with(lambda a: a.update(state=np.array('{"format": "x"}'))), "is not a snapshot"),
-    "without history": (lambda: snapshot_with(lambda a: a.pop("history/0")), "its history has another size"),
+    "without history": (lambda: snapshot_with(lambda a: a.pop("history/0")), "its history has a different size"),
     "other history": (
         lambda: snapshot_with(lambda a: a.update({"history/0": np.zeros(3, np.float32)})),
-        "made by another solver type or net: its history has another size",
+        "made by another solver type or net: its history has a different size",
     ),
     "without a layer": (lambda: snapshot_with(lambda a: [a.pop(f"param/ip2/{i}") for i in (0, 1)]), "ip2"),
     "other shapes": (
@@ -414,3 +414,12 @@ def test_what_cannot_be_restored_is_named_and_changes_nothing(kind):
     np.testing.assert_array_equal(one.net.flat.data, before[0])
     np.testing.assert_array_equal(one.updater.history[0], before[1])
     assert (one.iter, one.net.layers["d"].state(), list(one.losses)) == (2, *before[2:])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_parameter_that_is_not_finite_is_one_too_many(value):
+    one = solver()
+    one.net.flat.data[-1] = value
+    with pytest.raises(NettrainError, match="a parameter is not a finite number"):
+        one.snapshot()
+    assert not Path("run/iter_0.npz").exists()

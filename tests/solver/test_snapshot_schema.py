@@ -111,10 +111,10 @@ WRONG = {
     "no cursor": (layer_state("d", {}), "the state of layer `d` is not one it gave: no `order`"),
     "a cursor": (
         layer_state("d", {"order": {"epoch": 0, "position": 12}}),
-        "stands at example 12 of epoch 0.*12 examples",
+        "is at example 12 of epoch 0.*12 examples",
     ),
-    "half a cursor": (layer_state("d", {"order": {"epoch": 0, "position": 1.5}}), "stands at example 1.5"),
-    "copies": (layer_state("copy", {"batch": "x"}), "the state of layer `copy`: `batch` must be a whole number"),
+    "half a cursor": (layer_state("d", {"order": {"epoch": 0, "position": 1.5}}), "is at example 1.5"),
+    "copies": (layer_state("copy", {"batch": "x"}), "the state of layer `copy`: `batch` must be an integer"),
     "a generator": (
         layer_state("drop", {"rng": {"bit_generator": "MT19937"}}),
         "the state of layer `drop` is not one it",
@@ -126,7 +126,7 @@ WRONG = {
     "a history less": (lambda s, a: a.update({"history/1": a.pop("history/0")}), "history/0 of 1 is missing"),
     "a history of text": (lambda s, a: a.update({"history/0": np.array(["x"])}), "history/0 of 1 holds <U1, not numb"),
     "NaN": (lambda s, a: a["param/ip/0"].fill(np.nan), "param/ip/0 must hold finite numbers"),
-    "whole numbers": (lambda s, a: a.update({"param/ip/1": np.zeros(3, int)}), "param/ip/1 must hold finite numbers"),
+    "integers": (lambda s, a: a.update({"param/ip/1": np.zeros(3, int)}), "param/ip/1 must hold finite numbers"),
 }
 
 
@@ -144,7 +144,7 @@ def test_a_sealed_snapshot_is_checked_as_a_whole(kind):
     assert everything(one) == before
     notes = one.resume("part")  # the good one before it is taken, and that is said
     assert one.iter == 6
-    assert any("part/iter_8.npz" in note and note.endswith("; passed over") for note in notes)
+    assert any("part/iter_8.npz" in note and note.endswith("; skipped") for note in notes)
     one.solve()
     whole = trained("whole")
     assert everything(one) == everything(whole)
@@ -325,7 +325,7 @@ ODD = [
 ]
 
 
-def test_lines_that_are_no_metrics_are_passed_over(nettrain_cli):
+def test_lines_that_are_not_metrics_are_skipped(nettrain_cli):
     trained(snapshot=0)
     path = Path("part/metrics.jsonl")
     good = path.read_bytes().splitlines(keepends=True)
@@ -354,7 +354,7 @@ def test_random_lines_are_never_an_error():
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
-def test_metrics_that_are_no_file_are_said_at_once(nettrain_cli, kind):
+def test_metrics_that_are_not_a_file_are_reported_at_once(nettrain_cli, kind):
     Path("x").mkdir()
     where = Path("x/metrics.jsonl")
     {"fifo": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](where)
@@ -438,7 +438,7 @@ def test_metrics_on_a_full_disk_are_said_and_the_snapshot_stays(nettrain_cli, mo
     monkeypatch.setattr(Path, "open", full)
     message = nettrain_cli("train", "run.yaml", "--out", "part", exit_code=1).stderr
     assert "cannot write part/metrics.jsonl: No space left on device" in message
-    assert "go on   nettrain train --resume part" in message
+    assert "resume  nettrain train --resume part" in message
     assert find_snapshot("part").snapshot.iter == 4
 
 

@@ -62,7 +62,7 @@ def test_what_is_left_out_is_caffes_default():
     ("keys", "message"),
     [
         ({"base_lr": 0.1}, "solver.max_iter is missing: give it, or max_epoch"),
-        ({"base_lr": 0.1, "max_iter": 5, "max_epoch": 5}, "solver.max_epoch cannot stand beside `max_iter`"),
+        ({"base_lr": 0.1, "max_iter": 5, "max_epoch": 5}, "solver.max_epoch cannot be combined with `max_iter`"),
         ({"max_iter": 5}, "solver needs `base_lr`"),
         ({"base_lr": 0.1, "max_iter": 5, "clip_gradients": 0}, "clip_gradients 0 would set every gradient to zero"),
         ({"base_lr": 0.1, "max_iter": 5, "momentum": 1}, "momentum must be a number >= 0 and < 1, got 1"),

@@ -44,15 +44,17 @@ def test_a_name_that_is_shared_is_not_warned_of(nettrain_cli):
 def test_a_misspelt_parameter_name_shares_nothing(nettrain_cli):
     (first, second) = said(net(second="shred"), nettrain_cli)
     assert first == (
-        "warning: net.yaml:4:79: the parameter name `shared` is used once, so InnerProduct `ip1` shares nothing; did "
-        "you mean `shred`, as in `ip2` (line 5)?"
+        "warning: net.yaml:4:79: the parameter name `shared` is used only once, so InnerProduct `ip1` shares nothing; "
+        "did you mean `shred`, as in `ip2` (line 5)?"
     )
-    assert "`shred` is used once, so InnerProduct `ip2` shares nothing; did you mean `shared`, as in `ip1`" in second
+    assert (
+        "`shred` is used only once, so InnerProduct `ip2` shares nothing; did you mean `shared`, as in `ip1`" in second
+    )
 
 
 def test_names_that_are_used_once_and_far_from_each_other_are_said_together(nettrain_cli):
     (warning,) = said(net(first="w1", second="w2"), nettrain_cli)
-    assert warning.endswith("the parameter names `w1`, `w2` are used once each, so nothing is shared by them")
+    assert warning.endswith("the parameter names `w1`, `w2` are each used only once, so nothing is shared by them")
     (warning,) = said(net(first="conv1_w", second="conv2_w"), nettrain_cli)
     assert "did you mean" not in warning
 
@@ -69,8 +71,8 @@ def test_layers_of_the_two_phases_share_too():
 def test_a_frozen_batch_norm_moves(nettrain_cli):
     (warning,) = said(net(freeze="[bn]"), nettrain_cli)
     assert warning == (
-        "warning: net.yaml:6:10: BatchNorm `bn` is in solver.freeze, but its running statistics go on with the "
-        "training data; use_global_stats: true holds them too"
+        "warning: net.yaml:6:10: BatchNorm `bn` is in solver.freeze, but its running statistics still follow the "
+        "training data; use_global_stats: true freezes them too"
     )
 
 
@@ -119,5 +121,18 @@ def test_a_loss_that_takes_its_softmax_again(loss, first, twice, workdir):
         f"{', shape: [8, 10]' if label == 'ip1' else ', bottom: label'}}}\n"
     )
     said = [str(warning) for warning in nettrain.get_solver(text).warnings]
-    wanted = f"{loss} `loss` reads {first} `p` (line 5), and takes a {first} itself: it wants the scores, `ip1`"
+    wanted = f"{loss} `loss` reads {first} `p` (line 5), and applies {first} itself: it wants the scores, `ip1`"
     assert said == ([f"spec:6:10: {wanted}"] if twice else [])
+
+
+@pytest.mark.parametrize(("count", "more"), [(8, False), (9, True)])
+def test_of_many_names_that_are_used_once_eight_are_shown(count, more):
+    names = [word * 4 for word in "abcdefghi"[:count]]  # far from each other
+    layers = [{"name": "x", "type": "Input", "shape": [2, 3]}]
+    layers += [
+        {"name": f"ip{i}", "type": "InnerProduct", "bottom": "x", "num_output": 2, "param": {"name": name}}
+        for i, name in enumerate(names)
+    ]
+    (warning,) = load({"layers": layers}).warnings
+    shown = ", ".join(f"`{name}`" for name in names[:8]) + (" …" if more else "")
+    assert f"the parameter names {shown} are each used only once" in str(warning)

@@ -1,7 +1,7 @@
 """Every file in bad_specs/ has mistakes, each with the error it must cause beside it.
 
 ``# ERROR text`` at the end of a line: an error of this line whose message contains the text. Several errors of one
-line follow each other. Lines of detail below the message come after `` // ``. What cannot stand on its line is said
+line follow each other. Lines of detail below the message come after `` // ``. What cannot be on its line is written
 at the top of the file, as ``# EXPECT line: text`` (line 0: the error belongs to no line); ``# SET key=value`` stands
 for the option ``--set``. Exactly these errors must come, in one run, in the order of the file.
 """
@@ -125,7 +125,7 @@ def test_expectations_are_read_from_comments():
     assert settings(text) == ["a=1"]
 
 
-def test_an_error_that_nobody_expects_is_noticed():
+def test_an_unexpected_error_is_noticed():
     (problem,) = problems_of("layers:\n- {name: data, type: Input, shape: [4, 3], color: red}\n", [])
     assert Expected(2, "Input has no key `color`", []).matches(problem)
     assert not Expected(2, "Input has no key `colour`", []).matches(problem)
@@ -277,7 +277,7 @@ def test_train_and_test_nets_of_different_shape_are_an_error_with_a_place():
     ],
 )
 def test_sizes_that_no_computer_can_hold_are_an_error(setting, words):
-    """What a mistyped exponent does: refused with a name, before anything is allocated."""
+    """The effect of a mistyped exponent: refused with a name, before anything is allocated."""
     Path("net.yaml").write_text(
         SOLVER + "layers:\n"
         "- {name: digits, type: Data, top: [data, label], source: digits, batch_size: 64}\n"

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from nettrain import Declared, SpecError, param
 from nettrain.net import registry
-from nettrain.net.netspec import Common, Rule, Top
+from nettrain.net.records import Common, Rule, Top
 from nettrain.net.spec_file import read_file
 from nettrain.solver.parameters import SolverParameters
-from nettrain.spec.declare import MISSING, Choice, Reader
+from nettrain.spec.declare import Choice
 from nettrain.spec.errors import Place, Problems
 from nettrain.spec.node import Node
+from nettrain.spec.reader import MISSING, Reader
 from nettrain.tools.schema import schema as schema_of_specs
 
 
@@ -73,7 +74,7 @@ ACCEPTED = [
     (float, 1e-3, 1e-3),
     (bool, True, True),
     (bool, False, False),
-    (str, "a text", "a text"),
+    (str, "a string", "a string"),
     (str, "", ""),
     (Literal["MAX", "AVE"], "AVE", "AVE"),
     (tuple[int, ...], [1, 2, 3], (1, 2, 3)),
@@ -97,33 +98,33 @@ ACCEPTED = [
 ]
 
 REFUSED = [
-    (int, 2.5, "it.x must be a whole number, got 2.5"),
-    (int, "3", 'it.x must be a whole number, got the text "3"; write 3, without quotes'),
-    (int, True, "it.x must be a whole number, got true"),
-    (int, [3], "it.x must be a whole number, got a list"),
-    (int, {"a": 3}, "it.x must be a whole number, got a mapping"),
-    (int, None, "it.x must be a whole number, got nothing"),
-    (float, "1e-3", 'it.x must be a number, got the text "1e-3"; write 1e-3, without quotes'),
+    (int, 2.5, "it.x must be an integer, got 2.5"),
+    (int, "3", 'it.x must be an integer, got the string "3"; write 3, without quotes'),
+    (int, True, "it.x must be an integer, got true"),
+    (int, [3], "it.x must be an integer, got a list"),
+    (int, {"a": 3}, "it.x must be an integer, got a mapping"),
+    (int, None, "it.x must be an integer, got nothing"),
+    (float, "1e-3", 'it.x must be a number, got the string "1e-3"; write 1e-3, without quotes'),
     (float, True, "it.x must be a number, got true"),
     (bool, 1, "it.x must be true or false, got 1"),
-    (bool, "true", 'it.x must be true or false, got the text "true"'),
-    (str, 5, "it.x must be a text, got 5"),
-    (str, False, "it.x must be a text, got false"),
-    (Literal["MAX", "AVE"], "max", 'it.x must be one of MAX, AVE, got the text "max"; did you mean `MAX`?'),
+    (bool, "true", 'it.x must be true or false, got the string "true"'),
+    (str, 5, "it.x must be a string, got 5"),
+    (str, False, "it.x must be a string, got false"),
+    (Literal["MAX", "AVE"], "max", 'it.x must be one of MAX, AVE, got the string "max"; did you mean `MAX`?'),
     (Literal["MAX", "AVE"], 1, "it.x must be one of MAX, AVE, got 1"),
     (Literal["MAX", "AVE"], ["MAX"], "it.x must be one of MAX, AVE, got a list"),
-    (Literal["SGD"], "Adam", 'it.x must be SGD, got the text "Adam"'),
-    (int | None, None, "it.x must be a whole number, got nothing"),
-    (int | None, "a", 'it.x must be a whole number, got the text "a"'),
-    (tuple[int, ...], "a", 'it.x must be a whole number, got the text "a"'),
-    (tuple[int, ...], [1, 2.5, 3], "it.x[1] must be a whole number, got 2.5"),
-    (tuple[int, ...], [[1, 2]], "it.x must be a whole number, got a list"),
-    (Plain, 3, "it.x must be a mapping of size, got 3"),
-    (Plain, [{"size": 1}], "it.x must be a mapping of size, got a list"),
+    (Literal["SGD"], "Adam", 'it.x must be SGD, got the string "Adam"'),
+    (int | None, None, "it.x must be an integer, got nothing"),
+    (int | None, "a", 'it.x must be an integer, got the string "a"'),
+    (tuple[int, ...], "a", 'it.x must be an integer, got the string "a"'),
+    (tuple[int, ...], [1, 2.5, 3], "it.x[1] must be an integer, got 2.5"),
+    (tuple[int, ...], [[1, 2]], "it.x must be an integer, got a list"),
+    (Plain, 3, "it.x must be a mapping with keys size, got 3"),
+    (Plain, [{"size": 1}], "it.x must be a mapping with keys size, got a list"),
     (Plain, {}, "it.x needs `size`: how large"),
-    (Plain, {"size": 0}, "it.x.size must be a whole number >= 1, got 0"),
+    (Plain, {"size": 0}, "it.x.size must be an integer >= 1, got 0"),
     (Colour, ["red"], "it.x must be a colour, got a list"),
-    (Colour, "blue", 'it.x must be one of red, green, got the text "blue"'),
+    (Colour, "blue", 'it.x must be one of red, green, got the string "blue"'),
     (tuple[Colour, ...], ["red", {"weight": 0}], "it.x[1].weight must be a number > 0, got 0"),
 ]
 
@@ -150,7 +151,7 @@ def test_numbers_are_finite(given):
 
 
 @pytest.mark.parametrize("hint", [float, float | None, tuple[float, ...]])
-def test_a_whole_number_too_large_for_a_float_is_refused(hint):
+def test_an_integer_too_large_for_a_float_is_refused(hint):
     (message,) = problems(declared(hint), x=10**400)
     assert message.startswith("it.x must be a number")
 
@@ -159,7 +160,7 @@ def test_a_whole_number_too_large_for_a_float_is_refused(hint):
     ("given", "fits"), [(2**63 - 1, True), (2**63, False), (1 - 2**63, True), (-(2**63) - 1, False)]
 )
 @pytest.mark.parametrize("hint", [int, float])
-def test_whole_numbers_fit_into_64_bits(hint, given, fits):
+def test_integers_fit_into_64_bits(hint, given, fits):
     if fits:
         assert read(declared(hint), x=given).x == hint(given)
     else:
@@ -192,7 +193,7 @@ def test_bounds(hint, bounds, inside, outside, words):
         assert conforms(cls.schema(), {"x": value})
     for value in outside:
         (message,) = problems(cls, x=value)
-        assert message.endswith(f"number {words}, got {value}")
+        assert message.endswith(f" {words}, got {value}")
         assert not conforms(cls.schema(), {"x": value})
 
 
@@ -207,8 +208,8 @@ def test_bounds_of_fractions(value, fits):
 
 def test_bounds_hold_for_each_number_of_a_list():
     assert problems(declared(tuple[int, ...], minimum=1), x=[3, 0, 2, -1]) == [
-        "it.x[1] must be a whole number >= 1, got 0",
-        "it.x[3] must be a whole number >= 1, got -1",
+        "it.x[1] must be an integer >= 1, got 0",
+        "it.x[3] must be an integer >= 1, got -1",
     ]
 
 
@@ -264,7 +265,7 @@ def test_a_rule_between_parameters_blames_its_key():
 
 def test_rules_see_whole_sets_only():
     assert problems(Layered, num_output="x", axis=5, last=2) == [
-        'it.num_output must be a whole number >= 1, got the text "x"'
+        'it.num_output must be an integer >= 1, got the string "x"'
     ]
 
 
@@ -272,9 +273,9 @@ def test_all_problems_at_once():
     found = problems(Layered, num_output=0, axis="a", last=2.5, colour={"name": 1, "weight": -1, "whose": "mine"})
     assert sorted(found) == sorted(
         [
-            "it.num_output must be a whole number >= 1, got 0",
-            'it.axis must be a whole number, got the text "a"',
-            "it.last must be a whole number, got 2.5",
+            "it.num_output must be an integer >= 1, got 0",
+            'it.axis must be an integer, got the string "a"',
+            "it.last must be an integer, got 2.5",
             "it.colour has no key `whose`; it has name, weight",
             "it.colour.name must be one of red, green, got 1",
             "it.colour.weight must be a number > 0, got -1",
@@ -294,8 +295,8 @@ layers:
     with pytest.raises(SpecError) as error:
         nettrain.Net(text)
     assert [(p.place.line, p.place.column, p.message) for p in error.value.problems] == [
-        (1, 7, "spec.name must be a text, got 3"),
-        (4, 48, "InnerProduct.num_output must be a whole number >= 1, got 0"),
+        (1, 7, "spec.name must be a string, got 3"),
+        (4, 48, "InnerProduct.num_output must be an integer >= 1, got 0"),
         (4, 88, "InnerProduct.weight_filler.std must be a number >= 0, got -1"),
         (5, 48, "Dropout.dropout_ratio must be a number >= 0 and < 1, got 1"),
         (6, 30, "ReLU has no key `negative_slop`; did you mean `negative_slope`?"),
@@ -323,7 +324,7 @@ def test_parameters_are_inherited():
 
 
 def conforms(schema, value):
-    """Whether a value fits a JSON schema, for the words nettrain's schemas use. Other words are an error."""
+    """Whether a value fits a JSON schema, for the keywords that nettrain's schemas use. Other keywords are an error."""
     words = set(schema)
     if "$ref" in words:
         assert schema["$ref"] == "#/properties/layers"
@@ -504,10 +505,10 @@ def test_a_choice_brings_its_own_parameters():
     ("keys", "message"),
     [
         ({"shape": "square"}, "drawing needs `side` for shape square: its side"),
-        ({"shape": "oval"}, 'drawing.shape must be one of square, circle, got the text "oval"'),
+        ({"shape": "oval"}, 'drawing.shape must be one of square, circle, got the string "oval"'),
         ({"side": 3}, "drawing.side belongs to shape square, not circle"),
         ({"side": -1}, "drawing.side must be a number >= 0, got -1"),
-        ({"shape": "oval", "side": "x"}, 'drawing.side must be a number >= 0, got the text "x"'),
+        ({"shape": "oval", "side": "x"}, 'drawing.side must be a number >= 0, got the string "x"'),
         ({"colour": "red"}, "drawing.colour belongs to shape square, not circle"),
         ({"sid": 3}, "drawing has no key `sid`; did you mean `side`?"),
     ],
@@ -518,7 +519,7 @@ def test_keys_beside_a_choice_that_are_errors(keys, message):
     assert any(text.startswith(message) for text in problems), problems
 
 
-def test_keys_of_another_kind_that_are_read_past():
+def test_keys_of_another_kind_that_are_ignored():
     found, problems, warnings = drawn(shape="square", side=1, dashes=3)
     assert (found.shape.p.side, problems) == (1, [])
     assert warnings == ["drawing.dashes is not used by shape square; it belongs to circle"]

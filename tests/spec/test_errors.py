@@ -1,4 +1,4 @@
-"""What errors quote of files and command lines can be printed, whatever it is."""
+"""What errors quote from files and command lines can be printed, whatever it is."""
 
 import pytest
 from nettrain.net.netspec import load
@@ -33,5 +33,5 @@ def test_a_setting_of_odd_characters_is_refused_in_words_that_can_be_printed(set
 
 
 def test_a_key_of_a_mapping_is_quoted_as_it_can_be_printed():
-    with pytest.raises(NettrainError, match=r'the text "\\ud800"'):
+    with pytest.raises(NettrainError, match=r'the string "\\ud800"'):
         load({"layers": [{"name": "x", "type": "Input", "shape": "\ud800"}]})

@@ -1,13 +1,16 @@
-"""Words from other frameworks and misspellings: each gets advice that fits, and none a name of another meaning."""
+"""Words from other frameworks and misspellings: each gets advice that fits, and none gets a name of another meaning."""
 
 import re
 
 import pytest
+from nettrain.data.transform import Transform
 from nettrain.net import registry
-from nettrain.net.netspec import Common, load
+from nettrain.net.fillers import Filler
+from nettrain.net.netspec import load
+from nettrain.net.records import Common
 from nettrain.solver.parameters import SolverParameters
 from nettrain.spec import foreign
-from nettrain.spec.declare import advice_on
+from nettrain.spec.advice import Advice, advice_on, as_advice, look_up, say, table
 from nettrain.spec.errors import NettrainError, SpecError, nearest
 
 SOLVER = "solver: {base_lr: 0.1, max_iter: 5}\n"
@@ -90,15 +93,15 @@ TYPES = {
     "ConvolutionDepthWise": "`Convolution` with `group` = channels",
     "Permute": "nettrain has no layer that reorders axes",
     "Transpose": "nettrain has no layer that reorders axes",
-    "ShuffleChannel": "nettrain has none: it needs a layer that reorders axes",
+    "ShuffleChannel": "nettrain has none: it would need a layer that reorders axes",
     "Upsample": "`Deconvolution` with `weight_filler: bilinear`",
     "Interp": "`Deconvolution` with `weight_filler: bilinear`",
     "ReLU6": "`Clip` with `min: 0` and `max: 6`",
     "LeakyReLU": "`ReLU` with `negative_slope`",
-    "HardSwish": "nettrain has none; made of layers",
+    "HardSwish": "nettrain has none; built from layers",
     "Normalize": "nettrain has none that divides by a vector's length",
-    "Attention": "nettrain has none; it is made of `InnerProduct`",
-    "MultiHeadAttention": "nettrain has none; it is made of `InnerProduct`",
+    "Attention": "nettrain has none; build it from `InnerProduct`",
+    "MultiHeadAttention": "nettrain has none; build it from `InnerProduct`",
     "ROIPooling": "nettrain has none: it trains classifiers",
     "PriorBox": "nettrain has none: it trains classifiers",
     "MultiBoxLoss": "nettrain has none",
@@ -199,7 +202,7 @@ KEYS = [
     ("Convolution", "bias", "did you mean `bias_term`?"),
     ("Convolution", "kernel_initializer", "did you mean `weight_filler`?"),
     ("Convolution", "activation", "an activation is a layer of its own"),
-    ("Convolution", "padding_mode", "padding of other kinds than zeros is a layer before, of type Pad"),
+    ("Convolution", "padding_mode", "padding with anything but zeros is a layer of type Pad before it"),
     ("Convolution", "data_format", "nettrain's blobs are N x C x H x W"),
     ("Convolution", "kernel_regularizer", "write it as param: [{decay_mult: …}]"),
     ("Convolution", "size", "did you mean `kernel_size`?"),
@@ -217,7 +220,7 @@ KEYS = [
     ("Dropout", "p", "did you mean `dropout_ratio`?"),
     ("Dropout", "rate", "did you mean `dropout_ratio`?"),
     ("LSTM", "num_layers", "sequences go through a layer once"),
-    ("LSTM", "return_sequences", "all steps come out"),
+    ("LSTM", "return_sequences", "all steps are output"),
     ("LSTM", "batch_first", "sequences are T x N x …"),
     ("SoftmaxWithLoss", "reduction", "did you mean `normalization`?"),
     ("Softmax", "dim", "did you mean `axis`?"),
@@ -257,8 +260,8 @@ SOLVER_KEYS = {
 
 @pytest.mark.parametrize("key", SOLVER_KEYS)
 def test_a_solver_key_of_another_framework_gets_advice(key):
-    message = advice_on(key, SolverParameters.names(), SolverParameters.aliases)
-    message = message if " " in message else f"did you mean `{message}`?"
+    advice = advice_on(key, SolverParameters.names(), SolverParameters.aliases)
+    message = f"did you mean `{advice.text}`?" if advice.is_name else advice.text
     assert SOLVER_KEYS[key] in message
 
 
@@ -278,8 +281,8 @@ def problem_of_solver(keys):
 
 
 CHOICES = [
-    ("type: Adamax", "nettrain has none; `Adam` is the nearest"),
-    ("type: NAdam", "nettrain has none; `Adam` is the nearest"),
+    ("type: Adamax", "nettrain has none; `Adam` is the closest"),
+    ("type: NAdam", "nettrain has none; `Adam` is the closest"),
     ("type: adamw", "did you mean `AdamW`?"),
     ("type: RMSprop", "did you mean `RMSProp`?"),
     ("type: Momentum", "that is `SGD` with `momentum`"),
@@ -309,7 +312,7 @@ LAYER_CHOICES = [
     ("{type: InnerProduct, num_output: 2, weight_filler: glorot_uniform}", "did you mean `xavier`?"),
     ("{type: InnerProduct, num_output: 2, weight_filler: normal}", "did you mean `gaussian`?"),
     ("{type: InnerProduct, num_output: 2, weight_filler: zeros}", "that is `constant` with value: 0"),
-    ("{type: InnerProduct, num_output: 2, weight_filler: orthogonal}", "nettrain has none; `gaussian` is the nearest"),
+    ("{type: InnerProduct, num_output: 2, weight_filler: orthogonal}", "nettrain has none; `gaussian` is the closest"),
     ("{type: ReLU, include: validation}", "did you mean `TEST`?"),
 ]
 
@@ -320,7 +323,7 @@ def test_a_choice_of_a_layer_gets_advice(layer, words):
 
 
 @pytest.mark.parametrize("name", ["emnist", "cifar100", "kmnist", "iris"])
-def test_another_data_set_is_no_misspelling(name, workdir):
+def test_another_data_set_is_not_a_misspelling(name, workdir):
     from nettrain.data.sources import find_file
 
     with pytest.raises(NettrainError, match=f"there is no data set `{name}`; named ones: digits, mnist"):
@@ -338,7 +341,7 @@ def test_each_type_has_one_advice_and_none_is_a_type():
 def test_advice_speaks_of_types_and_keys_that_there_are():
     types, common = registry.types(), {*Common.names(), "nettrain layers"}
     for advices in foreign.TYPES.values():
-        names = foreign.names_in(advices[0])
+        names = advices[0].names
         keys = set().union(*(types[name].Parameters.names() for name in names if name in types)) | common
         keys |= {"transform", "crop_size"}
         assert [name for name in names if name not in types and name not in keys] == [], advices[0]
@@ -349,7 +352,7 @@ def test_advice_on_keys_speaks_of_keys_that_there_are():
     known = known.union(*(cls.Parameters.names() for cls in registry.types().values()), ["crop_size"])
     for advices in foreign.KEYS.values():
         for advice in advices:
-            assert [name for name in foreign.names_in(advice) if name not in known] == [], advice
+            assert [name for name in advice.names if name not in known] == [], advice
 
 
 def test_advice_of_the_solver_speaks_of_its_keys():
@@ -357,7 +360,44 @@ def test_advice_of_the_solver_speaks_of_its_keys():
     known |= {"layers", "solver"}
     for word, advice in SolverParameters.aliases.items():
         assert word not in SolverParameters.names()
-        assert [name for name in foreign.names_in(advice) if name not in known] == [], word
+        assert [name for name in as_advice(advice).names if name not in known] == [], word
+
+
+def test_what_stands_in_backticks_is_said_by_name():
+    """A name that is written into a sentence by hand is one that nobody knows of: it may be misspelt or renamed."""
+    tables = (foreign.TYPES, foreign.KEYS, foreign.TOP, foreign.CHOICES)
+    sentences = [advice for table in tables for advices in table.values() for advice in advices]
+    sets = [cls.Parameters for cls in registry.types().values()] + [SolverParameters, Transform, Filler]
+    sentences += [as_advice(advice) for cls in sets for advice in cls.aliases.values()]
+    assert len(sentences) > 1500
+    for advice in sentences:
+        quoted = [name.partition(":")[0] for name in re.findall("`([^`]*)`", advice.text)]
+        assert quoted == ([] if advice.is_name else list(advice.names)), advice
+
+
+def test_a_sentence_is_made_from_names():
+    advice = say("max pooling is {} with {}, as {a: 1} is", "Pooling", "pool: MAX")
+    assert advice.text == "max pooling is `Pooling` with `pool: MAX`, as {a: 1} is"
+    assert (advice.names, advice.is_name) == (("Pooling", "pool"), False)
+    for names in ((), ("Pooling",), ("a", "b", "c")):
+        with pytest.raises(ValueError, match="zip"):
+            say("it is {} with {}", *names)
+
+
+def test_an_alias_is_a_name_or_a_sentence():
+    assert as_advice("pad") == Advice("pad", ("pad",), is_name=True)
+    assert as_advice("write it below") == Advice("write it below")
+    assert as_advice(say("it is {}", "pad")) == say("it is {}", "pad")
+
+
+def test_of_several_advices_the_one_whose_first_name_is_known_is_given():
+    words = table(("num_output", "N-Units filters"), (say("of a {}, {}", "kernel", "b"), "filters"), ("leave it", "n"))
+    assert look_up(words, "n_units", ["num_output"]).text == "num_output"
+    assert look_up(words, "filters", ["num_output", "kernel"]).text == "num_output"
+    assert look_up(words, "Filters", ["kernel"]).text == "of a `kernel`, `b`"
+    assert look_up(words, "filters", ["b"]) is None
+    assert look_up(words, "n", []).text == "leave it"
+    assert look_up(words, "other", ["num_output"]) is None
 
 
 # --set
@@ -392,10 +432,10 @@ def test_near_misses_of_a_setting_get_the_whole_path(setting, words):
     assert words in problem(SOLVER + NET, setting)
 
 
-def test_a_key_that_stands_at_the_top_is_told_where_it_belongs():
-    assert "a spec has no key `base_lr`; `base_lr` stands in `solver:`" in problem("base_lr: 0.1\n" + NET)
-    assert "a spec has no key `lr`; `base_lr` stands in `solver:`" in problem("lr: 0.1\n" + NET)
-    assert "a spec has no key `num_output`; `num_output` stands in a layer" in problem("num_output: 3\n" + NET)
+def test_a_key_at_the_top_is_told_where_it_belongs():
+    assert "a spec has no key `base_lr`; `base_lr` belongs in `solver:`" in problem("base_lr: 0.1\n" + NET)
+    assert "a spec has no key `lr`; `base_lr` belongs in `solver:`" in problem("lr: 0.1\n" + NET)
+    assert "a spec has no key `num_output`; `num_output` belongs in a layer" in problem("num_output: 3\n" + NET)
 
 
 def test_a_layer_whose_name_has_dots_can_be_set():
@@ -441,14 +481,16 @@ def test_what_excludes_each_other_is_one_mechanism(layer, setting, left):
     [("solver.max_epoch=3", "solver.max_iter=9"), ("solver.max_iter=9", "solver.max_epoch=3")],
 )
 def test_two_settings_that_exclude_each_other_are_an_error_with_both(first, last):
-    """Whoever types both means something by each."""
+    """Someone who types both means something by each."""
     from nettrain.solver.parameters import read_parameters
     from nettrain.spec.errors import Problems
 
     problems = Problems()
     assert read_parameters(load(SOLVER + NET, [first, last]), problems) is None
     key, other = (setting.partition("=")[0] for setting in (last, first))
-    message = f"--set {last}: {key} cannot stand beside `{other.removeprefix('solver.')}` (--set {first}); write one"
+    message = (
+        f"--set {last}: {key} cannot be combined with `{other.removeprefix('solver.')}` (--set {first}); write one"
+    )
     assert [str(found).startswith(message) for found in problems.found] == [True]
 
 
@@ -460,12 +502,12 @@ def test_settings_inside_a_mapping_replace_too():
 
 
 def test_both_in_a_file_stay_an_error():
-    assert "cannot stand beside `mean_value`; write one of them" in problem(
+    assert "cannot be combined with `mean_value`; write one of them" in problem(
         NET.replace("batch_size: 8", "batch_size: 8, transform: {mean_value: 3, mean_file: a.npy}")
     )
 
 
-def test_a_run_by_epochs_goes_on_by_iterations(nettrain_cli):
+def test_a_run_by_epochs_is_resumed_by_iterations(nettrain_cli):
     with open("net.yaml", "w") as file:
         file.write(SOLVER.replace("max_iter: 5", "max_epoch: 0.1").replace("0.1,", "0.001,") + NET)
     nettrain_cli("train", "net.yaml")
@@ -476,7 +518,7 @@ def test_a_run_by_epochs_goes_on_by_iterations(nettrain_cli):
 
 
 @pytest.mark.parametrize("mapping", ["solver:\n", "layers:\n- name: a\n  type: Convolution\n"])
-def test_of_very_many_unknown_keys_some_get_advice_and_the_rest_is_counted(mapping):
+def test_of_very_many_unknown_keys_some_get_advice_and_the_rest_are_counted(mapping):
     text = mapping + "".join(f"  key{i}: 1\n" for i in range(300))
     if "layers" not in text:
         text += NET
@@ -487,4 +529,4 @@ def test_of_very_many_unknown_keys_some_get_advice_and_the_rest_is_counted(mappi
     read_parameters(load(text, (), problems), problems)
     messages = [problem.message for problem in problems.found]
     assert len([message for message in messages if "has no key `key" in message]) == 100
-    assert [message for message in messages if "has 200 more keys that it does not know" in message]
+    assert [message for message in messages if "has 200 more unknown keys" in message]

@@ -10,7 +10,8 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain.net import registry
-from nettrain.net.layer import Example, Layer, NeuronLayer
+from nettrain.net.example import Example
+from nettrain.net.layer import Layer, NeuronLayer
 from nettrain.spec.errors import NettrainError
 from nettrain.tools import contract, gradcheck
 from nettrain.tools.numeric import Check, compare
@@ -356,7 +357,7 @@ layers:
 def test_a_loss_that_is_no_number_leaves_nothing_to_compare(nettrain_cli, workdir, value, kind, what):
     (workdir / "net.yaml").write_text(LOG.replace("VALUE", str(value)))
     text = nettrain_cli("gradcheck", "net.yaml", exit_code=4).stdout
-    words = f"nothing could be compared: the loss is {kind}; the first that is no number: forward, layer `log`"
+    words = f"nothing could be compared: the loss is {kind}; the first bad value: forward, layer `log`"
     assert text.count(f"{words} (net.yaml:6:10): {what} among 8 of its outputs") == 1  # for all four blobs
     assert text.count("  FAILED\n") == 4
     assert "4 parameter blobs: 4 FAILED" in text
@@ -371,7 +372,7 @@ def test_data_that_is_no_number_is_named_by_gradcheck(nettrain_cli, workdir):
         LOG.replace("type: DummyData, shape: [4, 3], data_filler: VALUE", "type: Data, source: a.npz, batch_size: 4")
     )
     text = nettrain_cli("gradcheck", "net.yaml", exit_code=4).stdout
-    assert "the loss is NaN; the first that is no number: forward, layer `x` (net.yaml:3:10): 12 NaN among 12" in text
+    assert "the loss is NaN; the first bad value: forward, layer `x` (net.yaml:3:10): 12 NaN among 12" in text
 
 
 ROOT = """
@@ -387,7 +388,7 @@ layers:
 def test_a_blob_of_points_without_a_slope_is_not_ok(nettrain_cli, workdir):
     (workdir / "net.yaml").write_text(ROOT.replace("VALUE", "0"))
     text = nettrain_cli("gradcheck", "net.yaml", exit_code=4).stdout
-    assert "nothing could be compared: a[0][0]: the end of where there is a value, none below" in text
+    assert "nothing could be compared: a[0][0]: the end of the domain, no value below" in text
     assert "b[0]       2              2" in text
     assert "2 parameter blobs: 1 FAILED" in text
 
@@ -397,7 +398,7 @@ def test_points_without_a_slope_among_others_are_said(nettrain_cli, workdir):
     (workdir / "net.yaml").write_text(spec)
     text = nettrain_cli("gradcheck", "net.yaml").stdout
     assert "  ok, 2 not compared\n" in text
-    assert "not compared: a[0][0]: the end of where there is a value, none below, and 1 more" in text
+    assert "not compared: a[0][0]: the end of the domain, no value below, and 1 more" in text
     assert "2 parameter blobs: all ok, 2 entries not compared" in text
     found = json.loads(nettrain_cli("gradcheck", "net.yaml", "--json").stdout)["checks"][0]
     assert [line.partition(":")[0] for line in found["uncompared"]] == ["a[0][0]", "a[0][1]"]
@@ -434,3 +435,50 @@ def test_at_a_kink_values_are_compared():
         compare("x", x, np.array([backward]), lambda x=x: float(np.abs(x).sum()), [0], check)
         assert check.ok is is_right
         assert (check.kinks, check.uncompared) == ((1, []) if is_right else (0, []))
+
+
+class Twins(Layer):
+    """top[i] = bottom[i], as many as there are."""
+
+    num_bottoms = num_tops = (1, None)
+    same_number_of_tops = True
+    backward_reads = ()
+
+    def reshape(self, bottom, top):
+        for one, other in zip(bottom, top, strict=True):
+            other.reshape(one.shape)
+
+    def Forward_cpu(self, bottom, top):
+        for one, other in zip(bottom, top, strict=True):
+            other.data[...] = one.data
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        for one, other, wanted in zip(bottom, top, propagate_down, strict=True):
+            if wanted:
+                one.diff[...] = other.diff
+
+
+def test_an_example_has_as_many_tops_as_bottoms_where_the_type_has():
+    check = contract.check_layer(Twins, Example([(3, 4), (2,), (5,)]))
+    assert (check.failures, check.checked) == ([], 19)
+
+
+class Ones(Layer):
+    """A bottomless layer that promises what it cannot be asked for."""
+
+    num_bottoms = 0
+    may_run_in_place = True
+    backward_reads = ()
+
+    def reshape(self, bottom, top):
+        top[0].reshape((2, 2))
+
+    def Forward_cpu(self, bottom, top):
+        top[0].data.fill(1)
+
+    def Backward_cpu(self, top, propagate_down, bottom):
+        pass
+
+
+def test_nothing_runs_in_place_where_there_is_no_bottom():
+    assert contract.check_layer(Ones, Example()).failures == []

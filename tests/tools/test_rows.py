@@ -5,7 +5,7 @@ import itertools
 import nettrain
 import pytest
 from nettrain.solver.solver import Row
-from nettrain.tools.training import Rows, fitted
+from nettrain.tools.progress import Rows, fitted
 
 
 @pytest.mark.parametrize(

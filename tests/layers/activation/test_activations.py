@@ -84,7 +84,7 @@ def test_any_shape(kind, shape):
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        ({"type": "ReLU", "negative_slope": "steep"}, 'negative_slope must be a number, got the text "steep"'),
+        ({"type": "ReLU", "negative_slope": "steep"}, 'negative_slope must be a number, got the string "steep"'),
         ({"type": "ReLU", "slope": 0.1}, "no key `slope`; did you mean `negative_slope`"),
         ({"type": "Sigmoid", "negative_slope": 0.1}, "Sigmoid has no key `negative_slope`; it belongs to ReLU"),
         ({"type": "TanH", "engine": "GPU"}, "engine must be one of DEFAULT, CAFFE, CUDNN"),

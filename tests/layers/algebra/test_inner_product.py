@@ -107,8 +107,8 @@ def test_the_number_of_examples_may_change():
     ("shape", "params", "words"),
     [
         ((2, 3), {}, "needs `num_output`: M, outputs per example"),
-        ((2, 3), {"num_output": 0}, "num_output must be a whole number >= 1, got 0"),
-        ((2, 3), {"num_output": 2.5}, "num_output must be a whole number >= 1, got 2.5"),
+        ((2, 3), {"num_output": 0}, "num_output must be an integer >= 1, got 0"),
+        ((2, 3), {"num_output": 2.5}, "num_output must be an integer >= 1, got 2.5"),
         ((2, 3), {"num_output": 1, "axis": 2}, "axis 2 of 2 x 3: there are axes -2 to 1"),
         ((2, 3), {"num_output": 1, "weight_filler": "xavir"}, "did you mean `xavier`"),
         ((2, 3), {"num_output": 1, "weight_filler": "bilinear"}, "bilinear filler needs a 4-D blob"),

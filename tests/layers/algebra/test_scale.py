@@ -236,7 +236,7 @@ def test_a_top_named_like_the_factor():
     [
         ((2, 3), None, {"axis": 2}, "axis 2 of 2 x 3: there are axes -2 to 1"),
         ((2, 3, 4), None, {"num_axes": 3}, "2 x 3 x 4 has 2 axes from axis 1 on, s cannot have 3"),
-        ((2, 3, 4), None, {"num_axes": -2}, "num_axes must be a whole number >= -1"),
+        ((2, 3, 4), None, {"num_axes": -2}, "num_axes must be an integer >= -1"),
         ((2, 3, 4), (4,), {}, "s has the shape 4, which is not that of 2 x 3 x 4 from axis 1 on"),
         ((2, 3), (3, 1), {}, "s has the shape 3 x 1, which is not that of 2 x 3 from axis 1 on"),
     ],

@@ -37,8 +37,8 @@ def test_shapes(kind, shape, tops, expected):
     [
         ({"shape": [[2], [3]], "top": ["a", "b", "c"]}, "needs one shape, or one for each of its 3 tops, got 2"),
         ({"shape": [[2], [3]]}, "needs one shape, or one for each of its 1 tops, got 2"),
-        ({"shape": [2, -3]}, "must be a whole number >= 0, got -3"),
-        ({"shape": [2, 1.5]}, "must be a whole number >= 0, got 1.5"),
+        ({"shape": [2, -3]}, "must be an integer >= 0, got -3"),
+        ({"shape": [2, 1.5]}, "must be an integer >= 0, got 1.5"),
         ({"shape": "2x3"}, "must be a shape such as"),
         ({"shape": {"dims": [2]}}, "must be a shape such as"),
         ({"shape": [2**16, 2**16]}, r"65536 x 65536 = 4,294,967,296 elements is larger than 2\^31 - 1"),
@@ -183,9 +183,9 @@ def test_arrays_that_do_not_fit_memory_data(data, labels):
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"batch_size": 0}, "batch_size must be a whole number >= 1"),
-        ({"width": 0}, "width must be a whole number >= 1"),
-        ({"height": None}, "height must be a whole number >= 1, got nothing"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"width": 0}, "width must be an integer >= 1"),
+        ({"height": None}, "height must be an integer >= 1, got nothing"),
         ({"top": ["x"]}, "MemoryData `d` takes 2 tops, got 1"),
     ],
 )

@@ -212,9 +212,9 @@ def test_crops_follow_from_the_place_in_the_data(images):
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"batch_size": 0}, "batch_size.* must be a whole number >= 1, got 0"),
+        ({"batch_size": 0}, "batch_size.* must be an integer >= 1, got 0"),
         ({"batch_size": {"train": 2}}, "batch_size needs `test`"),
-        ({"batch_size": "all"}, "batch_size must be a whole number >= 1, or"),
+        ({"batch_size": "all"}, "batch_size must be an integer >= 1, or"),
         ({"source": "digit"}, "there is no data set `digit`; did you mean `digits`"),
         ({"source": "nowhere.npz"}, "data file not found: nowhere.npz"),
         ({"source": {"train": "digits"}}, "source needs `test`"),
@@ -257,10 +257,10 @@ def classifier(path, labels, outputs, kind="SoftmaxWithLoss", **loss):
 @pytest.mark.parametrize(
     ("labels", "outputs", "words"),
     [
-        ([10, 16], 16, r"the labels go from 10 to 16, but there are 16 outputs \(0..15\)$"),
-        ([-1, 2], 3, r"the labels go from -1 to 2, but there are 3 outputs \(0..2\)$"),
-        ([1, 4], 3, r"the labels go from 1 to 4, but there are 3 outputs \(0..2\)$"),
-        ([1, 3], 3, "labels start at 0: take 1 off each, or use one output more"),
+        ([10, 16], 16, r"the labels run from 10 to 16, but there are 16 outputs \(0..15\)$"),
+        ([-1, 2], 3, r"the labels run from -1 to 2, but there are 3 outputs \(0..2\)$"),
+        ([1, 4], 3, r"the labels run from 1 to 4, but there are 3 outputs \(0..2\)$"),
+        ([1, 3], 3, "labels start at 0: subtract 1 from each, or use one more output"),
     ],
 )
 def test_labels_that_no_output_stands_for(tmp_path, kind, labels, outputs, words):

@@ -113,7 +113,7 @@ def test_hdf5_says_what_is_wrong():
     with open("only.txt", "w") as file:
         file.write("b.h5")
     fails(
-        "every dataset needs as many rows, got data 2, odd 3",
+        "every dataset needs the same number of rows, got data 2, odd 3",
         "HDF5Data",
         ["data", "odd"],
         source="only.txt",
@@ -121,7 +121,7 @@ def test_hdf5_says_what_is_wrong():
     )
     with open("b.h5", "r+b") as file:
         file.truncate(300)
-    fails("b.h5 is no HDF5 file, or damaged", "HDF5Data", ["data"], **params)
+    fails("b.h5 is not an HDF5 file, or damaged", "HDF5Data", ["data"], **params)
     with h5py.File("b.h5", "w") as file:
         file["data"] = np.zeros((2, 5))
     fails("rows of `data` are 5, in a.h5 2 x 3", "HDF5Data", ["data"], **params)
@@ -300,7 +300,7 @@ def test_image_lists_and_images_that_are_wrong():
         "image 0.png 1\nimage 1.png one": "list.txt:2: `FILE LABEL` is expected",
         "": "list.txt lists no images",
         "none.png 1": "there is no file none.png",
-        "image 0.png --3": "got `image 0.png --3`; LABEL is a whole number",
+        "image 0.png --3": "got `image 0.png --3`; LABEL is an integer",
         "image 0.png ²": "list.txt:1: `FILE LABEL` is expected",
         "image 0.png 2147483648": "list.txt:1: `FILE LABEL` is expected",
     }
@@ -312,7 +312,7 @@ def test_image_lists_and_images_that_are_wrong():
         file.truncate(60)
     with open("list.txt", "w") as file:
         file.write("image 0.png 1")
-    fails("image image 0.png is no image, or damaged", "ImageData", ["data", "label"], source="list.txt")
+    fails("image image 0.png is not an image, or is damaged", "ImageData", ["data", "label"], source="list.txt")
 
 
 def test_labels_are_any_int32():
@@ -407,7 +407,7 @@ def test_mean_files_that_are_wrong():
     np.save("words.npy", np.array(["a"]))
     for name, words in (
         ("mean.npy", "mean_file mean.npy holds 3 x 4 x 4, the examples are 3 x 5 x 6"),
-        ("two.npz", "mean_file two.npz must hold one array, it has a, b"),
+        ("two.npz", "mean_file two.npz must hold one array, but it has a, b"),
         ("bad.npy", "mean_file bad.npy is damaged or not an .npy file (8 bytes)\n"),
         ("words.npy", "mean_file words.npy must hold numbers"),
         ("none.npy", "data file not found: none.npy"),
@@ -444,7 +444,7 @@ def test_windows_are_background_first_and_of_the_right_size():
 
 def test_thresholds_and_fraction_as_caffe_reckons_them():
     write_windows((3, 0.5, 2, 3, 7, 8), (5, 0.3, 10, 4, 15, 9))
-    # foreground comes first: what reaches fg_threshold is no background, whatever bg_threshold is
+    # foreground comes first: what reaches fg_threshold is not background, whatever bg_threshold is
     for bg_threshold in (0.5, 0.95):
         net = windows_net(bg_threshold=bg_threshold, fg_fraction=0.29, batch_size=100)
         corner = net.forward()["data"][:, :, 0, 0]
@@ -526,9 +526,9 @@ def test_window_files_that_are_wrong():
     options = {"source": "windows.txt", "batch_size": 1, "fg_fraction": 1, "transform": {"crop_size": 6}}
     for old, new, words in (
         ("# 0", "0", "windows.txt:1: `# image_index` is expected, got `0`"),
-        ("\n20\n", "\ntall\n", "windows.txt:4: a whole number is expected, got `tall`"),
+        ("\n20\n", "\ntall\n", "windows.txt:4: an integer is expected, got `tall`"),
         ("1 0.9 2 3 7 8", "1 0.9 2 3 7", "windows.txt:7: `class overlap x1 y1 x2 y2` is expected"),
-        ("1 0.9 2 3 7 8\n", "", "windows.txt:7: `class overlap x1 y1 x2 y2` is expected, the file ends"),
+        ("1 0.9 2 3 7 8\n", "", "windows.txt:7: `class overlap x1 y1 x2 y2` is expected, but the file ends"),
         ("2 3 7 8", "2 3 70 8", "window 2 3 70 8 is not inside a.png, 30 x 20 pixels"),
         ("a.png", "b.png", "there is no file b.png"),
     ):
@@ -612,7 +612,13 @@ def test_lmdbs_that_are_wrong():
     write_lmdb([record[:-8]], "short")
     fails("record 00000000 of short", "Data", "data", source="short", batch_size=1)
     write_lmdb([record, datum(np.zeros((1, 2, 2)), 1)], "odd")
-    fails("record 00000001 of odd is 1 x 2 x 2, the first one 1 x 2 x 3", "Data", "data", source="odd", batch_size=2)
+    fails(
+        "record 00000001 of odd is 1 x 2 x 2, but the first one is 1 x 2 x 3",
+        "Data",
+        "data",
+        source="odd",
+        batch_size=2,
+    )
     write_lmdb([], "empty")
     fails("empty holds no examples", "Data", "data", source="empty", batch_size=1)
     with open("short/data.mdb", "wb") as file:
@@ -683,7 +689,7 @@ def test_label_maps_move_with_their_images():
 def test_a_further_array_with_other_rows_and_labels_of_no_size():
     np.savez("set.npz", data=np.zeros((6, 2)), label=np.zeros((6, 0)), mask=np.zeros((5, 2)))
     assert reading_net("Data", ["x", "y"], source="set.npz", batch_size=2).forward()["y"].shape == (2, 0)
-    words = "set.npz: `mask` has 5 rows, there are 6 examples"
+    words = "set.npz: `mask` has 5 rows, but there are 6 examples"
     fails(words, "Data", ["x", "y", "mask"], source="set.npz", batch_size=2)
 
 
@@ -710,3 +716,19 @@ def test_a_missing_library_names_its_install_command(module, name, type_name, to
 
     monkeypatch.setattr(extras.importlib, "import_module", without)
     fails(f'pip install "nettrain[{name}]"', type_name, tops, **params)
+
+
+@pytest.mark.parametrize("changed", [0, 1, 2])
+def test_hdf5_files_are_known_again_by_what_each_of_them_holds(changed):
+    """Also where a file keeps its size."""
+
+    def fingerprint(values):
+        for name, value in zip("abc", values, strict=True):
+            with h5py.File(f"{name}.h5", "w") as file:
+                file["data"], file["label"] = np.full((4, 2), value), np.full(4, value)
+        Path("list.txt").write_text("a.h5\nb.h5\nc.h5\n")
+        return reading_net("HDF5Data", source="list.txt", batch_size=2, top=["data", "label"]).fingerprints()
+
+    first = fingerprint([1.0, 2.0, 3.0])
+    assert fingerprint([1.0, 2.0, 3.0]) == first
+    assert fingerprint([9.0 if i == changed else value for i, value in enumerate([1.0, 2.0, 3.0])]) != first

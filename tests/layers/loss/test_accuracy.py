@@ -133,7 +133,7 @@ def test_it_takes_part_in_no_gradient():
 @pytest.mark.parametrize(
     ("label", "params", "words"),
     [
-        ([0, 3], {}, "label 3 at example 1 of the batch is none of the 3 classes"),
+        ([0, 3], {}, "label 3 at example 1 of the batch is not one of the 3 classes"),
         ([-1, 0], {}, "label -1 at example 0"),
         ([0, 1.5], {}, "label 1.5 at example 1"),
         ([0, 9], {"ignore_label": -1}, "label 9 at example 1"),
@@ -149,7 +149,7 @@ def test_labels_are_checked(label, params, words):
     ("scores", "labels", "params", "words"),
     [
         ((2, 3), (2,), {"top_k": 4}, "top_k 4 is more than the 3 classes"),
-        ((2, 3), (2,), {"top_k": 0}, "top_k must be a whole number >= 1"),
+        ((2, 3), (2,), {"top_k": 0}, "top_k must be an integer >= 1"),
         ((2, 3), (2,), {"axis": 2}, "axis 2 of 2 x 3"),
         ((2, 3), (3,), {}, "2 x 3 with the classes on axis 1 need 2 labels, got 3"),
         ((2, 3, 4), (2,), {}, "2 x 3 x 4 with the classes on axis 1 need 8 labels, got 2"),

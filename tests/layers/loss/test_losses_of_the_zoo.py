@@ -119,7 +119,7 @@ def test_infogain_says_what_is_wrong_with_its_file(workdir):
     cases = {
         "none.npy": "not found",
         "h.binaryproto": "a binaryproto of Caffe must be converted",
-        "two.npz": "must hold one array, it has a, b",
+        "two.npz": "must hold one array, but it has a, b",
         "large.npy": "H must be 2 x 2 for 2 classes, got 3 x 3",
     }
     for name, words in cases.items():
@@ -164,5 +164,5 @@ def test_an_empty_batch_costs_nothing(type_name):
 @pytest.mark.parametrize("label", [3, -1, 0.5, math.nan])
 def test_labels_that_are_none_are_refused(type_name, label):
     more = [np.eye(3)] if type_name == "InfogainLoss" else []
-    with pytest.raises(NettrainError, match="is none of the 3 classes"):
+    with pytest.raises(NettrainError, match="is not one of the 3 classes"):
         loss_of(type_name, np.ones((2, 3)), [0, label], *more)

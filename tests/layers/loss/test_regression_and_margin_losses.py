@@ -67,8 +67,8 @@ def test_a_loss_of_a_blob_with_itself_has_no_gradient():
     ("a", "b", "words"),
     [
         ((2, 3), (3, 3), "same number of examples .axis 0., got 2 x 3 and 3 x 3"),
-        ((2, 3), (2, 4), "as many numbers for each example, got 3 and 4"),
-        ((2, 3), (2,), "as many numbers for each example, got 3 and 1"),
+        ((2, 3), (2, 4), "the same number of values for each example, got 3 and 4"),
+        ((2, 3), (2,), "the same number of values for each example, got 3 and 1"),
         ((), (), "same number of examples .axis 0., got scalar and scalar"),
     ],
 )
@@ -138,7 +138,7 @@ def test_hinge_loss_of_extremes(norm, wrong):
 @pytest.mark.parametrize(
     ("label", "words"),
     [
-        ([0, 3], "label 3 at example 1 of the batch is none of the 3 classes"),
+        ([0, 3], "label 3 at example 1 of the batch is not one of the 3 classes"),
         ([-1, 0], "label -1 at example 0"),
         ([0, 0.5], "label 0.5 at example 1"),
         ([np.nan, 0], "label nan at example 0"),

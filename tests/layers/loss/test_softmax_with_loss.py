@@ -177,7 +177,7 @@ def test_nan_is_not_hidden():
 @pytest.mark.parametrize(
     ("label", "params", "words"),
     [
-        ([0, 3], {}, r"label 3 at example 1 of the batch is none of the 3 classes \(0..2\)"),
+        ([0, 3], {}, r"label 3 at example 1 of the batch is not one of the 3 classes \(0..2\)"),
         ([-1, 0], {}, "label -1 at example 0"),
         ([0, 1.5], {}, "label 1.5 at example 1"),
         ([-0.5, 0], {}, "label -0.5 at example 0"),
@@ -203,7 +203,7 @@ def test_labels_are_checked(label, params, words):
         ((2, 3, 4), (2, 3), {}, "2 x 3 x 4 with the classes on axis 1 need 8 labels, got 2 x 3 = 6"),
         ((2, 3), (2,), {"axis": 2}, "axis 2 of 2 x 3: there are axes -2 to 1"),
         ((2, 3), (2,), {"normalization": "MEAN"}, "normalization must be one of FULL, VALID, BATCH_SIZE, NONE"),
-        ((2, 3), (2,), {"ignore_label": 0.5}, "ignore_label must be a whole number"),
+        ((2, 3), (2,), {"ignore_label": 0.5}, "ignore_label must be an integer"),
     ],
 )
 def test_what_does_not_fit_is_said(scores, labels, params, words):

@@ -5,6 +5,7 @@ import re
 import nettrain
 import numpy as np
 import pytest
+import yaml
 from helpers import layer_net
 from nettrain import NettrainError, SpecError
 from nettrain.net.blob import Known, Range
@@ -14,8 +15,8 @@ from nettrain.net.blob import Known, Range
 LAYERS = {
     "SigmoidCrossEntropyLoss": ([(4, 3)], (4, 3), 1, "target", False, {}),
     "BinaryAccuracy": ([(4, 3)], (4, 3), 1, "target", True, {}),
-    "ContrastiveLoss": ([(4, 3), (4, 3)], (4,), 2, "sign of similarity", True, {}),
-    "SoftmaxWithLoss": ([(4, 3)], (4, 3), 1, "wanted probability", False, {}),
+    "ContrastiveLoss": ([(4, 3), (4, 3)], (4,), 2, "similarity label", True, {}),
+    "SoftmaxWithLoss": ([(4, 3)], (4, 3), 1, "target probability", False, {}),
     "RNN": ([(4, 3, 2)], (4, 3), 1, "cont", False, {"num_output": 2}),
     "LSTM": ([(4, 3, 2)], (4, 3), 1, "cont", False, {"num_output": 2}),
     "GRU": ([(4, 3, 2)], (4, 3), 1, "cont", False, {"num_output": 2}),
@@ -65,7 +66,7 @@ def test_a_batch_with_other_values_is_refused(kind):
 
 def test_the_place_of_the_first_bad_target():
     assert "target 7 at [1, 2] of the batch" in refused("SigmoidCrossEntropyLoss", [0, 0, 0, 0, 0, 7])
-    assert "sign of similarity 3 at example 2 of the batch" in refused("ContrastiveLoss", [1, 0, 3, 1])
+    assert "similarity label 3 at example 2 of the batch" in refused("ContrastiveLoss", [1, 0, 3, 1])
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-1, 1)])
@@ -127,7 +128,7 @@ def test_a_data_set_is_checked_whole_before_any_work(workdir, kind, bad, low, hi
     with pytest.raises(SpecError) as error:
         data_net(kind, values)
     assert f"every {name} must be " in str(error.value)
-    seen = f"they go from {low:g} to {high:g}" if low == low else "some of them are NaN"
+    seen = f"they run from {low:g} to {high:g}" if low == low else "some of them are NaN"
     assert f"; in set.npz {seen}" in str(error.value)
     assert "transform" not in str(error.value)  # it changes the examples, not these
     assert "nan" not in str(error.value)
@@ -137,7 +138,7 @@ def test_a_data_set_with_ignored_targets_is_checked_too(workdir):
     values = np.resize([0.0, 1, -1], (8, 3))
     data_net("SigmoidCrossEntropyLoss", values, ignore_label=-1)
     values[7, 2] = 3
-    with pytest.raises(SpecError, match=r"between 0 and 1, or -1 to be ignored; in set\.npz they go from 0 to 3"):
+    with pytest.raises(SpecError, match=r"between 0 and 1, or -1 to be ignored; in set\.npz they run from 0 to 3"):
         data_net("SigmoidCrossEntropyLoss", values, ignore_label=-1)
 
 
@@ -152,7 +153,7 @@ def test_labels_with_an_ignored_one_are_checked_before_any_work(workdir):
 
     make([0, 1, 2, 255, 255, 0, 0, 0])
     make([255] * 8)
-    with pytest.raises(SpecError, match=r"the labels go from 0 to 3, but there are 3 outputs \(0..2\)"):
+    with pytest.raises(SpecError, match=r"the labels run from 0 to 3, but there are 3 outputs \(0..2\)"):
         make([0, 1, 2, 255, 255, 0, 0, 3])
 
 
@@ -167,7 +168,7 @@ def test_labels_in_hdf5_files_are_checked_before_any_work(workdir):
         {"name": "d", "type": "HDF5Data", "top": ["x", "t"], "source": "files.txt", "batch_size": 2},
         {"name": "loss", "type": "SigmoidCrossEntropyLoss", "bottom": ["x", "t"]},
     ]
-    with pytest.raises(SpecError, match=r"every target must be between 0 and 1; in .*files.txt they go from 0 to 255"):
+    with pytest.raises(SpecError, match=r"every target must be between 0 and 1; in .*files.txt they run from 0 to 255"):
         nettrain.Net({"layers": layers}, phase="TRAIN")
 
 
@@ -200,7 +201,7 @@ def test_what_is_no_probability_is_refused(p):
     net = nettrain.Net({"layers": layers}, phase="TRAIN")
     net.forward(p=[[1, 0, 0], [0, 1, 0]], label=[0, 1])
     assert net.loss == 0
-    with pytest.raises(NettrainError, match=f"{p:g}, for the class of example 1 of the batch, is no probability"):
+    with pytest.raises(NettrainError, match=f"{p:g}, for the class of example 1 of the batch, is not a probability"):
         net.forward(p=[[1, 0, 0], [0, p, 0]], label=[0, 1])
 
 
@@ -234,3 +235,26 @@ def test_every_command_says_it(nettrain_cli, workdir, command):
         assert says in result.stderr
         assert "a.yaml:6:" in result.stderr
         assert "divide bytes by 255" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ([0, 255], "divide bytes by 255"),
+        ([1, 17], "divide bytes by 255"),
+        ([0, 16], ""),  # classes, it may be
+        ([0, 256], ""),
+        ([-1, 1], "for -1 and +1 give (t + 1) / 2"),
+        ([-1, 0], "for -1 and +1 give (t + 1) / 2"),
+        ([-2, 1], ""),
+        ([-1, 2], ""),
+    ],
+)
+def test_the_slips_that_are_common_are_seen_in_what_a_set_is_known_to_hold(workdir, values, advice):
+    np.savez("a.npz", data=np.zeros((4, 3)), label=np.resize(values, (4, 3)))
+    with pytest.raises(SpecError) as error:
+        nettrain.get_solver(yaml.safe_load(SPEC.format(target="label"))).solve()
+    message = str(error.value)
+    assert "every target must be between 0 and 1; in " in message
+    for words in ("divide bytes by 255", "for -1 and +1 give (t + 1) / 2"):
+        assert (words in message) == (words == advice)

@@ -156,7 +156,7 @@ def test_the_statistics_of_the_batch_can_be_used_in_test():
 def test_without_any_training_the_factor_is_that_of_eps():
     net = bn_net((2, 3), phase="TEST")
     for blob in net.params["bn"][:2]:
-        blob.data[...] = 7  # counts for nothing as long as no pass was counted
+        blob.data[...] = 7  # does not count as long as no pass was counted
     x = np.array([[1.0, -2, 3], [0, 4, 5]])
     np.testing.assert_allclose(net.forward(x=x)["y"], x / np.sqrt(EPS), rtol=1e-14)  # 316 x, as in Caffe
 

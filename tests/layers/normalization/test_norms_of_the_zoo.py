@@ -137,7 +137,7 @@ def test_embed_by_hand():
 
 @pytest.mark.parametrize(
     ("bad", "words"),
-    [(4, r"index 4 at \[1, 2\] is none of the 4 \(0..3\)"), (-1, "index -1 at"), (1.5, "1.5"), (np.nan, "nan")],
+    [(4, r"index 4 at \[1, 2\] is not one of the 4 \(0..3\)"), (-1, "index -1 at"), (1.5, "1.5"), (np.nan, "nan")],
 )
 def test_an_index_that_is_none_is_refused(bad, words):
     net = layer_net("Embed", (2, 3), input_dim=4, num_output=2)

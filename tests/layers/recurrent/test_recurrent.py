@@ -8,6 +8,7 @@ import nettrain
 import numpy as np
 import pytest
 from helpers import layer_net
+from nettrain import SpecError
 
 ORACLE = Path(__file__).parents[2] / "oracle"
 
@@ -121,7 +122,7 @@ def test_without_carry_every_batch_begins_at_the_initial_value_and_with_it_goes_
         net.forward(x0=column(1, 1))
         net.forward(x0=column(1, 1))
         assert net.blobs["r"].data.ravel().tolist() == second
-        net.forward(x0=np.ones((2, 3, 1)))  # other sequences: nothing to go on with
+        net.forward(x0=np.ones((2, 3, 1)))  # other sequences: nothing to continue
         assert net.blobs["r"].data[:, 2, 0].tolist() == [1, 2]
 
 
@@ -261,3 +262,27 @@ def test_a_state_may_begin_with_given_values():
     y = net.forward(x=np.ones((2, 1, 2, 2)))["y"]
     assert y[:, 0].tolist() == [[[6, 2], [6, 2]], [[7, 3], [7, 3]]]
     assert not net.parameters or all(parameter.lr_mult == 0 for parameter in net.parameters)
+
+
+@pytest.mark.parametrize("shapes", [((3,), (3,)), ((3, 2, 1), (3, 3, 1)), ((3, 2, 1), (2, 2, 1)), ((3, 2, 1), (3,))])
+def test_sequences_that_do_not_agree_are_an_error(shapes):
+    cell = sum_cell() | {"cell": [{"name": "s_next", "type": "Eltwise", "bottom": ["s", "x", "v"]}]}
+    with pytest.raises(SpecError, match="sequences must agree in T x N, the first axes; got "):
+        recurrent_net(*shapes, cont=False, sequences=["x", "v"], **cell)
+
+
+def test_a_sequence_that_no_gradient_comes_back_from_has_none():
+    cell = sum_cell() | {
+        "cell": [
+            {"name": "step", "type": "Threshold", "bottom": "v", "top": "step"},
+            {"name": "s_next", "type": "Eltwise", "bottom": ["s", "x", "step"]},
+        ]
+    }
+    net = recurrent_net((3, 1, 1), (3, 1, 1), cont=False, sequences=["x", "v"], **cell)
+    for _ in range(2):
+        net.forward(x0=column(1, 2, 3), x1=column(1, -1, 1))
+        assert net.blobs["r"].data.ravel().tolist() == [2, 4, 8]
+        net.blobs["x1"].diff.fill(7)
+        net.backward(r=column(1, 10, 100))
+        assert net.blobs["x0"].diff.ravel().tolist() == [111, 110, 100]
+        assert net.blobs["x1"].diff.ravel().tolist() == [0, 0, 0]

@@ -81,7 +81,7 @@ def test_two_batches_are_one_long_one(type_name):
     y = whole.forward(x0=x, x1=cont)["r"].copy()
     parts = [halves.forward(x0=x[i : i + 3], x1=cont[i : i + 3])["r"].copy() for i in (0, 3)]
     np.testing.assert_allclose(np.concatenate(parts), y, rtol=1e-12)
-    # with another number of sequences there is nothing to go on from
+    # with a different number of sequences there is nothing to continue from
     fresh = sequence_net(type_name).forward(x0=x[:, :2], x1=np.ones((6, 2)))["r"]
     np.testing.assert_allclose(halves.forward(x0=x[:, :2], x1=np.ones((6, 2)))["r"], fresh, rtol=1e-12)
 

@@ -82,7 +82,7 @@ def test_concat_of_a_blob_with_itself():
         ([(2, 3), (2, 3, 1)], {}, "every axis but axis 1.* must be equal"),
         ([(2, 3), (2, 3)], {"axis": 2}, "axis 2 of 2 x 3: there are axes -2 to 1"),
         ([(2,), (2,)], {}, "axis 1 of 2"),
-        ([(2, 3), (2, 3)], {"concat_dim": -1}, "concat_dim must be a whole number >= 0"),
+        ([(2, 3), (2, 3)], {"concat_dim": -1}, "concat_dim must be an integer >= 0"),
         ([(2, 3), (2, 3)], {"axis": 0, "concat_dim": 0}, "concat_dim"),  # Caffe: either, not both
     ],
 )
@@ -135,9 +135,9 @@ def test_slice_into_one_or_of_nothing(shape, count, expected):
         ({"top": tops(2)}, "axis 1 of 2 x 5 does not divide into 2 equal tops"),
         ({"top": tops(2), "slice_point": [1, 2]}, "2 tops need 1 slice point, got 2"),
         ({"top": tops(3), "slice_point": [1]}, "3 tops need 2 slice points, got 1"),
-        ({"top": tops(3), "slice_point": [3, 2]}, "slice_point must rise, got .3, 2."),
-        ({"top": tops(3), "slice_point": [2, 2]}, "slice_point must rise, got .2, 2."),
-        ({"top": tops(2), "slice_point": [0]}, "slice_point must be a whole number >= 1"),
+        ({"top": tops(3), "slice_point": [3, 2]}, "slice_point must increase, got .3, 2."),
+        ({"top": tops(3), "slice_point": [2, 2]}, "slice_point must increase, got .2, 2."),
+        ({"top": tops(2), "slice_point": [0]}, "slice_point must be an integer >= 1"),
         ({"top": tops(2), "slice_point": [5]}, "slice point 5 is outside axis 1 of 2 x 5"),
         ({"top": tops(2), "axis": 2}, "axis 2 of 2 x 5: there are axes -2 to 1"),
         ({"top": tops(2), "axis": 0, "slice_dim": 0}, "slice_dim"),  # Caffe: either, not both

@@ -93,16 +93,16 @@ def test_the_shape_follows_the_bottom(layer, first, second):
     [
         ((2, 3, 4), {}, "needs `shape`"),
         ((2, 3, 4), {"shape": [5, 5]}, "2 x 3 x 4 has 24 values, 5 x 5 has 25"),
-        ((2, 3, 4), {"shape": [5, -1]}, "2 x 3 x 4 has 24 values, no multiple of 5"),
-        ((2, 3, 4), {"shape": [-1, 2, -1]}, "shape may have one -1 only"),
-        ((2, 3, 4), {"shape": [2, -2]}, "must be a whole number >= -1, got -2"),
+        ((2, 3, 4), {"shape": [5, -1]}, "2 x 3 x 4 has 24 values, not a multiple of 5"),
+        ((2, 3, 4), {"shape": [-1, 2, -1]}, "shape may have only one -1"),
+        ((2, 3, 4), {"shape": [2, -2]}, "must be an integer >= -1, got -2"),
         ((2, 3, 4), {"shape": "flat"}, "must be a shape such as"),
         ((2, 3, 4), {"shape": [1, 1, 24, 0]}, "the 0 at position 3 copies axis 3, which 2 x 3 x 4 does not have"),
         ((2, 3, 4), {"shape": [4, 0], "axis": 2}, "the 0 at position 1 copies axis 3, which 2 x 3 x 4 does not have"),
         ((2, 3, 4), {"shape": [1], "axis": 4}, "axis 4 is outside 2 x 3 x 4"),
         ((2, 3, 4), {"shape": [1], "axis": -5}, "axis -5 is outside 2 x 3 x 4"),
         ((2, 3, 4), {"shape": [12], "axis": 1, "num_axes": 3}, "3 axes from axis 1 on are more than 2 x 3 x 4 has"),
-        ((2, 3, 4), {"shape": [12], "num_axes": -2}, "num_axes must be a whole number >= -1"),
+        ((2, 3, 4), {"shape": [12], "num_axes": -2}, "num_axes must be an integer >= -1"),
         ((0, 3, 4), {"shape": [0, -1]}, "0 x 3 x 4 has 0 values"),  # anything could stand for the -1
     ],
 )
@@ -134,10 +134,10 @@ def test_a_batch_that_no_longer_fits():
 
 GRAPHS = {
     "alone": [("r", "?", "b", "r"), ("y", "Sigmoid", "r", "y")],
-    "in place behind it": [("r", "?", "b", "r"), ("relu", "ReLU", "r", "r"), ("y", "TanH", "r", "y")],
+    "in place after it": [("r", "?", "b", "r"), ("relu", "ReLU", "r", "r"), ("y", "TanH", "r", "y")],
     "in place before it": [("relu", "ReLU", "b", "b"), ("r", "?", "b", "r"), ("y", "TanH", "r", "y")],
     "its bottom read before": [("s", "Sigmoid", "b", "s"), ("r", "?", "b", "r"), ("y", "Eltwise", ["s", "r"], "y")],
-    "its bottom read behind": [("r", "?", "b", "r"), ("s", "Sigmoid", "b", "s"), ("y", "Eltwise", ["s", "r"], "y")],
+    "its bottom read after": [("r", "?", "b", "r"), ("s", "Sigmoid", "b", "s"), ("y", "Eltwise", ["s", "r"], "y")],
     "both read twice": [
         ("r", "?", "b", "r"),
         ("relu", "ReLU", "r", "r"),
@@ -147,7 +147,7 @@ GRAPHS = {
     ],
     "twice in a row": [("r", "?", "b", "r"), ("t", "?", "r", "t"), ("y", "Eltwise", ["t", "r"], "y")],
     "named like its bottom": [("r", "?", "b", "b"), ("relu", "ReLU", "b", "b"), ("y", "TanH", "b", "y")],
-    "in place before and behind": [
+    "in place before and after": [
         ("sig", "Sigmoid", "b", "b"),
         ("r", "?", "b", "r"),
         ("relu", "Dropout", "r", "r"),

@@ -98,7 +98,7 @@ def test_batch_reindex_in_loops(shape, count):
 @pytest.mark.parametrize(("number", "word"), [(-1, "-1"), (3, "3"), (1.5, "1.5"), (np.nan, "nan"), (np.inf, "inf")])
 def test_batch_reindex_checks_its_numbers(number, word):
     with pytest.raises(
-        nettrain.NettrainError, match=rf"number {word} at position 1 is none of the 3 examples \(0..2\)"
+        nettrain.NettrainError, match=rf"number {word} at position 1 is not one of the 3 examples \(0..2\)"
     ):
         forward("BatchReindex", randn(3, 2), [0, number])
 

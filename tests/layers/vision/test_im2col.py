@@ -151,5 +151,5 @@ def test_what_does_not_fit_is_said(params, words):
 
 
 def test_other_axes_after_the_first_batch():
-    with pytest.raises(nettrain.ShapeError, match="the kernel has 2 spatial axes, 1 x 2 x 3 has others"):
+    with pytest.raises(nettrain.ShapeError, match="the kernel has 2 spatial axes, 1 x 2 x 3 has a different number"):
         im2col_net((1, 2, 4, 4), kernel_size=1).forward(x=np.zeros((1, 2, 3)))

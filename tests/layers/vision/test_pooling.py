@@ -224,8 +224,8 @@ def test_global_pooling_follows_the_image():
 
 SPECS = {
     "no kernel": ({}, "needs `kernel_size`, or `kernel_h` and `kernel_w`, or `global_pooling: true`"),
-    "kernel 0": ({"kernel_size": 0}, "kernel_size must be a whole number >= 1"),
-    "stride 0": ({"kernel_size": 2, "stride": 0}, "stride must be a whole number >= 1"),
+    "kernel 0": ({"kernel_size": 0}, "kernel_size must be an integer >= 1"),
+    "stride 0": ({"kernel_size": 2, "stride": 0}, "stride must be an integer >= 1"),
     "unknown pool": ({"pool": "L2", "kernel_size": 2}, "must be one of MAX, AVE, STOCHASTIC"),
     "a random element of the border": (
         {"pool": "STOCHASTIC", "kernel_size": 2, "pad": 1},
@@ -236,12 +236,12 @@ SPECS = {
         "only MAX has a second top",
     ),
     "unknown rounding": ({"round_mode": "ROUND", "kernel_size": 2}, "must be one of CEIL, FLOOR"),
-    "two forms of kernel": ({"kernel_size": 2, "kernel_h": 2, "kernel_w": 2}, "cannot stand beside `kernel_size`"),
+    "two forms of kernel": ({"kernel_size": 2, "kernel_h": 2, "kernel_w": 2}, "cannot be combined with `kernel_size`"),
     "two forms of stride": ({"kernel_size": 2, "stride": 1, "stride_h": 1, "stride_w": 1}, "beside `stride`"),
-    "two forms of pad": ({"kernel_size": 2, "pad": 1, "pad_h": 1, "pad_w": 1}, "cannot stand beside `pad`"),
-    "kernel_w alone": ({"kernel_w": 2}, "kernel_w needs `kernel_h` beside it"),
-    "stride_h alone": ({"kernel_size": 2, "stride_h": 2}, "stride_h needs `stride_w` beside it"),
-    "pad_w alone": ({"kernel_size": 2, "pad_w": 1}, "pad_w needs `pad_h` beside it"),
+    "two forms of pad": ({"kernel_size": 2, "pad": 1, "pad_h": 1, "pad_w": 1}, "cannot be combined with `pad`"),
+    "kernel_w alone": ({"kernel_w": 2}, "kernel_w needs `kernel_h` too"),
+    "stride_h alone": ({"kernel_size": 2, "stride_h": 2}, "stride_h needs `stride_w` too"),
+    "pad_w alone": ({"kernel_size": 2, "pad_w": 1}, "pad_w needs `pad_h` too"),
     "pad as large as the kernel": ({"kernel_size": 2, "pad": 2}, "must be smaller than the kernel"),
     "pad_w as large": ({"kernel_size": 2, "pad_h": 1, "pad_w": 2}, "must be smaller than the kernel"),
     "global and kernel": ({"global_pooling": True, "kernel_size": 2}, "leave the kernel out"),

@@ -14,7 +14,7 @@ from nettrain.layers.vision import convolution, windows
 
 @dataclass(frozen=True)
 class Geometry:
-    """One layer: so many examples, an image of so many channels, its windows at so many places, and their outputs.
+    """One layer: some examples, an image of some channels, its windows at some places, and their outputs.
 
     A Convolution goes from the image to the places, a Deconvolution from the places to the image.
     """
@@ -190,8 +190,8 @@ def what_is_reached(g, layer):
         yield "by channel"
     if w.channels_last and not w.by_channel:
         yield "channels last"
-    turned = layer.backward_windows(w, channels_last=layer.any_layout)
-    yield "folded" if turned is None else "turned"
+    flipped = layer.backward_windows(w, channels_last=layer.any_layout)
+    yield "folded" if flipped is None else "flipped"
     extent = [d * (k - 1) + 1 for d, k in zip(g.dilation, g.kernel, strict=True)]
     for start, stop in bands:
         first, last = start * g.stride[0] - g.pad[0], (stop - 1) * g.stride[0] - g.pad[0] + extent[0]
@@ -221,7 +221,7 @@ PATHS = {
     "bands",
     "examples together",
     "folded",
-    "turned",
+    "flipped",
     "a band in the padding",
     "pad beyond the image",
     "pad beyond two images",

@@ -176,7 +176,7 @@ def test_stochastic_draws_from_each_bin_anew_and_as_a_snapshot_says():
 
 SPECS = {
     "no height": ({}, "SPP needs `pyramid_height`"),
-    "height 0": ({"pyramid_height": 0}, "pyramid_height must be a whole number >= 1"),
+    "height 0": ({"pyramid_height": 0}, "pyramid_height must be an integer >= 1"),
     "unknown pool": ({"pyramid_height": 1, "pool": "SUM"}, "must be one of MAX, AVE, STOCHASTIC"),
     "too many levels": (
         {"pyramid_height": 3},

@@ -1,0 +1,152 @@
+"""Layers that look at images, and those that normalize."""
+
+from __future__ import annotations
+
+from ..advice import say
+
+TYPES = (
+    (
+        say("a convolution is {}", "Convolution"),
+        "conv conv2d conv2dlayer convlayer spatialconvolution convolutional lazyconv2d convolution2d "
+        "cudnnconvolution conv2dlocal",
+    ),
+    (
+        say("a convolution is {}, in any number of dimensions", "Convolution"),
+        "conv1d conv3d convolution1d convolution3d ndconv",
+    ),
+    (
+        say("a convolution of each channel by itself is {} with {} = channels", "Convolution", "group"),
+        "depthwiseconvolution convolutiondepthwise depthwiseconv2d depthwiseconv depthwise dwconv "
+        "depthwiseconvolution2d depthwiseconv1d convolutiondw depthwiseconvolutiongpu",
+    ),
+    (
+        say(
+            "a separable convolution is two: {} with {} = channels, then one with {}",
+            "Convolution",
+            "group",
+            "kernel_size: 1",
+        ),
+        "separableconv2d separableconv separableconvolution separableconvolution2d separableconv1d pointwiseconv",
+    ),
+    (
+        say("a grouped convolution is {} with {}", "Convolution", "group"),
+        "groupconvolution groupedconvolution groupconv",
+    ),
+    (
+        say("a convolution with holes is {} with {}", "Convolution", "dilation"),
+        "atrousconvolution2d dilatedconvolution atrousconv",
+    ),
+    (
+        say("a transposed convolution is {}", "Deconvolution"),
+        "convtranspose convtranspose2d conv2dtranspose deconv deconv2d transposedconvolution transposeconv "
+        "deconvolution2d deconvolutional upconv fractionallystridedconvolution",
+    ),
+    (
+        say("a transposed convolution is {}, in any number of dimensions", "Deconvolution"),
+        "convtranspose1d convtranspose3d conv1dtranspose conv3dtranspose",
+    ),
+    (
+        say("max pooling is {} with {}", "Pooling", "pool: MAX"),
+        "maxpool maxpool2d maxpooling maxpooling2d spatialmaxpooling",
+    ),
+    (
+        say("average pooling is {} with {}", "Pooling", "pool: AVE"),
+        "avgpool avgpool2d averagepool averagepooling averagepooling2d avepool avepooling meanpool "
+        "spatialaveragepooling",
+    ),
+    (
+        say("global average pooling is {} with {} and {}", "Pooling", "pool: AVE", "global_pooling: true"),
+        "globalaveragepooling2d adaptiveavgpool2d globalaveragepool globalavgpool globalavgpool2d globalpooling "
+        "adaptiveavgpool",
+    ),
+    (
+        say("global max pooling is {} with {} and {}", "Pooling", "pool: MAX", "global_pooling: true"),
+        "globalmaxpooling2d globalmaxpool adaptivemaxpool2d globalmaxpool2d",
+    ),
+    (say("pooling is {}", "Pooling"), "pool pool2d pooling2d poolinglayer subsampling subsample"),
+    (
+        say(
+            "nettrain pools images, in two dimensions: {} to N x C x L x 1 first, with {} and {} in {}",
+            "Reshape",
+            "kernel_h",
+            "kernel_w",
+            "Pooling",
+        ),
+        "maxpool1d maxpooling1d avgpool1d averagepooling1d globalaveragepooling1d globalmaxpooling1d "
+        "adaptiveavgpool1d adaptivemaxpool1d",
+    ),
+    (
+        "nettrain has no pooling in three dimensions",
+        "maxpool3d maxpooling3d avgpool3d averagepooling3d adaptiveavgpool3d",
+    ),
+    (say("spatial pyramid pooling is {}", "SPP"), "spatialpyramidpooling spppooling pyramidpooling"),
+    (say("unfolding windows into columns is {}", "Im2col"), "unfold extractimagepatches"),
+    (
+        say(
+            "nettrain has none; bilinear upsampling by an integer is {} with {}, {} = channels and {}; "
+            "repeating pixels is the same with {} and {} = {}",
+            "Deconvolution",
+            "weight_filler: bilinear",
+            "group",
+            "bias_term: false",
+            "weight_filler: 1",
+            "kernel_size",
+            "stride",
+        ),
+        "upsample upsampling upsampling2d upsamplingbilinear2d upsamplingnearest2d interp interpolate "
+        "interpolation resize resizebilinear resizenearestneighbor resizing bilinearupsampling upsampledarknet "
+        "nninterp nnupsample",
+    ),
+    (
+        say("nettrain has no unpooling; upsampling is {}", "Deconvolution"),
+        "maxunpool2d maxunpool unpooling unpool maxunpooling",
+    ),
+    (say("nettrain has none: adding windows back into an image is the backward pass of {}", "Im2col"), "fold col2im"),
+    (
+        say(
+            "nettrain has no layer that reorders axes; the last two of a matrix product can be swapped: "
+            "{} with {} and {}",
+            "MatMul",
+            "transpose_a",
+            "transpose_b",
+        ),
+        "permute transpose swapaxes movedim moveaxis rearrange",
+    ),
+    (
+        "nettrain has none: it would need a layer that reorders axes",
+        "shufflechannel channelshuffle pixelshuffle depthtospace spacetodepth reorg pixelunshuffle spacetobatchnd "
+        "batchtospacend reorgyolo pixelshuffler subpixel",
+    ),
+    (
+        say("batch normalization is {}, with {} for a learned factor and offset", "BatchNorm", "affine: true"),
+        "bn batchnorm1d batchnorm2d batchnorm3d batchnormalization batchnormalizationlayer "
+        "spatialbatchnormalization syncbatchnorm cudnnbatchnorm bnlayer batchnormlayer syncbn "
+        "batchnormalizationv2 lazybatchnorm2d batchnormscale bninference",
+    ),
+    (
+        say("nettrain has none; {} with {} is similar", "BatchNorm", "affine: true"),
+        "batchrenorm batchrenormalization frozenbatchnorm2d switchnorm switchablenorm filterresponsenorm",
+    ),
+    (say("layer normalization is {}", "LayerNorm"), "layernormalization ln layernorm2d"),
+    (say("group normalization is {}", "GroupNorm"), "groupnormalization gn"),
+    (
+        say("instance normalization is {} with {} = channels", "GroupNorm", "num_groups"),
+        "instancenorm instancenorm1d instancenorm2d instancenormalization instancenorm3d in contrastnormalization",
+    ),
+    (
+        say("local response normalization is {}", "LRN"),
+        "localresponsenorm localresponsenormalization crossmaplrn2d spatialcrossmaplrn responsenormalization",
+    ),
+    (
+        say(
+            "nettrain has none that divides by a vector's length; {}, {}, {} and {} are its normalizations",
+            "LayerNorm",
+            "GroupNorm",
+            "MVN",
+            "LRN",
+        ),
+        "normalize normalization norm l2norm l2normalize l2normalization normalizelayer unitnorm "
+        "unitnormalization lpnormalization grn rmsnorm rmsnormalization weightnorm spectralnorm "
+        "simplifiedlayernormalization normalizebbox",
+    ),
+)
