@@ -63,7 +63,7 @@ class Trail(Listener):
         return text + (f"; update/weight = {share:.2g} (healthy: about 1e-3)" if math.isfinite(share) else "")
 
 
-def _of_the_layer(step: Step) -> list[Finding]:
+def _blame_layer(step: Step) -> list[Finding]:
     """What to say when no parameter has grown: the layer cannot take what it reads."""
     ranges = []
     for key, blob in zip(step.bottom_keys, step.bottom, strict=True):
@@ -76,7 +76,7 @@ def _of_the_layer(step: Step) -> list[Finding]:
     ]
 
 
-def _of_the_start(bad: Step | None, learned: list[Step]) -> list[Finding]:
+def _blame_start(bad: Step | None, learned: list[Step]) -> list[Finding]:
     """What to say when no update was made, so that no rate is to blame: parameters that were too large from the
     beginning, or else the layer."""
     for step in learned:
@@ -84,7 +84,7 @@ def _of_the_start(bad: Step | None, learned: list[Step]) -> list[Finding]:
         if not size < LARGE:
             cause = f"the parameters of {step.spec.title()} are too large from the start: largest |W| {size:.2g}"
             return [("likely cause", cause), ("try", "a smaller weight_filler there, or other weights")]
-    return _of_the_layer(bad) if bad is not None and bad.bottom else []
+    return _blame_layer(bad) if bad is not None and bad.bottom else []
 
 
 def _largest(step: Step) -> float:
@@ -113,11 +113,11 @@ def explain(net: Net, iteration: int, trail: Trail, updater: Updater, place: str
     else:
         learned = [s for s in net.steps[: net.steps.index(step) + 1 if step else None] if _largest(s)]
         if iteration == 0:
-            return [*lines, *_of_the_start(step, learned), ("kept", kept)]
+            return [*lines, *_blame_start(step, learned), ("kept", kept)]
         before = trail.before(learned[-1], iteration, updater) if learned else ""
         lines += [("before it", before)] if before else []
         if step is not None and step.bottom and not any(trail.has_grown(s) for s in learned):
-            lines += _of_the_layer(step)
+            lines += _blame_layer(step)
             return [*lines, ("kept", kept)]
         lines.append(("likely cause", f"the learning rate is too high: solver.base_lr = {base_lr:g} ({place})"))
         lines.append(("try", f"--set solver.base_lr={base_lr / 100:g}   or   --set solver.clip_gradients=5"))

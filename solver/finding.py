@@ -33,7 +33,7 @@ class Found:
     older: list[Path] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
 
-    def pass_over(self, error: SnapshotError) -> None:
+    def fall_back(self, error: SnapshotError) -> None:
         """Go to the good snapshot before this one, which is bad. Raises the error when there is none."""
         notes = [f"{error}; skipped"]
         for i, path in enumerate(self.older):
@@ -67,7 +67,7 @@ def find_snapshot(where: str | Path, best_first: bool = False) -> Found:
                 return found
             if i == TRIES - 2:
                 run.open()  # from here on nobody writes it, or the error says who does
-        raise NettrainError(_nothing(where, run))
+        raise NettrainError(_why_nothing(where, run))
     except OSError as error:
         raise NettrainError(f"snapshot {where} cannot be read: {why(error)}") from None
 
@@ -88,7 +88,7 @@ def _newest(run: Run, best_first: bool) -> Found | None:
     read = functools.cache(read_snapshot)  # the best one's iteration is inside it: so it is read once
     paths = run.snapshots()
     if not paths:
-        raise NettrainError(_nothing(run.where, run))
+        raise NettrainError(_why_nothing(run.where, run))
     seen = [path for path in paths if not is_best(path)]
     paths = sorted(paths, key=lambda path: not is_best(path)) if best_first else _by_iteration(paths, read)
     notes: list[str] = []
@@ -162,7 +162,7 @@ def _run_at(where: Path) -> Run:
     return run
 
 
-def _nothing(where: Path, run: Run) -> str:
+def _why_nothing(where: Path, run: Run) -> str:
     """Why no snapshot was found, and what would be right."""
     if run.folder and (who := lock.writer(run.lock_path)):
         return (

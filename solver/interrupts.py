@@ -15,7 +15,7 @@ DEFAULTS: dict[str, Effect] = {"SIGINT": "stop", "SIGTERM": "stop", "SIGHUP": "s
 TOGETHER = 0.5  # seconds in which a second signal to stop is an echo of the first
 
 
-class Listener(Protocol):
+class HasRequest(Protocol):
     """What has a place for the note: a Solver."""
 
     request: Effect | None
@@ -34,7 +34,7 @@ class Interrupts:
     later would end the program before it has said what is kept.
     """
 
-    def __init__(self, solver: Listener, effects: Mapping[str, Effect] = DEFAULTS):
+    def __init__(self, solver: HasRequest, effects: Mapping[str, Effect] = DEFAULTS):
         self.solver, self.effects = solver, dict(DEFAULTS) | dict(effects)
         if hasattr(signal, "SIGBREAK"):
             self.effects["SIGBREAK"] = self.effects["SIGTERM"]
@@ -55,13 +55,13 @@ class Interrupts:
             while self._may_have_echo():
                 time.sleep(0.01)
         finally:
-            self._give_back()
+            self._restore()
 
     def _may_have_echo(self) -> bool:
         """Whether a signal to stop would be an echo of the one before."""
         return self.stopped_by is not None and not self._has_echo and time.monotonic() < self._asked_at + TOGETHER
 
-    def _give_back(self) -> None:
+    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 

@@ -75,12 +75,12 @@ def _take(path: str, what: str) -> int:
             _check_kind(os.fstat(descriptor), path)
             works = _lock(descriptor)
             if works is None:
-                raise NettrainError(_who(path, what))
+                raise NettrainError(_refusal(path, what))
             if works and not _has_name(descriptor, path):
                 os.close(descriptor)
                 continue
-            if not works and _lives(_read(path)):
-                raise NettrainError(f"{_who(path, what)}; if that process is gone, remove {path}")
+            if not works and _is_alive(_read(path)):
+                raise NettrainError(f"{_refusal(path, what)}; if that process is gone, remove {path}")
             mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
             os.ftruncate(descriptor, 0)
             os.write(descriptor, json.dumps(mine).encode() + b"\n")
@@ -144,15 +144,15 @@ def writer(path: Path) -> str:
     """Which process has the lock, as far as its file tells; empty when none has. For messages alone: it takes
     nothing."""
     owner = _read(str(path))
-    return _named(owner) if _lives(owner) else ""
+    return _described(owner) if _is_alive(owner) else ""
 
 
-def _named(owner: dict[str, Any]) -> str:
+def _described(owner: dict[str, Any]) -> str:
     pid, host, since = (str(owner.get(key, "?"))[:100] for key in ("pid", "host", "since"))
     return f"process {pid} on {host} since {since}"
 
 
-def _lives(owner: dict[str, Any]) -> bool:
+def _is_alive(owner: dict[str, Any]) -> bool:
     """Whether the process that wrote this may still run; of another host that cannot be known."""
     pid = owner.get("pid")
     if not isinstance(pid, int) or pid <= 0:
@@ -168,14 +168,14 @@ def _lives(owner: dict[str, Any]) -> bool:
     return pid != os.getpid()
 
 
-def _who(path: str, what: str) -> str:
+def _refusal(path: str, what: str) -> str:
     """Who has the lock, and what to do."""
     for _ in range(20):  # its owner may be about to write
         owner = _read(path)
         if owner:
             break
         time.sleep(0.005)
-    pid, who = str(owner.get("pid", "?"))[:100], _named(owner) if owner else "another process"
+    pid, who = str(owner.get("pid", "?"))[:100], _described(owner) if owner else "another process"
     stop = f"stop it (kill -INT {pid}, which leaves a snapshot)" if pid.isdecimal() else "stop it"
     return f"{what} is being written by {who}: wait until it ends, {stop}, or choose another --out or snapshot_prefix"
 

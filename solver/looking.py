@@ -18,7 +18,7 @@ SECONDS = 5.0  # spent on the data of one layer that is not in memory
 
 
 @dataclass(frozen=True)
-class Looked:
+class Examined:
     """How far the data of a layer was looked through."""
 
     phase: str
@@ -27,7 +27,7 @@ class Looked:
     total: int
 
 
-def look_through(nets: Iterable[Net], problems: Problems, seconds: float = SECONDS) -> list[Looked]:
+def look_through(nets: Iterable[Net], problems: Problems, seconds: float = SECONDS) -> list[Examined]:
     """Look through the data of every layer, as far as one gets in ``seconds`` each; what is in memory always in full.
 
     Adds what is wrong to ``problems``: an example that cannot be read, a value that is not finite, and, of what was
@@ -39,7 +39,7 @@ def look_through(nets: Iterable[Net], problems: Problems, seconds: float = SECON
             if seconds or step.layer.is_quick_to_examine:
                 done, total = _examine(step, seconds, problems)
                 if total:
-                    found.append(Looked(net.phase, step.spec.name, done, total))
+                    found.append(Examined(net.phase, step.spec.name, done, total))
                     for reader in net.steps:
                         if any(blob is top for blob in reader.bottom for top in step.top):
                             with _collecting(reader, problems):

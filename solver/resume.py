@@ -114,7 +114,7 @@ def resume(solver: Solver, found: Found) -> list[str]:
                 take(solver, found.snapshot)
                 break
             except SnapshotError as error:
-                found.pass_over(error)
+                found.fall_back(error)
         dropped = new.continue_from(old, solver.iter)
         if solver.best:
             new.copy_best(old)
@@ -124,10 +124,10 @@ def resume(solver: Solver, found: Found) -> list[str]:
             new.discard()
         raise
     solver.run = new
-    return found.notes + _of_what_is_dropped(dropped, new, solver.iter, is_same=new is old)
+    return found.notes + _notes_on(dropped, new, solver.iter, is_same=new is old)
 
 
-def _of_what_is_dropped(dropped: Dropped, run: Run, iteration: int, is_same: bool) -> list[str]:
+def _notes_on(dropped: Dropped, run: Run, iteration: int, is_same: bool) -> list[str]:
     """Sentences about metrics that a resumed run does not keep."""
     notes = []
     if dropped.last > iteration and is_same:
@@ -135,7 +135,7 @@ def _of_what_is_dropped(dropped: Dropped, run: Run, iteration: int, is_same: boo
             f"the run had reached iteration {dropped.last}; what it did after its last snapshot, at iteration "
             f"{iteration}, is repeated"
         )
-    if dropped.strange:
-        what = "an invalid line" if dropped.strange == 1 else f"{dropped.strange} invalid lines"
+    if dropped.invalid:
+        what = "an invalid line" if dropped.invalid == 1 else f"{dropped.invalid} invalid lines"
         notes.append(f"{run.path(METRICS)} continues without {what}")
     return notes

@@ -235,11 +235,11 @@ class Run:
 
 @dataclass
 class Dropped:
-    """What metrics lose when a run is resumed: ``last`` is the last iteration of its lines, ``strange`` the number
+    """What metrics lose when a run is resumed: ``last`` is the last iteration of its lines, ``invalid`` the number
     of those that were not lines of metrics (apart from one that a killed process was writing)."""
 
     last: int
-    strange: int
+    invalid: int
 
 
 def quoted(path: str | Path) -> str:

@@ -218,7 +218,7 @@ def _list_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(holds(item) for item in value)
 
 
-def _text(value: Any) -> bool:
+def _string(value: Any) -> bool:
     return isinstance(value, str)
 
 
@@ -230,15 +230,15 @@ SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "iter": (_count, "the number of updates made"),
     "seed": (lambda value: type(value) is int and 0 <= value < LONGEST_SEED, "an integer >= 0"),
     "level": (lambda value: type(value) is int and abs(value) < MOST, "an integer"),
-    "stages": (_list_of(_text), "a list of names"),
+    "stages": (_list_of(_string), "a list of names"),
     "monitor": (_monitor, "null, or a name, a direction, the best score with its iteration and a count of tests"),
     "policy": (_policy, "counts by name"),
     "tested": (_tested, "null, or an iteration, its scores and whether they were the best"),
-    "said": (_list_of(_text), "a list of strings"),
+    "said": (_list_of(_string), "a list of strings"),
     "losses": (_list_of(_number), "a list of finite numbers"),
     "layers": (_mappings, "the state of each layer"),
     "test_layers": (_list_of(_mappings), "the states of the layers of each test net"),
     "data": (_list_of(_mappings), "what the data of each net was"),
     "spec": (lambda value: isinstance(value, dict), "the spec"),
-    "folder": (_text, "the folder of the spec"),
+    "folder": (_string, "the folder of the spec"),
 }

@@ -123,7 +123,7 @@ class Solver:
         self.found = Evaluation()  # what the last test found
         self.tested_at: int | None = None  # its iteration
         self.last_test: tuple[Scores, bool] = ({}, False)  # its scores, and whether they were the best
-        self._is_looked_through = False
+        self._data_is_examined = False
 
     def add(self, listener: Listener) -> None:
         """Add a listener; the keeper of the snapshots stays the last."""
@@ -169,11 +169,11 @@ class Solver:
 
         ``solve`` does so before a run's folder is made; a resumed run has the data it began with.
         """
-        if not self._is_looked_through:
+        if not self._data_is_examined:
             problems = Problems()
             look_through([self.net, *self.test_nets], problems, seconds=0)
             problems.raise_if_any()
-            self._is_looked_through = True
+            self._data_is_examined = True
 
     # Training
 
@@ -197,7 +197,7 @@ class Solver:
         self.run.begin(self.iter)
         self.ended = ""
         self.step(self.max_iter - self.iter)
-        if self._heed():
+        if self._handle_request():
             return
         if self.p.snapshot_after_train:
             self.keeper.keep_once(self)
@@ -245,10 +245,10 @@ class Solver:
         self.iter += 1
         self.tell("updated")
         if self.request == "snapshot":
-            self._heed()
+            self._handle_request()
         return self.request is None
 
-    def _heed(self) -> bool:
+    def _handle_request(self) -> bool:
         """Do what was requested; whether that was to stop."""
         request, self.request = self.request, None
         if request in ("snapshot", "stop"):
@@ -323,7 +323,7 @@ class Solver:
     def _test_at_the_end(self) -> bool:
         """The test of the weights that training gave; whether it came to its end."""
         if self.tests and self.reports.last != self.iter and not self._test_once():
-            self._heed()
+            self._handle_request()
             return False
         return True
 

@@ -49,9 +49,9 @@ def look_up(table: Table, word: str, known: Iterable[str]) -> Advice | None:
     A word may mean different things in different places: advice is given where the first name in it is known, or
     everywhere if it has none.
     """
-    advices = table.get(folded(word), ())
-    known = set(known) if advices else set()
-    return next((one for one in advices if not one.names or one.names[0] in known), None)
+    pieces = table.get(folded(word), ())
+    known = set(known) if pieces else set()
+    return next((one for one in pieces if not one.names or one.names[0] in known), None)
 
 
 def advice_on(key: str, known: Iterable[str], aliases: Mapping[str, str | Advice] = {}) -> Advice | None:

@@ -232,7 +232,8 @@ class Convolution(Layer):
             for j, (examples, rows) in enumerate(mine):
                 dY = w.upstream(do, dys[examples, :, rows])
                 if learns_b:
-                    ones = do.keep(("ones", dY.shape[1]), lambda n=dY.shape[1]: np.ones((1, n), self.dtype))
+                    n = dY.shape[1]
+                    ones = do.keep(("ones", n), lambda n=n: np.ones((1, n), self.dtype))
                     sum_up(do, ones, dY, db[i].reshape(len(dY), 1, dY.shape[2]), j == 0, "db")
                 if learns_W:
                     w.weight_gradient(do, xs[examples], rows, dY, self.weights(dW[i], w), j == 0)

@@ -288,7 +288,7 @@ def test_values_that_fit_neither(shape, values):
     ],
 )
 def test_fillers_in_words(filler, words):
-    assert nettrain.Filler(**filler).words_for_people() == words
+    assert nettrain.Filler(**filler).in_short() == words
 
 
 def test_the_filler_that_does_not_suit_is_shown_where_it_is_written():

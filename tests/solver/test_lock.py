@@ -299,4 +299,4 @@ def test_a_lock_that_is_a_link_is_not_followed(workdir):
 def test_a_command_to_type_is_shown_for_a_number_alone(workdir, owner, words):
     """What stands in a lock may be from anybody."""
     Path(".lock").write_text(json.dumps(owner))
-    assert words in lock._who(".lock", "run")
+    assert words in lock._refusal(".lock", "run")

@@ -46,14 +46,14 @@ def test_a_bad_snapshot_is_skipped_and_so_is_the_next(workdir):
     found = find_snapshot("run")
     assert (found.snapshot.iter, [path.name for path in found.older]) == (8, ["iter_6.npz", "iter_4.npz", "iter_2.npz"])
     Path("run/iter_6.npz").write_bytes(b"damaged")
-    found.pass_over(SnapshotError("this one does not fit"))
+    found.fall_back(SnapshotError("this one does not fit"))
     assert (found.snapshot.iter, [path.name for path in found.older]) == (4, ["iter_2.npz"])
     first, second = found.notes
     assert first == "this one does not fit; skipped"
     assert "iter_6.npz" in second
     Path("run/iter_2.npz").unlink()
     with pytest.raises(SnapshotError, match="nor does this"):
-        found.pass_over(SnapshotError("nor does this"))
+        found.fall_back(SnapshotError("nor does this"))
     assert found.snapshot.iter == 4
 
 

@@ -488,7 +488,7 @@ def test_a_batchnorm_that_has_seen_nothing_is_said(nettrain_cli):
     np.testing.assert_allclose(net.blobs["bn2"].data, net.blobs["x"].data / 1e-5, rtol=1e-5)
     result = nettrain_cli("train", "bad.yaml")
     says = (
-        "BatchNorm `bn` has seen no batch yet: it takes mean 0 and variance 0, and multiplies by 316 (and so have "
+        "BatchNorm `bn` has seen no batch yet: it assumes mean 0 and variance 0, and multiplies by 316 (and so have "
         "1 more); this test says little"
     )
     assert result.stderr.count(says) == 1

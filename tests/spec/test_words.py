@@ -334,24 +334,24 @@ def test_another_data_set_is_not_a_misspelling(name, workdir):
 
 
 def test_each_type_has_one_advice_and_none_is_a_type():
-    assert {word: advices for word, advices in foreign.TYPES.items() if len(advices) > 1} == {}
+    assert {word: pieces for word, pieces in foreign.TYPES.items() if len(pieces) > 1} == {}
     assert [name for name in registry.types() if name.casefold() in foreign.TYPES] == []
 
 
 def test_advice_speaks_of_types_and_keys_that_there_are():
     types, common = registry.types(), {*Common.names(), "nettrain layers"}
-    for advices in foreign.TYPES.values():
-        names = advices[0].names
+    for pieces in foreign.TYPES.values():
+        names = pieces[0].names
         keys = set().union(*(types[name].Parameters.names() for name in names if name in types)) | common
         keys |= {"transform", "crop_size"}
-        assert [name for name in names if name not in types and name not in keys] == [], advices[0]
+        assert [name for name in names if name not in types and name not in keys] == [], pieces[0]
 
 
 def test_advice_on_keys_speaks_of_keys_that_there_are():
     known = set(Common.names()) | {"transform"}
     known = known.union(*(cls.Parameters.names() for cls in registry.types().values()), ["crop_size"])
-    for advices in foreign.KEYS.values():
-        for advice in advices:
+    for pieces in foreign.KEYS.values():
+        for advice in pieces:
             assert [name for name in advice.names if name not in known] == [], advice
 
 
@@ -366,7 +366,7 @@ def test_advice_of_the_solver_speaks_of_its_keys():
 def test_what_stands_in_backticks_is_said_by_name():
     """A name that is written into a sentence by hand is one that nobody knows of: it may be misspelt or renamed."""
     tables = (foreign.TYPES, foreign.KEYS, foreign.TOP, foreign.CHOICES)
-    sentences = [advice for table in tables for advices in table.values() for advice in advices]
+    sentences = [advice for table in tables for pieces in table.values() for advice in pieces]
     sets = [cls.Parameters for cls in registry.types().values()] + [SolverParameters, Transform, Filler]
     sentences += [as_advice(advice) for cls in sets for advice in cls.aliases.values()]
     assert len(sentences) > 1500

@@ -310,9 +310,13 @@ SPECS = {
     "kernel 0": ((1, 2, 4, 4), {"kernel_size": 0}, "kernel_size must be an integer >= 1"),
     "stride 0": ((1, 2, 4, 4), {"kernel_size": 1, "stride": 0}, "stride must be an integer >= 1"),
     "negative pad": ((1, 2, 4, 4), {"kernel_size": 1, "pad": -1}, "pad must be an integer >= 0"),
-    "two forms of kernel": ((1, 2, 4, 4), {"kernel_size": 2, "kernel_h": 2, "kernel_w": 2}, "beside `kernel_size`"),
+    "two forms of kernel": (
+        (1, 2, 4, 4),
+        {"kernel_size": 2, "kernel_h": 2, "kernel_w": 2},
+        "combined with `kernel_size`",
+    ),
     "two forms of stride": ((1, 2, 4, 4), {"kernel_size": 2, "stride": 2, "stride_h": 2, "stride_w": 2}, "`stride`"),
-    "two forms of pad": ((1, 2, 4, 4), {"kernel_size": 2, "pad": 1, "pad_h": 1}, "beside `pad`"),
+    "two forms of pad": ((1, 2, 4, 4), {"kernel_size": 2, "pad": 1, "pad_h": 1}, "combined with `pad`"),
     "kernel_h alone": ((1, 2, 4, 4), {"kernel_h": 2}, "kernel_h needs `kernel_w` too"),
     "stride_w alone": (
         (1, 2, 4, 4),

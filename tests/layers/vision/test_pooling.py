@@ -237,7 +237,7 @@ SPECS = {
     ),
     "unknown rounding": ({"round_mode": "ROUND", "kernel_size": 2}, "must be one of CEIL, FLOOR"),
     "two forms of kernel": ({"kernel_size": 2, "kernel_h": 2, "kernel_w": 2}, "cannot be combined with `kernel_size`"),
-    "two forms of stride": ({"kernel_size": 2, "stride": 1, "stride_h": 1, "stride_w": 1}, "beside `stride`"),
+    "two forms of stride": ({"kernel_size": 2, "stride": 1, "stride_h": 1, "stride_w": 1}, "combined with `stride`"),
     "two forms of pad": ({"kernel_size": 2, "pad": 1, "pad_h": 1, "pad_w": 1}, "cannot be combined with `pad`"),
     "kernel_w alone": ({"kernel_w": 2}, "kernel_w needs `kernel_h` too"),
     "stride_h alone": ({"kernel_size": 2, "stride_h": 2}, "stride_h needs `stride_w` too"),
