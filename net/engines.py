@@ -13,18 +13,28 @@ from .layer import Layer
 
 Engine = Literal["auto", "numpy", "onednn"]
 VARIABLE = "NETTRAIN_ENGINE"  # what auto means
+_asked: str = ""  # what the command line says, which counts more than a spec
 CAFFES = {"DEFAULT": "auto", "CAFFE": "numpy", "CUDNN": "auto"}  # Caffe's words for it
 
 
+def use_engine(engine: Engine) -> None:
+    """Have all nets that are made from now on use this engine, whatever their specs say; auto leaves it to them."""
+    global _asked
+    _asked = "" if engine == "auto" else engine
+
+
 def chosen(engine: Any) -> Engine:
-    """The engine of a net: what is asked for, or what the environment says. Raises NettrainError for another word."""
+    """The engine of a net: what the command line asks for, else the spec, else the environment.
+
+    Raises NettrainError for another word.
+    """
     known = get_args(Engine)
     if engine not in known:
         raise NettrainError(f"the engine must be one of {', '.join(known)}, got {engine!r}")
     default = os.environ.get(VARIABLE) or "auto"
     if default not in known:
         raise NettrainError(f"{VARIABLE} must be one of {', '.join(known)}, got {default!r}")
-    return default if engine == "auto" else engine  # type: ignore[return-value]
+    return _asked or (default if engine == "auto" else engine)  # type: ignore[return-value]
 
 
 def implementation(cls: type[Layer], engine: Engine, of_layer: str, dtype: np.dtype) -> type[Layer]:

@@ -197,6 +197,11 @@ class Layer:
         """The files in a list whose files are examples, as they are known to the system, to compare lists by."""
         return ()
 
+    @property
+    def computed_by(self) -> str:
+        """The engine that computes this case: the class's, or numpy where that does not cover it."""
+        return "numpy" if self.uncovered else self.engine
+
     # What a type may use
 
     def add_blob(self, shape: Sequence[int], filler: Filler, swap_fans: bool = False) -> None:

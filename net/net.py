@@ -160,6 +160,11 @@ class Net:
             return step.spec, f"{step.spec.title()}: an example of `{name}` has the shape {' and '.join(parts)}{advice}"
         return None, ""
 
+    @property
+    def computed_by(self) -> Engine:
+        """``onednn`` when it computes at least one layer, else ``numpy``."""
+        return "onednn" if any(layer.computed_by == "onednn" for layer in self.layers.values()) else "numpy"
+
     # Running
 
     def forward(

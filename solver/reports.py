@@ -53,6 +53,7 @@ class Reports(Listener):
         row = Row(solver.iter, solver.epochs(solver.iter), solver.smoothed_loss, solver.rate(), rate, scores, is_best)
         self.last = solver.iter
         data = {"iter": row.iter, "epoch": row.epoch, "train_loss": row.loss, "lr": row.lr, "it_per_s": row.rate}
+        data["engine"] = solver.net.computed_by
         solver.run.begin(solver.iter)
         solver.run.write_metrics(data | ({"test": scores} if scores else {}))
         solver.tell("reported", row)
