@@ -51,15 +51,15 @@ class Known:
         self.values, self.origin = values, origin
         self._ranges: dict[tuple[float | None, bool], Range | None] = {}
 
-    def range(self, ignored: float | None = None, cut: bool = False) -> Range | None:
-        """Of all values but the ignored one (``cut``: and those truncated to it); None when
+    def range(self, ignored: float | None = None, truncated: bool = False) -> Range | None:
+        """Of all values but the ignored one (``truncated``: and those truncated to it); None when
         nothing is left."""
-        if (ignored, cut) not in self._ranges:
+        if (ignored, truncated) not in self._ranges:
             values = self.values() if callable(self.values) else self.values
             if ignored is not None:
-                values = values[(np.trunc(values) if cut else values) != ignored]
-            self._ranges[ignored, cut] = Range.of(values) if values.size else None
-        return self._ranges[ignored, cut]
+                values = values[(np.trunc(values) if truncated else values) != ignored]
+            self._ranges[ignored, truncated] = Range.of(values) if values.size else None
+        return self._ranges[ignored, truncated]
 
 
 class Blob:

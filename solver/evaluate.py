@@ -163,13 +163,13 @@ def run_test(
 class _Mean:
     """The mean of a top over the batches of a test.
 
-    ``rows``: it has a row for each example. ``constant``: the data does not change it. ``of_sum``: the sum over its
-    elements is meant, as for a loss.
+    ``per_example``: it has a row for each example. ``constant``: the data does not change it. ``of_sum``: the sum
+    over its elements is meant, as for a loss.
     """
 
-    def __init__(self, step: Step, i: int, rows: bool = False, constant: bool = False, of_sum: bool = False):
+    def __init__(self, step: Step, i: int, per_example: bool = False, constant: bool = False, of_sum: bool = False):
         self.step, self.i = step, i
-        self.rows, self.constant, self.of_sum = rows, constant, of_sum
+        self.per_example, self.constant, self.of_sum = per_example, constant, of_sum
         self.total: Any = np.float64(0)
         self.weight: Any = 0
         self.is_of_batches = False
@@ -179,7 +179,7 @@ class _Mean:
         step, layer = self.step, self.step.layer
         values = step.top[self.i].data.astype(np.float64)
         weight: Any
-        if self.rows:
+        if self.per_example:
             added, weight = values.sum(axis=0), len(values)
         else:
             weight = None if self.constant else ask(layer, "mean_over", self.i, step.bottom, step.top)
@@ -208,17 +208,17 @@ def _means(net: Net) -> dict[str, _Mean]:
     result = {}
     for name in net.outputs:
         step, i, kind = makers[name]
-        result[name] = _Mean(step, i, kind == "rows" and bool(net.blobs[name].shape), kind == "constant")
+        result[name] = _Mean(step, i, kind == "per_example" and bool(net.blobs[name].shape), kind == "constant")
     return result
 
 
 def _kinds(net: Net) -> dict[Any, str]:
-    """Of every blob: ``rows`` for the examples of a batch; ``whole``, a measure of the whole batch; ``constant``, made
-    of parameters alone."""
+    """Of every blob: ``per_example`` of the batch; ``whole``, a measure of the whole batch; ``constant``,
+    made of parameters alone."""
     kinds: dict[Any, str] = {}
     for step in net.steps:
-        read = {kinds[key] for key in step.bottom_keys} or {"constant" if step.layer.blobs else "rows"}
-        kind = next(kind for kind in ("rows", "whole", "constant") if kind in read)
+        read = {kinds[key] for key in step.bottom_keys} or {"constant" if step.layer.blobs else "per_example"}
+        kind = next(kind for kind in ("per_example", "whole", "constant") if kind in read)
         for i, key in enumerate(step.top_keys):
             measures = step.layer.is_score or (step.layer.is_loss and i == 0)
             kinds[key] = "whole" if measures else kind

@@ -240,7 +240,7 @@ class WindowData(Layer):
             windows = self.background if i < background else self.foreground
             window = windows[int(self.rng.integers(len(windows)))]
             flip = mirror and bool(self.rng.integers(2))
-            pixels, (y, x) = self.cut(window, flip)
+            pixels, (y, x) = self.crop(window, flip)
             _, height, width = pixels.shape
             place = np.s_[:, y : y + height, x : x + width]
             mean = self.mean[place] if self.mean is not None else values
@@ -257,7 +257,7 @@ class WindowData(Layer):
                 key="source",
             )
 
-    def cut(self, window, flip):
+    def crop(self, window, flip):
         """A window's pixels as they stand in the result, and where they begin there (row, column)."""
         image, side, pad = self.image(window.image), self.p.transform.crop_size, self.p.context_pad
         limits = image.shape[1:]

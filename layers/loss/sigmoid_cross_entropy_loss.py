@@ -54,7 +54,7 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
-        self.targets = Targets(ignored=self.p.ignore_label, cut=True)
+        self.targets = Targets(ignored=self.p.ignore_label, truncated=True)
         self.targets.check_shape(*bottom)
         self.targets.check_known(bottom[1])
 

@@ -15,13 +15,13 @@ ROUNDING = 1e-6  # by which a target may miss 0 and 1: they are divided and aver
 
 @dataclass(frozen=True)
 class Targets:
-    """Which values a layer takes: between 0 and 1, with ``whole`` only these two, and the ``ignored`` one (``cut``:
-    also those equal to it when truncated). ``name`` is what messages call one of them."""
+    """Which values a layer takes: between 0 and 1, with ``whole`` only these two, and the ``ignored`` one
+    (``truncated``: also those equal to it when truncated). ``name`` is what messages call one of them."""
 
     name: str = "target"
     whole: bool = False
     ignored: float | None = None
-    cut: bool = False
+    truncated: bool = False
 
     def check_shape(self, scores: Blob, targets: Blob) -> None:
         """Raise ShapeError unless there is a target for each of the scores."""
@@ -35,7 +35,7 @@ class Targets:
         """Raise NettrainError when the data set is known to hold another value."""
         if blob.known is None:
             return
-        found = blob.known.range(self.ignored, self.cut)
+        found = blob.known.range(self.ignored, self.truncated)
         if found is None or (self._fit(found.low, found.high) and not (self.whole and found.fractional is not None)):
             return
         odd = found.fractional if self.whole else None
@@ -56,7 +56,7 @@ class Targets:
             return
         bad = (values != 0) & (values != 1) if self.whole else ~((values >= -ROUNDING) & (values <= 1 + ROUNDING))
         if self.ignored is not None:
-            bad &= (np.trunc(values) if self.cut else values) != self.ignored
+            bad &= (np.trunc(values) if self.truncated else values) != self.ignored
         if bad.any():
             first = np.unravel_index(int(np.argmax(bad)), values.shape)
             place = f"[{', '.join(map(str, first))}]" if len(first) > 1 else f"example {first[0] if first else 0}"

@@ -183,7 +183,7 @@ def test_what_is_known_is_looked_through_once_and_only_when_asked():
     assert calls == []
     assert known.range() == known.range() == Range(-1.5, 1, -1.5)
     assert known.range(-1) == Range(-1.5, 1, -1.5)
-    assert known.range(-1, cut=True) == known.range(-1, cut=True) == Range(0, 1)
+    assert known.range(-1, truncated=True) == known.range(-1, truncated=True) == Range(0, 1)
     assert len(calls) == 3
     assert Known(np.array([255, 255]), "set").range(255) is None
 
