@@ -4,6 +4,8 @@ A task computes the same numbers whichever thread runs it, and partial sums are 
 run gives the same bits with any number of threads. BLAS is held to one thread meanwhile, except for the products of
 ``blas.py``: by itself it cuts a product by the number of its threads. numpy lets other threads run during everything
 that takes time, so Python's threads suffice.
+
+It is one file because who works, where, and what is put back afterwards hang together: a change of one is one of all.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 Net calls ``setup`` once, ``reshape`` whenever the bottoms' shapes change, then ``Forward_cpu`` and, for training,
 ``Backward_cpu``. A layer is plain formulas: order, wiring, sharing and sums over consumers are Net's work.
+It is one file because a contract is read as a whole.
 """
 
 from __future__ import annotations

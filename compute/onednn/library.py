@@ -11,7 +11,6 @@ import functools
 import os
 import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 from ..parallel import prepare_threads
@@ -62,8 +61,8 @@ def candidates() -> list[str]:
     given = os.environ.get(VARIABLE)
     if given:
         return [given]
-    here = Path(sys.prefix) / "lib" / NAME
-    return [str(here)] * here.is_file() + [NAME]
+    here = os.path.join(sys.prefix, "lib", NAME)
+    return [here] * os.path.isfile(here) + [NAME]
 
 
 class Library:
