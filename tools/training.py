@@ -68,7 +68,7 @@ def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:
     """Resume from a snapshot, and say what a person should know about it."""
     for note in [*solver.resume(found), *_changes(found.snapshot.state["spec"], solver.spec.to_python())]:
         say(note)
-    before, now = found.snapshot.state.get("engine", "numpy"), solver.net.computed_by
+    before, now = found.snapshot.state["engine"], solver.net.computed_by
     if before != now:
         say(f"note: the layers are computed by {now}, before the snapshot by {before}: the last digits will differ")
     say(f"resumed from {found.snapshot.path} at iteration {solver.iter}")
