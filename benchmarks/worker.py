@@ -6,7 +6,6 @@ matrix products. Every answer is a line of JSON; a side that cannot be had answe
 
 import json
 import logging
-import os
 import resource
 import statistics
 import sys
@@ -51,7 +50,7 @@ def nettrain_side(name, wanted, threads):
         "labels": label.shape if label else None,
         "batch": data.shape[axis],
         "forward": wanted["forward"],
-        "engine": os.environ["NETTRAIN_ENGINE"],
+        "engine": net.computed_by,
         "gflop": 1e-9 * sum(sum(timing.flops(step)[passes]) for step in net.steps),
     }
     if solver:

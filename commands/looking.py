@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .app import main
-from .options import Name, debug_option, net_options, output_options, read, spec_argument, threads_option
+from .options import Name, debug_option, engine_option, net_options, output_options, read, spec_argument, threads_option
 from .streams import show
 
 
@@ -108,6 +108,7 @@ def worksheet(seed: int, gates: int, html: str | None, as_json: bool) -> None:
 @click.option("--iterations", type=click.IntRange(1), default=20, help="Batches to time; default 20.")
 @net_options
 @threads_option
+@engine_option
 @output_options
 def time_layers(
     spec: str, iterations: int, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool

@@ -53,6 +53,13 @@ def _use_threads(_: click.Context, __: click.Parameter, value: int | None) -> No
         use_threads(value)
 
 
+def _use_engine(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        from ..net.engines import use_engine
+
+        use_engine(value)  # type: ignore[arg-type]
+
+
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show the traceback of an error."
 )
@@ -78,6 +85,13 @@ threads_option = click.option(
     callback=_use_threads,
     expose_value=False,
     help="Threads; default all cores. The results are the same, bit for bit.",
+)
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["auto", "numpy", "onednn"]),
+    callback=_use_engine,
+    expose_value=False,
+    help="What computes the layers; default auto: oneDNN where it is installed.",
 )
 python_option = click.option(
     "--allow-python",

@@ -13,6 +13,7 @@ from .app import main
 from .options import (
     Name,
     debug_option,
+    engine_option,
     output_options,
     python_is_allowed,
     read,
@@ -65,6 +66,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
 @click.option("--out", type=Name(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
 @state_options
 @threads_option
+@engine_option
 @_effect_option("sigint", "stop", "Ctrl-C")
 @_effect_option("sigterm", "stop", "SIGTERM")
 @_effect_option("sighup", "snapshot", "SIGHUP")
@@ -155,6 +157,7 @@ class _Screen:
 @spec_options
 @state_options
 @threads_option
+@engine_option
 @output_options
 def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
     """Test trained weights: the mean of every output over the test data, as training does.

@@ -32,15 +32,15 @@ ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> None:
     """out = a b, or out += a b, of matrices of one dtype; on all threads."""
-    cuts = _cuts(*out.shape, a.shape[1])
+    cuts = cuts_of(*out.shape, a.shape[1])
     if len(cuts) == 1:
         _piece(a, b, out, add)
         return
     if out.strides[0] == out.itemsize:
         a, b, out = b.T, a.T, out.T
-        cuts = _cuts(*out.shape, a.shape[1])
+        cuts = cuts_of(*out.shape, a.shape[1])
     call = openblas.function(f"cblas_{LETTERS[out.dtype]}gemm_batch") if out.dtype in LETTERS else None
-    layouts = (_layout(a), _layout(b), _layout(out))
+    layouts = (layout_of(a), layout_of(b), layout_of(out))
     if call is None or None in layouts or layouts[2] != (AS_IT_IS, out.strides[0] // out.itemsize):
         parallel.run(lambda i: _piece(a[cuts[i][0]], b[:, cuts[i][1]], out[cuts[i]], add), len(cuts))
         return
@@ -76,7 +76,7 @@ def step_product(b: np.ndarray, out: np.ndarray) -> Callable[[np.ndarray], np.nd
 
 
 @lru_cache(maxsize=4096)
-def _cuts(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
+def cuts_of(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
     """The rows and columns of out for each piece."""
     longer = max(m, n) if min(m, n, k) > 1 else 0  # vectors are not for batches
     pieces = next((pieces for pieces, least in PIECES if m * n * k >= least and longer >= 32 * pieces), 1)
@@ -87,7 +87,7 @@ def _cuts(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
     return [(part, whole) if size == m else (whole, part) for part in parts]
 
 
-def _layout(array: np.ndarray) -> tuple[int, int] | None:
+def layout_of(array: np.ndarray) -> tuple[int, int] | None:
     """Whether BLAS sees the matrix transposed, and the step from one of its lines to the next; None for neither."""
     (rows, columns), (down, right), size = array.shape, array.strides, array.itemsize
     if right == size and down >= columns * size and down % size == 0:
@@ -100,7 +100,7 @@ def _layout(array: np.ndarray) -> tuple[int, int] | None:
 @lru_cache(maxsize=4096)
 def _arguments(dtype: np.dtype, m: int, n: int, k: int, addresses: Any, layouts: Any, add: bool) -> tuple[Any, ...]:
     """What cblas_?gemm_batch takes: each piece is a group of one product."""
-    cuts, integer = _cuts(m, n, k), ctypes.c_int64
+    cuts, integer = cuts_of(m, n, k), ctypes.c_int64
     number = ctypes.c_float if dtype.itemsize == 4 else ctypes.c_double
     count = len(cuts)
 

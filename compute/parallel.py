@@ -4,6 +4,8 @@ A task computes the same numbers whichever thread runs it, and partial sums are 
 run gives the same bits with any number of threads. BLAS is held to one thread meanwhile, except for the products of
 ``blas.py``: by itself it cuts a product by the number of its threads. numpy lets other threads run during everything
 that takes time, so Python's threads suffice.
+
+It is one file because who works, where, and what is put back afterwards hang together: a change of one is one of all.
 """
 
 from __future__ import annotations
@@ -84,6 +86,17 @@ class _Job:
                         self.idle.set()
 
 
+_preparations: list[Callable[[], Callable[[], object]]] = []  # what each thread that works on a net does first
+
+
+def prepare_threads(prepare: Callable[[], Callable[[], object]]) -> None:
+    """Have every thread that works on a net call this first, and in the end what it returns."""
+    _preparations.append(prepare)
+    worker = _here.worker
+    if worker is not None and worker.depth:
+        worker.afterwards.callback(prepare())
+
+
 _jobs: SimpleQueue = SimpleQueue()
 _workers: list[threading.Thread] = []
 _inside = threading.local()
@@ -104,8 +117,12 @@ def _serve(number: int) -> None:
     if number < len(PROCESSORS):
         _stay_on({PROCESSORS[number]})
     _inside.task = True
+    prepared = 0
     while True:
         job, context = _jobs.get()
+        while prepared < len(_preparations):
+            _preparations[prepared]()
+            prepared += 1
         context.run(job.take)
 
 
@@ -219,6 +236,8 @@ def session() -> Iterator[None]:
         if not worker.depth:
             _working.add(worker)
             _pin(worker)
+            for prepare in _preparations:
+                worker.afterwards.callback(prepare())
         worker.depth += 1
     try:
         yield

@@ -13,7 +13,7 @@ repeats the list. A training step with calls that are prepared anew each time ta
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -72,7 +72,7 @@ class Prepared:
         same ones, arrays that lie in the same memory in the same way, ``prepare`` is not called again.
         """
         work = self._works.get(name)
-        if work is None or not all(map(_is_same, work.about, about)):
+        if work is None or not are_same(work.about, about):
             work = self._works[name] = _Work(about)
 
         def task(i: int) -> None:
@@ -84,6 +84,11 @@ class Prepared:
             calls.repeat()
 
         run(task, tasks)
+
+
+def are_same(before: Sequence[Any], now: Sequence[Any]) -> bool:
+    """Whether calls that are about the one are about the other: the same objects, arrays in the same memory."""
+    return all(map(_is_same, before, now))
 
 
 def _is_same(a: Any, b: Any) -> bool:

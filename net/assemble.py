@@ -12,6 +12,7 @@ from ..spec.errors import Problems, SpecError
 from . import build, plan
 from .blob import Blob
 from .build import Parameter
+from .engines import Engine
 from .graph import wire
 from .records import NetSpec, State
 from .step import Step
@@ -30,14 +31,21 @@ class Assembly:
 
 
 def assemble(
-    spec: NetSpec, state: State, problems: Problems, *, seed: int, dtype: np.dtype, freeze: Iterable[str] = ()
+    spec: NetSpec,
+    state: State,
+    problems: Problems,
+    *,
+    seed: int,
+    dtype: np.dtype,
+    freeze: Iterable[str] = (),
+    engine: Engine = "numpy",
 ) -> Assembly:
     """Wire the layers, make them, decide which run backward, find the parameters, and share memory, in this order.
 
     ``freeze`` names layers whose parameters are not learned, by name or glob. Raises SpecError with all ``problems``.
     """
     wired = wire(spec, state, problems)
-    steps = build.build_steps(wired, state.phase, seed, dtype, spec.folder, problems)
+    steps = build.build_steps(wired, state.phase, seed, dtype, spec.folder, problems, engine)
     if problems.found or len(steps) < len(wired):  # a broken layer was reported when the spec was loaded
         raise SpecError(problems.found)
     patterns = tuple(freeze)

@@ -15,6 +15,7 @@ import numpy as np
 from ..spec.errors import NettrainError, Problems, ShapeError, SpecError, format_shape
 from . import user_code
 from .blob import Blob
+from .engines import Engine, implementation
 from .graph import Key, Wired
 from .layer import Layer
 from .records import Broken, LayerSpec, ParamSpec
@@ -37,7 +38,13 @@ class Parameter:
 
 
 def build_steps(
-    wired: list[Wired], phase: str, seed: int, dtype: np.dtype, folder: Path, problems: Problems
+    wired: list[Wired],
+    phase: str,
+    seed: int,
+    dtype: np.dtype,
+    folder: Path,
+    problems: Problems,
+    engine: Engine = "numpy",
 ) -> list[Step]:
     """Make the layers and give every blob its shape.
 
@@ -51,7 +58,7 @@ def build_steps(
             continue
         names = [name for name, _ in item.tops]
         try:
-            layer = _make_layer(spec, phase=phase, seed=seed, dtype=dtype, folder=folder, tops=names)
+            layer = _make_layer(spec, engine, phase=phase, seed=seed, dtype=dtype, folder=folder, tops=names)
         except user_code.UserCodeError as error:
             problems.found.append(error.problem)
             continue
@@ -94,10 +101,11 @@ def build_steps(
     return steps
 
 
-def _make_layer(spec: LayerSpec, **about: Any) -> Layer:
+def _make_layer(spec: LayerSpec, engine: Engine, **about: Any) -> Layer:
     """The layer of a spec. Raises UserCodeError for an exception in a class of the user's own."""
+    cls = implementation(spec.cls, engine, spec.common.engine, about["dtype"])
     with user_code.calling(spec.cls, "__init__", lambda: f"{spec.title()} ({spec.place})"):
-        return spec.cls(spec.parameters, name=spec.name, **about)
+        return cls(spec.parameters, name=spec.name, **about)
 
 
 def _check_statistics(step: Step, problems: Problems) -> None:

@@ -2,6 +2,7 @@
 
 Net calls ``setup`` once, ``reshape`` whenever the bottoms' shapes change, then ``Forward_cpu`` and, for training,
 ``Backward_cpu``. A layer is plain formulas: order, wiring, sharing and sums over consumers are Net's work.
+It is one file because a contract is read as a whole.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Layer:
     batch_size: int = 0  # examples of a full batch, where a layer reads some
     batch_count: int = 0  # of the last batch
     origin: str = ""  # what people call the data it reads
+    engine: ClassVar[str] = "numpy"  # what computes it, unless ``uncovered`` says why the formulas do
+    uncovered: str = ""
     user_class: type | None = None  # the class of the user's that does the work, and which of its methods: for blame
     called: str = ""
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
@@ -194,6 +197,11 @@ class Layer:
     def entries(self) -> Iterable[str]:
         """The files in a list whose files are examples, as they are known to the system, to compare lists by."""
         return ()
+
+    @property
+    def computed_by(self) -> str:
+        """The engine that computes this case: the class's, or numpy where that does not cover it."""
+        return "numpy" if self.uncovered else self.engine
 
     # What a type may use
 

@@ -19,6 +19,7 @@ from . import build, parameter_files
 from .arguments import a_path, numbers, precision, strings, whole
 from .assemble import assemble
 from .blob import Blob
+from .engines import Engine, chosen
 from .netspec import load
 from .records import LayerSpec, NetSpec, Phase, State, as_phase
 from .user_code import ask
@@ -39,6 +40,7 @@ class Net:
         share_with: another net whose parameters this one uses (same memory).
         allow_python: whether layers of type Python may run the code they name.
         freeze: layers whose parameters are not learned, by name or glob.
+        engine: what computes the layers: ``numpy``, ``onednn``, or ``auto``, oneDNN where it is installed and can.
 
     Raises SpecError with every problem of the spec, its shapes and its data files.
     """
@@ -57,6 +59,7 @@ class Net:
         share_with: Net | None = None,
         allow_python: bool = False,
         freeze: Iterable[str] = (),
+        engine: Engine = "auto",
     ):
         rest_early()
         phase = as_phase(phase)
@@ -68,7 +71,16 @@ class Net:
         self.phase = phase
         self.state = State(phase, level, strings(stages, "stages"))
         self.dtype = precision(dtype)
-        made = assemble(self.spec, self.state, problems, seed=seed, dtype=self.dtype, freeze=strings(freeze, "freeze"))
+        self.engine = chosen(engine)
+        made = assemble(
+            self.spec,
+            self.state,
+            problems,
+            seed=seed,
+            dtype=self.dtype,
+            freeze=strings(freeze, "freeze"),
+            engine=self.engine,
+        )
         self.steps, self.parameters = made.steps, made.parameters
         self._index()
         self._place_parameters(made.uses, share_with)
@@ -147,6 +159,11 @@ class Net:
             name = step.top_keys[0][0]
             return step.spec, f"{step.spec.title()}: an example of `{name}` has the shape {' and '.join(parts)}{advice}"
         return None, ""
+
+    @property
+    def computed_by(self) -> Engine:
+        """``onednn`` when it computes at least one layer, else ``numpy``."""
+        return "onednn" if any(layer.computed_by == "onednn" for layer in self.layers.values()) else "numpy"
 
     # Running
 

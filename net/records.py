@@ -87,6 +87,9 @@ class Common(Declared):
     exclude: tuple[Rule, ...] = param(default=(), doc="the layer is left out of the net if one of these rules is met")
     loss_weight: tuple[float, ...] = param(default=(), doc="weight of each top in the loss")
     propagate_down: tuple[bool, ...] = param(default=(), doc="for each bottom: whether its gradient is computed")
+    engine: Literal["DEFAULT", "CAFFE", "CUDNN", "auto", "numpy", "onednn"] = param(
+        default="DEFAULT", doc="what computes it: the formulas (numpy, CAFFE), oneDNN, or what the net has (DEFAULT)"
+    )
     # last, because the name hides the function from here on
     param: tuple[ParamSpec, ...] = param(
         default=(), doc="for each parameter blob: name, lr_mult, decay_mult, share_mode"

@@ -67,7 +67,9 @@ def draw(
     def make(phase: str, state: NetState, **options: Any) -> Net | None:
         state = state.beside(given)
         try:
-            return Net(spec, phase, level=state.level, stages=state.stage, seed=seed, dtype=dtype, **options)
+            return Net(
+                spec, phase, level=state.level, stages=state.stage, seed=seed, dtype=dtype, engine=p.engine, **options
+            )
         except SpecError as error:
             problems.found.extend(error.problems)
             return None

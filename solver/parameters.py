@@ -114,6 +114,9 @@ class SolverParameters(Declared):
         doc="layers that are not learned, by name or glob such as conv*: like lr_mult 0 for their parameters; the "
         "running statistics of a BatchNorm still change, unless it has use_global_stats: true",
     )
+    engine: Literal["auto", "numpy", "onednn"] = param(
+        default="auto", doc="what computes the layers; auto: oneDNN where it is installed, else numpy"
+    )
     random_seed: int = param(default=1701, doc="seeds weights, data order and dropout; negative: a new seed each run")
     debug_info: bool = param(default=False, doc="print statistics of every blob at each line of progress")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .evaluate import Scores
 from .listener import Listener
@@ -52,7 +52,14 @@ class Reports(Listener):
         scores, is_best = solver.last_test if solver.test_is_new else ({}, False)
         row = Row(solver.iter, solver.epochs(solver.iter), solver.smoothed_loss, solver.rate(), rate, scores, is_best)
         self.last = solver.iter
-        data = {"iter": row.iter, "epoch": row.epoch, "train_loss": row.loss, "lr": row.lr, "it_per_s": row.rate}
+        data: dict[str, Any] = {
+            "iter": row.iter,
+            "epoch": row.epoch,
+            "train_loss": row.loss,
+            "lr": row.lr,
+            "it_per_s": row.rate,
+        }
+        data["engine"] = solver.net.computed_by
         solver.run.begin(solver.iter)
         solver.run.write_metrics(data | ({"test": scores} if scores else {}))
         solver.tell("reported", row)

@@ -22,6 +22,7 @@ def state_of(solver: Solver) -> dict[str, Any]:
     state: dict[str, Any] = {
         "iter": solver.iter,
         "seed": solver.seed,
+        "engine": solver.net.computed_by,
         "level": solver.level,
         "stages": list(solver.stages),
         "monitor": None,

@@ -27,9 +27,12 @@ from ..net.netspec import load
 from ..net.records import NetSpec
 from ..spec.errors import NettrainError
 
-VERSION = 3
+VERSION = 4
 # what older versions lack, as they meant it
-ADDED: dict[int, dict[str, Any]] = {2: {"level": 0, "stages": [], "data": []}}
+ADDED: dict[int, dict[str, Any]] = {
+    2: {"level": 0, "stages": [], "data": [], "engine": "numpy"},
+    3: {"engine": "numpy"},
+}
 FORMAT = re.compile(r"nettrain snapshot ([0-9]{1,9})")
 MOST = 2**53  # of what is counted
 LONGEST_SEED = 2**128
@@ -229,6 +232,7 @@ def _mappings(value: Any) -> bool:
 SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "iter": (_count, "the number of updates made"),
     "seed": (lambda value: type(value) is int and 0 <= value < LONGEST_SEED, "an integer >= 0"),
+    "engine": (lambda value: value in ("numpy", "onednn"), "numpy or onednn"),
     "level": (lambda value: type(value) is int and abs(value) < MOST, "an integer"),
     "stages": (_list_of(_string), "a list of names"),
     "monitor": (_monitor, "null, or a name, a direction, the best score with its iteration and a count of tests"),

@@ -15,7 +15,7 @@ import dataclasses
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 from .advice import Advice, advice_on
 from .choice import Choice, Kind, check_other_kinds, keys_of_kinds, read_choice
@@ -61,14 +61,6 @@ def param(
     if kinds and default is not dataclasses.MISSING:
         default = Choice(default, kinds[default], kinds[default].Parameters())
     return dataclasses.field(default=default, metadata={"param": about})
-
-
-Engine = Literal["DEFAULT", "CAFFE", "CUDNN"]  # Caffe's choice of an implementation
-
-
-def engine() -> Any:
-    """Declare Caffe's key ``engine``, which has no meaning here."""
-    return param(default="DEFAULT", doc="accepted, without effect")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(param,))

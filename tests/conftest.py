@@ -15,15 +15,18 @@ from helpers import end_processes, idx  # noqa: E402
 
 # What tests start should start as it does for people: Python compiles each module once, and not in every process.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# The tests run with the formulas, and a second time with NETTRAIN_ENGINE=onednn.
+os.environ.setdefault("NETTRAIN_ENGINE", "numpy")
 
 
 @pytest.fixture(autouse=True)
 def zoo():
     """A test's own layer types are gone after it, and its modules: ``mine`` and ``theirs``."""
-    from nettrain.net import registry, user_code
+    from nettrain.net import engines, registry, user_code
 
     before = registry.types()
     yield
+    engines.use_engine("auto")
     registry._TYPES.clear()
     registry._TYPES.update(before)
     user_code._layer_files.clear()

@@ -16,6 +16,7 @@ ALLOWED = {
     "net": {"spec", "files", "compute"},
     "data": {"spec", "files", "net"},
     "layers": {"spec", "files", "compute", "net", "data"},
+    "engines": {"compute", "net", "layers"},
     "solver": {"spec", "files", "compute", "net"},
     "tools": {"spec", "files", "compute", "net", "solver"},
     "commands": {"spec", "files", "compute", "net", "tools"},

@@ -35,7 +35,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_has_every_module_and_config_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name.removeprefix("nettrain/") for name in archive.namelist() if name.startswith("nettrain/")}
-    folders = ("commands/", "spec/", "files/", "compute/", "net/", "layers/", "data/", "solver/", "tools/")
+    folders = ("commands/", "spec/", "files/", "compute/", "net/", "layers/", "engines/", "data/", "solver/", "tools/")
     expected = {n for n in tracked() if n.endswith(".py") and (n.startswith(folders) or "/" not in n)}
     expected |= {n for n in tracked() if n.startswith("configs/") and n.endswith(".yaml")}
     expected |= {
@@ -74,7 +74,11 @@ def test_extras_that_are_named_are_there():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert EXTRAS.keys() == extras.keys()
     files = [ROOT / ".ci" / "run", ROOT / ".ci" / "versions", *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-    files += [path for path in ROOT.glob("*/*.py") if path.parent.name in ("data", "layers", "net", "solver", "tools")]
+    files += [
+        path
+        for path in ROOT.glob("*/*.py")
+        if path.parent.name in ("data", "engines", "layers", "net", "solver", "tools")
+    ]
     for path in files:
         for names in re.findall(r"""(?:nettrain|['"]\.)\[([a-z0-9,]+)\]""", path.read_text()):
             assert extras.keys() >= set(names.split(",")), path

@@ -10,10 +10,11 @@ import platform
 import numpy as np
 
 from ..compute import openblas
+from ..compute.onednn.library import UnavailableError, library
 from ..compute.parallel import threads
 
 # extra -> the module that shows it is there
-EXTRAS = {"hdf5": "h5py", "images": "PIL", "plot": "matplotlib", "bench": "torch", "dev": "pytest"}
+EXTRAS = {"hdf5": "h5py", "images": "PIL", "plot": "matplotlib", "onednn": "", "bench": "torch", "dev": "pytest"}
 _PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_DEBUG_CPU_TYPE")
 
 
@@ -27,7 +28,8 @@ def environment() -> dict:
         "threads": threads(),
         "blas": blas(),
         "pinned": {name: os.environ[name] for name in _PINS if name in os.environ},
-        "extras": {extra: importlib.util.find_spec(module) is not None for extra, module in EXTRAS.items()},
+        "onednn": onednn(),
+        "extras": {extra: _is_there(module) for extra, module in EXTRAS.items()},
     }
 
 
@@ -37,6 +39,10 @@ def report(env: dict) -> str:
     lines.append(f"{'platform':<10} {env['platform']}, {env['cores']} cores")
     b = env["blas"]
     lines.append(f"{'BLAS':<10} {b['name']} {b['version']}, kernels {b['kernel'] or 'unknown'}")
+    found = env["onednn"]
+    lines.append(
+        f"{'oneDNN':<10} {found['version']}, {found['path']}" if found["version"] else f"{'oneDNN':<10} {found['why']}"
+    )
     lines.append(f"{'threads':<10} {env['threads']}, nettrain's own, and BLAS's for large products")
     for name, value in env["pinned"].items():
         slow = ": may limit BLAS to slower kernels than this CPU has" if name.startswith("OPENBLAS_C") else ""
@@ -45,6 +51,20 @@ def report(env: dict) -> str:
         state = "present" if present else f'absent; to get it: pip install "nettrain[{extra}]"'
         lines.append(f"{'extra':<10} {extra}: {state}")
     return "\n".join(lines)
+
+
+def onednn() -> dict:
+    """The version and place of oneDNN, or why it cannot be used."""
+    try:
+        found = library()
+    except UnavailableError as error:
+        return {"version": None, "path": None, "why": str(error)}
+    return {"version": found.version, "path": found.path, "why": ""}
+
+
+def _is_there(module: str) -> bool:
+    """Whether an extra's module can be imported; oneDNN is no module."""
+    return importlib.util.find_spec(module) is not None if module else onednn()["version"] is not None
 
 
 def blas() -> dict:

@@ -99,7 +99,7 @@ def measure(
         states = [state.beside(given or NetState()) for state in p.test_state or (NetState(),)]
     if seed is None:
         seed = p.random_seed if p.random_seed >= 0 else DEFAULT_SEED
-    nets = [Net(spec, "TEST", level=state.level, stages=state.stage, seed=seed) for state in states]
+    nets = [Net(spec, "TEST", level=state.level, stages=state.stage, seed=seed, engine=p.engine) for state in states]
     tests = [replace(test, batches=iterations or test.batches) for test in name_test_nets(p, nets)]
     for test in tests:
         if not test.has_length:

@@ -36,7 +36,7 @@ def measure(
     """
     phase = as_phase(phase)
     p = parameters_of(spec, phase)
-    net = Net(spec, phase, level=level, stages=stages, freeze=p.freeze if p else ())
+    net = Net(spec, phase, level=level, stages=stages, freeze=p.freeze if p else (), engine=p.engine if p else "auto")
     updater = Updater(p, net) if p else None
     fill_inputs(net)
     with np.errstate(all="ignore"), session():
@@ -140,6 +140,8 @@ def _result(net: Net, iterations: int, parts: np.ndarray, step: float, peak: flo
         {
             "name": one.spec.name,
             "type": one.spec.cls.__name__,
+            "engine": one.layer.computed_by,
+            "uncovered": one.layer.uncovered,
             "forward_ms": 1e3 * float(f),
             "backward_ms": 1e3 * float(b),
             "share": _ratio(f + b, total),
@@ -177,6 +179,7 @@ def report(result: dict) -> str:
         [
             layer["name"],
             layer["type"],
+            layer["engine"],
             f"{layer['forward_ms']:.3f}",
             f"{layer['backward_ms']:.3f}" if layer["backward_ms"] else "",
             f"{layer['share']:.1%}",
@@ -184,14 +187,16 @@ def report(result: dict) -> str:
         ]
         for layer in result["layers"]
     ]
-    rows.append(["total", "", f"{totals['forward_ms']:.3f}", f"{totals['backward_ms']:.3f}", "", "", ""])
+    rows.append(["total", "", "", f"{totals['forward_ms']:.3f}", f"{totals['backward_ms']:.3f}", "", "", ""])
     update = f"update {totals['update_ms']:.3f} ms, {totals['update_share']:.1%}\n" if totals["update_ms"] else ""
-    head = ["layer", "type", "forward ms", "backward ms", "share", "GFLOP/s forward", "backward"]
+    head = ["layer", "type", "engine", "forward ms", "backward ms", "share", "GFLOP/s forward", "backward"]
+    missing = [f"numpy computes {row['name']}: {row['uncovered']}\n" for row in result["layers"] if row["uncovered"]]
+    what = "step" if result["phase"] == "TRAIN" else "pass"
     many, batch = f"{result['threads']} thread{'s' if result['threads'] != 1 else ''}", result["batch"]
     return (
         f"{result['name']} · {result['phase']} · batch {batch} · {many} · median of {result['iterations']}\n"
-        f"{table(head, rows, right=(2, 3, 4, 5, 6))}\n"
-        f"{update}whole {'step' if result['phase'] == 'TRAIN' else 'pass'} {totals['step_ms']:.3f} ms · "
+        f"{table(head, rows, right=(3, 4, 5, 6, 7))}\n"
+        f"{''.join(missing)}{update}whole {what} {totals['step_ms']:.3f} ms · "
         f"{totals['examples_per_second']:,.0f} examples/s · "
         f"{totals['gflops']:.1f} GFLOP/s, {totals['share_of_peak']:.0%} of the {totals['peak_gflops']:.0f} "
         "that matrix products alone reach here"

@@ -68,6 +68,9 @@ def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:
     """Resume from a snapshot, and say what a person should know about it."""
     for note in [*solver.resume(found), *_changes(found.snapshot.state["spec"], solver.spec.to_python())]:
         say(note)
+    before, now = found.snapshot.state["engine"], solver.net.computed_by
+    if before != now:
+        say(f"note: the layers are computed by {now}, before the snapshot by {before}: the last digits will differ")
     say(f"resumed from {found.snapshot.path} at iteration {solver.iter}")
     if solver.iter >= solver.max_iter:
         key = "max_iter" if solver.p.max_epoch is None else "max_epoch"
@@ -169,7 +172,8 @@ def command(solver: Solver, *words: str) -> str:
 def banner(solver: Solver) -> str:
     """``mlp · 4,810 parameters · digits: 1,437 train / 360 test · seed 1701 · 2 threads · runs/mlp/001``"""
     parts = [solver.spec.name, f"{solver.net.flat.count:,} parameters", *_data(solver)]
-    parts += [f"seed {solver.seed}", f"{threads()} thread{'s' if threads() != 1 else ''}", str(solver.run.folder)]
+    parts += [f"seed {solver.seed}", f"{threads()} thread{'s' if threads() != 1 else ''}"]
+    parts += [*["oneDNN"] * (solver.net.computed_by == "onednn"), str(solver.run.folder)]
     return " · ".join(parts)
 
 

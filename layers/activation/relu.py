@@ -10,7 +10,7 @@ from ...net.example import Example
 from ...net.layer import NeuronLayer
 from ...net.notation import as_factor
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine, param
+from ...spec.declare import Declared, param
 
 
 @register
@@ -25,7 +25,6 @@ class ReLU(NeuronLayer):
 
     class Parameters(Declared):
         negative_slope: float = param(default=0.0, doc="s, the slope below zero")
-        engine: Engine = engine()
 
         aliases = {"slope": "negative_slope", "alpha": "negative_slope", "leak": "negative_slope"}
 

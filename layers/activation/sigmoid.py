@@ -9,7 +9,6 @@ from ...compute.parallel import blockwise
 from ...net.example import Example
 from ...net.layer import NeuronLayer
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine
 
 
 @register
@@ -21,9 +20,6 @@ class Sigmoid(NeuronLayer):
     Computed as (tanh(x/2) + 1) / 2, the same function, which cannot overflow.
     Source: Caffe's Sigmoid.
     """
-
-    class Parameters(Declared):
-        engine: Engine = engine()
 
     backward_reads = ("top.data",)
     any_layout = True

@@ -7,7 +7,6 @@ import numpy as np
 from ...compute.parallel import by_example
 from ...net.example import Example
 from ...net.registry import register
-from ...spec.declare import Engine, engine
 from .class_axis import ClassAxis, ClassAxisParameters
 
 
@@ -22,8 +21,6 @@ class Softmax(ClassAxis):
     """
 
     class Parameters(ClassAxisParameters):
-        engine: Engine = engine()
-
         aliases = {"softmax_param": "write axis beside type"}
 
     examples = (Example([(3, 4)]), Example([(2, 3, 2, 2)]), Example([(2, 3, 4)], {"axis": -1}))

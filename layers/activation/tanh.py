@@ -8,7 +8,6 @@ from ...compute.parallel import blockwise
 from ...net.example import Example
 from ...net.layer import NeuronLayer
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine
 
 
 @register
@@ -19,9 +18,6 @@ class TanH(NeuronLayer):
     Backward: dx = dy (1 - y²), from y alone.
     Source: Caffe's TanH.
     """
-
-    class Parameters(Declared):
-        engine: Engine = engine()
 
     backward_reads = ("top.data",)
     any_layout = True

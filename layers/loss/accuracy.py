@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from ...net.example import Example, labels
@@ -32,7 +30,6 @@ class Accuracy(Layer):
         top_k: int = param(default=1, minimum=1, doc="how many of the best scores count as the answer")
         axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
         ignore_label: int | None = param(default=None, doc="positions with this label are not counted")
-        engine: Literal["DEFAULT"] = param(default="DEFAULT", doc="accepted, without effect")
 
         aliases = {"accuracy_param": "write its fields beside type", "k": "top_k"}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...net.example import Example, labels
 from ...net.registry import register
-from ...spec.declare import Engine, engine, param
+from ...spec.declare import param
 from ...spec.errors import ShapeError, format_shape
 from .cross_entropy import CrossEntropy
 from .labels import check_range, positions
@@ -53,7 +53,6 @@ class SoftmaxWithLoss(CrossEntropy):
         label_smoothing: float = param(
             default=0.0, minimum=0, maximum=1, doc="ε, the share of t that is spread evenly over all classes"
         )
-        engine: Engine = engine()
 
         aliases = {
             "softmax_param": "write axis beside type",

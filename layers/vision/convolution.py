@@ -15,7 +15,7 @@ from ...net.example import Example
 from ...net.fillers import Filler
 from ...net.layer import Layer
 from ...net.registry import register
-from ...spec.declare import Engine, engine, param
+from ...spec.declare import param
 from ...spec.errors import ShapeError, format_shape
 from .depthwise import Depthwise
 from .kernel import KernelParameters
@@ -35,7 +35,6 @@ class ConvolutionParameters(KernelParameters):
     bias_filler: Filler = param(default=Filler(), doc="initial values of b")
     axis: int = param(default=1, doc="the channel axis; spatial axes follow it, axes before it are examples")
     force_nd_im2col: bool = param(default=False, doc="Caffe's choice of algorithm; accepted, without effect")
-    engine: Engine = engine()
 
     def validate(self) -> Iterable[tuple[str, str]]:
         yield from super().validate()

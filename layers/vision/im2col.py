@@ -13,7 +13,7 @@ from ...compute.parallel import by_example, scratch
 from ...net.example import Example
 from ...net.layer import Layer
 from ...net.registry import register
-from ...spec.declare import Engine, engine, param
+from ...spec.declare import param
 from ...spec.errors import ShapeError, format_shape
 from .kernel import KernelParameters, output_size, padded_sizes
 
@@ -32,7 +32,6 @@ class Im2col(Layer):
     class Parameters(KernelParameters):
         axis: int = param(default=1, doc="the channel axis; spatial axes follow it, axes before it are examples")
         force_nd_im2col: bool = param(default=False, doc="Caffe's choice of algorithm; accepted, without effect")
-        engine: Engine = engine()
 
     backward_reads = ()
     examples = (

@@ -11,7 +11,7 @@ from ...compute.parallel import by_example, scratch
 from ...net.example import Example
 from ...net.layer import Layer
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine, param
+from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 
 
@@ -38,7 +38,6 @@ class LRN(Layer):
         norm_region: Literal["ACROSS_CHANNELS", "WITHIN_CHANNEL"] = param(
             default="ACROSS_CHANNELS", doc="window over channels, or over places of one channel"
         )
-        engine: Engine = engine()
 
         aliases = {"size": "local_size", "n": "local_size"}
 

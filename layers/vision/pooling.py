@@ -12,7 +12,7 @@ from ...compute.parallel import by_example
 from ...net.example import Example
 from ...net.layer import Layer
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine, param
+from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .kernel import PAIRS, check_pairs, padded_words
 from .winners import Winners
@@ -35,7 +35,6 @@ class PoolingParameters(Declared):
     pad_w: int | None = param(default=None, minimum=0, doc="border left and right")
     global_pooling: bool = param(default=False, doc="one window over the whole image")
     round_mode: Literal["CEIL", "FLOOR"] = param(default="CEIL", doc="CEIL: a last window may hang over the end")
-    engine: Engine = engine()
 
     exclusive = PAIRS
 

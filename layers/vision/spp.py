@@ -11,7 +11,7 @@ from ...net.blob import Blob
 from ...net.example import Example
 from ...net.layer import Layer
 from ...net.registry import register
-from ...spec.declare import Declared, Engine, engine, param
+from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 from .pooling import Pooling, PoolingParameters, positive
 
@@ -43,7 +43,6 @@ class SPP(Layer):
     class Parameters(Declared):
         pyramid_height: int = param(minimum=1, maximum=15, doc="number of levels; level i has 2^i x 2^i bins")
         pool: Literal["MAX", "AVE", "STOCHASTIC"] = param(default="MAX", doc="how a bin is pooled; as in Pooling")
-        engine: Engine = engine()
 
     any_layout = True
     examples = (

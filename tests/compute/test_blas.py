@@ -115,7 +115,7 @@ def test_what_a_product_is_given_may_move(either):
 )
 def test_pieces_cover_the_product_and_depend_on_its_shape_alone(shape, pieces):
     m, k, n = shape
-    cuts = blas._cuts(m, n, k)
+    cuts = blas.cuts_of(m, n, k)
     assert len(cuts) == pieces
     covered = np.zeros((m, n), int)
     for cut in cuts:
@@ -218,7 +218,7 @@ def test_no_piece_of_a_batch_is_as_small_as_what_makes_openblas_crash(seed):
     rng = np.random.default_rng(seed)
     for _ in range(500):
         m, n, k = (int(size) for size in 2 ** rng.uniform(0, 14, 3))
-        cuts = blas._cuts(m, n, k)
+        cuts = blas.cuts_of(m, n, k)
         if len(cuts) > 1:
             for rows, columns in cuts:
                 assert len(range(m)[rows]) * len(range(n)[columns]) * k > blas.UNPACKED

@@ -102,7 +102,14 @@ def test_a_row_is_a_line_of_metrics():
     rows = rows_of(solver)
     solver.solve()
     assert metrics() == [
-        {"iter": row.iter, "epoch": row.epoch, "train_loss": row.loss, "lr": row.lr, "it_per_s": row.rate}
+        {
+            "iter": row.iter,
+            "epoch": row.epoch,
+            "train_loss": row.loss,
+            "lr": row.lr,
+            "it_per_s": row.rate,
+            "engine": solver.net.computed_by,
+        }
         | ({"test": row.test} if row.test else {})
         for row in rows
     ]

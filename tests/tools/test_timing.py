@@ -114,6 +114,7 @@ def test_every_layer_once_and_every_field(nettrain_cli, workdir):
     result = json.loads(nettrain_cli("time", "net.yaml", "--iterations", "2", "--threads", "2", "--json").stdout)
     assert [layer["name"] for layer in result["layers"]] == NAMES
     fields = {"name", "type", "forward_ms", "backward_ms", "share", "forward_gflops", "backward_gflops"}
+    fields |= {"engine", "uncovered"}
     assert all(set(layer) == fields for layer in result["layers"])
     about = {key: value for key, value in result.items() if key not in ("layers", "totals")}
     assert about == {"name": "small", "phase": "TRAIN", "iterations": 2, "threads": 2, "batch": 8}

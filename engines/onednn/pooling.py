@@ -1,0 +1,73 @@
+"""Pooling by oneDNN: MAX and AVE."""
+
+from __future__ import annotations
+
+from ...compute.onednn import primitives as dnn
+from ...compute.onednn.primitives import Memory, Primitive, plain
+from ...layers.vision.pooling import Pooling
+from .layer import OneDNNLayer
+from .shares import Shares
+
+READS = 8  # an element counts as much work as so many multiply-adds
+
+
+class OneDNNPooling(OneDNNLayer, Pooling):
+    """y = the largest or the mean of each window, and back, for parts of the batch.
+
+    Not covered: STOCHASTIC, a top with the places of the maxima, and AVE with a pad where a window hangs over the
+    image's end (oneDNN divides by the whole window then, Caffe by what of it is inside the padded image).
+    """
+
+    def prepare(self, bottom, top):
+        if self.p.pool == "STOCHASTIC" or len(top) > 1:
+            return "STOCHASTIC" if self.p.pool == "STOCHASTIC" else "a top of places"
+        if self.p.pool == "AVE" and any(self.pools.pad) and any(end > 0 for end in self.beyond()):
+            return "AVE with a pad and a window over the end"
+        self.last = bottom[0].channels_last
+        self.shares = Shares(bottom[0].shape[0], READS * bottom[0].count)
+        self.primitives = {n: self.both_ways(bottom[0].shape, top[0].shape, n) for n in self.shares.counts}
+        return ""
+
+    def beyond(self):
+        """How far the last window reaches beyond the padded image, on each axis."""
+        w = self.pools
+        axes = zip(w.output, w.stride, w.kernel, w.sizes, w.pad, strict=True)
+        return [(o - 1) * s + k - size - 2 * p for o, s, k, size, p in axes]
+
+    def both_ways(self, bottom, top, count):
+        """The primitives of the forward and the backward pass for so many examples, and what they read and write."""
+        w = self.pools
+        x, y = plain((count, *bottom[1:]), self.last), plain((count, *top[1:]), self.last)
+        way = dnn.MAX if self.p.pool == "MAX" else dnn.AVERAGE if any(self.pools.pad) else dnn.AVERAGE_INSIDE
+        far = tuple(p + end for p, end in zip(w.pad, self.beyond(), strict=True))
+        steps = (tuple(w.stride), tuple(w.kernel), (0, 0), tuple(w.pad), far)
+        forward = Primitive("pooling_forward", dnn.TRAINING, way, x, y, *steps)
+        return forward, Primitive("pooling_backward", way, x, y, *steps, forward), x, y
+
+    def forward(self, bottom, top):
+        self.passes.run("forward", (bottom[0].data, top[0].data), self.forward_stages)
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            self.passes.run("backward", (bottom[0].diff, top[0].diff), self.backward_stages)
+
+    def forward_stages(self, x, y):
+        def task(i, share, count):
+            primitive, _, of_x, of_y = self.primitives[count]
+            memories = {dnn.SRC: Memory(of_x, x[share]), dnn.DST: Memory(of_y, y[share])}
+            return [(primitive, memories | self.places(primitive, i))]
+
+        return [self.shares.stage(task)]
+
+    def backward_stages(self, dx, dy):
+        def task(i, share, count):
+            forward, primitive, of_x, of_y = self.primitives[count]
+            memories = {dnn.DIFF_SRC: Memory(of_x, dx[share]), dnn.DIFF_DST: Memory(of_y, dy[share])}
+            return [(primitive, memories | self.places(forward, i))]
+
+        return [self.shares.stage(task)]
+
+    def places(self, forward, i):
+        """Where MAX keeps which element of each window was the largest."""
+        kept = forward.descriptor(dnn.WORKSPACE)
+        return {dnn.WORKSPACE: Memory(kept, self.buffer(f"places {i}", (kept.elements,)))} if kept.elements else {}
