@@ -66,16 +66,13 @@ def nettrain_side(name, wanted, threads):
 
 def forward_of(net):
     """Inference, without the loss; statistics as PyTorch's are before training, mean 0 and variance 1."""
-    for layer in net.layers.values():
-        if type(layer).__name__ == "BatchNorm":
-            for blob, value in zip(layer.blobs[:3], (0, 1, 1), strict=True):
+    for step in net.steps:
+        if step.spec.cls.__name__ == "BatchNorm":
+            for blob, value in zip(step.layer.blobs[:3], (0, 1, 1), strict=True):
                 blob.data.fill(value)
     last = [name for name, layer in net.layers.items() if not layer.is_loss][-1]
 
-    def step():
-        net.forward(end=last)
-
-    return step
+    return lambda: net.forward(end=last)
 
 
 def torch_net(name, about, threads):

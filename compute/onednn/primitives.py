@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .library import UnimplementedError, check, library
+from .library import OneDNNError, UnimplementedError, check, library
 
 MOST_AXES = 12
 FLOAT = 3
@@ -148,6 +148,8 @@ class Primitive:
         undo = library().alone()  # oneDNN plans for as many threads as there are now
         try:
             self._make(kind, arguments, post_ops, slow)
+        except OneDNNError as error:  # sizes beyond what it can count
+            raise UnimplementedError(str(error)) from None
         finally:
             undo()
 
@@ -194,6 +196,11 @@ class Primitive:
             functions.dnnl_primitive_destroy(self.handle)
         if getattr(self, "description", None):
             functions.dnnl_primitive_desc_destroy(self.description)
+
+
+def reorder(here: Descriptor, there: Descriptor, adding: bool = False) -> Primitive:
+    """Brings values from one order in memory into another, or adds them to what is there. Odd orders are slow ones."""
+    return Primitive("reorder", here, there, post_ops=ADDING if adding else (), slow=True)
 
 
 @functools.cache

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...compute.parallel import scratch
 from ...layers.normalization.batch_norm import BatchNorm
 from .layer import OneDNNLayer
 from .rows import Rows
+
+LARGE = 100  # times σ
 
 
 class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
@@ -18,6 +21,8 @@ class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
     def prepare(self, bottom, top):
         if not bottom[0].channels_last and len(bottom[0].shape) != 2:
             return "channels that do not lie last"
+        if self.m == 1:
+            return "single values, which are all 0 when they are normalized"
         self.rows = Rows(self.m, self.C)
         self.each = {name: self.rows.room() for name in ("mean", "1/σ", "w", "offset", "a", "b", "c")}
         self.of_blocks = np.zeros((2, len(self.rows.blocks), self.rows.repeats, self.C), np.float32)
@@ -40,22 +45,32 @@ class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
             return [[[(self.take_running, ()), *spread]], last]
         means, variances = self.of_blocks
         first = rows.stage(lambda block, b: [rows.statistics(x, means, variances, block, b)])
-        return [first, [[(self.put_together, (means, variances)), *spread]], last]
+        return [first, [[(self.put_together, (means, variances, x)), *spread]], last]
 
     def take_running(self):
         share = 1 / self.blobs[2].data[0] if self.blobs[2].data[0] else 0
         self.each["mean"][...] = self.blobs[0].data * share
         self.each["1/σ"][...] = (self.blobs[1].data * share + self.p.eps) ** -0.5
 
-    def put_together(self, means, variances):
-        """Mean and variance of all from those of the blocks: v = Σ n_b (v_b + (μ_b - μ)²) / m."""
+    def put_together(self, means, variances, x):
+        """Mean and variance of all from those of the blocks: v = Σ n_b (v_b + (μ_b - μ)²) / m.
+
+        Where μ is large beside σ the rounding of the μ_b would count: there a second pass takes the variance.
+        """
         shares = self.rows.counts / self.m
         means = means.astype(np.float64)
         mean = shares @ means.sum(axis=1)
         variance = shares @ (variances + np.square(means - mean)).sum(axis=1)
+        if (mean**2 > LARGE**2 * variance).any():
+            spread = self.channels.spread("mean", mean, self.dtype)
+            variance = self.channels.sums([self.squared_distance], [x], [spread])[0] / self.m
         self.each["mean"][...] = mean
         self.each["1/σ"][...] = (variance + self.p.eps) ** -0.5
         self.remember(mean, variance)
+
+    def squared_distance(self, x, mean):
+        distance = np.subtract(x, mean, out=scratch("square", x.shape, x.dtype))
+        return np.square(distance, out=distance)
 
     def backward(self, top, propagate_down, bottom):
         learns = self.affine is not None and any(self.param_propagate_down[3:])

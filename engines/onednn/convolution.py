@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.onednn import primitives as dnn
-from ...compute.onednn.primitives import ADDING, Descriptor, Memory, Primitive, plain
+from ...compute.onednn.primitives import Descriptor, Memory, Primitive, plain, reorder
 from ...compute.onednn.stages import Work
 from ...layers.vision.convolution import Convolution
 from .layer import OneDNNLayer
@@ -94,7 +94,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
         here = self.x_descriptor(count, channels_last=False)
         copy = self.buffer(name, x.shape, channels_last=True)[share]
         a, b = Memory(here, x[share]), Memory(last, copy)
-        there, back = Primitive("reorder", here, last), Primitive("reorder", last, here)
+        there, back = reorder(here, last), reorder(last, here)
         return b, [(there, {dnn.SRC: a, dnn.DST: b})], [(back, {dnn.SRC: b, dnn.DST: a})]
 
     def is_last(self, x):
@@ -109,7 +109,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
                 found[count] = Memory(here, W)
                 continue
             found[count] = Memory(wanted, self.buffer(f"W {kind} {count}", (wanted.elements,)))
-            tasks.append([(Primitive("reorder", here, wanted), {dnn.SRC: Memory(here, W), dnn.DST: found[count]})])
+            tasks.append([(reorder(here, wanted), {dnn.SRC: Memory(here, W), dnn.DST: found[count]})])
         return found, tasks
 
     def forward_stages(self, x, y, W, b=None):
@@ -162,7 +162,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
             last: list[Work] = []
             if dW is not None:
                 here = self.weights_descriptor(dW)
-                hand_on = Primitive("reorder", order, here, post_ops=() if W_is_cleared else ADDING)
+                hand_on = reorder(order, here, adding=not W_is_cleared)
                 last.append((hand_on, {dnn.SRC: Memory(order, sums_W[0]), dnn.DST: Memory(here, dW)}))
             if db is not None:
                 last.append((np.copyto, (db, sums_b[0])) if b_is_cleared else (np.add, (db, sums_b[0], db)))

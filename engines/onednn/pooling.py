@@ -21,6 +21,9 @@ class OneDNNPooling(OneDNNLayer, Pooling):
     def prepare(self, bottom, top):
         if self.p.pool == "STOCHASTIC" or len(top) > 1:
             return "STOCHASTIC" if self.p.pool == "STOCHASTIC" else "a top of places"
+        w = self.pools
+        if any(k > size + 2 * p for k, size, p in zip(w.kernel, w.sizes, w.pad, strict=True)):
+            return "a window larger than the image"
         if self.p.pool == "AVE" and any(self.pools.pad) and any(end > 0 for end in self.beyond()):
             return "AVE with a pad and a window over the end"
         self.last = bottom[0].channels_last

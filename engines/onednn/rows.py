@@ -15,6 +15,7 @@ from ...compute.onednn.stages import Work, Works
 
 EPS = 1e-5
 BLOCK = 1 << 17  # elements that stay in a processor's own cache
+LONGEST = 2048  # rows: oneDNN adds them one after the other, in single precision
 MOST_TASKS = 16
 WIDE = 128  # channels, where a vector of the processor's is well filled
 
@@ -30,7 +31,7 @@ class Rows:
         self.repeats = next(k for k in range(max(1, WIDE // channels), 0, -1) if rows % k == 0)
         rows, channels = rows // self.repeats, channels * self.repeats
         self.rows, self.channels = rows, channels
-        step = max(1, BLOCK // channels)
+        step = max(1, min(BLOCK // channels, LONGEST))
         self.blocks = [slice(i, min(i + step, rows)) for i in range(0, rows, step)]
         self.counts = np.array([block.stop - block.start for block in self.blocks], np.float64)
         self.made: dict[tuple, Primitive] = {}
