@@ -65,7 +65,7 @@ def close(found, tolerance=1e-5):
 @pytest.mark.parametrize(("name", "number"), EXAMPLES)
 def test_every_example_equals_the_formulas(name, number, channels_last):
     example = types()[name].examples[number]
-    last = channels_last and name != "InnerProduct" and any(len(shape) > 2 for shape in example.bottoms)
+    last = channels_last and name not in ("InnerProduct",) and any(len(shape) > 2 for shape in example.bottoms)
     tops = [f"y{i}" for i in range(example.tops)] if example.tops else None
     params = dict(example.params) | ({"top": tops} if tops else {})
     found = both(
@@ -98,6 +98,10 @@ CASES = [
     ("Pooling", [(4, 32, 9, 9)], {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1}),
     ("Pooling", [(4, 32, 8, 8)], {"pool": "AVE", "kernel_size": 3, "stride": 2}),
     ("Pooling", [(4, 64, 7, 7)], {"pool": "AVE", "global_pooling": True}),
+    ("Scale", [(16, 16, 31, 33)], {"bias_term": True}),
+    ("Scale", [(700, 300)], {}),
+    ("ReLU", [(16, 16, 31, 33)], {}),
+    ("ReLU", [(9, 50, 11)], {"negative_slope": 0.1}),
     ("BatchNorm", [(16, 16, 32, 32)], {}),
     ("BatchNorm", [(16, 16, 31, 33)], {"affine": True}),
     ("BatchNorm", [(700, 300)], {"affine": True}),
