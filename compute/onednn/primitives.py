@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from .library import OneDNNError, UnimplementedError, check, library
+from .library import Argument, OneDNNError, UnimplementedError, check, library
 
 MOST_AXES = 12
 FLOAT = 3
-ANY, FLAT = 1, 2  # format tags: oneDNN's own choice; one axis
+ANY = 1  # a format tag: oneDNN's own choice
 
 # propagation, and what is computed
-TRAINING, INFERENCE, BACKWARD, BACKWARD_DATA = 64, 96, 128, 160
+TRAINING, INFERENCE, BACKWARD = 64, 96, 128
 DIRECT = 1
 MULTIPLY = 0x1FFF1
 RELU_FROM_DST = 0x100
 MAX, AVERAGE, AVERAGE_INSIDE = 0x1FF, 0x2FF, 0x3FF
-GLOBAL_STATISTICS, SCALE, SHIFT, FUSE_RELU = 1, 2, 4, 8
+GLOBAL_STATISTICS, SCALE, SHIFT = 1, 2, 4
 
 # roles of memory
 SRC, SRC_1, DST, WEIGHTS, BIAS = 1, 2, 17, 33, 41
@@ -187,8 +187,8 @@ class Primitive:
             role: one if isinstance(one, Memory) else Memory(one, _room(role, one.elements))
             for role, one in wanted.items()
         }
-        arguments = (len(memories) * _argument())(*[_argument()(role, one.handle) for role, one in memories.items()])
-        arguments.keep = (self, memories)
+        arguments: Any = (Argument * len(memories))(*(Argument(role, one.handle) for role, one in memories.items()))
+        arguments.keep = (self, memories)  # they live as long as the call
         return library().execute, (self.handle, _stream(), len(memories), arguments)
 
     def __del__(self) -> None:
@@ -202,13 +202,6 @@ class Primitive:
 def reorder(here: Descriptor, there: Descriptor, adding: bool = False) -> Primitive:
     """Brings values from one order in memory into another, or adds them to what is there. Odd orders are slow ones."""
     return Primitive("reorder", here, there, post_ops=ADDING if adding else (), slow=True)
-
-
-@functools.cache
-def _argument() -> Any:
-    from .library import Argument
-
-    return Argument
 
 
 _here = threading.local()
