@@ -62,6 +62,11 @@ def build_steps(
         except user_code.UserCodeError as error:
             problems.found.append(error.problem)
             continue
+        except NettrainError as error:  # of the engine
+            if spec.common.engine != "onednn":
+                raise
+            problems.add(spec.node.at("engine"), f"{spec.title()}: {error}")
+            continue
         step = Step(
             spec,
             layer,

@@ -73,7 +73,7 @@ class Library:
             self.functions = ctypes.CDLL(path)
             self.openmp = self._openmp()
         except (OSError, AttributeError) as error:
-            raise UnavailableError(f"{path} cannot be loaded: {error}") from None
+            raise UnavailableError(f"oneDNN cannot be loaded: {error}") from None
         self.path = path
         try:
             self.functions.dnnl_version.restype = ctypes.POINTER(Version)

@@ -245,8 +245,17 @@ def test_without_the_library_auto_takes_numpy_and_onednn_says_how_to_get_it(tmp_
     missing = {"NETTRAIN_ONEDNN": str(tmp_path / "libdnnl.so.3"), "NETTRAIN_ENGINE": "auto"}
     assert run(ONE % "auto", **missing).split() == ["numpy"]
     words = run(ONE % "onednn", **missing)
-    assert "libdnnl.so.3 cannot be loaded" in words
+    assert "oneDNN cannot be loaded: " in words
     assert "to install it: pip install 'nettrain[onednn]'" in words
+
+
+def test_a_layer_that_asks_for_it_is_shown_where_it_is_written(tmp_path):
+    code = (
+        "import nettrain; nettrain.Net('layers:\\n- {name: x, type: Input, shape: [2, 3]}\\n"
+        "- {name: ip, type: InnerProduct, num_output: 2, engine: onednn}')"
+    )
+    words = run(code, NETTRAIN_ONEDNN=str(tmp_path / "none"), NETTRAIN_ENGINE="numpy")
+    assert "spec:3:57: InnerProduct `ip`: oneDNN cannot be loaded: " in words
 
 
 def test_another_library_is_refused():
