@@ -155,11 +155,12 @@ def blockwise(work: Callable[..., object], *arrays: np.ndarray) -> None:
     For formulas that treat each element alone. Arrays with the same memory order are cut as flat memory, others along
     their first axis. ``scratch`` gives the formula room for intermediate results.
     """
-    size = arrays[0].size
-    if size <= BLOCK:
+    if not all(array.flags.c_contiguous for array in arrays) or arrays[0].size > BLOCK:
+        arrays = in_memory_order(arrays) or arrays  # a formula may make arrays of its own in the order of the axes
+    if arrays[0].size <= BLOCK:
         work(*arrays)
-        return
-    by_example(work, *(in_memory_order(arrays) or arrays))
+    else:
+        by_example(work, *arrays)
 
 
 def by_example(work: Callable[..., object], *arrays: np.ndarray) -> None:

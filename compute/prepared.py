@@ -65,8 +65,17 @@ class Prepared:
     def __init__(self) -> None:
         self._works: dict[Hashable, _Work] = {}
 
-    def run(self, name: Hashable, about: tuple[Any, ...], prepare: Callable[[int, Calls], None], tasks: int) -> None:
+    def run(
+        self,
+        name: Hashable,
+        about: tuple[Any, ...],
+        prepare: Callable[[int, Calls], None],
+        tasks: int,
+        alone: bool = False,
+    ) -> None:
         """Run tasks 0 … tasks-1 on all threads; ``prepare(i, do)`` lists the calls of task i in ``do``.
+
+        With ``alone`` the calling thread runs them all, in order.
 
         ``about`` has everything the calls depend on that may be another one next time: arrays, None, flags. With the
         same ones, arrays that lie in the same memory in the same way, ``prepare`` is not called again.
@@ -83,7 +92,11 @@ class Prepared:
                 work.tasks[i] = calls
             calls.repeat()
 
-        run(task, tasks)
+        if alone:
+            for i in range(tasks):
+                task(i)
+        else:
+            run(task, tasks)
 
 
 def are_same(before: Sequence[Any], now: Sequence[Any]) -> bool:

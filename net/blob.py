@@ -163,8 +163,21 @@ class Blob:
 
     def diff_to_add_to(self) -> tuple[np.ndarray, bool]:
         """``diff``, and whether it counts as zero without being so: the caller then overwrites all of it."""
-        cleared, self._diff.cleared = self._diff.cleared, False
+        cleared = self.take_cleared()
         return self.diff, cleared
+
+    def take_cleared(self) -> bool:
+        """Whether the gradient counts as zero without being so. The caller must overwrite all of it."""
+        cleared, self._diff.cleared = self._diff.cleared, False
+        return cleared
+
+    def place(self, with_diff: bool) -> tuple[Any, ...]:
+        """Where the data, and the gradient, lie in memory: while it is the same, so are ``data`` and ``diff``.
+
+        Whoever compares two of them keeps the arrays.
+        """
+        diff = id(self._diff.array) if with_diff else None
+        return id(self._data.array), diff, self.shape, self.channels_last
 
     def clear_diff(self) -> None:
         """Make the gradient zero, without touching its memory now."""

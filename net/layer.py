@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..compute.memory import Memory
+from ..compute.stages import Stage
 from ..spec.declare import Declared, Nothing
 from ..spec.errors import ShapeError, blaming, format_shape
 from .blob import Blob
@@ -66,6 +67,7 @@ class Layer:
     origin: str = ""  # what people call the data it reads
     engine: ClassVar[str] = "numpy"  # what computes it, unless ``uncovered`` says why the formulas do
     uncovered: str = ""
+    work_is_known: bool = False  # ``forward_work`` and ``backward_work`` say what the passes do
     user_class: type | None = None  # the class of the user's that does the work, and which of its methods: for blame
     called: str = ""
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
@@ -124,6 +126,17 @@ class Layer:
     def Backward_cpu(self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob]) -> None:
         """Add to the parameters' diffs, overwrite the bottoms' diffs."""
         raise NotImplementedError(f"{type(self).__name__} has no Backward_cpu(self, top, propagate_down, bottom)")
+
+    def forward_work(self, bottom: list[Blob], top: list[Blob]) -> Sequence[Stage]:
+        """What ``Forward_cpu`` does with the memory the blobs have now, where ``work_is_known``: Net may then join it
+        with that of other layers."""
+        raise NotImplementedError
+
+    def backward_work(
+        self, top: list[Blob], propagate_down: list[bool], bottom: list[Blob], cleared: Sequence[bool]
+    ) -> Sequence[Stage]:
+        """What ``Backward_cpu`` does; diffs of ``blobs`` that are ``cleared`` are overwritten instead of added to."""
+        raise NotImplementedError
 
     def passes_gradient_on(self, i: int) -> bool:
         """Whether the gradient of bottom i is that of top[0] as it is, and may lie where that lies.

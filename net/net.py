@@ -19,6 +19,7 @@ from . import build, parameter_files
 from .arguments import a_path, numbers, precision, strings, whole
 from .assemble import assemble
 from .blob import Blob
+from .chain import Pass
 from .engines import Engine, chosen
 from .netspec import load
 from .records import LayerSpec, NetSpec, Phase, State, as_phase
@@ -112,6 +113,7 @@ class Net:
             for key, blob in zip(step.top_keys, step.top, strict=True)
         }
         self.inputs = list(self._input_blobs)
+        self._passes: dict[tuple[int, int, bool], Pass] = {}
         self._positions = {step.spec.name: i for i, step in enumerate(self.steps)}
 
     def _place_parameters(self, uses: list[tuple[Blob, build.Parameter]], other: Net | None) -> None:
@@ -203,11 +205,8 @@ class Net:
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
         """Run the steps by index; return the weighted loss."""
-        loss = 0.0
         with session():
-            for step in self.steps[first : None if last is None else last + 1]:
-                loss += step.forward()
-        return loss
+            return self._pass(first, len(self.steps) - 1 if last is None else last).run()
 
     def backward(self, *, start: str | None = None, end: str | None = None, **diffs: Any) -> dict[str, np.ndarray]:
         """Run the layers backward from ``start`` down to ``end`` (both included); losses start from their loss_weight.
@@ -242,9 +241,15 @@ class Net:
     def run_backward(self, first: int, last: int = 0) -> None:
         """Run the steps by index from ``first`` down to ``last``, from the diffs that are there."""
         with session():
-            for step in reversed(self.steps[last : first + 1]):
-                if step.needs_backward:
-                    step.backward()
+            self._pass(first, last, backward=True).run()
+
+    def _pass(self, first: int, last: int, backward: bool = False) -> Pass:
+        """The forward pass of the steps from ``first`` to ``last``, or the backward pass down to it."""
+        key = first, last, backward
+        if key not in self._passes:
+            steps = [step for step in reversed(self.steps[last : first + 1]) if step.needs_backward]
+            self._passes[key] = Pass(steps if backward else self.steps[first : last + 1], backward)
+        return self._passes[key]
 
     def forward_backward(self) -> float:
         """One forward and one backward pass; returns the loss."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..compute.stages import Stage, calling, elementwise
 from ..spec.errors import NettrainError, ShapeError, format_shape
 from . import user_code
 from .blob import Blob
@@ -35,6 +37,7 @@ class Step:
     sums: list[tuple[Blob, Blob, int]] = field(default_factory=list)  # own diff, where to add it, step that starts it
     seeds: list[tuple[Blob, float]] = field(default_factory=list)  # loss weights to add to a diff this step wrote
     shapes: list[tuple[int, ...]] | None = None  # the bottoms' shapes at the last reshape
+    layouts: int = 0  # how often the layer was reshaped
     within: str = ""  # what the layer is part of, for messages: "in its cell"
 
     def forward(self) -> float:
@@ -68,6 +71,7 @@ class Step:
 
     def reshape(self) -> None:
         self.shapes = None  # an error may leave the layer half way
+        self.layouts += 1
         try:
             self.layer.reshape(self.bottom, self.top)
         except BaseException as error:
@@ -106,6 +110,32 @@ class Step:
             blob.diff += weight
         for own, total, _ in self.sums:
             total.diff += own.diff
+
+    # Work that is known before it is done: see Chain
+
+    def forward_is_known(self) -> bool:
+        return self.layer.work_is_known and not self.copies and not any(self.loss_weights)
+
+    def backward_is_known(self) -> bool:
+        return self.layer.work_is_known and not self.seeds
+
+    def touched(self) -> Iterator[Blob]:
+        """The blobs that the passes read or write."""
+        yield from (*self.bottom, *self.top, *self.layer.blobs)
+        for own, blob in (*self.aliases, *self.returns):
+            yield from (own, blob)
+        for own, total, _ in self.sums:
+            yield from (own, total)
+
+    def forward_work(self) -> Sequence[Stage]:
+        """What ``forward`` does."""
+        return user_code.ask(self.layer, "forward_work", self.bottom, self.top)
+
+    def backward_work(self, cleared: list[bool]) -> Sequence[Stage]:
+        """What ``backward`` does, where gradients of parameters that are ``cleared`` are overwritten."""
+        stages = list(user_code.ask(self.layer, "backward_work", self.top, self.propagate_down, self.bottom, cleared))
+        stages += [elementwise(calling(np.copyto), blob.diff, own.diff) for own, blob in self.returns]
+        return stages + [elementwise(calling(np.add), total.diff, own.diff, total.diff) for own, total, _ in self.sums]
 
     def say_where(self, error: BaseException) -> None:
         """Begin an error of ours with this layer and where it is written; one about shapes shows them.

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..stages import Kernel
 from .library import Argument, OneDNNError, UnimplementedError, check, library
 
 MOST_AXES = 12
@@ -136,7 +137,7 @@ def _as_argument(value: Any) -> Any:
     return value
 
 
-class Primitive:
+class Primitive(Kernel):
     """A computation for given shapes.
 
     ``kind`` and the arguments are those of the C function ``dnnl_KIND_primitive_desc_create``, without its first two
@@ -175,14 +176,14 @@ class Primitive:
         query = library().functions.dnnl_primitive_desc_query_md
         return Descriptor(ctypes.c_void_p(query(self.description, QUERIES[role], 0)), owned=False)
 
-    def call(self, memories: Mapping[int, Memory | Descriptor]) -> tuple[Any, tuple[Any, ...]]:
+    def call(self, given: Mapping[int, Memory | Descriptor]) -> tuple[Any, tuple[Any, ...]]:
         """A function and its arguments that carry this out with these memories, in the thread that asks for it.
 
         Where there is a descriptor alone, what is written is nothing that anybody reads: it goes into memory of the
         thread's, which all calls share.
         """
         needed = self.descriptor(SCRATCHPAD)
-        wanted = {**memories, **({SCRATCHPAD: needed} if needed.elements else {})}
+        wanted = {**given, **({SCRATCHPAD: needed} if needed.elements else {})}
         memories = {
             role: one if isinstance(one, Memory) else Memory(one, _room(role, one.elements))
             for role, one in wanted.items()

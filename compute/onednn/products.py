@@ -7,20 +7,31 @@ import ctypes
 import numpy as np
 
 from ..blas import AS_IT_IS, cuts_of, layout_of
+from ..stages import Stage, When, Work
 from .library import UnimplementedError, library
-from .stages import Work, Works
 
 
-def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool = False) -> list[Works]:
-    """The tasks of out = a b, or out += a b, of matrices in single precision.
+def product(
+    a: np.ndarray,
+    b: np.ndarray,
+    out: np.ndarray,
+    add: bool = False,
+    bias: np.ndarray | None = None,
+    when: When = "in order",
+) -> Stage:
+    """The stage of out = a b, or out += a b, of matrices in single precision; ``bias`` is added to each row.
 
     Raises UnimplementedError for a matrix that lies neither row by row nor column by column.
     """
-    if out.strides[0] == out.itemsize and out.strides[1] != out.itemsize:
+    if bias is None and out.strides[0] == out.itemsize and out.strides[1] != out.itemsize:
         a, b, out = b.T, a.T, out.T
-    return [
-        [_piece(a[rows], b[:, columns], out[rows, columns], add)] for rows, columns in cuts_of(*out.shape, a.shape[1])
-    ]
+    tasks: list[list[Work]] = []
+    for rows, columns in cuts_of(*out.shape, a.shape[1]):
+        piece = out[rows, columns]
+        tasks.append([_piece(a[rows], b[:, columns], piece, add)])
+        if bias is not None:
+            tasks[-1].append((np.add, (piece, bias[columns], piece)))
+    return Stage(tasks, when=when, work=out.size * a.shape[1])
 
 
 def _piece(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool) -> Work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.parallel import scratch
+from ...compute.stages import Stage
 from ...layers.normalization.batch_norm import BatchNorm
 from .layer import OneDNNLayer
 from .rows import Rows
@@ -23,17 +24,16 @@ class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
             return "channels that do not lie last"
         if self.m == 1:
             return "single values, which are all 0 when they are normalized"
-        self.rows = Rows(self.m, self.C)
+        N = bottom[0].shape[0]
+        self.rows = Rows(N, self.m // N, self.C)
         self.each = {name: self.rows.room() for name in ("mean", "1/σ", "w", "offset", "a", "b", "c")}
         self.of_blocks = np.zeros((2, len(self.rows.blocks), self.rows.repeats, self.C), np.float32)
         return ""
 
-    def forward(self, bottom, top):
-        learned = [blob.data for blob in self.blobs[3:]]
-        self.passes.run("forward", (bottom[0].data, self.hat(top), top[0].data, *learned), self.forward_stages)
-
-    def forward_stages(self, x, hat, y, w=None, offset=None):
+    def forward_work(self, bottom, top):
         rows, each = self.rows, self.each
+        x, hat, y = bottom[0].data, self.hat(top), top[0].data
+        w, offset = [blob.data for blob in self.blobs[3:]] or (None, None)
 
         def normalize(block, _):
             calls = [rows.change(x, hat, each["1/σ"], None, block, each["mean"])]
@@ -42,10 +42,10 @@ class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
         last = rows.stage(normalize)
         spread = [] if w is None else [(np.copyto, (each["w"], w)), (np.copyto, (each["offset"], offset))]
         if self.use_global:
-            return [[[(self.take_running, ()), *spread]], last]
+            return [Stage([[(self.take_running, ()), *spread]], when="before"), last]
         means, variances = self.of_blocks
         first = rows.stage(lambda block, b: [rows.statistics(x, means, variances, block, b)])
-        return [first, [[(self.put_together, (means, variances, x)), *spread]], last]
+        return [first, Stage([[(self.put_together, (means, variances, x)), *spread]]), last]
 
     def take_running(self):
         share = 1 / self.blobs[2].data[0] if self.blobs[2].data[0] else 0
@@ -72,16 +72,13 @@ class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
         distance = np.subtract(x, mean, out=scratch("square", x.shape, x.dtype))
         return np.square(distance, out=distance)
 
-    def backward(self, top, propagate_down, bottom):
+    def backward_work(self, top, propagate_down, bottom, cleared):
         learns = self.affine is not None and any(self.param_propagate_down[3:])
         if not propagate_down[0] and not learns:
-            return
-        w = self.blobs[3].data if self.affine else None
-        dx = bottom[0].diff if propagate_down[0] else None
-        self.passes.run("backward", (self.hat(top), top[0].diff, dx, w), self.backward_stages)
-
-    def backward_stages(self, hat, dy, dx, w):
+            return []
         rows, (sums, products) = self.rows, self.of_blocks
+        w = self.blobs[3].data if self.affine else None
+        hat, dy, dx = self.hat(top), top[0].diff, bottom[0].diff if propagate_down[0] else None
 
         def gradient(block, _):
             calls = [rows.change(dy, dx, self.each["a"], self.each["c"], block)]
@@ -90,16 +87,17 @@ class OneDNNBatchNorm(OneDNNLayer, BatchNorm):
         stages = []
         if not self.use_global or self.affine:
             stages.append(rows.stage(lambda block, b: [rows.sums(hat, dy, sums, products, block, b)]))
-        stages.append([[(self.share_out, (sums, products, w))]])
+        stages.append(Stage([[(self.share_out, (sums, products, w, cleared))]]))
         return [*stages, *([] if dx is None else [rows.stage(gradient)])]
 
-    def share_out(self, sums, products, w):
+    def share_out(self, sums, products, w, cleared):
         """What the sums make of dw and db, and the values of the last pass."""
         total, product = (one.sum(axis=(0, 1), dtype=np.float64) for one in (sums, products))
         if self.affine:
             for i, value in ((3, product), (4, total)):
                 if self.param_propagate_down[i]:
-                    self.blobs[i].diff += value.astype(np.float32)
+                    diff = self.blobs[i].diff
+                    diff[...] = value if cleared[i] else diff + value
         a = self.each["1/σ"][0].astype(np.float64) * (1 if w is None else w)
         self.each["a"][...] = a
         if not self.use_global:

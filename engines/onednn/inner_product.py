@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.onednn.products import product
+from ...compute.stages import Stage
 from ...layers.algebra.inner_product import InnerProduct
 from .layer import OneDNNLayer
 
@@ -15,30 +16,27 @@ class OneDNNInnerProduct(OneDNNLayer, InnerProduct):
     def prepare(self, bottom, top):
         return ""
 
-    def forward(self, bottom, top):
-        self.passes.run("y", (bottom[0].data, top[0].data, *(blob.data for blob in self.blobs)), self.forward_stages)
+    def forward_work(self, bottom, top):
+        x, y = bottom[0].data.reshape(self.N, self.K), top[0].data.reshape(self.N, self.M)
+        bias = self.blobs[1].data if self.p.bias_term else None
+        return [product(x, self.weight(self.blobs[0].data).T, y, bias=bias)]
 
-    def backward(self, top, propagate_down, bottom):
-        dy = top[0].diff
+    def backward_work(self, top, propagate_down, bottom, cleared):
+        x, dy = bottom[0].data.reshape(self.N, self.K), top[0].diff.reshape(self.N, self.M)
+        stages = []
         if self.param_propagate_down[0]:
-            dW, cleared = self.blobs[0].diff_to_add_to()
-            self.passes.run(("dW", cleared), (bottom[0].data, dy, dW), self.weight_stages(not cleared))
+            dW = self.weight(self.blobs[0].diff)
+            stages.append(product(dy.T, x, dW, add=not cleared[0], when="after"))
         if self.p.bias_term and self.param_propagate_down[1]:
-            flat = dy.reshape(self.N, self.M)
-            self.blobs[1].diff += np.sum(flat, axis=0, out=self.buffer("db", (self.M,)))
+            work = self.sum_of(dy, self.blobs[1].diff, cleared[1])
+            stages.append(Stage([work], when="after", work=dy.size))
         if propagate_down[0]:
-            self.passes.run("dx", (bottom[0].diff, dy, self.blobs[0].data), self.data_stages)
-
-    def forward_stages(self, x, y, W, b=None):
-        x, y = x.reshape(self.N, self.K), y.reshape(self.N, self.M)
-        stage = product(x, self.weight(W).T, y)
-        return [stage] if b is None else [stage, [[(np.add, (y, b, y))]]]
-
-    def weight_stages(self, add):
-        def stages(x, dy, dW):
-            return [product(dy.reshape(self.N, self.M).T, x.reshape(self.N, self.K), self.weight(dW), add)]
-
+            stages.append(product(dy, self.weight(self.blobs[0].data), bottom[0].diff.reshape(self.N, self.K)))
         return stages
 
-    def data_stages(self, dx, dy, W):
-        return [product(dy.reshape(self.N, self.M), self.weight(W), dx.reshape(self.N, self.K))]
+    def sum_of(self, dy, db, cleared):
+        """Calls that sum the rows up."""
+        if cleared:
+            return [(np.add.reduce, (dy, 0, None, db))]
+        total = self.buffer("db", (self.M,))
+        return [(np.add.reduce, (dy, 0, None, total)), (np.add, (db, total, db))]

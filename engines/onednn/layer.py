@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...compute.onednn.library import UnimplementedError
-from ...compute.onednn.stages import Passes
+from ...compute.stages import Passes
 from ...net.layer import Layer
 
 
@@ -11,18 +11,14 @@ class OneDNNLayer(Layer):
     """Stands before the formulas' class: where ``prepare`` finds the case covered the passes are oneDNN's, else its.
 
     ``prepare`` makes primitives for the shapes and returns why the case is not covered; nothing when it is. It may
-    raise UnimplementedError. ``forward`` and ``backward`` are the passes.
+    raise UnimplementedError. The passes are ``forward_work`` and ``backward_work``, or, where values decide what is to
+    be done, ``forward`` and ``backward``, with ``writes_work_down`` false.
     """
 
     engine = "onednn"
+    writes_work_down = True
 
     def prepare(self, bottom, top):
-        raise NotImplementedError
-
-    def forward(self, bottom, top):
-        raise NotImplementedError
-
-    def backward(self, top, propagate_down, bottom):
         raise NotImplementedError
 
     def reshape(self, bottom, top):
@@ -32,6 +28,7 @@ class OneDNNLayer(Layer):
             self.uncovered = self.prepare(bottom, top) if all(blob.count for blob in (*bottom, *top)) else "no values"
         except UnimplementedError as error:
             self.uncovered = str(error)
+        self.work_is_known = self.writes_work_down and not self.uncovered
 
     def Forward_cpu(self, bottom, top):
         if self.uncovered:
@@ -44,3 +41,17 @@ class OneDNNLayer(Layer):
             super().Backward_cpu(top, propagate_down, bottom)
         else:
             self.backward(top, propagate_down, bottom)
+
+    def forward(self, bottom, top):
+        arrays = [blob.data for blob in (*bottom, *top, *self.blobs)]
+        self.passes.run("forward", arrays, lambda *_: self.forward_work(bottom, top))
+
+    def backward(self, top, propagate_down, bottom):
+        cleared = tuple(
+            flag and blob.take_cleared() for blob, flag in zip(self.blobs, self.param_propagate_down, strict=True)
+        )
+        arrays = [blob.data for blob in (*bottom, *top, *self.blobs)] + [blob.diff for blob in top]
+        arrays += [blob.diff for blob, flag in zip(bottom, propagate_down, strict=True) if flag]
+        arrays += [blob.diff for blob, flag in zip(self.blobs, self.param_propagate_down, strict=True) if flag]
+        key = (cleared, tuple(propagate_down), tuple(self.param_propagate_down))
+        self.passes.run(key, arrays, lambda *_: self.backward_work(top, propagate_down, bottom, cleared))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from ...compute.onednn import primitives as dnn
 from ...compute.onednn.primitives import Memory, Primitive, plain
+from ...compute.stages import TOUCH
 from ...layers.vision.pooling import Pooling
 from .layer import OneDNNLayer
 from .shares import Shares
-
-READS = 8  # an element counts as much work as so many multiply-adds
 
 
 class OneDNNPooling(OneDNNLayer, Pooling):
@@ -27,7 +26,7 @@ class OneDNNPooling(OneDNNLayer, Pooling):
         if self.p.pool == "AVE" and any(self.pools.pad) and any(end > 0 for end in self.beyond()):
             return "AVE with a pad and a window over the end"
         self.last = bottom[0].channels_last
-        self.shares = Shares(bottom[0].shape[0], READS * bottom[0].count)
+        self.shares = Shares(bottom[0].shape[0], bottom[0].count)
         self.primitives = {n: self.both_ways(bottom[0].shape, top[0].shape, n) for n in self.shares.counts}
         return ""
 
@@ -47,28 +46,27 @@ class OneDNNPooling(OneDNNLayer, Pooling):
         forward = Primitive("pooling_forward", dnn.TRAINING, way, x, y, *steps)
         return forward, Primitive("pooling_backward", way, x, y, *steps, forward), x, y
 
-    def forward(self, bottom, top):
-        self.passes.run("forward", (bottom[0].data, top[0].data), self.forward_stages)
+    def forward_work(self, bottom, top):
+        x, y = bottom[0].data, top[0].data
 
-    def backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
-            self.passes.run("backward", (bottom[0].diff, top[0].diff), self.backward_stages)
-
-    def forward_stages(self, x, y):
         def task(i, share, count):
             primitive, _, of_x, of_y = self.primitives[count]
             memories = {dnn.SRC: Memory(of_x, x[share]), dnn.DST: Memory(of_y, y[share])}
             return [(primitive, memories | self.places(primitive, i))]
 
-        return [self.shares.stage(task)]
+        return [self.shares.stage(task, TOUCH * x.size)]
 
-    def backward_stages(self, dx, dy):
+    def backward_work(self, top, propagate_down, bottom, cleared):
+        if not propagate_down[0]:
+            return []
+        dx, dy = bottom[0].diff, top[0].diff
+
         def task(i, share, count):
             forward, primitive, of_x, of_y = self.primitives[count]
             memories = {dnn.DIFF_SRC: Memory(of_x, dx[share]), dnn.DIFF_DST: Memory(of_y, dy[share])}
             return [(primitive, memories | self.places(forward, i))]
 
-        return [self.shares.stage(task)]
+        return [self.shares.stage(task, TOUCH * dx.size)]
 
     def places(self, forward, i):
         """Where MAX keeps which element of each window was the largest."""

@@ -11,12 +11,11 @@ import numpy as np
 from ...compute.memory import memory_order
 from ...compute.onednn import primitives as dnn
 from ...compute.onednn.primitives import ADDING, Memory, Primitive, plain
-from ...compute.onednn.stages import Work, Works
+from ...compute.stages import TOUCH, Stage, Works, parts_of
 
 EPS = 1e-5
 BLOCK = 1 << 17  # elements that stay in a processor's own cache
 LONGEST = 2048  # rows: oneDNN adds them one after the other, in single precision
-MOST_TASKS = 16
 WIDE = 128  # channels, where a vector of the processor's is well filled
 
 
@@ -24,24 +23,37 @@ class Rows:
     """Blocks of rows x channels, and what oneDNN does to them. Raises UnimplementedError.
 
     Where there are few channels, several rows count as one with as many more channels: ``channels`` counts these, and
-    ``repeats`` says how often a channel is among them.
+    ``repeats`` says how often a channel is among them. The blocks lie within parts of the batch.
     """
 
-    def __init__(self, rows: int, channels: int):
-        self.repeats = next(k for k in range(max(1, WIDE // channels), 0, -1) if rows % k == 0)
-        rows, channels = rows // self.repeats, channels * self.repeats
-        self.rows, self.channels = rows, channels
-        step = max(1, min(BLOCK // channels, LONGEST))
-        self.blocks = [slice(i, min(i + step, rows)) for i in range(0, rows, step)]
+    def __init__(self, examples: int, rows: int, channels: int):
+        """So many examples with so many rows each."""
+        parts = parts_of(examples, examples * rows * channels)
+        if examples == 1 and rows > 1:  # rows are cut as well as examples
+            parts, rows = parts_of(rows, rows * channels), 1
+        self.examples, self.size = examples, examples * rows * channels
+        most = max(1, WIDE // channels)
+        sizes = [rows * (part.stop - part.start) for part in parts]
+        self.repeats = next(k for k in range(most, 0, -1) if all(size % k == 0 for size in sizes))
+        self.channels, k = channels * self.repeats, self.repeats
+        step = max(1, min(BLOCK // self.channels, LONGEST))
+        self.parts = []  # the blocks of each, by number
+        self.blocks: list[slice] = []
+        for part in parts:
+            first, stop = rows * part.start // k, rows * part.stop // k
+            blocks = [slice(i, min(i + step, stop)) for i in range(first, stop, step)]
+            self.parts.append(range(len(self.blocks), len(self.blocks) + len(blocks)))
+            self.blocks += blocks
+        self.rows = self.blocks[-1].stop
         self.counts = np.array([block.stop - block.start for block in self.blocks], np.float64)
         self.made: dict[tuple, Primitive] = {}
-        self.descriptor = plain((channels,))
-        self.zeros = Memory(self.descriptor, np.zeros(channels, np.float32))
-        self.ones = Memory(self.descriptor, np.ones(channels, np.float32))
-        self.unit = Memory(self.descriptor, np.full(channels, 1 - EPS, np.float32))
-        for block in (self.blocks[0], self.blocks[-1]):
+        self.descriptor = plain((self.channels,))
+        self.zeros = Memory(self.descriptor, np.zeros(self.channels, np.float32))
+        self.ones = Memory(self.descriptor, np.ones(self.channels, np.float32))
+        self.unit = Memory(self.descriptor, np.full(self.channels, 1 - EPS, np.float32))
+        for count in sorted({block.stop - block.start for block in self.blocks}):
             for kind in (self.statistics_of, self.change_of, self.sums_of, self.times_of):
-                kind(block.stop - block.start)
+                kind(count)
 
     # Primitives, for so many rows
 
@@ -139,13 +151,7 @@ class Rows:
         }
         return self.times_of(block.stop - block.start), memories
 
-    def stage(self, work) -> list[Works]:
-        """Tasks of blocks, with the calls that ``work(block, b)`` lists for each."""
-        count = len(self.blocks)
-        tasks: list[Works] = []
-        for i in range(min(count, MOST_TASKS)):
-            task: list[Work] = []
-            for b in range(i * count // min(count, MOST_TASKS), (i + 1) * count // min(count, MOST_TASKS)):
-                task += work(self.blocks[b], b)
-            tasks.append(task)
-        return tasks
+    def stage(self, work) -> Stage:
+        """Tasks of parts of the batch, with the calls that ``work(block, b)`` lists for each block."""
+        tasks: list[Works] = [[call for b in numbers for call in work(self.blocks[b], b)] for numbers in self.parts]
+        return Stage(tasks, self.examples if self.examples > 1 else 0, work=TOUCH * self.size)

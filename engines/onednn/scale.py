@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...compute.stages import Stage
 from ...layers.algebra.scale import Scale
 from .layer import OneDNNLayer
 from .rows import Rows
@@ -17,40 +18,41 @@ class OneDNNScale(OneDNNLayer, Scale):
             return "a factor that is a bottom, or not one for each channel"
         if not bottom[0].channels_last and len(bottom[0].shape) != 2:
             return "channels that do not lie last"
-        self.rows = Rows(bottom[0].count // self.shape[0], self.shape[0])
+        C, N = self.shape[0], bottom[0].shape[0]
+        self.rows = Rows(N, bottom[0].count // C // N, C)
         self.each = {name: self.rows.room() for name in ("s", "b")}
-        self.of_blocks = np.zeros((2, len(self.rows.blocks), self.rows.repeats, *self.shape), np.float32)
+        self.of_blocks = np.zeros((2, len(self.rows.blocks), self.rows.repeats, C), np.float32)
         return ""
 
-    def forward(self, bottom, top):
-        self.passes.run("y", (bottom[0].data, top[0].data, *(blob.data for blob in self.blobs)), self.forward_stages)
+    def spread(self, *names):
+        """The stage that repeats parameters as the rows take them."""
+        arrays = [blob.data for blob in self.blobs]
+        return Stage(
+            [[(np.copyto, (self.each[name], one)) for name, one in zip(names, arrays, strict=False)]], when="before"
+        )
 
-    def forward_stages(self, x, y, s, b=None):
+    def forward_work(self, bottom, top):
         rows, each = self.rows, self.each
-        spread = [(np.copyto, (each["s"], s))] + ([] if b is None else [(np.copyto, (each["b"], b))])
-        offset = None if b is None else each["b"]
-        return [[spread], rows.stage(lambda block, _: [rows.change(x, y, each["s"], offset, block)])]
+        x, y, offset = bottom[0].data, top[0].data, each["b"] if self.p.bias_term else None
+        change = rows.stage(lambda block, _: [rows.change(x, y, each["s"], offset, block)])
+        return [self.spread("s", "b"), change]
 
-    def backward(self, top, propagate_down, bottom):
+    def backward_work(self, top, propagate_down, bottom, cleared):
+        rows, each, (sums, products) = self.rows, self.each, self.of_blocks
         x, dy = bottom[0].data, top[0].diff
-        if any(self.param_propagate_down):
-            self.passes.run("ds", (x, dy), self.gradient_stages)
+        learns, stages = any(self.param_propagate_down), []
+        if learns:
+            stages.append(rows.stage(lambda block, b: [rows.sums(x, dy, sums, products, block, b)]))
+            stages.append(Stage([[(self.add_up, (sums, products, cleared))]], when="after", work=sums.size))
         if propagate_down[0]:
-            self.passes.run("dx", (bottom[0].diff, dy, self.blobs[0].data), self.data_stages)
+            dx = bottom[0].diff
+            stages.append(self.spread("s"))
+            stages.append(rows.stage(lambda block, _: [rows.change(dy, dx, each["s"], None, block)]))
+        return stages
 
-    def gradient_stages(self, x, dy):
-        rows, (sums, products) = self.rows, self.of_blocks
-        last = [(self.add_up, (sums, products))]
-        return [rows.stage(lambda block, b: [rows.sums(x, dy, sums, products, block, b)]), [last]]
-
-    def add_up(self, sums, products):
-        for blob, learns, parts in zip(self.blobs, self.param_propagate_down, (products, sums), strict=False):
+    def add_up(self, sums, products, cleared):
+        learned = zip(self.blobs, self.param_propagate_down, cleared, (products, sums), strict=False)
+        for blob, learns, is_cleared, parts in learned:
             if learns:
-                blob.diff += parts.sum(axis=(0, 1), dtype=np.float64).astype(np.float32)
-
-    def data_stages(self, dx, dy, s):
-        rows, each = self.rows, self.each
-        return [
-            [[(np.copyto, (each["s"], s))]],
-            rows.stage(lambda block, _: [rows.change(dy, dx, each["s"], None, block)]),
-        ]
+                total = parts.sum(axis=(0, 1), dtype=np.float64)
+                blob.diff[...] = total if is_cleared else blob.diff + total

@@ -1,35 +1,32 @@
-"""How work is cut into parts for the threads: by shapes alone, so that numbers do not depend on how many there are."""
+"""How a batch is cut into parts: by shapes alone, so that no number depends on how many threads there are."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
 
-from ...compute.onednn.stages import Works
+from ...compute.stages import Stage, When, Works, parts_of
 
-LEAST = 1 << 21  # multiply-adds worth waking a thread for
-MOST = 8  # parts of a batch
 PIECE = 1 << 16  # elements of a sum that a thread takes
 
 
 class Shares:
     """The parts of a batch. ``counts`` are the numbers of examples that occur among them: one or two."""
 
-    def __init__(self, count: int, work: int):
-        """Of so many examples, with so many multiply-adds in all."""
-        number = max(1, min(count, MOST, work // LEAST, max(2, count // 4)))
-        ends = [i * count // number for i in range(number + 1)]
-        self.slices = [slice(*pair) for pair in itertools.pairwise(ends)]
+    def __init__(self, count: int, elements: int):
+        """Of so many examples, with so many elements in all."""
+        self.slices = parts_of(count, elements)
         self.counts = sorted({share.stop - share.start for share in self.slices})
+        self.examples = count
 
     def __len__(self) -> int:
         return len(self.slices)
 
-    def stage(self, task: Callable[[int, slice, int], Works]) -> list[Works]:
+    def stage(self, task: Callable[[int, slice, int], Works], work: int, when: When = "in order") -> Stage:
         """The tasks that ``task(i, share, count)`` gives for part i, a slice of so many examples."""
-        return [task(i, share, share.stop - share.start) for i, share in enumerate(self.slices)]
+        tasks = [task(i, share, share.stop - share.start) for i, share in enumerate(self.slices)]
+        return Stage(tasks, self.examples, when, work)
 
 
 def add_up(rows: np.ndarray) -> list[Works]:

@@ -52,35 +52,34 @@ class ReLU(NeuronLayer):
         return f"the gradient passes where the input is above 0; elsewhere {f'times {s:g}' if s else 'nothing does'}"
 
     def Forward_cpu(self, bottom, top):
+        blockwise(self.rectify, bottom[0].data, top[0].data)
+
+    def rectify(self, x, y):
         s = self.p.negative_slope
-
-        def rectify(x, y):
-            if 0 < s <= 1:
-                below = np.multiply(x, s, out=scratch("below", x.shape, x.dtype))
-                np.maximum(x, below, out=y)
-                return
-            if s:
-                below = negative_part(x, out=scratch("below", x.shape, x.dtype))
-                below *= s
-            positive_part(x, out=y)
-            if s:
-                y += below
-
-        blockwise(rectify, bottom[0].data, top[0].data)
+        if 0 < s <= 1:
+            below = np.multiply(x, s, out=scratch("below", x.shape, x.dtype))
+            np.maximum(x, below, out=y)
+            return
+        if s:
+            below = negative_part(x, out=scratch("below", x.shape, x.dtype))
+            below *= s
+        positive_part(x, out=y)
+        if s:
+            y += below
 
     def Backward_cpu(self, top, propagate_down, bottom):
-        s = self.p.negative_slope
-
-        def gradient(signed, dy, dx):
-            above = np.greater(signed, 0, out=scratch("above", signed.shape, bool))
-            if not s:
-                np.multiply(dy, above, out=dx)
-                return
-            slope = scratch("slope", dx.shape, dx.dtype)
-            np.copyto(slope, above)
-            slope *= 1 - s
-            slope += s
-            np.multiply(dy, slope, out=dx)
-
         if propagate_down[0]:
-            blockwise(gradient, (bottom if s < 0 else top)[0].data, top[0].diff, bottom[0].diff)
+            signed = (bottom if self.p.negative_slope < 0 else top)[0].data
+            blockwise(self.gradient, signed, top[0].diff, bottom[0].diff)
+
+    def gradient(self, signed, dy, dx):
+        s = self.p.negative_slope
+        above = np.greater(signed, 0, out=scratch("above", signed.shape, bool))
+        if not s:
+            np.multiply(dy, above, out=dx)
+            return
+        slope = scratch("slope", dx.shape, dx.dtype)
+        np.copyto(slope, above)
+        slope *= 1 - s
+        slope += s
+        np.multiply(dy, slope, out=dx)

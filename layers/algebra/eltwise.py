@@ -185,10 +185,11 @@ class Eltwise(Layer):
             if not bottom[i].shares_diff_with(top[0]):
                 self.gradient(int(i), top[0], bottom)
 
-    def gradient(self, i, top, bottom):
-        def of_sum(dx, dy):
-            np.multiply(dy, self.p.coeff[i] if self.p.coeff else 1, out=dx)
+    def gradient_of_sum(self, i):
+        c = self.p.coeff[i] if self.p.coeff else 1
+        return lambda dx, dy: np.multiply(dy, c, out=dx)
 
+    def gradient(self, i, top, bottom):
         def of_product(dx, dy, *others):
             np.copyto(dx, dy)
             for other in others:
@@ -216,7 +217,7 @@ class Eltwise(Layer):
         if dx.shape != dy.shape:
             dx = self.buffer("dx", dy.shape, None, top.channels_last)
         if self.p.operation == "SUM":
-            blockwise(of_sum, dx, dy)
+            blockwise(self.gradient_of_sum(i), dx, dy)
         elif self.p.operation == "PROD":
             blockwise(of_product, dx, dy, *(self.like(other.data, dy) for j, other in enumerate(bottom) if j != i))
         elif self.p.operation == "POW":

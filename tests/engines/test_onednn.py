@@ -41,16 +41,16 @@ def both(kind, *shapes, values=(), seed=0, phase="TRAIN", prepare=None, channels
             net.blobs[f"x{i}"].data[...] = one
         for blob in step.layer.blobs if not prepare else ():
             blob.data[...] = rng.uniform(0.5, 1.5, blob.shape)
-        for blob in step.layer.blobs:
-            blob.diff[...] = rng.standard_normal(blob.shape)  # which is added to
-        net.run_forward()
-        for blob in step.top:
-            blob.diff[...] = rng.standard_normal(blob.shape)
-        net.run_backward(len(net.steps) - 1)
-        again = [blob.data.copy() for blob in step.top]
-        net.run_forward()  # the calls that were prepared
-        made = [*again, *(blob.data.copy() for blob in step.top)]
-        made += [blob.diff.copy() for blob in (*step.bottom, *step.layer.blobs)]
+        diffs = [rng.standard_normal(blob.shape) for blob in step.layer.blobs]  # which are added to
+        upstream = [rng.standard_normal(blob.shape) for blob in step.top]
+        made = []
+        for _ in range(2):  # the second time with the calls that were prepared
+            net.run_forward()
+            for blob, start in zip((*step.top, *step.layer.blobs), (*upstream, *diffs), strict=True):
+                blob.diff[...] = start
+            net.run_backward(len(net.steps) - 1)
+            made += [blob.data.copy() for blob in step.top]
+            made += [blob.diff.copy() for blob in (*step.bottom, *step.layer.blobs)]
         found[engine] = step.layer, made
     return found
 
