@@ -13,7 +13,7 @@ from ..net.net import Net
 from .parameters import SolverParameters
 
 BLOCK = 1 << 16  # elements: weights, gradient and history of a block stay in the cache
-TASK = 1 << 20  # elements worth waking a thread for
+TASK = 1 << 17  # elements worth waking a thread for
 
 
 class Updater:
