@@ -133,6 +133,7 @@ def run(work: Callable[[int], None], count: int) -> None:
         for i in range(count):
             work(i)
         return
+    _begin_to_share()
     while len(_workers) < helpers:
         number = len(_workers) + 1
         _workers.append(threading.Thread(target=_serve, args=(number,), name=f"nettrain {number}", daemon=True))
@@ -204,10 +205,11 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any, channels_last: bool =
 
 
 class _Worker:
-    """A thread of the caller's: how many sessions it is inside, and what is restored after the outermost."""
+    """A thread of the caller's: how many sessions it is inside, and what is restored after the outermost; whether it
+    has given work to the helpers in it."""
 
     def __init__(self) -> None:
-        self.depth, self.afterwards = 0, ExitStack()
+        self.depth, self.afterwards, self.shares = 0, ExitStack(), False
 
 
 class _Here(threading.local):
@@ -225,7 +227,7 @@ _afterwards = ExitStack()  # what is restored when nobody is inside a session an
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Around the work of a net: BLAS is held to one thread, and this thread to one processor if there are helpers.
+    """Around the work of a net: BLAS is held to one thread, and this thread to one processor once it has helpers.
 
     Afterwards both are as before, for the caller's own work: the thread at the end of its own sessions, BLAS at the
     end of all. Each thread may have sessions, nested ones too; of several threads the first is kept on a processor.
@@ -233,10 +235,9 @@ def session() -> Iterator[None]:
     worker = _here.worker = _here.worker or _Worker()
     with _lock:
         if not _working:
-            _begin()
+            _afterwards.callback(openblas.set_threads, openblas.set_threads(1))
         if not worker.depth:
             _working.add(worker)
-            _pin(worker)
             for prepare in _preparations:
                 worker.afterwards.callback(prepare())
         worker.depth += 1
@@ -246,19 +247,25 @@ def session() -> Iterator[None]:
         with _lock, ExitStack() as ending:
             worker.depth -= 1
             if not worker.depth:
+                worker.shares = False
                 _working.discard(worker)
                 if not _working:
                     ending.push(_afterwards.pop_all())
                 ending.push(worker.afterwards.pop_all())
 
 
-def _begin() -> None:
-    """What holds for the whole process while anybody is inside a session."""
-    _afterwards.callback(openblas.set_threads, openblas.set_threads(1))
-    if 1 < _wanted <= len(PROCESSORS):
-        used = PROCESSORS[:_wanted]
-        awake.keep_awake(used)
-        _afterwards.callback(awake.let_sleep, used)
+def _begin_to_share() -> None:
+    """What holds from when the first work of a session is shared out: little work is done before it would pay."""
+    worker = _here.worker
+    if worker is None or not worker.depth or worker.shares:
+        return
+    with _lock:
+        worker.shares = True
+        _pin(worker)
+        if 1 < _wanted <= len(PROCESSORS):
+            used = PROCESSORS[:_wanted]
+            awake.keep_awake(used)
+            _afterwards.callback(awake.let_sleep, used)
 
 
 def _pin(worker: _Worker) -> None:

@@ -35,12 +35,15 @@ def test_each_processor_in_use_has_one_while_a_session_lasts():
     try:
         parallel.use_threads(2)
         with parallel.session():
+            assert waiting() == []
+            parallel.run(lambda i: None, 2)  # from here on threads wait for each other
             assert waiting() == sorted(({p} for p in parallel.PROCESSORS[:2]), key=sorted)
             with parallel.session():
                 assert len(waiting()) == len(parallel.PROCESSORS[:2])
         assert settle(0) == []
         parallel.use_threads(1)
         with parallel.session():
+            parallel.run(lambda i: None, 2)
             assert waiting() == []
     finally:
         parallel.use_threads(before)
@@ -61,4 +64,5 @@ def test_a_system_without_them(monkeypatch):
     monkeypatch.setattr(awake, "_library", lambda: None)
     monkeypatch.setattr(awake, "_waiters", {})
     with parallel.session():
+        parallel.run(lambda i: None, 2)
         assert settle(0) == []

@@ -344,7 +344,7 @@ def test_every_step_that_puts_back_is_made_whatever_the_others_do(threads, blas,
         broken.setattr(parallel.awake, "let_sleep", fail)
         for _ in range(2):
             with pytest.raises(RuntimeError, match="no"), parallel.session():
-                pass
+                parallel.run(lambda i: None, 2)
             assert blas() == 2
             assert os.sched_getaffinity(0) == before
     parallel.awake.let_sleep(parallel.PROCESSORS)
