@@ -8,8 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from ...compute.onednn import primitives as dnn
+from ...compute.onednn.library import UnimplementedError
 from ...compute.onednn.primitives import Memory, Primitive, plain
 from .careful import CarefulLayer
+from .layer import OneDNNLayer
 
 PIECE = 1 << 16  # elements worth waking a thread for
 MOST = 16  # tasks
@@ -19,6 +21,7 @@ class ClassRows(CarefulLayer):
     """Rows of classes that lie side by side in memory, some of them at once.
 
     A row is ordinary when its largest score is a number: scores of -infinity, which mask classes, do no harm beside it.
+    Without AVX-512 the backward pass is the formula's: oneDNN has only its slow reference.
     """
 
     algorithm: ClassVar[int]
@@ -35,7 +38,10 @@ class ClassRows(CarefulLayer):
     def both_ways(self, count):
         rows = plain((count, self.C))
         forward = Primitive("softmax_forward", dnn.TRAINING, self.algorithm, rows, rows, 1)
-        return forward, Primitive("softmax_backward", self.algorithm, rows, rows, rows, 1, forward)
+        try:
+            return forward, Primitive("softmax_backward", self.algorithm, rows, rows, rows, 1, forward)
+        except UnimplementedError:
+            return forward, None
 
     def is_ordinary(self, x):
         return super().is_ordinary(x) or bool(np.isfinite(x.max(axis=1)).all())
@@ -44,7 +50,9 @@ class ClassRows(CarefulLayer):
         self.passes.run("y", (bottom[0].data, top[0].data), self.forward_stages)
 
     def fast_backward(self, top, propagate_down, bottom):
-        if propagate_down[0]:
+        if None in itertools.chain(*self.primitives.values()):
+            super(OneDNNLayer, self).Backward_cpu(top, propagate_down, bottom)
+        elif propagate_down[0]:
             self.passes.run("dx", (top[0].data, top[0].diff, bottom[0].diff), self.backward_stages)
 
     def forward_stages(self, x, y):

@@ -11,6 +11,7 @@ from ...compute.onednn import primitives as dnn
 from ...compute.onednn.primitives import Memory, Primitive, plain
 from ...layers.activation.prelu import PReLU
 from .careful import CarefulLayer
+from .layer import OneDNNLayer
 
 BLOCK = 1 << 16  # elements that stay in a processor's own cache
 LONGEST = 2048  # rows: oneDNN adds them one after the other, in single precision
@@ -18,7 +19,10 @@ MOST = 16  # tasks
 
 
 class OneDNNPReLU(CarefulLayer, PReLU):
-    """y, dx and da of blocks of rows of channels; the da of the blocks are added up in double precision."""
+    """y, dx and da of blocks of rows of channels; the da of the blocks are added up in double precision.
+
+    dy has to be ordinary as well: oneDNN leaves out of da what the formula multiplies by 0, and so makes NaN.
+    """
 
     def prepare(self, bottom, top):
         if self.p.channel_shared:
@@ -47,7 +51,9 @@ class OneDNNPReLU(CarefulLayer, PReLU):
             return
         dx = bottom[0].diff if propagate_down[0] else None
         self.passes.run("dx", (bottom[0].data, top[0].diff, dx, self.blobs[0].data), self.backward_stages)
-        if learns:
+        if self.odd.any():
+            super(OneDNNLayer, self).Backward_cpu(top, propagate_down, bottom)
+        elif learns:
             self.blobs[0].diff += self.sums().sum(axis=0, dtype=np.float64).astype(np.float32)
 
     def sums(self):
@@ -70,7 +76,7 @@ class OneDNNPReLU(CarefulLayer, PReLU):
             memories[dnn.DIFF_WEIGHTS] = Memory(self.each, sums[number])
             if dx is None:
                 memories[dnn.DIFF_SRC] = plain((block.stop - block.start, self.C))
-            return [self.call(1, block, memories)]
+            return [(self.look, (memories[dnn.DIFF_DST].array, number)), self.call(1, block, memories)]
 
         return [self.stage(works)]
 
