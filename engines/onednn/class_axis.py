@@ -10,6 +10,7 @@ import numpy as np
 from ...compute.onednn import primitives as dnn
 from ...compute.onednn.library import UnimplementedError
 from ...compute.onednn.primitives import Memory, Primitive, plain
+from ...layers.activation.class_axis import ClassAxis
 from .careful import CarefulLayer
 from .layer import OneDNNLayer
 
@@ -17,7 +18,7 @@ PIECE = 1 << 16  # elements worth waking a thread for
 MOST = 16  # tasks
 
 
-class ClassRows(CarefulLayer):
+class ClassRows(CarefulLayer, ClassAxis):
     """Rows of classes that lie side by side in memory, some of them at once.
 
     A row is ordinary when its largest score is a number: scores of -infinity, which mask classes, do no harm beside it.
@@ -32,6 +33,7 @@ class ClassRows(CarefulLayer):
         tasks = max(1, min(MOST, self.outer, bottom[0].count // PIECE))
         self.pieces = [slice(*pair) for pair in itertools.pairwise(i * self.outer // tasks for i in range(tasks + 1))]
         self.primitives = {n: self.both_ways(n) for n in {piece.stop - piece.start for piece in self.pieces}}
+        self.has_backward = all(backward for _, backward in self.primitives.values())
         self.expect(tasks)
         return ""
 
@@ -50,7 +52,7 @@ class ClassRows(CarefulLayer):
         self.passes.run("y", (bottom[0].data, top[0].data), self.forward_stages)
 
     def fast_backward(self, top, propagate_down, bottom):
-        if None in itertools.chain(*self.primitives.values()):
+        if not self.has_backward:
             super(OneDNNLayer, self).Backward_cpu(top, propagate_down, bottom)
         elif propagate_down[0]:
             self.passes.run("dx", (top[0].data, top[0].diff, bottom[0].diff), self.backward_stages)

@@ -1,5 +1,7 @@
 """Deconvolution, activations, Softmax, LayerNorm and PReLU over oneDNN: the formulas' numbers, also the odd ones."""
 
+import math
+
 import nettrain
 import numpy as np
 import pytest
@@ -208,6 +210,23 @@ def test_a_layer_comes_back_to_onednn_after_odd_values(kind, params):
         net.run_forward()
         assert one.odd.any() == odd
         assert np.isnan(net.blobs["y"].data).all() == odd
+
+
+def test_activations_are_exact_to_a_millionth_over_the_whole_range():
+    x = np.linspace(-12, 12, 24001)
+    tanh_of = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    exact = {
+        "GELU": x * np.array([math.erfc(-v / math.sqrt(2)) / 2 for v in x]),
+        "ELU": np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+        "Mish": x * np.tanh(np.logaddexp(0, x)),
+        "BNLL": np.logaddexp(0, x),
+        "Softplus": np.logaddexp(0, x),
+    }
+    for kind, y in exact.items():
+        _, (mine, *_) = ran(kind, [x[None]], "onednn")
+        np.testing.assert_allclose(mine[0], y, rtol=1e-6, atol=2e-6, err_msg=kind)
+    _, (mine, *_) = ran("GELU", [x[None]], "onednn", approximate="tanh")
+    np.testing.assert_allclose(mine[0], x * (1 + tanh_of) / 2, rtol=1e-6, atol=2e-6)
 
 
 def test_the_mean_of_a_row_may_be_large():
