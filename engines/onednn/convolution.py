@@ -57,6 +57,9 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
         """Whether channels are cut for this pass, not examples."""
         return len(self.inputs if kind == "backward_data" else self.outputs) > 1
 
+    def adds_b(self):
+        return self.p.bias_term
+
     # Shapes
 
     def counts(self, kind):
@@ -82,7 +85,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
 
     def made_of(self, kind, count, M, C, forward=None):
         """A primitive of so many examples with so many channels of y and x."""
-        W, b = Descriptor.any(self.weights_shape(M, C)), plain((M,)) if self.p.bias_term else None
+        W, b = Descriptor.any(self.weights_shape(M, C)), plain((M,)) if self.adds_b() else None
         given = [self.x_descriptor(count, C), W, b, self.y_descriptor(count, M), *self.steps()]
         if kind == "forward":
             return Primitive("convolution_forward", dnn.TRAINING, dnn.DIRECT, *given)
@@ -260,7 +263,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
 
     def weight_gradient(self, count, source, upstream, dW, db):
         memories = {dnn.SRC: source, dnn.DIFF_DST: upstream, dnn.DIFF_WEIGHTS: dW}
-        bias = {dnn.DIFF_BIAS: db} if self.p.bias_term else {}
+        bias = {dnn.DIFF_BIAS: db} if self.adds_b() else {}
         return self.primitive("backward_weights", count), memories | bias
 
     def hand_on(self, made, order, db, diffs, cleared):
@@ -270,7 +273,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
             here = self.weights_descriptor(diffs[0])
             bring = reorder(order, here, adding=not cleared[0])
             calls.append((bring, {dnn.SRC: made, dnn.DST: Memory(here, diffs[0])}))
-        if self.p.bias_term and diffs[1] is not None:
+        if self.adds_b() and diffs[1] is not None:
             calls.append((np.copyto, (diffs[1], db)) if cleared[1] else (np.add, (diffs[1], db, diffs[1])))
         return calls
 

@@ -95,5 +95,9 @@ class Deconvolution(Convolution):
                 self.correlate(("dx", i), dy, W, None, bottom[i].diff, w)
             self.gradients(("dW", i), dy, W, x, None, w, learns_W)
             if self.N and self.p.bias_term and self.param_propagate_down[1]:
-                channels = Channels.of((self.N, self.C, dy.size // (self.N * self.C)), self.any_layout)
-                self.blobs[1].diff += channels.sums([np.asarray], [dy])[0]
+                self.add_sums(dy)
+
+    def add_sums(self, dy):
+        """db += Σ dy"""
+        channels = Channels.of((self.N, self.C, dy.size // (self.N * self.C)), self.any_layout)
+        self.blobs[1].diff += channels.sums([np.asarray], [dy])[0]

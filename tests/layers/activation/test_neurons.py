@@ -112,7 +112,7 @@ def test_in_float32_as_good_as_float32_is(type_name, params, value, slope):
 
 def test_float32_gelu_keeps_its_digits_over_the_whole_range():
     x = np.linspace(-8, 8, 20001, dtype="f")[None]
-    y, _ = run("GELU", x, dtype="float32")
+    y, _ = run("GELU", x, dtype="float32", engine="numpy")
     exact = np.array([v * cdf(v) for v in x[0].astype(float)])
     np.testing.assert_allclose(y[0], exact, rtol=2e-5, atol=2e-7)
 
