@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+
+LINE = 64  # bytes of a line of the cache
 
 
 def memory_order(array: np.ndarray) -> np.ndarray:
@@ -35,6 +38,17 @@ def channels_first(array: np.ndarray) -> np.ndarray:
     return array.transpose(0, -1, *range(1, array.ndim - 1))
 
 
+def zeros(count: int, dtype: Any) -> np.ndarray:
+    """A flat array that begins where a line of the cache does, as vectors of 64 bytes would have it.
+
+    Else each of them lies in two lines, and a formula in a near cache takes up to twice as long.
+    """
+    size = np.dtype(dtype).itemsize
+    array = np.zeros(count + LINE // size, dtype)
+    first = -array.__array_interface__["data"][0] % LINE // size
+    return array[first : first + count]
+
+
 class Memory:
     """A flat array that blobs may share. It starts at zero, grows when a larger view is asked for, never shrinks.
 
@@ -54,7 +68,7 @@ class Memory:
             return channels_first(self.view((shape[0], *shape[2:], shape[1]), dtype))
         count = math.prod(shape)
         if self.array is None or self.array.size < count or self.array.dtype != dtype:
-            self.array = np.zeros(count, dtype)
+            self.array = zeros(count, dtype)
         return self.array[:count].reshape(shape)
 
     def clear(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.channels import add_rounded
-from ...compute.parallel import scratch
 from ...net.example import Example
 from ...net.fillers import Filler
 from ...net.registry import register
@@ -62,22 +61,27 @@ class Scale(Broadcast):
     def Backward_cpu(self, top, propagate_down, bottom):
         x = self.as_axes_go(bottom)
         dy = top[0].diff
+        terms, totals = [], []
+        if propagate_down[1] if len(bottom) == 2 else self.param_propagate_down[0]:
+            terms.append(lambda x, dy, *_: (x, dy))
+            totals.append(bottom[1] if len(bottom) == 2 else self.blobs[0])
+        if self.p.bias_term and self.param_propagate_down[-1]:
+            terms.append(lambda x, dy, *_: dy)
+            totals.append(self.blobs[-1])
+        arrays, values, then = [x, dy], [], None
         if propagate_down[0]:
             dx = bottom[0].diff if self.as_it_lies else self.buffer("dx", dy.shape)
-            self.channels.each(self.gradient, [dy, dx], [self.values(bottom)])
-            if not self.as_it_lies:
-                np.copyto(bottom[0].diff, dx)
-        if len(bottom) == 2:
-            if propagate_down[1]:
-                ds = self.channels.sums([self.product], [x, dy])
-                np.copyto(bottom[1].diff, ds.reshape(self.shape))
-        elif self.param_propagate_down[0]:
-            add_rounded(self.channels.sums([self.product], [x, dy]), self.blobs[0].diff)
-        if self.p.bias_term and self.param_propagate_down[-1]:
-            add_rounded(self.channels.sums([lambda dy: dy], [dy]), self.blobs[-1].diff)
+            arrays, values, then = [x, dy, dx], [self.values(bottom)], self.gradient
+        if not terms and then is None:
+            return
+        sums = self.channels.sums(terms, arrays, values, then)
+        for blob, total in zip(totals, sums, strict=True):
+            if blob in bottom:
+                np.copyto(blob.diff, total.reshape(self.shape))
+            else:
+                add_rounded(total, blob.diff)
+        if propagate_down[0] and not self.as_it_lies:
+            np.copyto(bottom[0].diff, dx)
 
-    def gradient(self, dy, dx, s):
+    def gradient(self, x, dy, dx, s):
         np.multiply(dy, s, out=dx)
-
-    def product(self, x, dy):
-        return np.multiply(x, dy, out=scratch("dy x", x.shape, x.dtype))

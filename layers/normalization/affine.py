@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compute.channels import Channels, add_rounded
-from ...compute.parallel import scratch
+from ...net.blob import Blob
 from ...net.fillers import Filler
 from ...net.layer import Layer
 
@@ -24,32 +24,25 @@ class Affine:
     def reshape(self, channels: Channels) -> None:
         self.channels = channels
 
-    def values(self, i: int) -> np.ndarray:
-        return self.channels.spread(f"affine {i}", self.layer.blobs[self.first + i].data, self.layer.dtype)
+    def values(self) -> list[np.ndarray]:
+        """w and b, as they are spread over blocks."""
+        return [self.channels.spread(f"affine {i}", blob.data, self.layer.dtype) for i, blob in enumerate(self.blobs)]
 
-    def forward(self, hat: np.ndarray, y: np.ndarray) -> None:
-        def scale(hat, y, w, b):
-            np.multiply(hat, w, out=y)
-            y += b
+    @property
+    def blobs(self) -> list[Blob]:
+        return self.layer.blobs[self.first : self.first + 2]
 
-        self.channels.each(scale, [hat, y], [self.values(0), self.values(1)])
+    @property
+    def factor(self) -> np.ndarray:
+        return self.blobs[0].data
 
-    def backward(self, hat: np.ndarray, dy: np.ndarray) -> None:
-        """dw += Σ dy ŷ, db += Σ dy."""
+    @property
+    def learns(self) -> bool:
+        return any(self.layer.param_propagate_down[self.first : self.first + 2])
 
-        def product(hat, dy):
-            return np.multiply(hat, dy, out=scratch("dy y", dy.shape, dy.dtype))
-
-        terms = [product, lambda hat, dy: dy]
-        wanted = [i for i in (0, 1) if self.layer.param_propagate_down[self.first + i]]
-        if not wanted:
-            return
-        sums = self.channels.sums([terms[i] for i in wanted], [hat, dy])
-        for i, total in zip(wanted, sums, strict=True):
-            blob = self.layer.blobs[self.first + i]
-            add_rounded(total, blob.diff)
-
-    def gradient(self, dy: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """dŷ = w dy."""
-        self.channels.each(lambda dy, out, w: np.multiply(dy, w, out=out), [dy, out], [self.values(0)])
-        return out
+    def add(self, sums: np.ndarray) -> None:
+        """dw += Σ dy ŷ, db += Σ dy, the two rows of ``sums``."""
+        learned = self.layer.param_propagate_down[self.first : self.first + 2]
+        for blob, total, learns in zip(self.blobs, sums, learned, strict=True):
+            if learns:
+                add_rounded(total, blob.diff)

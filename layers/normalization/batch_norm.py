@@ -35,7 +35,7 @@ class BatchNorm(Layer):
     blobs[0], C: b0 = λ b0 + μ.    blobs[1], C: b1 = λ b1 + v m / (m - 1).    blobs[2], 1: b2 = λ b2 + 1.
     They change in every forward pass in TRAIN (λ = moving_average_fraction), and are never learned: lr_mult is 0.
     Backward: dx = (dy - mean(dy) - y mean(dy y)) / σ; with running statistics dx = dy / σ.
-    The variance takes a second pass over x, since E[x²] - μ² loses all digits where μ is large.
+    The variance is not E[x²] - μ², which loses all digits where μ is large.
     There is no scale and shift, as in Caffe, unless ``affine`` is set: then y = w ŷ + b, ŷ being the above, with
     blobs[3], C: w, at first one, and blobs[4], C: b, at first zero, learned like those of a Scale layer with bias_term.
     Initial values: zero.
@@ -118,32 +118,29 @@ class BatchNorm(Layer):
         x, y = bottom[0].data, self.hat(top)
         if self.use_global:
             share = 1 / self.blobs[2].data[0] if self.blobs[2].data[0] else 0
-            mean = self.blobs[0].data * share
-            self.inverse = (self.blobs[1].data * share + self.p.eps) ** -0.5
-            self.channels.each(self.normalize, [x, y], [self.spread("mean", mean), self.spread("1/σ", self.inverse)])
+            mean, variance = self.blobs[0].data * share, self.blobs[1].data * share
         elif self.m:
-            mean = self.channels.sums([lambda x: x], [x])[0] / self.m
-            variance = self.channels.sums([self.center], [x, y], [self.spread("mean", mean)])[0] / self.m
-            self.inverse = (variance + self.p.eps) ** -0.5
-            self.channels.each(self.divide, [y], [self.spread("1/σ", self.inverse)])
+            mean, variance = self.channels.moments(x)
             self.remember(mean, variance)
+        else:
+            return
+        self.inverse = (variance + self.p.eps) ** -0.5
+        values = [self.spread("mean", mean), self.spread("1/σ", self.inverse)]
         if self.affine:
-            self.affine.forward(y, top[0].data)
+            self.channels.each(self.normalize, [x, y, top[0].data], [*values, *self.affine.values()])
+        else:
+            self.channels.each(self.normalize, [x, y], values)
 
     def spread(self, name, values):
         return self.channels.spread(name, values, self.dtype)
 
-    def normalize(self, x, y, mean, inverse):
+    def normalize(self, x, y, *more):
+        scaled, (mean, inverse, *learned) = (more[0], more[1:]) if self.affine else (None, more)
         np.subtract(x, mean, out=y)
         y *= inverse
-
-    def center(self, x, y, mean):
-        """y = x - μ; gives y²."""
-        np.subtract(x, mean, out=y)
-        return np.square(y, out=scratch("square", y.shape, y.dtype))
-
-    def divide(self, y, inverse):
-        y *= inverse
+        if scaled is not None:
+            np.multiply(y, learned[0], out=scaled)
+            scaled += learned[1]
 
     def remember(self, mean, variance):
         """Add the batch to the running statistics; the variance as an estimate for what it was drawn from."""
@@ -152,28 +149,29 @@ class BatchNorm(Layer):
             blob.data += values
 
     def Backward_cpu(self, top, propagate_down, bottom):
+        """The sums that dx needs are those of db and dw: mean(w dy) = w mean(dy), and likewise with ŷ."""
         y, dy, dx = self.hat(top), top[0].diff, bottom[0].diff
-        if self.affine and self.m:
-            self.affine.backward(y, dy)
-        if not propagate_down[0] or not self.m:
+        learns = self.affine is not None and self.affine.learns
+        if not self.m or not (propagate_down[0] or learns):
             return
-        if self.affine:
-            dy = self.affine.gradient(dy, out=dx)
-        inverse = self.spread("1/σ", self.inverse)
+        if learns or not self.use_global:
+            sums = self.channels.sums([lambda y, dy: (y, dy), lambda y, dy: dy], [y, dy])
+            if learns:
+                self.affine.add(sums)
+            means = sums / self.m
+        if not propagate_down[0]:
+            return
+        inverse = self.spread("1/σ", self.inverse * (self.affine.factor if self.affine else 1))
         if self.use_global:
             self.channels.each(self.scaled, [dy, dx], [inverse])
             return
-        means = self.channels.sums([lambda y, dy: dy, self.product], [y, dy]) / self.m
-        values = [self.spread("mean dy", means[0]), self.spread("mean dy y", means[1]), inverse]
+        values = [self.spread("mean dy y", means[0]), self.spread("mean dy", means[1]), inverse]
         self.channels.each(self.gradient, [y, dy, dx], values)
 
     def scaled(self, dy, dx, inverse):
         np.multiply(dy, inverse, out=dx)
 
-    def product(self, y, dy):
-        return np.multiply(dy, y, out=scratch("dy y", y.shape, y.dtype))
-
-    def gradient(self, y, dy, dx, mean_dy, mean_dy_y, inverse):
+    def gradient(self, y, dy, dx, mean_dy_y, mean_dy, inverse):
         along = np.multiply(y, mean_dy_y, out=scratch("along", y.shape, y.dtype))
         along += mean_dy
         np.subtract(dy, along, out=dx)
