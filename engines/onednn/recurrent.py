@@ -9,12 +9,12 @@ import numpy as np
 from ...compute.onednn import primitives as dnn
 from ...compute.onednn.primitives import Descriptor, Memory, Primitive, plain, reorder
 from ...compute.onednn.stages import Work, Works
+from ...layers.recurrent.recurrence import SEQUENCES
 from .layer import OneDNNLayer
 from .shares import LEAST, Shares, add_up
 
 FROM_LEFT = 1  # to right, as time goes
 OVERWRITE = 1  # what is in a gradient, instead of adding to it
-SEQUENCES = 8  # worth a task: with fewer, reading the weights in each step takes most of its time
 
 # roles of memory: of the states, after those of x and y
 SRC_STATE, DST_STATE, WEIGHTS_H = 2, 18, 34
@@ -49,9 +49,9 @@ def _gates_first(D: int, gates: int, H: int) -> Descriptor:
 class ByPrimitives(OneDNNLayer):
     """A recurrent layer by oneDNN's primitive ``kind``, in which gate k of the formulas is gate ``places[k]``.
 
-    A primitive runs through whole sequences. So the formulas compute a batch in which a sequence begins after the first
-    step. They also do where a sum could be NaN: oneDNN's σ makes a number of it, which would hide it. Copies of parts
-    of x and y lie densely, and the backward pass reads them; each part has a dW of its own, added in order.
+    A primitive runs through whole sequences: a batch in which one begins after the first step is computed by the
+    formulas, both ways. Parts of x and y are copied to where they lie densely, as oneDNN is faster with, and the
+    backward pass reads them; each part has a dW of its own, and they are added in order.
     """
 
     kind: ClassVar[str]
@@ -71,19 +71,13 @@ class ByPrimitives(OneDNNLayer):
 
     def forward(self, bottom, top):
         self.begin(bottom)
-        self.as_formulas = not (self.in_one_piece() and self.finite(bottom[0].data))
+        self.as_formulas = not self.in_one_piece()
         through = self.sequences_forward if self.as_formulas else self.run_forward
         self.end(top, through(bottom, top[0].data))
 
     def in_one_piece(self):
         """Whether no sequence begins inside the batch."""
         return bool((self.cont[1:] == 1).all())
-
-    def finite(self, x):
-        """Whether no sum of a gate can be NaN or overflow: a product of rows is at most that of their lengths."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            given = (x, *self.first.values(), *(blob.data for blob in self.blobs))
-            return all(np.isfinite(np.vdot(one, one)) for one in given)
 
     def run_forward(self, bottom, y):
         firsts = [self.buffer(f"begun {name}", (self.N, self.H)) for name in self.states]
