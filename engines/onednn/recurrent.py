@@ -10,7 +10,7 @@ import numpy as np
 from ...compute.onednn import primitives as dnn
 from ...compute.onednn.primitives import Descriptor, Memory, Primitive, plain, reorder
 from ...compute.onednn.stages import Work, Works
-from ...layers.recurrent.recurrence import SEQUENCES
+from ...layers.recurrent.recurrence import SEQUENCES, Recurrence
 from .layer import OneDNNLayer
 from .shares import LEAST, Shares, add_up
 
@@ -30,15 +30,14 @@ class RecurrentPrimitives:
         self.x, self.y, self.state = plain((T, N, D)), plain((T, N, H)), plain((1, 1, N, H))
         self.W_x, self.W_h = plain((1, 1, D, gates, H)), plain((1, 1, H, gates, H))
         self.b = plain((1, 1, biases, H))
+        self.W_x_back, self.W_h_back = _gates_first(D, gates, H), _gates_first(H, gates, H)
         several, no_more = [self.state] * states, [None, None] * (kind == "lstm")  # peepholes and projections
         given = [self.x, *several, self.W_x, self.W_h, *no_more, self.b, self.y, *several]
-        back = given.copy()
-        back[1 + states : 3 + states] = _gates_first(D, gates, H), _gates_first(H, gates, H)
+        back = [self.x, *several, self.W_x_back, self.W_h_back, *no_more, self.b, self.y, *several]
         # oneDNN calls it "ref" whatever makes the steps: here its sgemm and compiled functions
         self.forward = Primitive(f"{kind}_forward", dnn.TRAINING, FROM_LEFT, *given, 0, slow=True)
         way = (dnn.BACKWARD, FROM_LEFT, *back, *given, OVERWRITE, self.forward)
         self.backward = Primitive(f"{kind}_backward", *way, slow=True)
-        self.W_x_back, self.W_h_back = back[1 + states : 3 + states]
         self.kept = self.forward.descriptor(dnn.WORKSPACE)
 
 
@@ -48,7 +47,7 @@ def _gates_first(D: int, gates: int, H: int) -> Descriptor:
     return Descriptor.of((1, 1, D, gates, H), (size, size, 1, H * D, D))
 
 
-class ByPrimitives(OneDNNLayer):
+class ByPrimitives(OneDNNLayer, Recurrence):
     """A recurrent layer by oneDNN's primitive ``kind``, in which gate k of the formulas is gate ``places[k]``.
 
     A primitive runs through whole sequences: a batch in which one begins after the first step is computed by the
