@@ -110,7 +110,7 @@ def test_larger_and_odd_cases_equal_the_formulas(kind, T, N, D, H):
     for pattern in (NEW, ON, SHARES):
         close(twins.batch(pattern), 3e-5)
         assert not twins.mine.as_formulas
-    assert len(twins.mine.shares) == (2 if N == 32 else 1 if N < 32 else len(twins.mine.shares))
+    assert (len(twins.mine.shares) > 1) == (T * N > 200)  # enough work for several threads
 
 
 @pytest.mark.parametrize("kind", KINDS)
