@@ -53,12 +53,12 @@ class Stage:
     work: int = LEAST
 
 
-def parts_of(count: int, elements: int) -> list[slice]:
+def parts_of(count: int, elements: int, most: int = MOST_PARTS) -> list[slice]:
     """The parts of a batch of so many examples, with so many elements in all: a power of two of them.
 
     By shapes alone, so that numbers do not depend on how many threads there are.
     """
-    number = 1 << (min(count, max(PARTS, elements // PART), MOST_PARTS).bit_length() - 1)
+    number = 1 << (min(count, max(PARTS, elements // PART), most).bit_length() - 1)
     return [slice(i * count // number, (i + 1) * count // number) for i in range(number)]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...compute.onednn import primitives as dnn
 from ...compute.onednn.primitives import Descriptor, Memory, Primitive, plain, reorder
-from ...compute.stages import Stage, Work
+from ...compute.stages import Stage, Work, parts_of
 from ...layers.vision.convolution import Convolution
 from .layer import OneDNNLayer
 from .shares import Shares, add_up
@@ -44,9 +44,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
 
     def parts_of_sums(self, W, elements):
         """The parts of the batch that have a sum of dW each: fewer where W is large beside what is read for them."""
-        wanted = max(2, min(MOST_SUMS, max(SUMS, elements) // W))
-        number = 1 << (min(wanted, self.N).bit_length() - 1)
-        return [slice(i * self.N // number, (i + 1) * self.N // number) for i in range(number)]
+        return parts_of(self.N, 1, most=max(2, min(MOST_SUMS, max(SUMS, elements) // W)))
 
     def pieces(self, channels):
         """Slices of equally many channels: one where there are few."""

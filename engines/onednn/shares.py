@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...compute.stages import Stage, When, Works, parts_of
+from ...compute.stages import MOST_PARTS, Stage, When, Works, parts_of
 
 PIECE = 1 << 16  # elements of a sum that a thread takes
 
@@ -14,9 +14,9 @@ PIECE = 1 << 16  # elements of a sum that a thread takes
 class Shares:
     """The parts of a batch. ``counts`` are the numbers of examples that occur among them: one or two."""
 
-    def __init__(self, count: int, elements: int):
-        """Of so many examples, with so many elements in all."""
-        self.slices = parts_of(count, elements)
+    def __init__(self, count: int, elements: int, most: int = MOST_PARTS):
+        """Of so many examples, with so many elements in all, and at most so many."""
+        self.slices = parts_of(count, elements, most)
         self.counts = sorted({share.stop - share.start for share in self.slices})
         self.examples = count
 

@@ -156,7 +156,7 @@ class BatchNorm(Layer):
             return
         if learns or not self.use_global:
             sums = self.channels.sums([lambda y, dy: (y, dy), lambda y, dy: dy], [y, dy])
-            if learns:
+            if self.affine is not None and learns:
                 self.affine.add(sums)
             means = sums / self.m
         if not propagate_down[0]:

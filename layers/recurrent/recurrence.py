@@ -130,15 +130,14 @@ class Recurrence(Layer):
         return array.reshape(self.T * self.N, math.prod(array.shape[2:]))
 
     def Forward_cpu(self, bottom, top):
+        self.begin(bottom)
+        self.end(top, self.sequences_forward(bottom, top[0].data))
+
+    def begin(self, bottom):
+        """Where sequences begin, and the states before the first step."""
         CONT.check(bottom[1])
-        x, self.cont = bottom[0].data, self.buffer("cont", (self.T, self.N, 1))
+        self.cont = self.buffer("cont", (self.T, self.N, 1))
         np.copyto(self.cont, bottom[1].data.reshape(self.cont.shape))
-        pre = self.over_time("pre", self.gates * self.H)
-        matmul(self.flat(x), self.blobs[0].data.T, out=self.flat(pre))
-        pre += self.blobs[1].data
-        if self.static:
-            xs = bottom[2].data.reshape(self.N, self.E)
-            pre += np.matmul(xs, self.blobs[2].data.T, out=self.buffer("static", pre.shape[1:]))
         self.first = {name: self.buffer(f"first {name}", (self.N, self.H)) for name in self.states}
         for i, name in enumerate(self.states):
             if self.p.expose_hidden:
@@ -147,8 +146,20 @@ class Recurrence(Layer):
                 carried = self.carried.get(name, np.zeros(()))
                 # one from a snapshot may have a different number of sequences
                 np.copyto(self.first[name], carried if carried.shape == (self.N, self.H) else 0)
+
+    def sequences_forward(self, bottom, y):
+        """All steps of all sequences; fills y, returns the last states."""
+        x, pre = bottom[0].data, self.over_time("pre", self.gates * self.H)
+        matmul(self.flat(x), self.blobs[0].data.T, out=self.flat(pre))
+        pre += self.blobs[1].data
+        if self.static:
+            xs = bottom[2].data.reshape(self.N, self.E)
+            pre += np.matmul(xs, self.blobs[2].data.T, out=self.buffer("static", pre.shape[1:]))
         self.kept = self.over_time("kept", self.H)  # cont_t h_{t-1}
-        last = self.forward_steps(pre, top[0].data)
+        return self.forward_steps(pre, y)
+
+    def end(self, top, last):
+        """The last states become tops, or are kept for the next batch."""
         for name, blob in zip(self.states, top[1:], strict=False):
             np.copyto(blob.data[0], last[name])
         if not self.p.expose_hidden:
@@ -183,6 +194,10 @@ class Recurrence(Layer):
                 self.add_product(2, total, bottom[2].data.reshape(self.N, self.E))
             if propagate_down[2]:
                 np.matmul(total, self.blobs[2].data, out=bottom[2].diff.reshape(self.N, self.E))
+        self.to_first(propagate_down, bottom, dfirst)
+
+    def to_first(self, propagate_down, bottom, dfirst):
+        """Give the gradients of the first states to the bottoms they come from, if they are bottoms."""
         for i, name in enumerate(self.states if self.p.expose_hidden else ()):
             at = len(bottom) - len(self.states) + i
             if propagate_down[at]:
