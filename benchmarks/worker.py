@@ -22,10 +22,11 @@ def nettrain_side(name, wanted, threads):
     """(one step, what the other sides must know, measurements for the end)."""
     import nettrain
     import numpy as np
-    from nettrain.compute.parallel import use_threads
+    from nettrain.compute.parallel import session, use_threads
     from nettrain.tools import timing
 
     use_threads(threads)
+    session().__enter__()  # as one run of many steps is
     spec = Path(__file__).parent / f"{name}.yaml"
     solver = None if wanted["forward"] else nettrain.get_solver(spec)
     net = solver.net if solver else nettrain.Net(spec, phase="TEST")

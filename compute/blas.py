@@ -76,11 +76,11 @@ def step_product(b: np.ndarray, out: np.ndarray) -> Callable[[np.ndarray], np.nd
 
 
 @lru_cache(maxsize=4096)
-def cuts_of(m: int, n: int, k: int) -> list[tuple[slice, slice]]:
-    """The rows and columns of out for each piece."""
+def cuts_of(m: int, n: int, k: int, rather_rows: int = 2) -> list[tuple[slice, slice]]:
+    """The rows and columns of out for each piece: rows unless there are ``rather_rows`` times as many columns."""
     longer = max(m, n) if min(m, n, k) > 1 else 0  # vectors are not for batches
     pieces = next((pieces for pieces, least in PIECES if m * n * k >= least and longer >= 32 * pieces), 1)
-    size = m if 2 * m >= n else n  # rather rows: a piece of columns is packed more slowly
+    size = m if rather_rows * m >= n else n  # OpenBLAS packs a piece of columns more slowly
     ends = [size * i // pieces // ALIGNED * ALIGNED for i in range(pieces)] + [size]
     parts = [slice(*pair) for pair in pairwise(ends)]
     whole = slice(None)

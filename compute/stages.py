@@ -8,7 +8,7 @@ wait for each other only where a stage needs all examples. Every call stays what
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, zip_longest
 from typing import Any, Literal
@@ -45,12 +45,18 @@ class Stage:
     ``examples``: task i of n touches examples ``parts_of`` gives it, of so many, and no others; 0 where it may be
     otherwise. Then n is a power of two. ``when`` says that it may be done ``before`` all other stages, since it reads
     parameters alone, or ``after`` them, since what it makes is not read in this pass. ``work`` is in multiply-adds.
+    ``whole`` does the same in one task, where no other stage and no thread gains from parts.
     """
 
     tasks: Sequence[Works]
     examples: int = 0
     when: When = "in order"
     work: int = LEAST
+    whole: Works = ()
+
+    def alone(self) -> Stage:
+        """As it is when it is not joined with others."""
+        return replace(self, tasks=[self.whole]) if self.whole and self.work < LEAST else self
 
 
 def parts_of(count: int, elements: int, most: int = MOST_PARTS) -> list[slice]:
@@ -76,7 +82,7 @@ def elementwise(work: Callable[..., Works], *arrays: np.ndarray) -> Stage:
         number = max(1, min(PARTS, size // PART))
         parts = [slice(i * size // number, (i + 1) * size // number) for i in range(number)]
     tasks = [work(*(array[part] for array in flat or arrays)) for part in parts]
-    return Stage(tasks, count if count > 1 else 0, work=TOUCH * size)
+    return Stage(tasks, count if count > 1 else 0, work=TOUCH * size, whole=work(*(flat or arrays)))
 
 
 def calling(function: Callable[..., object]) -> Callable[..., Works]:
@@ -93,7 +99,7 @@ def join(works: Iterable[Sequence[Stage]]) -> list[Stage]:
     joined = [_side_by_side(before)]
     for examples, group in groupby(middle, lambda stage: stage.examples):
         alike = list(group)
-        joined += [_chain(alike)] if examples else alike
+        joined += [_chain(alike)] if examples and len(alike) > 1 else (stage.alone() for stage in alike)
     joined += [_side_by_side(filter(None, level)) for level in last]
     return [stage for stage in joined if stage.tasks]
 

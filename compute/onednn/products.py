@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 
 from ..blas import AS_IT_IS, cuts_of, layout_of
-from ..stages import Stage, When, Work
+from ..stages import Stage, Work
 from .library import UnimplementedError, library
 
 
@@ -17,7 +17,6 @@ def product(
     out: np.ndarray,
     add: bool = False,
     bias: np.ndarray | None = None,
-    when: When = "in order",
 ) -> Stage:
     """The stage of out = a b, or out += a b, of matrices in single precision; ``bias`` is added to each row.
 
@@ -26,12 +25,12 @@ def product(
     if bias is None and out.strides[0] == out.itemsize and out.strides[1] != out.itemsize:
         a, b, out = b.T, a.T, out.T
     tasks: list[list[Work]] = []
-    for rows, columns in cuts_of(*out.shape, a.shape[1]):
+    for rows, columns in cuts_of(*out.shape, a.shape[1], rather_rows=1):
         piece = out[rows, columns]
         tasks.append([_piece(a[rows], b[:, columns], piece, add)])
         if bias is not None:
             tasks[-1].append((np.add, (piece, bias[columns], piece)))
-    return Stage(tasks, when=when, work=out.size * a.shape[1])
+    return Stage(tasks, work=out.size * a.shape[1])
 
 
 def _piece(a: np.ndarray, b: np.ndarray, out: np.ndarray, add: bool) -> Work:

@@ -23,16 +23,16 @@ class OneDNNInnerProduct(OneDNNLayer, InnerProduct):
 
     def backward_work(self, top, propagate_down, bottom, cleared):
         x, dy = bottom[0].data.reshape(self.N, self.K), top[0].diff.reshape(self.N, self.M)
-        stages = []
+        tasks, work = [], 0
         if self.param_propagate_down[0]:
-            dW = self.weight(self.blobs[0].diff)
-            stages.append(product(dy.T, x, dW, add=not cleared[0], when="after"))
+            made = product(dy.T, x, self.weight(self.blobs[0].diff), add=not cleared[0])
+            tasks, work = [*made.tasks], made.work
         if self.p.bias_term and self.param_propagate_down[1]:
-            work = self.sum_of(dy, self.blobs[1].diff, cleared[1])
-            stages.append(Stage([work], when="after", work=dy.size))
-        if propagate_down[0]:
-            stages.append(product(dy, self.weight(self.blobs[0].data), bottom[0].diff.reshape(self.N, self.K)))
-        return stages
+            tasks.append(self.sum_of(dy, self.blobs[1].diff, cleared[1]))
+        gradients = Stage(tasks, when="after", work=work + dy.size)
+        if not propagate_down[0]:
+            return [gradients]
+        return [gradients, product(dy, self.weight(self.blobs[0].data), bottom[0].diff.reshape(self.N, self.K))]
 
     def sum_of(self, dy, db, cleared):
         """Calls that sum the rows up."""

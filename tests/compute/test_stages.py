@@ -54,6 +54,17 @@ def test_a_stage_that_needs_all_examples_is_waited_for():
         assert found == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
 
 
+def test_a_small_stage_that_stays_alone_is_one_task():
+    x, y, z = (np.arange(60.0).reshape(20, 3) for _ in range(3))
+    alone, large = elementwise(calling(np.copyto), y, x), np.zeros((64, 1 << 15))
+    assert [len(stage.tasks) for stage in join([[alone]])] == [1]
+    assert [len(stage.tasks) for stage in join([[alone], [elementwise(calling(np.copyto), z, y)]])] == [PARTS]
+    assert [len(stage.tasks) for stage in join([[elementwise(calling(np.negative), large, large)]])] == [32]
+    y[...] = 0
+    Rounds(join([[alone]])).run()
+    np.testing.assert_array_equal(x, y)
+
+
 def test_what_reads_parameters_alone_is_first_and_what_nobody_reads_is_last():
     one = [lambda log: [noted(log, "W", 1, when="before"), noted(log, "y", 1), noted(log, "dW", 2, when="after")]]
     two = [lambda log: [noted(log, "V", 1, when="before"), noted(log, "z", 1), noted(log, "dV", 1, when="after")]]
