@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...compute.onednn import primitives as dnn
 from ...layers.activation.log_softmax import LogSoftmax
-from .class_axis import ClassRows
+from .softmax import ClassRows
 
 
 class OneDNNLogSoftmax(ClassRows, LogSoftmax):
