@@ -357,13 +357,13 @@ def torch_side(case, threads):
     return step
 
 
-def serve(side, threads):
+def serve(threads, cases, make):
     """Told on stdin: ``case N`` makes a case, ``steps N`` runs it and answers the median seconds of a step."""
     step = None
     for line in sys.stdin:
         what, number = line.split()
         if what == "case":
-            step = {"nettrain": nettrain_side, "torch": torch_side}[side](CASES[int(number)], threads)
+            step = make(cases[int(number)], threads)
             step()
             step()
             print(json.dumps({}), flush=True)
@@ -377,10 +377,10 @@ def serve(side, threads):
 
 
 class Server(Side):
-    """A process that measures one side of every case."""
+    """A process, a script told to ``serve``, that measures one side of every case."""
 
-    def __init__(self, python, side, threads):
-        command = [python, __file__, "--side", side, "--threads", str(threads)]
+    def __init__(self, script, python, side, threads):
+        command = [python, script, "--side", side, "--threads", str(threads)]
         free = {key: value for key, value in os.environ.items() if not pinned(key)}
         self.name, self.steps = side, 1
         self.process = subprocess.Popen(
@@ -431,11 +431,12 @@ def main():
     parser.add_argument("--side", choices=["nettrain", "torch"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        return serve(options.side, options.threads)
+        make = {"nettrain": nettrain_side, "torch": torch_side}[options.side]
+        return serve(options.threads, CASES, make)
     wanted = options.types.split(",") if options.types else None
     results = []
-    with Server(sys.executable, "nettrain", options.threads) as mine:
-        theirs = None if options.only else Server(options.torch_python, "torch", options.threads)
+    with Server(__file__, sys.executable, "nettrain", options.threads) as mine:
+        theirs = None if options.only else Server(__file__, options.torch_python, "torch", options.threads)
         for number, case in enumerate(CASES):
             if wanted is None or case.type in wanted:
                 print(f"{case.type} …", file=sys.stderr)

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
+import growth
 import nettrain
 import numpy as np
 import parity
 import pytest
 import side_by_side
 import worker
+from nettrain.compute import parallel
 from nettrain.tools.timing import fill_inputs
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -128,6 +130,23 @@ def test_the_engine_is_passed_on_and_printed(tmp_path):
     assert "engine numpy" in script(*options, "--engine", "numpy").stdout
     (row,) = json.loads(result.read_text())["results"]
     assert row["engine"] == "numpy"
+
+
+@pytest.mark.parametrize("axis", growth.AXES)
+def test_the_nets_that_grow_train(axis):
+    before = parallel.threads()
+    try:
+        step = growth.nettrain_side((axis, growth.AXES[axis][0]), 1)
+        step()
+    finally:
+        parallel.use_threads(before)
+    (solver,) = (cell.cell_contents for cell in step.__closure__)
+    kinds = [type(one.layer).__mro__ for one in solver.net.steps[1:-1]]
+    names = [kind for kind, _ in growth.layers_of(axis, growth.AXES[axis][0])]
+    assert all(name in {one.__name__ for one in mro} for name, mro in zip(names, kinds, strict=True))
+    assert all(
+        np.abs(parameter.blob.diff).max() > 0 for parameter in solver.net.parameters if parameter.blob.count > 10
+    )
 
 
 def test_without_pytorch_the_script_says_how_to_name_another(tmp_path):
