@@ -58,6 +58,7 @@ class Layer:
     runs_code: ClassVar[bool] = False  # it runs code of the user's, which must be allowed
     shapes_follow_values: ClassVar[bool] = False  # Forward_cpu gives the tops their shapes; reshape the largest ones
     batch_axis: ClassVar[int] = 0  # where bottom[0] and the tops have the examples; 1 after an axis of time
+    continues_by: int | None = None  # the bottom that says at which steps a sequence goes on
     example_from: str = ""  # where the shape of an example comes from, for messages, and how examples get one shape
     one_shape_by: str = ""
     is_quick_to_examine: bool = False  # all data lies in memory: it is looked through before each run

@@ -47,15 +47,20 @@ def measure(
 
 
 def fill_inputs(net: Net, seed: int = 0) -> None:
-    """Normal values into each input blob; zeros, a class that always exists, where it is read as labels."""
+    """Normal values into each input blob; zeros, a class that always exists, where it is read as labels; ones but for
+    the first step where it says that sequences go on."""
     labels: set[Key] = set()
     for step in reversed(net.steps):
         passed_on = any(key in labels for key in step.top_keys)
         labels.update(key for i, key in enumerate(step.bottom_keys) if passed_on or _reads_labels(step.layer, i))
+    going_on = {step.bottom_keys[step.layer.continues_by] for step in net.steps if step.layer.continues_by is not None}
     rng = np.random.default_rng(seed)
     for step in net.steps:
         for key, blob in zip(step.top_keys, step.top, strict=True):
-            if step.layer.is_input and key not in labels:
+            if step.layer.is_input and key in going_on:
+                blob.data[...] = 1
+                blob.data[0] = 0
+            elif step.layer.is_input and key not in labels:
                 blob.data[...] = rng.standard_normal(blob.shape, dtype=np.float32)
 
 

@@ -30,6 +30,7 @@ class LSTMUnit(Layer):
     num_bottoms = 3
     num_tops = 2
     no_gradient = (2,)
+    continues_by = 2
     batch_axis = 1
     backward_reads = ("bottom.data",)
     examples = (Example([(1, 3, 2), (1, 3, 8), (1, 3)], values={2: begins}),)

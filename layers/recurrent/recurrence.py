@@ -62,6 +62,7 @@ class Recurrence(Layer):
     num_bottoms = (2, None)
     num_tops = (1, None)
     no_gradient = (1,)
+    continues_by = 1
     batch_axis = 1
     backward_reads = ("bottom.data",)
     states: ClassVar[tuple[str, ...]] = ("h",)

@@ -95,6 +95,7 @@ class Recurrent(Layer):
         p.check_counts(len(bottom), len(top))
         if p.cont:
             self.no_gradient = (len(p.sequences),)
+            self.continues_by = len(p.sequences)
         self.T, self.N = self._sizes(bottom)
         taps = list(dict.fromkeys([*p.outputs, *(state.next for state in p.states)]))
         self.unrolled = Unrolled(p.cell, self._inputs(bottom), taps, self)

@@ -193,6 +193,31 @@ layers:
     assert np.array_equal(nets[0].blobs["data"].data, nets[1].blobs["data"].data)
 
 
+@pytest.mark.parametrize(
+    "recurrent",
+    [
+        {"type": "LSTM", "bottom": ["x", "cont"], "num_output": 2},
+        {
+            "type": "Recurrent",
+            "bottom": ["x", "cont"],
+            "states": {"name": "h", "next": "h2", "shape": 2},
+            "outputs": "h2",
+            "cell": [
+                {"name": "ip", "type": "InnerProduct", "bottom": "x", "num_output": 2},
+                {"name": "h2", "type": "Eltwise", "bottom": ["ip", "h"]},
+            ],
+        },
+    ],
+    ids=lambda layer: layer["type"],
+)
+def test_sequences_go_on_after_the_first_step(recurrent):
+    shapes = {"x": [5, 3, 4], "cont": [5, 3]}
+    layers = [{"name": name, "type": "Input", "shape": shape} for name, shape in shapes.items()]
+    net = Net({"layers": [*layers, {"name": "y", **recurrent}]})
+    timing.fill_inputs(net)
+    assert np.array_equal(net.blobs["cont"].data, [[0] * 3] + [[1] * 3] * 4)
+
+
 def test_the_peak_counts_one_product_for_each_thread(clock, monkeypatch):
     shapes = []
     matmul = np.matmul
