@@ -70,10 +70,8 @@ class Winners(Pools):
         for j in range(1, right.reach):
             self.compete(lanes[j % right.count][j // right.count * step :], j + 1, best, across, column)
             best = across
-        tallest, winners, room = y, winner, (down.places, right.places)
-        if room != self.output:
-            tallest = self.scratch("tallest", (*x.shape[:2], *room), x.dtype)
-            winners = self.scratch("winners", tallest.shape, winner.dtype)
+        room = (*x.shape[:2], down.places, right.places)
+        tallest, winners = (self.scratch(name, room, a.dtype) for name, a in (("tallest", x), ("winners", winner)))
         highest, number = memory_order(tallest), memory_order(winners)
         size, step = len(highest), step * right.places
         np.copyto(number, column[:size])
@@ -85,9 +83,8 @@ class Winners(Pools):
             best = highest
         if best is across:
             np.copyto(highest, best)
-        if room != self.output:
-            np.copyto(y, tallest[:, :, : self.output[0], : self.output[1]])
-            np.copyto(winner, winners[:, :, : self.output[0], : self.output[1]])
+        np.copyto(y, tallest[:, :, : self.output[0], : self.output[1]])
+        np.copyto(winner, winners[:, :, : self.output[0], : self.output[1]])
         lowest = np.finfo(y.dtype).min
         if y.min(initial=0) == lowest:
             winner[y == lowest] = 0  # a window of nothing but NaN and -infinity has no maximum
@@ -106,15 +103,10 @@ class Winners(Pools):
             for i in range(down.count):
                 part = lane[i * n : (i + 1) * n]
                 along, rows = down.inside(i)
-                beside = part[:, :, along]
-                for border in (
-                    part[:, :, : along.start],
-                    part[:, :, along.stop :],
-                    beside[..., : across.start],
-                    beside[..., across.stop :],
-                ):
-                    if border.size:
-                        border[...] = lowest
+                part[:, :, : along.start] = lowest
+                part[:, :, along.stop :] = lowest
+                part[:, :, along, : across.start] = lowest
+                part[:, :, along, across.stop :] = lowest
                 np.copyto(self.places_of(part)[..., along, across], places[..., rows, columns])
         return flat
 
