@@ -73,7 +73,7 @@ def elementwise(work: Callable[..., Works], *arrays: np.ndarray) -> Stage:
 
     ``calling`` makes one of a function.
     """
-    count, size = len(arrays[0]), arrays[0].size
+    count, size = arrays[0].shape[0] if arrays[0].ndim else 1, arrays[0].size
     flat = in_memory_order(arrays)
     if count > 1 or not flat:
         step = size // count if flat else 1

@@ -91,7 +91,7 @@ def test_little_work_is_done_where_it_is_and_much_by_all_threads():
     assert threads == [threading.get_ident()] * 4
 
 
-@pytest.mark.parametrize("shape", [(1,), (1, 300000), (7, 3), (64, 5, 4, 4), (2, 3, 200, 200)])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 300000), (7, 3), (64, 5, 4, 4), (2, 3, 200, 200)])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_elementwise_work_is_done_on_every_element_once(shape, channels_last):
     arrays = [np.zeros(shape, np.float32) for _ in range(2)]
@@ -104,7 +104,7 @@ def test_elementwise_work_is_done_on_every_element_once(shape, channels_last):
 
     stage = elementwise(calling(add), *arrays)
     assert stage.work == TOUCH * arrays[0].size
-    assert stage.examples == (shape[0] if shape[0] > 1 else 0)
+    assert stage.examples == (shape[0] if shape and shape[0] > 1 else 0)
     Rounds([stage]).run()
     np.testing.assert_array_equal(arrays[1], arrays[0] + 1)
 
