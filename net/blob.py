@@ -174,10 +174,14 @@ class Blob:
     def place(self, with_diff: bool) -> tuple[Any, ...]:
         """Where the data, and the gradient, lie in memory: while it is the same, so are ``data`` and ``diff``.
 
-        Whoever compares two of them keeps the arrays.
+        Whoever compares two of them keeps what ``memory`` gives, since another array may come to lie where one was.
         """
         diff = id(self._diff.array) if with_diff else None
         return id(self._data.array), diff, self.shape, self.channels_last
+
+    def memory(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The arrays that hold data and gradient, as far as they were needed so far."""
+        return self._data.array, self._diff.array
 
     def clear_diff(self) -> None:
         """Make the gradient zero, without touching its memory now."""

@@ -30,6 +30,7 @@ class Chain:
             for step in steps
         ]
         self.places: list[tuple[Any, ...]] = []
+        self.kept: list[tuple[Any, ...]] = []
         self.made: dict[tuple[Any, ...], Rounds] = {}
 
     def run(self) -> None:
@@ -40,6 +41,7 @@ class Chain:
             for step in self.steps:
                 step.backward() if self.is_backward else step.forward()
             self.places = [blob.place(self.is_backward) for blob in self.blobs]
+            self.kept = [blob.memory() for blob in self.blobs]
             return
         cleared = self.cleared()
         rounds = self.made.get(cleared)

@@ -323,6 +323,7 @@ class Net:
         if found := self._unlike(other):
             raise ShapeError(found[1])
         self.flat = other.flat
+        self._passes.clear()  # other layers may share parameters now
         for name, blobs in self.params.items():
             for blob, source in zip(blobs, other.params[name], strict=True):
                 blob.share_data(source)

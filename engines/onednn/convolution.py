@@ -15,7 +15,7 @@ MOST_SUMS = 8  # of dW, one for each part of the batch
 SUMS = 1 << 20  # elements of all of them, or as many as x and y have
 LARGE = 1 << 20  # elements of a W that is rather cut than read by every thread
 LEAST_CHANNELS = 32  # of a piece of W
-PIECES = 4  # of W at most
+PIECES = (4, 2)  # of W: the first that leaves enough channels
 
 
 class OneDNNConvolution(OneDNNLayer, Convolution):
@@ -48,7 +48,7 @@ class OneDNNConvolution(OneDNNLayer, Convolution):
 
     def pieces(self, channels):
         """Slices of equally many channels: one where there are few."""
-        number = next((n for n in (4, 2) if channels % (n * LEAST_CHANNELS) == 0 and n <= PIECES), 1)
+        number = next((n for n in PIECES if channels % (n * LEAST_CHANNELS) == 0), 1)
         return [slice(i * channels // number, (i + 1) * channels // number) for i in range(number)]
 
     def is_cut(self, kind):

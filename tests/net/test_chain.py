@@ -48,6 +48,12 @@ NETS = {
         layer("conv2", "Convolution", num_output=3, param=[{"name": "w"}, {"name": "b"}], **SIZES),
         layer("ip", "InnerProduct", num_output=10),
     ],
+    "own weights": [
+        layer("conv1", "Convolution", "x", num_output=3, **SIZES),
+        layer("relu1", "ReLU"),
+        layer("conv2", "Convolution", num_output=3, **SIZES),
+        layer("ip", "InnerProduct", num_output=10),
+    ],
     "large weights": [
         layer("conv1", "Convolution", "x", num_output=256, kernel_size=3, stride=4),
         layer("relu1", "ReLU"),
@@ -73,8 +79,10 @@ def step(net, layer_by_layer):
     net.clear_param_diffs()
     if layer_by_layer:
         net.loss = sum(one.forward() for one in net.steps)
-        for blob, weight in ((blob, w) for one in net.steps for blob, w in zip(one.top, one.loss_weights) if w):  # noqa: B905
-            blob.diff.fill(weight)
+        for one in net.steps:
+            for blob, weight in zip(one.top, one.loss_weights, strict=True):
+                if weight:
+                    blob.diff.fill(weight)
         for i in reversed(range(count)):
             net.run_backward(i, i)
     else:
@@ -140,6 +148,20 @@ def test_a_chain_notices_that_memory_moved():
     other.flat.data[...] = third.flat.data
     for _ in range(2):
         assert step(net, False) == step(other, True)
+
+
+def test_parameters_that_layers_come_to_share_are_noticed():
+    """Two layers of their own weights each, then the weights of a net where both have the same."""
+    together, alone = net_of("own weights"), net_of("own weights")
+    for _ in range(2):
+        assert step(together, False) == step(alone, True)
+    for one in (together, alone):
+        one.share_with(net_of("shared weights"))
+    for _ in range(3):
+        assert step(together, False) == step(alone, True)
+    back = [{step.spec.name for step in one.steps} for one in chains(together) if one.is_backward]
+    assert {"conv1", "conv2"} <= set.union(*back)
+    assert not any({"conv1", "conv2"} <= names for names in back)  # threads would add to one gradient at once
 
 
 def test_an_error_says_which_layers_it_came_from(monkeypatch):
