@@ -20,8 +20,6 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from nettrain.tools.table import table
-
 HERE = Path(__file__).parent
 NETS = {
     **{"a": "mlp64", "b": "mlp256", "c": "lenet", "d": "cifar10_quick", "e": "alexnet", "f": "lstm"},
@@ -172,6 +170,8 @@ def report(results):
         for result in results
         for side, one in ((side, result[side]) for side in result["sides"])
     ]
+    from nettrain.tools.table import table  # the side of PyTorch has no nettrain
+
     text = table(HEAD, rows, right=(1, 3, 4, 5, 6, 7, 8))
     compared = [result for result in results if result["ratios"]]
     return f"{text}\n\n{side_by_side(compared)}" if compared else text
@@ -190,6 +190,8 @@ def side_by_side(results):
         for result in results
     ]
     head = ["net", "batch", *(f"{side} ms" for side in sides), *RATIO_HEAD]
+    from nettrain.tools.table import table
+
     return table(head, rows, right=range(1, len(head)))
 
 

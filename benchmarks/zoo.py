@@ -17,7 +17,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nettrain.tools.table import table
 from side_by_side import Side, pinned, positive
 
 BLOB = (64, 64, 28, 28)
@@ -416,6 +415,8 @@ def report(results):
         ]
         for result in results
     ]
+    from nettrain.tools.table import table  # the side of PyTorch has no nettrain
+
     return table(["type", "parameters", "nettrain ms", "torch ms", "ratio"], rows, right=(2, 3, 4))
 
 

@@ -149,6 +149,13 @@ def test_the_nets_that_grow_train(axis):
     )
 
 
+@pytest.mark.parametrize("name", ["growth", "zoo"])
+def test_the_side_of_pytorch_needs_no_nettrain(name):
+    command = [sys.executable, "-E", "-S", str(BENCHMARKS / f"{name}.py"), "--side", "torch", "--threads", "1"]
+    done = subprocess.run(command, input="", capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_without_pytorch_the_script_says_how_to_name_another(tmp_path):
     """An interpreter without it: this one, held to its standard library."""
     bare = tmp_path / "python"
