@@ -18,8 +18,9 @@ ALLOWED = {
     "layers": {"spec", "files", "compute", "net", "data"},
     "engines": {"compute", "net", "layers"},
     "solver": {"spec", "files", "compute", "net"},
+    "interop": {"spec", "files", "compute", "net", "data", "layers", "solver"},
     "tools": {"spec", "files", "compute", "net", "solver"},
-    "commands": {"spec", "files", "compute", "net", "tools"},
+    "commands": {"spec", "files", "compute", "net", "interop", "tools"},
     "": {"spec", "net", "solver", "commands"},  # cli.py, __init__.py, __main__.py
 }
 # A family of layers may use the machinery of those named here.
