@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from ..files.wire import BYTES, FOUR_BYTES, NUMBER, fields
 from ..spec.errors import NettrainError, format_shape, why
 from .btree import Database
 from .dataset import DataSet, digest, some_of
 from .images import decode
 
-# A Datum is one small message of protocol buffers: reading its seven fields here saves a library and a schema.
+# The fields of a Datum
 CHANNELS, HEIGHT, WIDTH, DATA, LABEL, FLOATS, ENCODED = range(1, 8)
-NUMBER, BYTES, FOUR_BYTES = 0, 2, 5  # how a field may be written
 
 
 def read_datum(record: bytes, where: str) -> tuple[np.ndarray, int]:
@@ -26,7 +26,7 @@ def read_datum(record: bytes, where: str) -> tuple[np.ndarray, int]:
     found: dict[int, Any] = {CHANNELS: 0, HEIGHT: 0, WIDTH: 0, LABEL: 0, DATA: b"", ENCODED: 0}
     floats = b""
     try:
-        for field, kind, value in _fields(record):
+        for field, kind, value in fields(record):
             if field == FLOATS and kind in (BYTES, FOUR_BYTES) and len(value) % 4 == 0:
                 floats += value
             elif field in found and kind == (BYTES if field == DATA else NUMBER):
@@ -43,41 +43,6 @@ def read_datum(record: bytes, where: str) -> tuple[np.ndarray, int]:
     if values.size != math.prod(shape) or not values.size:
         raise NettrainError(f"{where} says {format_shape(shape)} but holds {values.size:,} values", key="source")
     return values.reshape(shape), label
-
-
-def _fields(record: bytes) -> Iterator[tuple[int, int, Any]]:
-    """(number, kind, value) of each field: integers, and bytes of strings, packed and single floats."""
-    at = 0
-    while at < len(record):
-        tag, at = _varint(record, at)
-        field, kind = tag >> 3, tag & 7
-        if kind == NUMBER:
-            value, at = _varint(record, at)
-            yield field, kind, value
-            continue
-        size = {1: 8, FOUR_BYTES: 4}.get(kind)
-        if size is None:
-            if kind != BYTES:
-                raise ValueError(kind)
-            size, at = _varint(record, at)
-        if at + size > len(record):
-            raise ValueError(size)
-        yield field, kind, record[at : at + size]
-        at += size
-
-
-def _varint(record: bytes, at: int) -> tuple[int, int]:
-    """An integer in groups of seven bits, the lowest first, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = record[at]
-        at += 1
-        value |= (byte & 127) << shift
-        shift += 7
-        if not byte & 128:
-            return value, at
-        if shift > 63:
-            raise ValueError(shift)
 
 
 class Records:

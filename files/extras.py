@@ -12,12 +12,15 @@ class MissingExtraError(NettrainError):
     """A library that is not installed."""
 
 
-def extra(module: str, name: str, what: str) -> Any:
-    """A module of the extra ``name``. Raises MissingExtraError with the install command; ``what`` needs it."""
+def extra(module: str, name: str, what: str, package: str = "") -> Any:
+    """A module of the extra ``name``. Raises MissingExtraError with the install command; ``what`` needs it.
+
+    ``package`` is what people call it, where that is not the module's first name.
+    """
     try:
         return importlib.import_module(module)
     except ImportError:
-        package = module.partition(".")[0]
+        package = package or module.partition(".")[0]
         raise MissingExtraError(
             f'{what} needs {package}; to get it: pip install "nettrain[{name}]"', key="type"
         ) from None
