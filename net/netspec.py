@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..spec import foreign
+from ..spec import foreign as words
 from ..spec.advice import Advice, advice_on, as_advice, look_up, say
 from ..spec.declare import Nothing
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, folded, nearest
@@ -21,7 +21,7 @@ from .arguments import strings
 from .records import Broken, Common, LayerSpec, NetSpec, Top
 from .registry import LayerType
 from .settings import override
-from .spec_file import find, read_file
+from .spec_file import find, foreign, read_file
 from .user_code import ALLOW, UserCodeError, run_layer_file
 
 
@@ -47,19 +47,22 @@ def load(
         return _again(source, settings) if settings else source
     collected = Problems() if problems is None else problems
     beside, note = Path(), ""
+    warnings: list[Problem] = []
     if isinstance(source, Mapping):
         root, file = Node.plain(dict(source), Place("spec")), "spec"
     elif isinstance(source, str) and "\n" in source:
-        root, file = read_text(source, "spec", collected), "spec"
+        written = foreign(source.encode(errors="replace"), Path("spec"), "spec", collected, warnings)
+        root, file = written or read_text(source, "spec", collected), "spec"
     else:
         path, note = find(source)
-        root, file, beside = read_file(path, str(source), collected), str(source), path.parent
+        root, file, beside = read_file(path, str(source), collected, warnings), str(source), path.parent
     if not isinstance(root.value, dict):
         message = f"a spec is a mapping with `layers:` and usually `solver:`, got {root.words()}"
         raise SpecError([Problem(root.place, message)])
     override(root, settings, collected)
     spec = _read(root, file, collected, folder or beside, allow_python)
     spec.note = note
+    spec.warnings += warnings
     if problems is None:
         collected.raise_if_any()
     return spec
@@ -165,7 +168,7 @@ def _without_digits(name: str) -> str:
 def _belongs(key: str, root: Node, known: list[str]) -> str | Advice:
     """What to say of an unknown key of a whole spec: it may be misspelt, or belong to the solver or a layer."""
     is_setting = bool(root.keys[key].setting)
-    advice = (None if is_setting else look_up(foreign.TOP, key, known)) or nearest(key, known)
+    advice = (None if is_setting else look_up(words.TOP, key, known)) or nearest(key, known)
     if advice:
         return advice
     layers = root.value["layers"].value if _is_list(root.value.get("layers")) else []
@@ -248,9 +251,7 @@ def read_layer(node: Node, reader: Reader) -> LayerSpec:
             problems.add(type_node.place, registry.unknown_type(type_node.value))
     own = cls.Parameters.names() if cls else list(node.keys)
     known = Common.names() + own
-    aliases: dict[str, str | Advice] = {
-        key: advice for key in node.keys if (advice := look_up(foreign.KEYS, key, known))
-    }
+    aliases: dict[str, str | Advice] = {key: advice for key in node.keys if (advice := look_up(words.KEYS, key, known))}
     common = Common.from_known(reader, node, cls.__name__ if cls else "layer", own, aliases)
     if cls is None:
         return _broken(node)

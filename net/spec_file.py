@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import importlib.resources
 import os
 from pathlib import Path
@@ -15,9 +16,11 @@ from ..spec.reading import read_text
 MOST_BYTES = 1_000_000
 
 
-def read_file(path: Path, name: str | None = None, problems: Problems | None = None) -> Node:
-    """Parse a YAML file, as ``read_text`` does. Raises SpecError for anything that is not readable UTF-8 YAML."""
-    name = name or str(path)
+def read_file(path: Path, name: str, problems: Problems, warnings: list[Problem]) -> Node:
+    """Parse a file, as ``read_text`` does: YAML, or what ``interop`` knows of other programs' specs.
+
+    What may be a mistake is added to ``warnings``. Raises SpecError for anything that cannot be read.
+    """
 
     def bad(message: str) -> SpecError:
         return SpecError([Problem(Place(name), message)])
@@ -30,6 +33,8 @@ def read_file(path: Path, name: str | None = None, problems: Problems | None = N
         if error.errno == errno.EFBIG:
             raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes") from None
         raise bad(f"cannot be read: {why(error)}") from None
+    if (node := foreign(raw, path, name, problems, warnings)) is not None:
+        return node
     try:
         return read_text(raw.decode("utf-8-sig"), name, problems)
     except UnicodeDecodeError as error:
@@ -37,6 +42,13 @@ def read_file(path: Path, name: str | None = None, problems: Problems | None = N
         place = Place(name, len(before), len(before[-1]) + 1)
         message = f"this is not a YAML file: byte {error.start} is not UTF-8"
         raise SpecError([Problem(place, message)]) from None
+
+
+def foreign(raw: bytes, path: Path, name: str, problems: Problems, warnings: list[Problem]) -> Node | None:
+    """The spec in another program's words that bytes hold; None where they are not known to be any."""
+    # by name, so that nothing here knows of those programs
+    specs = importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.specs")
+    return specs.read(raw, path, name, problems, warnings)
 
 
 def find(path: str | Path) -> tuple[Path, str]:

@@ -43,6 +43,7 @@ class Message:
     fields: dict[str, list[Entry]] = field(default_factory=dict)
     unknown: list[Unknown] = field(default_factory=list)
     last_line: int = 0  # in text: where its bracket closes
+    extra: dict[str, Any] = field(default_factory=dict)  # of a layer: keys of nettrain's own, which Caffe has not
 
     def about(self, name: str) -> Field:
         """What the table says of a field."""

@@ -1,0 +1,73 @@
+"""A solver of Caffe's as the ``solver:`` of a spec."""
+
+from __future__ import annotations
+
+from ...spec.errors import did_you_mean
+from ...spec.node import Node
+from .layers import Mapping, several
+from .message import Message
+from .nets import Found
+from .schema import messages
+
+NETS = ("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param")
+_DROPPED = {
+    "solver_mode": "nettrain runs on the CPU",
+    "device_id": "nettrain runs on the CPU",
+    "layer_wise_reduce": "it changes no number",
+    "snapshot_format": "snapshots are nettrain's own; `nettrain convert` makes Caffe's of them",
+    "snapshot_diff": "snapshots have no gradients",
+}
+
+
+def read_solver(solver: Message, found: Found) -> Node:
+    """The mapping of an upgraded solver, without its nets."""
+    result = Mapping(solver.place)
+    for name in solver.fields:
+        if name in NETS or not solver.has(name):
+            continue
+        place = solver.at(name)
+        if name in _DROPPED:
+            found.note(place, f"`{name}` is left out: {_DROPPED[name]}")
+        elif name in ("train_state", "test_state"):
+            states = [_state(entry.value) for entry in solver.entries(name)]
+            result.put(name, states[0] if name == "train_state" else Node(states, place))
+        elif name == "random_seed" and solver.one(name) < 0:
+            continue
+        else:
+            result.put(name, several(solver.entries(name)))
+    for unknown in solver.unknown:
+        words = f"`{unknown.name}` is not a field of Caffe's solvers"
+        found.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()["SolverParameter"]))
+    _say_what_caffe_means(solver, result, found)
+    return result.node
+
+
+def _state(state: Message) -> Node:
+    """Level and stages; the phase is known."""
+    result = Mapping(state.place)
+    for name in ("level", "stage"):
+        result.put(name, several(state.entries(name)))
+    return result.node
+
+
+def _say_what_caffe_means(solver: Message, result: Mapping, found: Found) -> None:
+    """What Caffe's leaving out means, where nettrain's means something else."""
+    if solver.one("type") == "Adam" and not solver.has("momentum"):
+        result.put("momentum", Node(0, solver.place))
+    if not solver.has("lr_policy"):
+        found.warn(
+            solver.place, "there is no `lr_policy`: Caffe would stop at the first update; here the rate is fixed"
+        )
+    if solver.has("clip_gradients") and solver.one("iter_size") > 1 and solver.one("clip_gradients") > 0:
+        clip, size = solver.one("clip_gradients"), solver.one("iter_size")
+        place = solver.at("clip_gradients")
+        result.put("clip_gradients", Node(clip / size, place))
+        found.note(place, f"clip_gradients becomes {clip:g} / {size}: Caffe clips sums over iter_size, nettrain means")
+    if not solver.has("base_lr"):
+        result.put("base_lr", Node(0, solver.place))
+        found.warn(solver.place, "there is no `base_lr`, so nothing is learned: it is 0 in Caffe")
+    weights = result.node.value.get("weights")
+    if weights is not None:
+        items = weights.value if isinstance(weights.value, list) else [weights]
+        names = [Node(name, item.place) for item in items for name in str(item.value).split(",") if name]
+        result.put("weights", Node(names, weights.place) if len(names) > 1 else names[0] if names else None)
