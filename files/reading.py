@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import mmap
 import os
 import select
 import stat
@@ -95,6 +96,43 @@ def read_bytes(path: Path, most: int | None = None, pipes: bool = False) -> byte
         if max(count, found.st_size) > most:
             raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     return b"".join(parts)
+
+
+@contextlib.contextmanager
+def mapped(path: Path) -> Iterator[Mapped]:
+    """A file's bytes as memory, read as they are looked at. Raises OSError."""
+    with open_file(path) as file:
+        found = Mapped(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size_of(file) else None)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+class Mapped:
+    """The bytes of a file that is open as memory; ``forget`` gives back what was read and is not needed again."""
+
+    def __init__(self, memory_of_file: mmap.mmap | None):
+        self._file = memory_of_file
+        self.bytes = memoryview(memory_of_file if memory_of_file is not None else b"")
+
+    def forget(self, array: np.ndarray) -> None:
+        """Values of this file that have been copied elsewhere need not stay in memory; they can still be read."""
+        if self._file is None or not hasattr(self._file, "madvise") or not array.nbytes:
+            return
+        base = np.frombuffer(self.bytes, np.uint8).__array_interface__["data"][0]
+        start = array.__array_interface__["data"][0] - base
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = (start + array.nbytes - first) // mmap.PAGESIZE * mmap.PAGESIZE
+        if size > 0:
+            self._file.madvise(mmap.MADV_DONTNEED, first, size)
+
+    def close(self) -> None:
+        """Nothing of the file is used any more, unless an array still shows it; then it goes with that."""
+        with contextlib.suppress(BufferError):
+            self.bytes.release()
+            if self._file is not None:
+                self._file.close()
 
 
 def _next_bytes(file: IO[bytes], count: int) -> bytes:

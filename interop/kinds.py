@@ -33,3 +33,17 @@ def is_binary(head: bytes) -> bool:
 
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+
+def kind_of_weights(head: bytes) -> str:
+    """npz, hdf5, safetensors, caffe, or nothing where it is none of them."""
+    if head[:2] == b"PK":
+        return "npz"
+    if head[:8] == b"\x89HDF\r\n\x1a\n":
+        return "hdf5"
+    if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < MOST_HEADER:
+        return "safetensors"
+    return "caffe" if is_binary(head) and head[:1] in b"\n\x12\xa2" else ""
+
+
+MOST_HEADER = 100_000_000  # bytes of a safetensors header, the format's own limit

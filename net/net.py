@@ -13,7 +13,7 @@ import numpy as np
 
 from ..compute.openblas import rest_early
 from ..compute.parallel import session
-from ..files.arrays import open_npz, write_npz
+from ..files.arrays import write_npz
 from ..spec.errors import NettrainError, Problems, ShapeError, did_you_mean, format_shape, why
 from . import build, parameter_files
 from .arguments import a_path, numbers, precision, strings, whole
@@ -348,7 +348,9 @@ class Net:
             raise NettrainError(f"cannot write {path}: {why(error)}", exit_code=1) from None
 
     def copy_from(self, path: str | Path, strict: parameter_files.Strict = "shapes") -> parameter_files.LoadReport:
-        """Copy parameters from an ``.npz`` by layer name. Raises NettrainError when nothing fits.
+        """Copy parameters from a file by layer name: .npz, .caffemodel, .caffemodel.h5 or .safetensors.
+
+        Raises NettrainError when nothing fits.
 
         ``strict`` says what else is an error: with ``shapes`` (as in Caffe) other shapes, with ``all`` also a layer
         that only the net or only the file has; with ``none`` such layers are left as they are.
@@ -356,7 +358,7 @@ class Net:
         if strict not in get_args(parameter_files.Strict):
             known = ", ".join(get_args(parameter_files.Strict))
             raise NettrainError(f"strict must be one of {known}, got {strict!r}")
-        with open_npz(a_path(path, "the weights"), "weights file") as arrays:
+        with parameter_files.open_parameters(a_path(path, "the weights"), "weights file") as arrays:
             return parameter_files.assign(self.params, arrays, str(path), strict)
 
     # Looking

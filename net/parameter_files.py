@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ..files.arrays import Stored
+from ..files.arrays import open_npz
 from ..spec.errors import NettrainError, format_shape
 from .blob import Blob
 
 Strict = Literal["none", "shapes", "all"]
 Params = Mapping[str, list[Blob]]  # layer name -> its parameter blobs
-Arrays = Mapping[str, np.ndarray] | Mapping[str, Stored]  # in memory, or in a file of which the needed ones are read
+Arrays = Mapping[str, Any]  # in memory, or in a file of which the needed ones are read (Stored, Borrowed)
+
+
+@dataclass
+class Borrowed:
+    """An array that lies in a file, open as memory. ``forget`` is called when it has been copied.
+
+    ``is_legacy``: its shape has four axes, as older Caffes wrote, of which the first may be too many.
+    """
+
+    array: np.ndarray
+    forget: Callable[[np.ndarray], None] | None = None
+    is_legacy: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.array, dtype)
+
+
+def has_shape(stored: Any, shape: tuple[int, ...]) -> bool:
+    """Whether an array of a file is one of this shape, as Caffe compares them."""
+    if getattr(stored, "is_legacy", False) and len(shape) <= 4:
+        return stored.shape == (1,) * (4 - len(shape)) + shape
+    return stored.shape == shape
+
+
+@contextlib.contextmanager
+def open_parameters(path: Path, what: str) -> Iterator[Arrays]:
+    """The arrays of a file by name, ``param/LAYER/INDEX``, while it is open: an .npz, or a file of another program.
+
+    Raises NettrainError when it is missing or damaged.
+    """
+    # by name, so that nothing here knows of those programs
+    weights = importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.weights")
+    with weights.open_weights(path, what) or open_npz(path, what) as arrays:
+        yield arrays
 
 
 @dataclass
@@ -51,8 +96,10 @@ def assign(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes
         for name in report.loaded
     }
     for name in report.loaded:
-        for blob, array in zip(params[name], values[name], strict=True):
-            blob.data[...] = array
+        for blob, array, stored in zip(params[name], values[name], found[name], strict=True):
+            blob.data[...] = array.reshape(blob.shape)
+            if getattr(stored, "forget", None):
+                stored.forget(stored.array)
     return report
 
 
@@ -81,7 +128,7 @@ def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") 
         if name not in found:
             report.missing.append(name)
             continue
-        if [array.shape for array in found[name]] != [blob.shape for blob in blobs]:
+        if len(found[name]) != len(blobs) or not all(map(has_shape, found[name], [blob.shape for blob in blobs])):
             here, there = (", ".join(format_shape(x.shape) for x in side) for side in (blobs, found[name]))
             report.wrong_shape[name] = f"blobs of {there} in the file and {here} in the net"
             continue

@@ -16,11 +16,15 @@ from ..spec.reading import read_text
 MOST_BYTES = 1_000_000
 
 
-def read_file(path: Path, name: str, problems: Problems, warnings: list[Problem]) -> Node:
+def read_file(
+    path: Path, name: str | None = None, problems: Problems | None = None, warnings: list[Problem] | None = None
+) -> Node:
     """Parse a file, as ``read_text`` does: YAML, or what ``interop`` knows of other programs' specs.
 
-    What may be a mistake is added to ``warnings``. Raises SpecError for anything that cannot be read.
+    What may be a mistake is added to ``warnings``. Raises SpecError for anything that cannot be read; with ``problems``
+    only when nothing can.
     """
+    name = name or str(path)
 
     def bad(message: str) -> SpecError:
         return SpecError([Problem(Place(name), message)])
@@ -33,7 +37,10 @@ def read_file(path: Path, name: str, problems: Problems, warnings: list[Problem]
         if error.errno == errno.EFBIG:
             raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes") from None
         raise bad(f"cannot be read: {why(error)}") from None
-    if (node := foreign(raw, path, name, problems, warnings)) is not None:
+    collected = Problems() if problems is None else problems
+    if (node := foreign(raw, path, name, collected, [] if warnings is None else warnings)) is not None:
+        if problems is None:
+            collected.raise_if_any()
         return node
     try:
         return read_text(raw.decode("utf-8-sig"), name, problems)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import plain_json
-from ..files.arrays import open_npz
 from ..net.net import DEFAULT_SEED, Net
-from ..net.parameter_files import Arrays, LoadReport, assign
+from ..net.parameter_files import Arrays, LoadReport, assign, open_parameters
 from ..net.records import NetSpec
 from ..net.user_code import ask
 from ..solver.evaluate import evaluate_all, name_test_nets
@@ -67,7 +66,7 @@ def run(
 
 def measure_file(spec: NetSpec, weights: str | Path, *options: Any) -> dict:
     """``measure`` with the parameters of a file."""
-    with open_npz(Path(weights), "weights file") as arrays:
+    with open_parameters(Path(weights), "weights file") as arrays:
         return measure(spec, arrays, str(weights), *options)
 
 

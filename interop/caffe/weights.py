@@ -1,0 +1,149 @@
+"""Parameters in Caffe's files: caffemodels of all generations, and .caffemodel.h5."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...files.reading import Mapped, check_memory, size_of
+from ...files.reading import open_file as open_binary
+from ...net.parameter_files import Borrowed
+from ...spec.errors import NettrainError, format_shape
+from . import binary
+from .message import Message, message
+
+LARGEST_RANK = 32
+
+
+def parameters(net: Message, origin: str, memory: Mapped | None = None) -> dict[str, Borrowed]:
+    """The blobs of a net by name, ``param/LAYER/INDEX``; of layers with one name the last. Values are not copied.
+
+    Raises NettrainError for a blob whose shape and values do not agree.
+    """
+    last = dict(_layers(net))
+    found: dict[str, Borrowed] = {}
+    for name, blobs in last.items():
+        for i, blob in enumerate(blobs):
+            array, is_legacy = array_of(blob, f"{origin}: blob {i} of layer `{name}`")
+            found[f"param/{name}/{i}"] = Borrowed(array, memory.forget if memory else None, is_legacy)
+    return found
+
+
+def _layers(net: Message) -> Iterator[tuple[str, list[Message]]]:
+    """Name and blobs of each layer that has blobs, as any generation wrote them."""
+    for layer in [*net.many("layers"), *net.many("layer")]:
+        inner = layer.one("layer") if layer.type == "V1LayerParameter" else None
+        holder = inner if inner is not None else layer
+        blobs = holder.many("blobs") or layer.many("blobs")
+        if blobs:
+            yield holder.one("name"), blobs
+
+
+def array_of(blob: Message, what: str) -> tuple[np.ndarray, bool]:
+    """The values of a blob in its shape, and whether that is the old one of four axes. Raises NettrainError."""
+    values = blob.array("double_data") if blob.has("double_data") else blob.array("data")
+    is_legacy = any(blob.has(name) for name in ("num", "channels", "height", "width"))
+    if is_legacy:
+        shape = tuple(blob.one(name) for name in ("num", "channels", "height", "width"))
+    elif blob.has("shape"):
+        shape = tuple(blob.one("shape").many("dim"))
+    else:
+        shape = () if values.size == 1 else (values.size,)
+    if len(shape) > LARGEST_RANK or any(size < 0 for size in shape) or math.prod(shape) != values.size:
+        raise NettrainError(f"{what} says {format_shape(shape)} but holds {values.size:,} values")
+    return values.reshape(shape), is_legacy
+
+
+def blob_of(array: np.ndarray) -> Message:
+    """An array as a blob: single precision, or double where the array is."""
+    field = "double_data" if array.dtype == np.float64 else "data"
+    dtype = np.float64 if field == "double_data" else np.float32
+    made = Message("BlobProto").add("shape", message("BlobShape", dim=[int(size) for size in array.shape]))
+    return made.add(field, np.ascontiguousarray(array, dtype).reshape(-1))
+
+
+def read_h5(path: Path, group: str, what: str) -> dict[str, np.ndarray]:
+    """The datasets below a group of an .h5 file by path: ``conv1/0``. Raises NettrainError."""
+    from ...files.extras import extra
+
+    library = extra("h5py", "hdf5", f"{what} {path}")
+    found: dict[str, np.ndarray] = {}
+    try:
+        with open_binary(path) as raw, library.File(raw, "r") as file:
+            if group and group not in file:
+                has = ", ".join(file) or "nothing"
+                raise NettrainError(f"{what} {path} has no group `{group}`, as Caffe's .h5 files have; it has {has}")
+            size = size_of(raw)
+
+            def visit(name: str, node: Any) -> None:
+                if not isinstance(node, library.Dataset):
+                    return
+                if node.dtype.kind not in "fiu" or node.is_virtual or node.external:
+                    raise NettrainError(f"{what} {path}: `{name}` holds no plain numbers")
+                check_memory(node.nbytes, f"{what} {path}")
+                if node.nbytes > 1040 * size:
+                    raise NettrainError(f"{what} {path} is damaged: `{name}` says it is larger than the file")
+                found[name] = node[()]
+
+            (file[group] if group else file).visititems(visit)
+    except NettrainError:
+        raise
+    except Exception as error:  # h5py raises whatever its library's error looks like
+        raise NettrainError(f"{what} {path} cannot be read as HDF5: {error}") from None
+    return {name: found[name] for name in sorted(found, key=_in_order)}
+
+
+def _in_order(name: str) -> tuple[str, int, str]:
+    """Numbers at the end count as numbers: 10 comes after 2."""
+    start, _, last = name.rpartition("/")
+    return (start, int(last), "") if last.isdigit() and len(last) < 9 else (start, -1, last)
+
+
+def write_h5(arrays: Mapping[str, np.ndarray], layers: list[str], path: Path) -> bytes:
+    """The bytes of a .caffemodel.h5: a group for each layer, with its blobs as 0, 1, …
+
+    Raises NettrainError for names with a slash: real Caffe cannot write them, and would not find them.
+    """
+    import io
+
+    from ...files.extras import extra
+
+    bad = [name for name in layers if "/" in name]
+    if bad:
+        raise NettrainError(
+            f"a .caffemodel.h5 cannot have a layer `{bad[0]}`: a slash is a group within a group there, and Caffe ends "
+            "with an error; write a .caffemodel"
+        )
+    library = extra("h5py", "hdf5", f"writing {path}")
+    buffer = io.BytesIO()
+    with library.File(buffer, "w") as file:
+        data = file.create_group("data")
+        for name in layers:
+            data.create_group(name)
+        for key, array in arrays.items():
+            _, name, index = key.split("/")
+            data[name].create_dataset(index, data=array)
+    return buffer.getvalue()
+
+
+def caffemodel(
+    arrays: Mapping[str, np.ndarray], name: str = "", layers: Mapping[str, Message] | None = None
+) -> list[bytes | memoryview]:
+    """A caffemodel in pieces: each layer's name and blobs, and what ``layers`` say of it (type, bottoms, tops)."""
+    net = message("NetParameter", name=name or None)
+    blobs: dict[str, list[Message]] = {}
+    for key, array in arrays.items():
+        layer, _, _ = key.removeprefix("param/").rpartition("/")
+        blobs.setdefault(layer, []).append(blob_of(array))
+    for layer in dict.fromkeys([*(layers or {}), *blobs]):
+        made = Message("LayerParameter").add("name", layer)
+        known = (layers or {}).get(layer)
+        for field in ("type", "bottom", "top"):
+            if known is not None and known.has(field):
+                made.fields[field] = known.entries(field)
+        net.add("layer", made.add("blobs", *blobs.get(layer, [])))
+    return binary.write(net)
