@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..files.arrays import Archive, Stored, open_npz, read_npy
-from ..files.reading import lines
+from ..files.reading import lines, open_file
 from ..spec.errors import NettrainError, blaming, nearest, why
+from .blob_file import is_blob, read_blob
 from .dataset import DataSet, check_counts
 from .kinds import not_text, other_kind
 
@@ -100,7 +101,7 @@ def read_mean(path: Path, check: Check | None = None) -> np.ndarray:
 
 
 def read_array(path: Path, what: str, check: Check | None = None) -> np.ndarray:
-    """The array of numbers of an .npy, or the only one of an .npz. What ``check`` rejects is not read.
+    """The array of numbers of an .npy or .binaryproto, or the only one of an .npz. What ``check`` rejects is not read.
 
     Raises NettrainError when it is damaged, holds no numbers or has several.
     """
@@ -111,6 +112,11 @@ def read_array(path: Path, what: str, check: Check | None = None) -> np.ndarray:
         if check is not None:
             check(shape)
 
+    if is_blob(_head(path)):
+        array = read_blob(path, what)
+        if check is not None:
+            check(array.shape)
+        return array
     if path.suffix != ".npz":
         return read_npy(path, what, check_head)
     with open_npz(path, what) as archive:
@@ -119,6 +125,15 @@ def read_array(path: Path, what: str, check: Check | None = None) -> np.ndarray:
         (stored,) = archive.values()
         check_head(stored.shape, stored.dtype)
         return stored.read()
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; none where it cannot be read, which whoever reads it says."""
+    try:
+        with open_file(path) as file:
+            return file.read(2)
+    except OSError:
+        return b""
 
 
 def read_csv(path: Path, label_column: str | None) -> DataSet:

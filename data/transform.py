@@ -22,7 +22,9 @@ class Transform(Declared):
     mean_value: tuple[float, ...] = param(
         default=(), doc="subtracted from every value: one number, or one for each channel"
     )
-    mean_file: str = param(default="", doc="a .npy or .npz with an image C x H x W that is subtracted, before the crop")
+    mean_file: str = param(
+        default="", doc="a .npy, .npz or .binaryproto with an image C x H x W that is subtracted, before the crop"
+    )
     crop_size: int = param(default=0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
     mirror: bool = param(default=False, doc="flip left and right with probability 1/2, in TRAIN")
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+from ..files import wire
+from ..files.reading import mapped, open_file
+from ..spec.errors import NettrainError, why
 
 HEAD = 4096  # bytes that tell it
 
@@ -47,3 +52,45 @@ def kind_of_weights(head: bytes) -> str:
 
 
 MOST_HEADER = 100_000_000  # bytes of a safetensors header, the format's own limit
+
+
+def kind_of_file(path: Path) -> str:
+    """yaml, prototxt, net, weights of some kind (npz, hdf5, safetensors, caffe), npy, blob, state, onnx.
+
+    Of binary files of Caffe's ``net`` has no parameters and ``caffe`` has, ``blob`` is a mean, ``state`` a solver's.
+    Raises NettrainError for a file that cannot be read.
+    """
+    try:
+        with open_file(path) as file:
+            head = file.read(HEAD)
+        if head[:6] == b"\x93NUMPY":
+            return "npy"
+        kind = kind_of_weights(head)
+        if kind in ("npz", "hdf5", "safetensors"):
+            return kind
+        if not is_binary(head):
+            with open_file(path) as file:
+                text = file.read(MOST_TEXT).decode("utf-8-sig", errors="replace")
+            return "prototxt" if is_prototxt(text) else "yaml"
+        with mapped(path) as memory:
+            return _message(memory.bytes)
+    except OSError as error:
+        raise NettrainError(f"{path} cannot be read: {why(error)}") from None
+
+
+MOST_TEXT = 4_000_000
+
+
+def _message(buffer: memoryview) -> str:
+    """Which message bytes are, by the numbers of its fields and how they are written."""
+    try:
+        found = {(number, kind) for number, kind, _ in wire.fields(buffer)}
+    except wire.WireError:
+        return ""
+    if (5, wire.BYTES) in found or {(1, wire.NUMBER), (2, wire.NUMBER)} <= found:
+        return "blob"
+    if {(1, wire.NUMBER), (7, wire.BYTES)} <= found:
+        return "onnx"
+    if {(1, wire.NUMBER), (3, wire.BYTES)} <= found:
+        return "state"
+    return "caffe" if found & {(100, wire.BYTES), (2, wire.BYTES), (1, wire.BYTES)} else ""

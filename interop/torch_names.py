@@ -79,7 +79,7 @@ def from_torch(arrays: Mapping[str, np.ndarray], origin: str) -> Arrays:
         if blobs is None or not layer:
             names = ", ".join(f"`{layer}.{name}`" if layer else f"`{name}`" for name in list(named)[:4])
             raise NettrainError(
-                f"{origin} has {names}: parameters are called LAYER.weight, LAYER.bias, LAYER.running_mean … as in PyTorch"
+                f"{origin} has {names}: names are LAYER.weight, LAYER.bias, LAYER.running_mean … as in PyTorch"
             )
         found.update({f"param/{layer}/{i}": blob for i, blob in enumerate(blobs)})
     return found

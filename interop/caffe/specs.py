@@ -36,12 +36,15 @@ class Imported:
     ends: dict[tuple[str, int], int] = field(default_factory=dict)  # where what begins on a line ends
 
 
-def read_spec(raw: bytes, path: Path, name: str, problems: Problems, until: str = "") -> Imported:
+def read_spec(
+    raw: bytes, path: Path, name: str, problems: Problems, until: str = "", folder: Path | None = None
+) -> Imported:
     """The spec that a file of Caffe's says: of a solver with its nets, or of a net alone.
 
-    ``name`` is what messages call the file. Raises SpecError where nothing can be understood.
+    ``name`` is what messages call the file, ``until`` the last layer that is taken, ``folder`` where the spec will lie,
+    by default where the file does. Raises SpecError where nothing can be understood.
     """
-    return _Files(problems, until).spec(raw, path, name)
+    return _Files(problems, until).spec(raw, path, name, folder or path.parent)
 
 
 class _Files:
@@ -52,13 +55,13 @@ class _Files:
         self.comments: dict[str, list[Comment]] = {}
         self.ends: dict[tuple[str, int], int] = {}
 
-    def spec(self, raw: bytes, path: Path, name: str) -> Imported:
+    def spec(self, raw: bytes, path: Path, name: str, folder: Path) -> Imported:
         message = self.message(raw, name)
         if message.type == "SolverParameter":
             root = self._solver(self.upgrade.solver(message), path)
         else:
             root = read_net(self.upgrade.net(message), self.found, self.until)
-        _look_for_files(root.node, path.parent)
+        _look_for_files(root.node, path.parent, folder)
         return Imported(root.node, self.found.warnings, self.found.notes, self.comments, self.ends)
 
     def message(self, raw: bytes, name: str, wanted: str = "") -> Message:
@@ -141,8 +144,8 @@ def locate(name: str, folder: Path) -> Path | None:
     return None
 
 
-def _look_for_files(root: Node, folder: Path) -> None:
-    """Paths that are found elsewhere than beside the spec are written as seen from there."""
+def _look_for_files(root: Node, beside: Path, folder: Path) -> None:
+    """Paths that are found elsewhere than in ``folder``, where the spec lies, are written as seen from there."""
 
     def walk(node: Node, key: str) -> None:
         if isinstance(node.value, dict):
@@ -152,7 +155,7 @@ def _look_for_files(root: Node, folder: Path) -> None:
             for inner in node.value:
                 walk(inner, key)
         elif key in _PATHS and isinstance(node.value, str) and node.value:
-            found = None if (folder / node.value).exists() else locate(node.value, folder)
+            found = None if (folder / node.value).exists() else locate(node.value, beside)
             if found is not None:
                 node.value = os.path.relpath(found, folder) + ("/" if node.value.endswith("/") else "")
 

@@ -30,11 +30,11 @@ class InfogainLoss(CrossEntropy):
     Softmax.
     Computed from log Σ exp(x - max): exact, where Caffe does not go below p = 1e-20.
     Errors: H of the wrong size, missing, damaged or not finite; a label out of range or not an integer.
-    Source: Caffe's InfogainLoss, whose source is a binaryproto; here an .npy, or an .npz with one array.
+    Source: Caffe's InfogainLoss; ``source`` may also be an .npy, or an .npz with one array.
     """
 
     class Parameters(LossParameters):
-        source: str = param(default="", doc="an .npy or .npz file with H, where it is not a bottom")
+        source: str = param(default="", doc="an .npy, .npz or .binaryproto file with H, where it is not a bottom")
         axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
 
         aliases = {
@@ -71,9 +71,7 @@ class InfogainLoss(CrossEntropy):
         except ShapeError:
             raise
         except NettrainError as error:
-            is_caffes = path.suffix == ".binaryproto" and os.path.exists(path)
-            hint = "; a binaryproto of Caffe must be converted: numpy.save(path, H)" if is_caffes else ""
-            raise NettrainError(f"{error}{hint}", key="source") from None
+            raise NettrainError(str(error), key="source") from None
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)

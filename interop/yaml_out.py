@@ -1,0 +1,194 @@
+"""A spec as YAML that reads as if a person had written it: a line a layer, defaults left out, comments kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..net import registry
+from ..spec.errors import Place
+from ..spec.node import Node
+from ..spec.reading import scalar
+
+WIDTH = 120
+_PLAIN = re.compile(r"[A-Za-z_./~$%*+][\w./\-+ *$%@<>=^~()]*\Z")
+
+
+@dataclass
+class Remark:
+    """A comment of the source, and the line it stood on."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass
+class Remarks:
+    """The comments of a source, given out in order: what stands above something, or in it, belongs to it."""
+
+    all: list[Remark] = field(default_factory=list)
+    ends: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def before(self, place: Place) -> list[str]:
+        """Those up to the end of what begins at a place, which have not been given out."""
+        end = self.ends.get((place.file, place.line), place.line)
+        found = [remark for remark in self.all if remark.file == place.file and remark.line <= end]
+        self.all = [remark for remark in self.all if remark not in found]
+        return [remark.text for remark in found]
+
+    def rest(self) -> list[str]:
+        found, self.all = [remark.text for remark in self.all], []
+        return found
+
+
+def to_yaml(root: Node, remarks: Remarks | None = None, head: Iterable[str] = ()) -> str:
+    """The text of a spec; ``head`` are lines of comment at its top."""
+    remarks = remarks or Remarks()
+    lines = [f"# {line}".rstrip() for line in head]
+    for key, node in root.value.items():
+        if key == "layers":
+            continue
+        place = root.keys.get(key, node.place)
+        if key == "solver":
+            lines += ["", "solver:", *_block(node, "  ", remarks)]
+            continue
+        lines += [f"# {text}".rstrip() for text in remarks.before(place)] if key != "blocks" else []
+        if key == "blocks":
+            lines += ["", "blocks:"]
+            for name, block in node.value.items():
+                lines += _block_of(name, block, remarks)
+            continue
+        lines.append(f"{key}: {flow(node)}")
+    lines += ["", "layers:"]
+    lines += layer_lines(root.value["layers"].value, "  ", remarks)
+    lines += [f"# {text}".rstrip() for text in remarks.rest()]
+    return "\n".join(lines).strip("\n") + "\n"
+
+
+def _block_of(name: str, block: Node, remarks: Remarks) -> list[str]:
+    lines = [f"  {name}:"]
+    for key, node in block.value.items():
+        if key == "layers":
+            lines += ["    layers:", *layer_lines(node.value, "      ", remarks)]
+        else:
+            lines.append(f"    {key}: {flow(node)}")
+    return lines
+
+
+def _block(node: Node, indent: str, remarks: Remarks) -> list[str]:
+    lines = []
+    for key, value in node.value.items():
+        comments = remarks.before(node.keys.get(key, value.place)) if value.place.line else []
+        lines += [f"{indent}# {text}".rstrip() for text in comments]
+        lines.append(f"{indent}{key}: {flow(value)}")
+    return lines
+
+
+def layer_lines(layers: list[Node], indent: str, remarks: Remarks) -> list[str]:
+    """The entries of ``layers``; long ones take a line for each key."""
+    lines: list[str] = []
+    before: Node | None = None
+    for layer in layers:
+        lines += [f"{indent}# {text}".rstrip() for text in remarks.before(layer.place)]
+        shown = _without_defaults(layer, before)
+        text = f"{indent}- {flow(shown)}"
+        if len(text) > WIDTH:
+            keys = [f"{key}: {flow(value)}" for key, value in shown.value.items()]
+            lines += [f"{indent}- {keys[0]}", *(f"{indent}  {key}" for key in keys[1:])]
+        else:
+            lines.append(text)
+        before = layer
+    return lines
+
+
+def _without_defaults(layer: Node, before: Node | None) -> Node:
+    """A layer without the keys that say what leaving them out says too."""
+    kept, keys = dict(layer.value), dict(layer.keys)
+    name = layer.value["name"].value if "name" in layer.value else None
+    names = {key: _names(layer.value.get(key)) for key in ("bottom", "top")}
+    if names["top"] == [name]:
+        kept.pop("top", None)
+    if before is not None and not {"include", "exclude"} & before.value.keys():
+        tops = _names(before.value.get("top")) or _names(before.value.get("name"))
+        if tops and names["bottom"] == tops[:1] and _has_one_bottom(layer):
+            kept.pop("bottom", None)
+    kind = registry.layer_type(str(layer.value["type"].value)) if "type" in layer.value else None
+    for one in kind.Parameters.fields() if kind else ():
+        node = kept.get(one.name)
+        if node is not None and not isinstance(node.value, dict) and _is_default(node, one.default):
+            kept.pop(one.name)
+    return Node(kept, layer.place, keys)
+
+
+def _has_one_bottom(layer: Node) -> bool:
+    """Whether leaving the bottom out means one: a type that takes any number would get none."""
+    kind = registry.layer_type(str(layer.value["type"].value)) if "type" in layer.value else None
+    return kind is not None and kind.num_bottoms != 0 and kind.num_bottoms != (0, None)
+
+
+def _names(node: Node | None) -> list[str]:
+    if node is None:
+        return []
+    value = node.to_python()
+    return value if isinstance(value, list) else [value]
+
+
+def _is_default(node: Node, default: Any) -> bool:
+    value = node.to_python()
+    if isinstance(default, tuple):
+        return (value if isinstance(value, list) else [value]) == list(default)
+    return (
+        default is not None
+        and type(default) in (int, float, bool, str)
+        and value == default
+        and type(value)
+        in (
+            type(default),
+            int,
+        )
+    )
+
+
+def flow(node: Node) -> str:
+    """A value on one line."""
+    value = node.value
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_text(key)}: {flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(flow(item) for item in value) + "]"
+    if isinstance(value, str):
+        return _text(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _number(value, node.place)
+
+
+def _number(value: int | float, place: Place) -> str:
+    """A number as its source writes it, where that is YAML's way too; else the shortest that means the same."""
+    written = place.text[place.column - 1 : place.column - 1 + place.length] if place.line else ""
+    if written and isinstance(read := _scalar(written), int | float) and not isinstance(read, bool) and read == value:
+        return written
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            return {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}[str(value)]
+        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return str(value)
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return scalar(text)
+    except ValueError:
+        return None
+
+
+def _text(value: str) -> str:
+    """A text without quotes where YAML reads it as that text."""
+    is_plain = _PLAIN.match(value) and not value.endswith(" ") and isinstance(_scalar(value), str) and value != "<<"
+    return value if is_plain else json.dumps(value, ensure_ascii=False)
