@@ -63,7 +63,7 @@ class Graph:
         """A node with new tensors as its outputs."""
         made = [Tensor(f"{name}/{i}" if i else name) for i in range(outputs)]
         self.nodes.append(Node(kind, name, list(inputs), made, attributes))
-        return made
+        return list(made)
 
     def constant(self, name: str, array: np.ndarray) -> Tensor:
         """A value that is no parameter."""

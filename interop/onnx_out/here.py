@@ -13,9 +13,10 @@ from ...net.example import Values
 from ...net.graph import Key
 from ...net.layer import Layer
 from ...net.step import Step
+from ...net.user_code import is_users
 from ...spec.errors import NettrainError, Problems
 from .graph import Graph, Tensor
-from .sizes import Dims, Sizes
+from .sizes import Dims, NeedsFixedError, Sizes
 
 Emitter = Callable[["Here"], Tensor | Sequence[Tensor]]
 Cont = Literal["input", "start"]
@@ -112,7 +113,7 @@ class Here:
         if 0 in (dim.size for dim in want):
             raise NettrainError("a blob without values cannot be given another shape in ONNX")
         if sizes.count(-1) > 1:
-            raise NettrainError("ONNX has no form for a reshaping in which more than one size follows the batch")
+            raise NeedsFixedError("more than one size of the new shape follows the batch")
         return self.op("Reshape", x, self.ints(sizes, "shape"))
 
     def scaled(self, x: Tensor, factor: float = 1.0, summand: float = 0.0) -> Tensor:
@@ -138,10 +139,18 @@ def _keeps_values(layer: Layer) -> bool:
     return layer.passes_memory_on or layer.same_in_tests
 
 
+def no_form(step: Step) -> str:
+    """Why layers of a type cannot be written."""
+    if step.layer.runs_code or is_users(step.spec.cls):
+        return "it is code of the user's own, which ONNX cannot hold"
+    return f"no form in ONNX is known for layers of type {step.spec.common.type}"
+
+
 def emit(graph: Graph, steps: Sequence[Step], tensors: dict[Key, Tensor], making: Making) -> None:
     """Write the nodes of layers in the order they run. ``tensors`` has what they read, and gets what they make.
 
-    A layer that cannot be written is added to the problems, and its tops are then made by nobody.
+    A layer that cannot be written is added to the problems, and its tops are then made by nobody. Raises
+    NeedsFixedError, for the first layer that only a batch of one size can be written for.
     """
     for step in steps:
         here = Here(graph, step, [tensors[key] for key in step.bottom_keys], making)
@@ -150,8 +159,10 @@ def emit(graph: Graph, steps: Sequence[Step], tensors: dict[Key, Tensor], making
         try:
             emitter = making.emitters.get(step.spec.common.type)
             if emitter is None:
-                raise NettrainError(f"there is no form in ONNX for layers of type {step.spec.common.type}")
+                raise NettrainError(no_form(step))
             made = emitter(here)
+        except NeedsFixedError as error:
+            raise NeedsFixedError(f"{step.spec.title()}: {error}") from None
         except NettrainError as error:
             making.problems.add(step.spec.place, f"{step.spec.title()}: {error}")
             made = [Tensor(key[0]) for key in step.top_keys]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...spec.errors import NettrainError
 from .graph import Tensor
 from .here import Emitter, Here
+from .sizes import NeedsFixedError
 
 
 def batch_norm(here: Here) -> Tensor:
@@ -57,7 +57,7 @@ def group_norm(here: Here) -> Tensor:
     p, have, G = here.p, here.bottom(), here.p.num_groups
     fixed = here.making.sizes.fixed
     if any(dim.size is None for dim in have[1:]):
-        raise NettrainError("the size of its groups is not fixed here")
+        raise NeedsFixedError("the size of its groups follows the batch")
     inner = int(np.prod([dim.size for dim in have[1:]])) // G
     rows = (have[0], fixed(G), fixed(inner))
     x = here.reshape(here.x[0], have, rows)

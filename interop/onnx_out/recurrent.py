@@ -142,7 +142,7 @@ def operator(here: Here, kind: str) -> list[Tensor]:
     def ordered(array: np.ndarray) -> np.ndarray:
         return np.concatenate([array[k * H : (k + 1) * H] for k in ONNX_ORDER[kind]])
 
-    x, dims = sequence(here)
+    x, _ = sequence(here)
     W = blobs[0].data
     if layer.static:  # as further inputs of every step
         steps = here.op("Shape", x, start=0, end=1)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ...net.example import labels
-from ...spec.errors import NettrainError
 from .activation import same
 from .graph import Tensor
 from .here import Emitter, Here
+from .sizes import NeedsFixedError
 
 END = 2**31 - 1  # as the end of a Slice: to the last
 
@@ -49,10 +48,10 @@ def arg_max(here: Here) -> Tensor:
     if p.axis is None:
         values = here.layer.split[1]
         if any(dim.size is None for dim in have[1:]):
-            raise NettrainError("it looks at all values of an example, whose number is not fixed here")
+            raise NeedsFixedError("the values of an example follow the batch")
         x, have = here.reshape(x, have, (have[0], fixed(values))), (have[0], fixed(values))
     if have[axis].size is None:
-        raise NettrainError("it looks along the batch, whose size is not fixed")
+        raise NeedsFixedError("it looks along the batch")
     if p.top_k == 1:
         where = here.op("ArgMax", x, axis=axis, keepdims=1, select_last_index=1)
         largest = here.op("ReduceMax", x, here.ints([axis], "axes"), keepdims=1) if p.out_max_val else None
@@ -79,12 +78,14 @@ def arg_max(here: Here) -> Tensor:
 
 
 def batch_reindex(here: Here) -> Tensor:
-    here.expects(1, labels(here.step.bottom[0].shape[0]))
+    examples = here.step.bottom[0]
+    here.expects(1, lambda rng, shape: rng.integers(0, examples.shape[0], shape))
     return here.op("Gather", here.x[0], here.op("Cast", here.x[1], to=7), axis=0)
 
 
 def filter_(here: Here) -> list[Tensor]:
     *filtered, selector = here.x
+    here.expects(len(filtered), lambda rng, shape: rng.integers(0, 2, shape))
     row = here.op("Reshape", selector, here.ints([-1], "shape")) if len(here.bottom(len(filtered))) > 1 else selector
     chosen = here.op("Cast", row, to=9)
     return [here.op("Compress", x, chosen, axis=0) for x in filtered]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -39,9 +39,13 @@ class Dim:
 Dims = tuple[Dim, ...]
 
 
+class NeedsFixedError(NettrainError):
+    """A layer that has a form in ONNX only where the batch is of one size."""
+
+
 @dataclass
 class Sizes:
-    """What was found: the dims of every blob by its id, the axes of the inputs, and why the batch is fixed, if it is."""
+    """The dims of every blob by its id, the axes of the inputs that vary, and why the batch is fixed, if it is."""
 
     dims: dict[int, Dims]
     axes: dict[int, Axes]
@@ -85,59 +89,64 @@ def borrowed(sources: Sequence[Step], steps: Sequence[Step]) -> Iterator[None]:
             blob.data[...] = array
 
 
-def find(sources: Sequence[Step], steps: Sequence[Step]) -> Sizes:
-    """The sizes of a net's blobs, of the inputs that ``sources`` fill and of what ``steps`` make of them."""
+def find(sources: Sequence[Step], steps: Sequence[Step], fixed_by: str = "") -> Sizes:
+    """The sizes of a net's blobs, of the inputs that ``sources`` fill and of what ``steps`` make of them.
+
+    With ``fixed_by``, a reason, those of the batch that is there.
+    """
     tops = [blob for step in sources for blob in step.top]
+    now = [blob.shape for blob in tops]
     with borrowed(sources, steps):
-        why = ""
-        for choice in itertools.islice(itertools.product(*map(_candidates(steps), tops)), MOST_TRIALS):
+        why = fixed_by
+        choices = itertools.product(*_candidates(sources, steps)) if not fixed_by else ()
+        for choice in itertools.islice(choices, MOST_TRIALS):
             axes = {id(blob): one for blob, one in zip(tops, choice, strict=True)}
-            if not any(BATCH in one.values() for one in choice) or not _agree(tops, axes):
+            if not any(BATCH in one.values() for one in choice) or not _agree(now, choice):
                 continue
             try:
-                return Sizes(_sizes(sources, steps, axes), axes)
+                return Sizes(_sizes(sources, steps, now, choice), axes)
             except NettrainError as error:
                 why = why or str(error).partition("\n")[0]
         axes = {id(blob): {} for blob in tops}
-        return Sizes(_sizes(sources, steps, axes), axes, why)
+        return Sizes(_sizes(sources, steps, now, [{}] * len(tops)), axes, why)
 
 
-def _candidates(steps: Sequence[Step]) -> Callable[[Blob], list[Axes]]:
-    """A function that gives the axes an input may have, what is most likely first."""
-    over_time = any(step.layer.batch_axis for step in steps)
+def _candidates(sources: Sequence[Step], steps: Sequence[Step]) -> list[list[Axes]]:
+    """For each input the axes that may vary, what is most likely first."""
+    over_time = any(step.layer.batch_axis for step in (*sources, *steps))
+    result = []
+    for step in sources:
+        for blob in step.top:
+            found: list[Axes] = []
+            if over_time and len(blob.shape) > 1:
+                found.append({0: TIME, 1: BATCH})
+            if blob.shape:
+                found.append({0: BATCH})
+            if over_time and len(blob.shape) > 1:
+                found.append({1: BATCH})
+            result.append([*found, {}])
+    return result
 
-    def of(blob: Blob) -> list[Axes]:
-        count = len(blob.shape)
-        found: list[Axes] = []
-        if over_time and count > 1:
-            found.append({0: TIME, 1: BATCH})
-        if count:
-            found.append({0: BATCH})
-        if over_time and count > 1:
-            found.append({1: BATCH})
-        return [*found, {}]
 
-    return of
-
-
-def _agree(tops: Sequence[Blob], axes: Mapping[int, Axes]) -> bool:
+def _agree(shapes: Sequence[tuple[int, ...]], axes: Sequence[Axes]) -> bool:
     """Whether axes that are called the same are of one size now."""
     seen: dict[str, set[int]] = {}
-    for blob in tops:
-        for axis, what in axes[id(blob)].items():
-            seen.setdefault(what, set()).add(blob.shape[axis])
+    for shape, follows in zip(shapes, axes, strict=True):
+        for axis, what in follows.items():
+            seen.setdefault(what, set()).add(shape[axis])
     return all(len(sizes) == 1 for sizes in seen.values())
 
 
-def _sizes(sources: Sequence[Step], steps: Sequence[Step], axes: Mapping[int, Axes]) -> dict[int, Dims]:
+def _sizes(
+    sources: Sequence[Step], steps: Sequence[Step], now: Sequence[tuple[int, ...]], axes: Sequence[Axes]
+) -> dict[int, Dims]:
     """The dims of all blobs, from the shapes that the net takes in each trial. Raises NettrainError where it cannot."""
     tops = [blob for step in sources for blob in step.top]
     shapes: dict[int, list[tuple[int, ...]]] = {}
     kept = 0
     for trial in range(len(KEPT)):
-        for blob in tops:
-            follows = axes[id(blob)]
-            blob.reshape(tuple(TRIED[follows[i]][trial] if i in follows else n for i, n in enumerate(blob.shape)))
+        for blob, shape, follows in zip(tops, now, axes, strict=True):
+            blob.reshape(tuple(TRIED[follows[i]][trial] if i in follows else n for i, n in enumerate(shape)))
         kept = 0
         for step in steps:
             step.reshape_again()
@@ -161,7 +170,7 @@ def _inside(steps: Sequence[Step]) -> Iterator[Step]:
 
 
 class _Names:
-    """Names of sizes by what they are in each trial: ``N``, ``4*N``, ``N+2``, ``N*T``, or ``size_1`` for anything else."""
+    """Names of sizes by what they are in each trial: ``N``, ``4*N``, ``N+2``, ``N*T``; ``size_1`` for the rest."""
 
     def __init__(self, kept: int):
         self.known = dict(TRIED)

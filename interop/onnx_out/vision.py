@@ -9,6 +9,7 @@ import numpy as np
 
 from .graph import Tensor
 from .here import Emitter, Here
+from .sizes import NeedsFixedError
 
 
 def positive(rng, shape):
@@ -151,7 +152,9 @@ def im2col(here: Here) -> Tensor:
     """A convolution of each channel with kernels that have a single 1: one for each place of the window."""
     layer, one = here.layer, here.making.sizes.fixed(1)
     have, want = here.bottom(), here.top()
-    channels, places = layer.images[1], math.prod(layer.kernel)
+    channels, places = have[layer.axis].size, math.prod(layer.kernel)
+    if channels is None:
+        raise NeedsFixedError("its channels follow the batch")
     ones = np.tile(np.eye(places, dtype=np.float32), (channels, 1)).reshape(-1, 1, *layer.kernel)
     before = have[: layer.axis]
     batch = (before or (one,)) if len(before) < 2 else (here.making.sizes.product(before),)

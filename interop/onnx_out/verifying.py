@@ -15,7 +15,7 @@ from ...net.graph import Key
 from ...net.net import Net
 from ...net.user_code import ask
 from ...spec.errors import NettrainError
-from .export import Model, Value
+from .exporting import Model, Value
 from .graph import library
 from .sizes import BATCH, borrowed
 
@@ -25,7 +25,7 @@ ROUNDS = 2  # batches one after the other, the second with the states that the f
 
 @dataclass(frozen=True)
 class Verified:
-    """How far a model's outputs are from the net's: the largest difference, relative to the largest |y|, and by output."""
+    """How far a model's outputs are from the net's, as max |difference| / max |y|: the largest, and each output's."""
 
     difference: float
     outputs: Mapping[str, float]
@@ -98,19 +98,17 @@ def _fill(model: Model, batch: int, rng: np.random.Generator, values: Mapping[st
     """Random numbers for the net's inputs; gives those of them that the model has too."""
     tensors = {value.key: value for value in model.inputs if value.key is not None}
     given: dict[str, np.ndarray] = {}
-    for step in model.serving.sources:
-        for key, blob in zip(step.top_keys, step.top, strict=True):
-            axes = model.axes[key]
-            blob.reshape(
-                tuple(
-                    size if i not in axes else batch if axes[i] == BATCH else STEPS for i, size in enumerate(blob.shape)
-                )
-            )
-            draw = values.get(key[0]) or model.values.get(key) or (lambda rng, shape: rng.standard_normal(shape))
-            array = np.asarray(draw(rng, blob.shape), np.float32).reshape(blob.shape)
-            blob.data[...] = array
-            if key in tensors:
-                given[tensors[key].name] = array
+    inputs = [pair for step in model.serving.sources for pair in zip(step.top_keys, step.top, strict=True)]
+    for key, blob in inputs:
+        follows = {axis: batch if what == BATCH else STEPS for axis, what in model.axes[key].items()}
+        blob.reshape(tuple(follows.get(axis, size) for axis, size in enumerate(blob.shape)))
+    for step in model.serving.steps:
+        step.reshape_again()
+    for key, blob in inputs:
+        draw = values.get(key[0]) or model.values.get(key) or (lambda rng, shape: rng.standard_normal(shape))
+        blob.data[...] = np.asarray(draw(rng, blob.shape), np.float32).reshape(blob.shape)
+        if key in tensors:
+            given[tensors[key].name] = blob.data.astype(np.float32)
     return given
 
 

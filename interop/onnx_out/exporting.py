@@ -17,7 +17,7 @@ from . import activation, algebra, loss, normalization, recurrent, shape, vision
 from .ends import Serving, in_words, preprocessing, serving
 from .graph import Graph, Tensor, library, name_all
 from .here import Cont, Emitter, Making, State, emit
-from .sizes import BATCH, TIME, Dim, find
+from .sizes import BATCH, TIME, Dim, NeedsFixedError, Sizes, find
 
 OPSET, IR = 18, 8
 LARGEST = 2**31 - 1  # bytes of a message of protocol buffers
@@ -70,7 +70,14 @@ def export(net: Net, *, keep_logits: bool = False, cont: Cont = "input") -> Mode
         raise NettrainError(f"cont must be {' or '.join(get_args(Cont))}, got {cont!r}")
     library()
     served = serving(net, keep_logits)
-    sizes = find(served.sources, served.steps)
+    try:
+        return _export(net, served, find(served.sources, served.steps), cont)
+    except NeedsFixedError as error:
+        return _export(net, served, find(served.sources, served.steps, str(error)), cont)
+
+
+def _export(net: Net, served: Serving, sizes: Sizes, cont: Cont) -> Model:
+    """The model of what serves, where the sizes of its blobs are known."""
     making = Making(sizes, cont, EMITTERS)
     graph = Graph(net.name or "net")
     tensors: dict[Key, Tensor] = {}
@@ -83,7 +90,7 @@ def export(net: Net, *, keep_logits: bool = False, cont: Cont = "input") -> Mode
             inputs[tensor] = key
     emit(graph, served.steps, tensors, making)
     making.problems.raise_if_any()
-    outputs = _outputs(graph, served, tensors, making, inputs)
+    outputs = _outputs(graph, served, tensors, making)
     graph.outputs = [*outputs, *(state.last for state in making.states)]
     graph.keep_what_is_needed()
     read = graph.reads()
@@ -107,9 +114,7 @@ def export(net: Net, *, keep_logits: bool = False, cont: Cont = "input") -> Mode
     )
 
 
-def _outputs(
-    graph: Graph, served: Serving, tensors: dict[Key, Tensor], making: Making, inputs: dict[Tensor, Key]
-) -> dict[Tensor, Key | None]:
+def _outputs(graph: Graph, served: Serving, tensors: dict[Key, Tensor], making: Making) -> dict[Tensor, Key | None]:
     """A tensor for each output, which carries its name and is nothing else."""
     found: dict[Tensor, Key | None] = {}
     made = {tensor for node in graph.nodes for tensor in node.outputs}
@@ -145,14 +150,14 @@ def _name_versions(tensors: Mapping[Key, Tensor], graph: Graph) -> None:
     An input keeps the name under which it is fed.
     """
     made = {tensor for node in graph.nodes for tensor in node.outputs}
-    versions: dict[str, dict[int, Tensor]] = {}
+    versions: dict[str, dict[Tensor, int]] = {}
     for (name, version), tensor in tensors.items():
-        if tensor in made and tensor.hint == name:
-            versions.setdefault(name, {}).setdefault(version, tensor)
+        if tensor in made and tensor.hint == name:  # not one that a Dropout passes on under another name
+            versions.setdefault(name, {}).setdefault(tensor, version)
     taken = {tensor.hint for tensor in graph.inputs}
     for name, found in versions.items():
-        last = max(found)
-        for version, tensor in found.items():
+        last = max(found.values())
+        for tensor, version in found.items():
             if version != last or name in taken:
                 tensor.hint = f"{name}__{version}"
             tensor.exact = True
