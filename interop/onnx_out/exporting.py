@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import IO, Any, get_args
 
 from ...files.writing import write_atomically
 from ...net.example import Values
@@ -173,14 +173,14 @@ def _size(dim: Dim) -> int | str:
 
 def _model(graph: Graph, names: dict[Tensor, str], served: Serving, inputs: Mapping[Tensor, Key]) -> Any:
     """The ModelProto, with the shapes of all edges."""
-    helper = library("helper")
+    helper = library().helper
     size = sum(tensor.array.nbytes for part in graph.walk() for tensor in part.constants if tensor.array is not None)
     if size > LARGEST - 2**20:
         raise NettrainError(
             f"the parameters are {size / 2**30:.1f} GiB, and a file in ONNX's format holds 2 GiB at most", exit_code=1
         )
     model = helper.make_model(
-        graph.proto(names),
+        graph.proto(names, light=True),
         ir_version=IR,
         opset_imports=[helper.make_opsetid("", OPSET)],
         producer_name="nettrain",
@@ -198,7 +198,11 @@ def _model(graph: Graph, names: dict[Tensor, str], served: Serving, inputs: Mapp
     if served.classes:
         properties["classes"] = str(served.classes)
     helper.set_model_props(model, properties)
-    return library("shape_inference").infer_shapes(model)
+    model = library().shape_inference.infer_shapes(model)
+    del model.graph.input[len(graph.inputs) :]
+    for tensor, array in graph.heavy().items():
+        model.graph.initializer.append(library().numpy_helper.from_array(array, names[tensor]))
+    return model
 
 
 def _about_inputs(
@@ -236,7 +240,11 @@ def save(model: Model, path: str | Path) -> None:
     """Write a model, whole or not at all. Raises NettrainError where it cannot be written."""
     place = Path(path)
     data = model.proto.SerializeToString()
+
+    def write(file: IO[bytes]) -> None:
+        file.write(data)
+
     try:
-        write_atomically(place, lambda file: file.write(data))
+        write_atomically(place, write)
     except OSError as error:
         raise NettrainError(f"cannot write {path}: {why(error)}", exit_code=1) from None

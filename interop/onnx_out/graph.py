@@ -11,10 +11,12 @@ import numpy as np
 from ...files.extras import extra
 from .sizes import Dim
 
+HEAVY = 1 << 16  # bytes of a parameter that need not be looked at to know the shapes of edges
 
-def library(part: str = "") -> Any:
-    """The module ``onnx``, or a ``part`` of it. Raises MissingExtraError."""
-    return extra(f"onnx{part and '.'}{part}", "onnx", "writing an ONNX file")
+
+def library() -> Any:
+    """The module ``onnx``. Raises MissingExtraError."""
+    return extra("onnx", "onnx", "writing an ONNX file")
 
 
 class Tensor:
@@ -111,9 +113,15 @@ class Graph:
 
     # Into protocol buffers
 
-    def proto(self, names: dict[Tensor, str]) -> Any:
-        """The GraphProto, with these names of tensors."""
-        helper, numpy_helper = library("helper"), library("numpy_helper")
+    def heavy(self) -> dict[Tensor, np.ndarray]:
+        """Large parameters, with their values."""
+        known = {tensor: tensor.array for tensor in self.constants if tensor.array is not None}
+        return {tensor: array for tensor, array in known.items() if array.nbytes > HEAVY}
+
+    def proto(self, names: dict[Tensor, str], light: bool = False) -> Any:
+        """The GraphProto, with these names of tensors. ``light``: large parameters are inputs instead."""
+        helper, numpy_helper = library().helper, library().numpy_helper
+        heavy = self.heavy() if light else {}
 
         def value(tensor: Tensor) -> Any:
             dims = [dim.size if dim.size is not None else dim.symbol for dim in tensor.dims or ()]
@@ -133,9 +141,12 @@ class Graph:
         return helper.make_graph(
             nodes,
             self.name,
-            [value(tensor) for tensor in self.inputs],
+            [
+                *(value(tensor) for tensor in self.inputs),
+                *(helper.make_tensor_value_info(names[tensor], 1, array.shape) for tensor, array in heavy.items()),
+            ],
             [value(tensor) for tensor in self.outputs],
-            [numpy_helper.from_array(tensor.array, names[tensor]) for tensor in self.constants],
+            [numpy_helper.from_array(tensor.array, names[tensor]) for tensor in self.constants if tensor not in heavy],
             value_info=[value(tensor) for tensor in between],
         )
 

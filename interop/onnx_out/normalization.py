@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .graph import Tensor
@@ -56,9 +58,10 @@ def mvn(here: Here) -> Tensor:
 def group_norm(here: Here) -> Tensor:
     p, have, G = here.p, here.bottom(), here.p.num_groups
     fixed = here.making.sizes.fixed
-    if any(dim.size is None for dim in have[1:]):
+    sizes = [dim.size for dim in have[1:] if dim.size is not None]
+    if len(sizes) < len(have) - 1:
         raise NeedsFixedError("the size of its groups follows the batch")
-    inner = int(np.prod([dim.size for dim in have[1:]])) // G
+    inner = math.prod(sizes) // G
     rows = (have[0], fixed(G), fixed(inner))
     x = here.reshape(here.x[0], have, rows)
     ones, zeros = here.array(np.ones(G), "ones"), here.array(np.zeros(G), "zeros")

@@ -1,70 +1,18 @@
-"""Nets over time: a Scan whose body is one step, or ONNX's own operators where every sequence begins with its batch."""
+"""Recurrent layers: a Scan over steps, or ONNX's own operator where every sequence begins with its batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...spec.errors import NettrainError
-from .graph import Graph, Tensor
-from .here import Emitter, Here, State, emit
-from .sizes import Dim, Dims
-
-Step = Callable[[Here, list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
-
-
-def anywhere(rng, shape):
-    """Sequences that begin (0) and go on (1) at any step."""
-    return (rng.random(shape) < 0.6).astype(float)
-
-
-def at_the_start(rng, shape):
-    """Sequences that begin with the batch."""
-    cont = np.ones(shape)
-    cont[:1] = 0
-    return cont
-
-
-def begins_with_batch(here: Here, i: int) -> bool:
-    """Whether bottom i, which says where sequences begin, is left out: each begins at the first step of a batch."""
-    start = here.making.cont == "start" and here.comes_from_input(i)
-    here.expects(i, at_the_start if start else anywhere)
-    if start:
-        note = f"`{here.step.bottom_keys[i][0]}` is left out: every sequence begins at the first step of a batch"
-        if note not in here.making.notes:
-            here.making.notes.append(note)
-    return start
-
-
-def scan(
-    here: Here, states: list[Tensor], sequences: list[tuple[Tensor, Dims]], made: Sequence[Dims], step: Step
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Run ``step`` over time: from the states and what the sequences have at a step to the next states and outputs.
-
-    ``made`` are the dims of the next states and of the outputs of a step. Gives the last states, and outputs over time.
-    """
-    body = Graph(f"{here.name}/step", here.graph)
-    inside = Here(body, here.step, [], here.making)
-    count = len(states)
-    for i, dims in enumerate([*made[:count], *(dims for _, dims in sequences)]):
-        tensor = Tensor(f"{here.name}/{'state' if i < count else 'input'}")
-        tensor.dims = dims
-        body.inputs.append(tensor)
-    after, outputs = step(inside, body.inputs[:count], body.inputs[count:])
-    own = {tensor for node in body.nodes for tensor in node.outputs}
-    for tensor, dims in zip([*after, *outputs], made, strict=True):
-        if tensor not in own or tensor in body.outputs:  # a body gives what it computes, each once
-            tensor = inside.op("Identity", tensor)
-        tensor.dims = dims
-        body.outputs.append(tensor)
-    results = here.ops(
-        "Scan", len(made), *states, *(x for x, _ in sequences), body=body, num_scan_inputs=len(sequences)
-    )
-    return results[:count], results[count:]
-
+from .graph import Tensor
+from .here import Emitter, Here, emit
+from .over_time import anywhere, begins_with_batch, carried, carry_on, scan
+from .sizes import Dims
 
 # LSTM, GRU, RNN
 
@@ -197,21 +145,6 @@ def recurrence(kind: str, step: Callable[[Here, list[Tensor], list[Tensor]], lis
     return emit_layer
 
 
-def carried(here: Here, name: str, dims: Dims) -> Tensor:
-    """A state that the batch before left: an input of the graph, 1 x N x …"""
-    tensor = Tensor(f"{here.name}.{name}_0", exact=True)
-    tensor.dims = (here.making.sizes.fixed(1), *dims)
-    here.graph.inputs.append(tensor)
-    return tensor
-
-
-def carry_on(here: Here, names: Sequence[str], given: list[Tensor], last: list[Tensor], first: list[Any]) -> None:
-    """The last states become outputs, for the next batch."""
-    for name, one, after, value in zip(names, given, last, first, strict=True):
-        after.hint, after.exact, after.dims = f"{here.name}.{name}_T", True, one.dims
-        here.making.states.append(State(here.step, name, one, after, value))
-
-
 def lstm_unit(here: Here) -> list[Tensor]:
     here.expects(2, anywhere)
     c, gates, cont = here.x
@@ -268,7 +201,7 @@ def recurrent(here: Here) -> list[Tensor]:
 
     of_steps = [(x, dims[name]) for x, name in zip(sequences, p.sequences, strict=True)]
     of_steps += [(x, (here.bottom()[1],)) for x in cont]
-    made: list[tuple[Dim, ...]] = [dims[state.name] for state in p.states]
+    made: list[Dims] = [dims[state.name] for state in p.states]
     made += [sizes.of(taps[name].bottom[0]) for name in p.outputs]
     last, outputs = scan(here, begin, of_steps, made, one_step)
     if inner.states:

@@ -50,14 +50,15 @@ def arg_max(here: Here) -> Tensor:
         if any(dim.size is None for dim in have[1:]):
             raise NeedsFixedError("the values of an example follow the batch")
         x, have = here.reshape(x, have, (have[0], fixed(values))), (have[0], fixed(values))
-    if have[axis].size is None:
+    size = have[axis].size
+    if size is None:
         raise NeedsFixedError("it looks along the batch")
     if p.top_k == 1:
         where = here.op("ArgMax", x, axis=axis, keepdims=1, select_last_index=1)
         largest = here.op("ReduceMax", x, here.ints([axis], "axes"), keepdims=1) if p.out_max_val else None
     else:
         # of equal values TopK takes the one with the smaller index, and nettrain (as Caffe) the other: count backwards
-        last = have[axis].size - 1
+        last = size - 1
         backwards = here.op(
             "Slice",
             x,

@@ -173,7 +173,7 @@ class _Names:
     """Names of sizes by what they are in each trial: ``N``, ``4*N``, ``N+2``, ``N*T``; ``size_1`` for the rest."""
 
     def __init__(self, kept: int):
-        self.known = dict(TRIED)
+        self.known: dict[str, tuple[int, ...]] = dict(TRIED)
         for i in range(kept):
             self.known[f"K{i + 1 if kept > 1 else ''}"] = tuple(size + 17 * i for size in KEPT)
         pairs = itertools.combinations_with_replacement(list(self.known.items()), 2)

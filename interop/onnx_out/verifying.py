@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ...compute.parallel import session
-from ...files.extras import MissingExtraError, extra
 from ...net.example import Values
 from ...net.graph import Key
 from ...net.net import Net
@@ -42,12 +42,12 @@ def verify(
     Raises NettrainError when onnx finds the model wrong, or the net cannot compute such inputs.
     """
     try:
-        library("checker").check_model(model.proto, full_check=True)
+        library().checker.check_model(model.proto, full_check=True)
     except Exception as error:  # of onnx's own kinds
         raise NettrainError(f"onnx finds the model wrong: {error}", exit_code=1) from None
     try:
-        runtime = extra("onnxruntime", "onnx", "comparing a model")
-    except MissingExtraError:
+        runtime: Any = importlib.import_module("onnxruntime")
+    except ImportError:
         return None
     options = runtime.SessionOptions()
     options.log_severity_level = 3
@@ -79,8 +79,11 @@ def _compare(run: Any, model: Model, batch: int, values: Mapping[str, Values]) -
     worst: dict[str, float] = {}
     for _ in range(ROUNDS):
         given = _fill(model, batch, rng, values)
-        for step in model.serving.steps:
-            step.forward()
+        try:
+            for step in model.serving.steps:
+                step.forward()
+        except NettrainError as error:
+            raise NettrainError(f"the model cannot be compared on random inputs: {error}", exit_code=1) from None
         for value in model.inputs:
             if value.state is not None:
                 shape = tuple(batch if size == BATCH else int(size) for size in value.shape)
