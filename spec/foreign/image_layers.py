@@ -102,20 +102,18 @@ TYPES = (
         "maxunpool2d maxunpool unpooling unpool maxunpooling",
     ),
     (say("nettrain has none: adding windows back into an image is the backward pass of {}", "Im2col"), "fold col2im"),
+    (say("axes are reordered by {} with {}", "Permute", "order"), "transpose swapaxes movedim moveaxis rearrange"),
+    (say("channels of groups are shuffled by {}", "ShuffleChannel"), "channelshuffle shufflenetunit"),
     (
         say(
-            "nettrain has no layer that reorders axes; the last two of a matrix product can be swapped: "
-            "{} with {} and {}",
-            "MatMul",
-            "transpose_a",
-            "transpose_b",
+            "nettrain has none: {} into more axes, {} and another {} do it, N x C·r·r x H x W becoming first "
+            "N x C x r x r x H x W",
+            "Reshape",
+            "Permute",
+            "Reshape",
         ),
-        "permute transpose swapaxes movedim moveaxis rearrange",
-    ),
-    (
-        "nettrain has none: it would need a layer that reorders axes",
-        "shufflechannel channelshuffle pixelshuffle depthtospace spacetodepth reorg pixelunshuffle spacetobatchnd "
-        "batchtospacend reorgyolo pixelshuffler subpixel",
+        "pixelshuffle depthtospace spacetodepth reorg pixelunshuffle spacetobatchnd batchtospacend reorgyolo "
+        "pixelshuffler subpixel",
     ),
     (
         say("batch normalization is {}, with {} for a learned factor and offset", "BatchNorm", "affine: true"),

@@ -46,6 +46,7 @@ KEYS = (
     ("transpose_b", "trans_b"),
     ("tiles", "repeats multiples times"),
     ("crop_size", "crop"),
+    ("order", "dims perm axes permutation"),
     ("loss_weight", "lossweight loss_weights"),
     ("propagate_down", "need_backward stop_gradient"),
     (

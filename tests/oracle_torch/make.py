@@ -174,6 +174,9 @@ def shapes():
     yield Case("Eltwise", lambda a, b, c: 2 * a - b + 3 * c, three, wide | {"coeff": [2, -1, 3]})
     yield Case("Eltwise", lambda a, b, c: a * b * c, three, wide | {"operation": "PROD"})
     yield Case("Eltwise", torch.maximum, [randn(3, 1), randn(2, 1, 4)], wide | {"operation": "MAX"})
+    yield Case("Permute", lambda x: x.permute(0, 2, 3, 1), [randn(2, 3, 4, 5)], {"order": [0, 2, 3, 1]})
+    yield Case("Permute", lambda x: x.permute(2, 0, 1), [randn(2, 3, 4)], {"order": [2]})
+    yield Case("ShuffleChannel", lambda x: functional.channel_shuffle(x, 3), [randn(2, 6, 2, 3)], {"group": 3})
 
 
 def vision():

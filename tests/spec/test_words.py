@@ -91,9 +91,9 @@ TYPES = {
     "DepthwiseConvolution": "`Convolution` with `group` = channels",
     "ConvolutionDepthwise": "`Convolution` with `group` = channels",
     "ConvolutionDepthWise": "`Convolution` with `group` = channels",
-    "Permute": "nettrain has no layer that reorders axes",
-    "Transpose": "nettrain has no layer that reorders axes",
-    "ShuffleChannel": "nettrain has none: it would need a layer that reorders axes",
+    "Transpose": "axes are reordered by `Permute` with `order`",
+    "ChannelShuffle": "channels of groups are shuffled by `ShuffleChannel`",
+    "PixelShuffle": "`Reshape` into more axes, `Permute` and another `Reshape` do it",
     "Upsample": "`Deconvolution` with `weight_filler: bilinear`",
     "Interp": "`Deconvolution` with `weight_filler: bilinear`",
     "ReLU6": "`Clip` with `min: 0` and `max: 6`",
@@ -154,13 +154,13 @@ LogitNormal Loop LpNormalization LpPool LRN2D MSELoss MarginRankingLoss MarginIn
 MaxPool3d MaxRoiPool MaxUnpool MaxUnpool2d Maximum Mean MeanVarianceNormalization MelSpectrogram MelWeightMatrix Min
 Minimum Mod Mul MultiBoxLoss MultiHeadAttention MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiStageMeanfield
 Multinomial Multiply Neg NegativeLogLikelihoodLoss NLLLoss NonMaxSuppression NonZero Normalization Normalize Not
-OneHot Optional Or PairwiseDistance Permute PixelShuffle PixelUnshuffle PoissonNLLLoss Pow PriorBox Proposal
+OneHot Optional Or PairwiseDistance PixelShuffle PixelUnshuffle PoissonNLLLoss Pow PriorBox Proposal
 PSROIPooling QLinearConv QuantizeLinear RMSNorm RMSNormalization RNNCell RReLU ROIAlign ROIPooling RandomBrightness
 RandomContrast RandomCrop RandomFlip RandomNormal RandomRotation RandomTranslation RandomUniform RandomZoom Range
 ReLU6 Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
 RefinedetOutput ReflectionPad2d Region Reorg Repeat RepeatVector ReplicationPad2d Rescaling Resize ResizeBilinear
 Resizing ReverseSequence RoiAlign Round Rsqrt SELU STFT Scan ScatterElements ScatterND SegmentationLoss Selu
-SeparableConv2D SequenceAt Sequential Shape ShuffleChannel Shrink Sign SimpleRNN Sin Sinh Size SoftMarginLoss Softmin
+SeparableConv2D SequenceAt Sequential Shape Shrink Sign SimpleRNN Sin Sinh Size SoftMarginLoss Softmin
 Softshrink Softsign Solarization SpaceToBatchND SpaceToDepth SpatialDropout2D SpatialTransformer SpectralNormalization
 Sqrt Square Squeeze StackedRNNCells StringLookup Sub Subtract Sum SwitchNorm SyncBatchNorm Tan TanhShrink
 TextVectorization TfIdfVectorizer ThresholdedReLU TimeDistributed TopK Transformer Transpose Trilu TripletLoss
