@@ -55,8 +55,8 @@ KEYS = (
     ),
     (say("write {} or {}", "pool: MAX", "pool: AVE"), "pool_type pooling mode method pool_method op pooling_type"),
     (
-        say("nettrain's {} counts the padding, as Caffe's does, except beyond the padded image", "pool: AVE"),
-        "count_include_pad count_excluding_padding exclude",
+        say("{} counts the padding, as Caffe's does; {} does not", "pool: AVE", "count_include_pad: false"),
+        "count_excluding_padding exclude exclusive",
     ),
     (say("the second top of Pooling with {} has the positions", "pool: MAX"), "return_indices"),
     (say("a {} of the whole image is {}", "kernel_size", "global_pooling: true"), "output_size adaptive"),

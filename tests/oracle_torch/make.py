@@ -197,6 +197,36 @@ def vision():
     yield transposed(one, randn(2, 4, 5), randn(4, 2, 4), randn(4), stride=3, groups=2, dilation=2)
     yield transposed(three, randn(1, 2, 2, 3, 2), randn(2, 2, 2, 3, 1), randn(2), stride=(2, 1, 2), padding=(0, 1, 0))
 
+    def pooled(mode, sides, round_mode="CEIL", counted=True, kernel=(3, 2), stride=2):
+        """A Pooling of 2 x 3 x 7 x 6, ``sides`` are left, right, top and bottom."""
+        layer = {"pool": mode, "kernel_h": kernel[0], "kernel_w": kernel[1], "stride": stride, "round_mode": round_mode}
+        layer |= {f"pad_{side}": pad for side, pad in zip("lrtb", sides, strict=True)}
+        up = round_mode == "CEIL"
+        layer |= {} if counted else {"count_include_pad": False}
+
+        def pool(x):
+            if mode == "MAX":
+                return functional.max_pool2d(functional.pad(x, sides, value=-torch.inf), kernel, stride, ceil_mode=up)
+            means = functional.avg_pool2d(functional.pad(x, sides), kernel, stride, ceil_mode=up)
+            if counted:
+                return means
+            inside = functional.pad(torch.ones_like(x), sides)
+            return means / functional.avg_pool2d(inside, kernel, stride, ceil_mode=up)
+
+        return Case("Pooling", pool, [randn(2, 3, 7, 6)], layer)
+
+    yield pooled("MAX", (1, 0, 0, 2))
+    yield pooled("MAX", (0, 1, 2, 1), "FLOOR")
+    yield pooled("AVE", (1, 0, 2, 1))
+    yield pooled("AVE", (0, 1, 1, 2), "FLOOR")
+    yield pooled("AVE", (1, 0, 2, 1), counted=False)
+    yield Case(
+        "Pooling",
+        lambda x: functional.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+        [randn(2, 3, 7, 6)],
+        {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1, "count_include_pad": False},
+    )
+
 
 def recurrent():
     T, N, D, H = 4, 3, 5, 2

@@ -189,7 +189,9 @@ KEYS = [
     ("Pooling", "pool_size", "did you mean `kernel_size`?"),
     ("Pooling", "padding", "did you mean `pad`?"),
     ("Pooling", "type_", "did you mean `type`?"),
-    ("Pooling", "count_include_pad", "nettrain's `pool: AVE` counts the padding"),
+    ("Pooling", "count_excluding_padding", "as Caffe's does; `count_include_pad: false` does not"),
+    ("Pooling", "pad_left", "did you mean `pad_l`?"),
+    ("Convolution", "pad_l", "a layer of type Pad before it may differ"),
     ("Convolution", "padding", "did you mean `pad`?"),
     ("Convolution", "dilation_rate", "did you mean `dilation`?"),
     ("Convolution", "dilations", "did you mean `dilation`?"),
@@ -302,6 +304,7 @@ def test_a_choice_of_another_framework_gets_advice(keys, words):
 
 LAYER_CHOICES = [
     ("{type: Pooling, pool: AVG, kernel_size: 2}", "did you mean `AVE`?"),
+    ("{type: Pooling, pool: AVE_EXC_PAD, kernel_size: 2}", "that is `AVE` with count_include_pad: false"),
     ("{type: Pooling, pool: min, kernel_size: 2}", "nettrain has none; it is -max(-x)"),
     ("{type: Eltwise, operation: SUB}", "that is `SUM` with coeff: [1, -1]"),
     ("{type: Eltwise, operation: MUL}", "did you mean `PROD`?"),
