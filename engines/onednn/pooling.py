@@ -13,8 +13,8 @@ from .shares import Shares
 class OneDNNPooling(OneDNNLayer, Pooling):
     """y = the largest or the mean of each window, and back, for parts of the batch.
 
-    Not covered: STOCHASTIC, a top with the places of the maxima, and AVE with a pad that counts where a window hangs over
-    the image's end (oneDNN divides by the whole window then, Caffe by what of it is inside the padded image).
+    Not covered: STOCHASTIC, a top with the places of the maxima, and AVE with a pad that counts where a window hangs
+    over the image's end (oneDNN divides by the whole window then, Caffe by what of it is inside the padded image).
     """
 
     def prepare(self, bottom, top):

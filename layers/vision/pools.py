@@ -10,8 +10,8 @@ from ...compute.parallel import scratch
 
 
 class Pools:
-    """Windows over images of ``sizes``; sizes, kernel, stride, pad and output are (vertical, horizontal), pad is the border
-    above and left.
+    """Windows over images of ``sizes``; sizes, kernel, stride, pad and output are (vertical, horizontal), pad is the
+    border above and left.
 
     The formulas take x, n x C x H x W, and y, n x C x H' x W', of some examples. They pass over the elements of a
     window, first along the rows and then down them: ``axes`` has for each element which outputs have it inside the

@@ -137,14 +137,21 @@ TYPES = (
     ),
     (
         say(
-            "nettrain has none that divides by a vector's length; {}, {}, {} and {} are its normalizations",
+            "dividing by a vector's length is {}, with {} by that of the channels of each place",
+            "Normalize",
+            "across_spatial: false",
+        ),
+        "l2norm l2normalize l2normalization normalizelayer unitnorm unitnormalization lpnormalization normalizebbox",
+    ),
+    (
+        say(
+            "nettrain has none; {}, {}, {}, {} and {} are its normalizations of single examples",
             "LayerNorm",
             "GroupNorm",
             "MVN",
             "LRN",
+            "Normalize",
         ),
-        "normalize normalization norm l2norm l2normalize l2normalization normalizelayer unitnorm "
-        "unitnormalization lpnormalization grn rmsnorm rmsnormalization weightnorm spectralnorm "
-        "simplifiedlayernormalization normalizebbox",
+        "normalization norm grn rmsnorm rmsnormalization weightnorm spectralnorm simplifiedlayernormalization",
     ),
 )

@@ -100,6 +100,15 @@ def normalisation():
     embed = {"input_dim": 6, "num_output": 3}
     table, offset = randn(6, 3), randn(3)
     yield Case("Embed", lambda i, w, b: functional.embedding(i, w) + b, [classes(6, 4, 5)], embed, [table, offset])
+    for across, axes in ((True, (1, 2, 3)), (False, 1)):
+        for shared in (True, False):
+
+            def by_length(x, s, axes=axes):
+                return s.view(-1, 1, 1) * x / ((x**2).sum(axes, keepdim=True) + 0.01).sqrt()
+
+            options = {"across_spatial": across, "channel_shared": shared, "eps": 0.01}
+            scale = np.array(1.7) if shared else randn(3)
+            yield Case("Normalize", by_length, [randn(2, 3, 4, 2)], options, [scale])
 
 
 def losses():

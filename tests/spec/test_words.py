@@ -99,7 +99,7 @@ TYPES = {
     "ReLU6": "`Clip` with `min: 0` and `max: 6`",
     "LeakyReLU": "`ReLU` with `negative_slope`",
     "HardSwish": "nettrain has none; built from layers",
-    "Normalize": "nettrain has none that divides by a vector's length",
+    "L2Normalize": "dividing by a vector's length is `Normalize`, with `across_spatial: false`",
     "Attention": "nettrain has none; build it from `InnerProduct`",
     "MultiHeadAttention": "nettrain has none; build it from `InnerProduct`",
     "ROIPooling": "nettrain has none: it trains classifiers",
@@ -153,7 +153,7 @@ LSTMCell LabelSmoothing Lambda LayerNormalization LeakyRelu Less LocalResponseNo
 LogitNormal Loop LpNormalization LpPool LRN2D MSELoss MarginRankingLoss MarginInnerProduct Masking MatMulInteger Max
 MaxPool3d MaxRoiPool MaxUnpool MaxUnpool2d Maximum Mean MeanVarianceNormalization MelSpectrogram MelWeightMatrix Min
 Minimum Mod Mul MultiBoxLoss MultiHeadAttention MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiStageMeanfield
-Multinomial Multiply Neg NegativeLogLikelihoodLoss NLLLoss NonMaxSuppression NonZero Normalization Normalize Not
+Multinomial Multiply Neg NegativeLogLikelihoodLoss NLLLoss NonMaxSuppression NonZero Normalization Not
 OneHot Optional Or PairwiseDistance PixelShuffle PixelUnshuffle PoissonNLLLoss Pow PriorBox Proposal
 PSROIPooling QLinearConv QuantizeLinear RMSNorm RMSNormalization RNNCell RReLU ROIAlign ROIPooling RandomBrightness
 RandomContrast RandomCrop RandomFlip RandomNormal RandomRotation RandomTranslation RandomUniform RandomZoom Range
