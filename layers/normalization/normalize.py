@@ -18,7 +18,7 @@ from ...spec.errors import ShapeError, format_shape
 
 @register
 class Normalize(Layer):
-    """y = s x / √(Σ x² + eps), the sum over each example; with ``across_spatial: false`` over the channels of each place.
+    """y = s x / √(Σ x² + eps), over each example or, with ``across_spatial: false``, over the channels of each place.
 
     bottom[0]: x, N x C x any further axes.    top[0]: y, x's shape.
     blobs[0]: s, one number for all; with ``channel_shared: false`` C, one for each channel.

@@ -83,22 +83,21 @@ TYPES = (
     (say("unfolding windows into columns is {}", "Im2col"), "unfold extractimagepatches"),
     (
         say(
-            "nettrain has none; bilinear upsampling by an integer is {} with {}, {} = channels and {}; "
-            "repeating pixels is the same with {} and {} = {}",
-            "Deconvolution",
-            "weight_filler: bilinear",
-            "group",
-            "bias_term: false",
-            "weight_filler: 1",
-            "kernel_size",
-            "stride",
+            "images get another size by {}, with {} or {}; {} repeats pixels a number of times",
+            "Interp",
+            "mode: bilinear",
+            "mode: nearest",
+            "Upsample",
         ),
-        "upsample upsampling upsampling2d upsamplingbilinear2d upsamplingnearest2d interp interpolate "
-        "interpolation resize resizebilinear resizenearestneighbor resizing bilinearupsampling upsampledarknet "
-        "nninterp nnupsample",
+        "interpolate interpolation resize resizebilinear resizenearestneighbor resizing nninterp",
     ),
     (
-        say("nettrain has no unpooling; upsampling is {}", "Deconvolution"),
+        say("upsampling is {}, which repeats pixels, or {} with {}", "Upsample", "Interp", "mode: bilinear"),
+        "upsampling upsampling2d upsamplingbilinear2d upsamplingnearest2d bilinearupsampling upsampledarknet "
+        "nnupsample",
+    ),
+    (
+        say("unpooling is {}, whose second bottom is the second top of a {}", "Upsample", "Pooling"),
         "maxunpool2d maxunpool unpooling unpool maxunpooling",
     ),
     (say("nettrain has none: adding windows back into an image is the backward pass of {}", "Im2col"), "fold col2im"),

@@ -236,6 +236,27 @@ def vision():
         {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1, "count_include_pad": False},
     )
 
+    def resized(shape, new, mode="bilinear", corners=None):
+        """An Interp; PyTorch's nearest has no corners to align."""
+        options = {"mode": mode} | ({} if corners is None else {"align_corners": corners})
+        layer = {"height": new[0], "width": new[1]} | options | {"align_corners": bool(corners)}
+        return Case("Interp", lambda x: functional.interpolate(x, new, **options), [randn(*shape)], layer)
+
+    for new in ((7, 9), (2, 3), (1, 1), (8, 4)):
+        yield resized((2, 3, 4, 5), new, corners=True)
+        yield resized((2, 3, 4, 5), new, corners=False)
+        yield resized((2, 3, 4, 5), new, mode="nearest")
+    repeat = torch.nn.Upsample(scale_factor=(2, 3))
+    yield Case("Upsample", repeat, [randn(2, 3, 4, 5)], {"scale_h": 2, "scale_w": 3})
+    pooled_from = torch.tensor(randn(2, 3, 7, 6))
+    found = functional.max_pool2d(pooled_from, 2, ceil_mode=True, return_indices=True)[1]
+
+    def unpool(x, m):
+        return functional.max_unpool2d(x, m, 2, output_size=(7, 6))
+
+    yield Case("Upsample", unpool, [randn(2, 3, 4, 3), found.numpy()], {"upsample_h": 7, "upsample_w": 6})
+    yield Case("Upsample", unpool, [randn(2, 3, 4, 3), found.numpy()], {"pad_out_h": True})
+
 
 def recurrent():
     T, N, D, H = 4, 3, 5, 2

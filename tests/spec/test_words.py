@@ -94,8 +94,9 @@ TYPES = {
     "Transpose": "axes are reordered by `Permute` with `order`",
     "ChannelShuffle": "channels of groups are shuffled by `ShuffleChannel`",
     "PixelShuffle": "`Reshape` into more axes, `Permute` and another `Reshape` do it",
-    "Upsample": "`Deconvolution` with `weight_filler: bilinear`",
-    "Interp": "`Deconvolution` with `weight_filler: bilinear`",
+    "UpSampling2D": "`Upsample`, which repeats pixels, or `Interp` with `mode: bilinear`",
+    "ResizeBilinear": "images get another size by `Interp`",
+    "MaxUnpool2d": "unpooling is `Upsample`, whose second bottom is the second top of a `Pooling`",
     "ReLU6": "`Clip` with `min: 0` and `max: 6`",
     "LeakyReLU": "`ReLU` with `negative_slope`",
     "HardSwish": "nettrain has none; built from layers",
@@ -148,7 +149,7 @@ Expand ExpandDims EyeLike FeatureAlphaDropout Floor FlowWarp FocalLoss Fold Frac
 GRUCell GRUUnit Gather GatherElements GatherND GaussianDropout GaussianNLLLoss GaussianNoise Gemm GlobalAveragePool
 GlobalLpPool GlobalMaxPooling2D GlobalResponseNorm Greater GridSample GroupNormalization HammingWindow HannWindow
 HardShrink HardSigmoid HardSwish Hardmax HashedCrossing Hashing HuberLoss ICNetLoss Identity If ImageLabelmapData
-ImageSegData InstanceNorm3d InstanceNormalization IntegerLookup Interp IsInf IsNaN KLDivLoss L2Normalization LPPool2d
+ImageSegData InstanceNorm3d InstanceNormalization IntegerLookup IsInf IsNaN KLDivLoss L2Normalization LPPool2d
 LSTMCell LabelSmoothing Lambda LayerNormalization LeakyRelu Less LocalResponseNorm LocallyConnected2D LogSigmoid
 LogitNormal Loop LpNormalization LpPool LRN2D MSELoss MarginRankingLoss MarginInnerProduct Masking MatMulInteger Max
 MaxPool3d MaxRoiPool MaxUnpool MaxUnpool2d Maximum Mean MeanVarianceNormalization MelSpectrogram MelWeightMatrix Min
@@ -164,10 +165,10 @@ SeparableConv2D SequenceAt Sequential Shape Shrink Sign SimpleRNN Sin Sinh Size 
 Softshrink Softsign Solarization SpaceToBatchND SpaceToDepth SpatialDropout2D SpatialTransformer SpectralNormalization
 Sqrt Square Squeeze StackedRNNCells StringLookup Sub Subtract Sum SwitchNorm SyncBatchNorm Tan TanhShrink
 TextVectorization TfIdfVectorizer ThresholdedReLU TimeDistributed TopK Transformer Transpose Trilu TripletLoss
-TripletMarginLoss Unfold Unflatten Unique UnitNormalization Unsqueeze Upsample UpSampling2D Variable VideoData Where
+TripletMarginLoss Unfold Unflatten Unique UnitNormalization Unsqueeze UpSampling2D Variable VideoData Where
 WeightedSoftmaxWithLoss Xor Yolo YoloV3Loss ZeroPadding2D avgpool connected convolutional cost crnn detection
 deconvolutional gaussian_yolo iseg local logistic lstm_cell maxpool normalization region reorg route sam
-scale_channels shortcut upsample yolo
+scale_channels shortcut yolo
 """
 MANY = _MANY.split()
 
