@@ -256,6 +256,14 @@ def vision():
 
     yield Case("Upsample", unpool, [randn(2, 3, 4, 3), found.numpy()], {"upsample_h": 7, "upsample_w": 6})
     yield Case("Upsample", unpool, [randn(2, 3, 4, 3), found.numpy()], {"pad_out_h": True})
+    corners = np.array([[0, 1, 2, 8, 9], [1, 0, 0, 4, 3], [0, 5, 5, 5, 5], [1, 3, 1, 9, 10]], float)
+
+    def of_regions(x, rois):
+        regions = [x[n : n + 1, :, a : c + 1, b : d + 1] for n, b, a, d, c in corners.astype(int)]
+        return torch.cat([functional.adaptive_max_pool2d(region, (3, 2)) for region in regions])
+
+    bins = {"pooled_h": 3, "pooled_w": 2}
+    yield Case("ROIPooling", of_regions, [randn(2, 3, 11, 10), corners], bins, constant=(1,))
 
 
 def recurrent():

@@ -103,7 +103,8 @@ TYPES = {
     "L2Normalize": "dividing by a vector's length is `Normalize`, with `across_spatial: false`",
     "Attention": "nettrain has none; build it from `InnerProduct`",
     "MultiHeadAttention": "nettrain has none; build it from `InnerProduct`",
-    "ROIPooling": "nettrain has none: it trains classifiers",
+    "MaxRoiPool": "maxima of regions are `ROIPooling`",
+    "ROIAlign": "nettrain has none: it trains classifiers",
     "PriorBox": "nettrain has none: it trains classifiers",
     "MultiBoxLoss": "nettrain has none",
     "Axpy": "`Scale` with two bottoms",
@@ -156,7 +157,7 @@ MaxPool3d MaxRoiPool MaxUnpool MaxUnpool2d Maximum Mean MeanVarianceNormalizatio
 Minimum Mod Mul MultiBoxLoss MultiHeadAttention MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiStageMeanfield
 Multinomial Multiply Neg NegativeLogLikelihoodLoss NLLLoss NonMaxSuppression NonZero Normalization Not
 OneHot Optional Or PairwiseDistance PixelShuffle PixelUnshuffle PoissonNLLLoss Pow PriorBox Proposal
-PSROIPooling QLinearConv QuantizeLinear RMSNorm RMSNormalization RNNCell RReLU ROIAlign ROIPooling RandomBrightness
+PSROIPooling QLinearConv QuantizeLinear RMSNorm RMSNormalization RNNCell RReLU ROIAlign RandomBrightness
 RandomContrast RandomCrop RandomFlip RandomNormal RandomRotation RandomTranslation RandomUniform RandomZoom Range
 ReLU6 Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
 RefinedetOutput ReflectionPad2d Region Reorg Repeat RepeatVector ReplicationPad2d Rescaling Resize ResizeBilinear
