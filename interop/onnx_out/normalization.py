@@ -82,9 +82,18 @@ def layer_norm(here: Here) -> Tensor:
     return here.op("LayerNormalization", here.x[0], *weights, axis=axis, epsilon=here.p.eps)
 
 
+def normalize(here: Here) -> Tensor:
+    p, x, count = here.p, here.x[0], len(here.bottom())
+    axes = here.ints(range(1, count) if p.across_spatial else [1], "axes")
+    squares = here.op("ReduceSumSquare", x, axes, keepdims=1)
+    y = here.op("Div", x, here.op("Sqrt", here.scaled(squares, summand=p.eps)))
+    return here.op("Mul", y, here.per_axis(0, "scale", 1, count))
+
+
 EMITTERS: dict[str, Emitter] = {
     "BatchNorm": batch_norm,
     "GroupNorm": group_norm,
     "LayerNorm": layer_norm,
     "MVN": mvn,
+    "Normalize": normalize,
 }

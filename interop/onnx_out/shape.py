@@ -78,6 +78,20 @@ def arg_max(here: Here) -> Tensor:
     return here.reshape(one, shape, here.top())
 
 
+def permute(here: Here) -> Tensor:
+    return here.op("Transpose", here.x[0], perm=here.layer.order)
+
+
+def shuffle_channel(here: Here) -> Tensor:
+    have, group, fixed = here.bottom(), here.p.group, here.making.sizes.fixed
+    each = here.step.bottom[0].shape[1] // group
+    if have[1].size is None:
+        raise NeedsFixedError("its channels follow the batch")
+    x = here.reshape(here.x[0], have, (have[0], fixed(group), fixed(each), *have[2:]))
+    turned = here.op("Transpose", x, perm=[0, 2, 1, *range(3, len(have) + 1)])
+    return here.reshape(turned, (have[0], fixed(each), fixed(group), *have[2:]), have)
+
+
 def batch_reindex(here: Here) -> Tensor:
     examples = here.step.bottom[0]
     here.expects(1, lambda rng, shape: rng.integers(0, examples.shape[0], shape))
@@ -98,7 +112,9 @@ EMITTERS: dict[str, Emitter] = {
     "Concat": concat,
     "Filter": filter_,
     "Flatten": reshaped,
+    "Permute": permute,
     "Reshape": reshaped,
+    "ShuffleChannel": shuffle_channel,
     "Slice": slice_,
     "Split": same,
     "Tile": tile,

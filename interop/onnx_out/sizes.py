@@ -13,14 +13,14 @@ from ...net.step import Step
 from ...net.user_code import ask
 from ...spec.errors import NettrainError
 
-BATCH, TIME = "N", "T"
-# Sizes that are tried for the batch, for steps of time and for what a Filter keeps: 1 among them, and such that
-# equal sizes of two blobs are no accident.
-TRIED = {BATCH: (2, 3, 1, 5), TIME: (3, 7, 4, 2)}
+BATCH, TIME, OTHERS = "N", "T", "M"
+# Sizes that are tried for the batch, for steps of time, for other examples than those of the batch (regions of its
+# images, say) and for what a Filter keeps: 1 among them, and such that equal sizes of two blobs are no accident.
+TRIED = {BATCH: (2, 3, 1, 5), TIME: (3, 7, 4, 2), OTHERS: (17, 1, 8, 3)}
 KEPT = (11, 4, 13, 6)
 MOST_TRIALS = 400
 
-Axes = dict[int, str]  # axis -> what its size is: BATCH or TIME
+Axes = dict[int, str]  # axis -> what its size is: BATCH, TIME or OTHERS
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def find(sources: Sequence[Step], steps: Sequence[Step], fixed_by: str = "") -> 
             try:
                 return Sizes(_sizes(sources, steps, now, choice), axes)
             except NettrainError as error:
-                why = why or str(error).partition("\n")[0]
+                why = why or str(error)
         axes = {id(blob): {} for blob in tops}
         return Sizes(_sizes(sources, steps, now, [{}] * len(tops)), axes, why)
 
@@ -124,6 +124,8 @@ def _candidates(sources: Sequence[Step], steps: Sequence[Step]) -> list[list[Axe
                 found.append({0: BATCH})
             if over_time and len(blob.shape) > 1:
                 found.append({1: BATCH})
+            if blob.shape:
+                found.append({0: OTHERS})
             result.append([*found, {}])
     return result
 
@@ -147,13 +149,11 @@ def _sizes(
     for trial in range(len(KEPT)):
         for blob, shape, follows in zip(tops, now, axes, strict=True):
             blob.reshape(tuple(TRIED[follows[i]][trial] if i in follows else n for i, n in enumerate(shape)))
-        kept = 0
-        for step in steps:
-            step.reshape_again()
-            if step.layer.shapes_follow_values:
-                for blob in step.top:
-                    blob.reshape((KEPT[trial] + 17 * kept, *blob.shape[1:]))
-                kept += 1
+        try:
+            kept = _reshape(steps, KEPT[trial])
+        except NettrainError as error:
+            reason = str(error).partition("\n")[0]
+            raise NettrainError(f"with {TRIED[BATCH][trial]} examples, {reason}") from None
         blobs = [blob for step in (*sources, *steps, *_inside(steps)) for blob in (*step.bottom, *step.top)]
         for key, shape in {id(blob): blob.shape for blob in blobs}.items():
             shapes.setdefault(key, []).append(shape)
@@ -161,6 +161,18 @@ def _sizes(
         raise NettrainError("the number of axes follows the batch")
     names = _Names(kept)
     return {key: tuple(names.dim(sizes) for sizes in zip(*found, strict=True)) for key, found in shapes.items()}
+
+
+def _reshape(steps: Sequence[Step], size: int) -> int:
+    """Pass the shapes on; where they follow values, as if so many examples were kept. Gives how many layers keep some."""
+    kept = 0
+    for step in steps:
+        step.reshape_again()
+        if step.layer.shapes_follow_values:
+            for blob in step.top:
+                blob.reshape((size + 17 * kept, *blob.shape[1:]))
+            kept += 1
+    return kept
 
 
 def _inside(steps: Sequence[Step]) -> Iterator[Step]:
@@ -176,15 +188,16 @@ class _Names:
         self.known: dict[str, tuple[int, ...]] = dict(TRIED)
         for i in range(kept):
             self.known[f"K{i + 1 if kept > 1 else ''}"] = tuple(size + 17 * i for size in KEPT)
-        pairs = itertools.combinations_with_replacement(list(self.known.items()), 2)
-        self.products = {f"{a}*{b}": tuple(map(int.__mul__, x, y)) for (a, x), (b, y) in pairs}
+        pairs = list(itertools.combinations_with_replacement(self.known.items(), 2))
+        self.composed = {f"{a}*{b}": tuple(map(int.__mul__, x, y)) for (a, x), (b, y) in pairs}
+        self.composed |= {f"({a}+{b})": tuple(map(int.__add__, x, y)) for (a, x), (b, y) in pairs}
         self.others: dict[tuple[int, ...], str] = {}
 
     def dim(self, sizes: tuple[int, ...]) -> Dim:
         return Dim(sizes, self.of(sizes) if len(set(sizes)) > 1 else "")
 
     def of(self, sizes: tuple[int, ...]) -> str:
-        for name, known in (self.known | self.products).items():
+        for name, known in (self.known | self.composed).items():
             factor, rest = divmod(sizes[0] - sizes[1], known[0] - known[1])
             more = sizes[0] - factor * known[0]
             if factor and not rest and all(factor * a + more == b for a, b in zip(known, sizes, strict=True)):

@@ -17,7 +17,7 @@ from ...net.user_code import ask
 from ...spec.errors import NettrainError
 from .exporting import Model, Value
 from .graph import library
-from .sizes import BATCH, borrowed
+from .sizes import BATCH, TIME, borrowed
 
 STEPS = 4  # of time, where their number is free
 ROUNDS = 2  # batches one after the other, the second with the states that the first left
@@ -103,8 +103,8 @@ def _fill(model: Model, batch: int, rng: np.random.Generator, values: Mapping[st
     given: dict[str, np.ndarray] = {}
     inputs = [pair for step in model.serving.sources for pair in zip(step.top_keys, step.top, strict=True)]
     for key, blob in inputs:
-        follows = {axis: batch if what == BATCH else STEPS for axis, what in model.axes[key].items()}
-        blob.reshape(tuple(follows.get(axis, size) for axis, size in enumerate(blob.shape)))
+        sizes, axes = {BATCH: batch, TIME: STEPS}, model.axes[key]
+        blob.reshape(tuple(sizes.get(axes.get(axis, ""), size) for axis, size in enumerate(blob.shape)))
     for step in model.serving.steps:
         step.reshape_again()
     for key, blob in inputs:

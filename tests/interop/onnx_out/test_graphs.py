@@ -122,6 +122,7 @@ def test_a_batch_that_a_layer_fixes(name):
     assert model.inputs[0].shape == (4, 6)
     (note,) = (note for note in model.notes if "the batch is fixed" in note)
     assert "`y`" in note
+    assert note.startswith("the batch is fixed: ")
     found = verify(model, net)
     assert found.batches == (4,)
     assert found.difference < 1e-6
@@ -137,7 +138,7 @@ def test_a_batch_that_is_joined_and_cut_is_free():
     )
     model = export(net)
     shapes = {value.name: value.shape for value in (*model.inputs, *model.outputs)}
-    assert shapes == {"x": ("N", 6), "more": (2, 6), "first": (1, 6), "flat": ("6*N+6",)}
+    assert shapes == {"x": ("N", 6), "more": ("M", 6), "first": (1, 6), "flat": ("6*(N+M)-6",)}
     assert verify(model, net, [1, 3, 8]).difference == 0
 
 
@@ -151,6 +152,13 @@ def test_what_follows_a_filter_has_a_size_of_its_own():
     y = run(model, x=x, s=np.float32([0, 1, 0, 0, -2]))["y"]
     np.testing.assert_allclose(y, net.forward(x=x, s=[0, 1, 0, 0, -2])["y"], rtol=1e-5)
     assert y.shape == (2, 2)
+
+
+def test_examples_that_are_not_of_the_batch_have_a_size_of_their_own():
+    net = net_of(inputs(3, 2), inputs(5, name="which"), layer("y", "BatchReindex", ["x", "which"]))
+    model = export(net)
+    assert [value.shape for value in (*model.inputs, *model.outputs)] == [("N", 2), ("M",), ("M", 2)]
+    assert verify(model, net).difference == 0
 
 
 def test_ties_of_arg_max_are_the_larger_index():
@@ -211,6 +219,38 @@ def test_a_softmax_that_is_there_is_taken():
     )
     model = export(net)
     assert [(value.name, value.shape) for value in model.outputs] == [("p", ("N", 3))]
+
+
+CODE = """
+class Ones:
+    def reshape(self, bottom, top):
+        top[0].reshape(2, 3)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = 1
+
+
+class Cost:
+    def reshape(self, bottom, top):
+        top[0].reshape()
+
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data.sum()
+"""
+
+
+def test_code_of_the_users_that_brings_data_or_is_a_loss_need_not_be_written(workdir):
+    (workdir / "user_layers.py").write_text(CODE)
+    net = net_of(
+        layer("x", "Python", module="user_layers", layer="Ones"),
+        layer("y", "ReLU", "x"),
+        layer("cost", "Python", "y", module="user_layers", layer="Cost", loss_weight=1),
+        allow_python=True,
+    )
+    model = export(net)
+    assert ([value.name for value in model.inputs], [value.name for value in model.outputs]) == (["x"], ["y"])
+    assert model.notes == ["left out, for training and tests only: Python `cost`"]
+    assert verify(model, net).difference == 0
 
 
 def test_a_net_of_which_nothing_is_left():
@@ -338,7 +378,7 @@ def test_a_file_is_written_whole_or_not_at_all(workdir):
     net = net_of(inputs(2, 3), layer("y", "ReLU"))
     model = export(net)
     save(model, workdir / "net.onnx")
-    assert onnx.load(workdir / "net.onnx") == model.proto
+    assert onnx.load(workdir / "net.onnx") == model.proto == export(net).proto
     with pytest.raises(NettrainError, match=r"cannot write .*nowhere/net.onnx: No such file") as caught:
         save(model, workdir / "nowhere" / "net.onnx")
     assert caught.value.exit_code == 1

@@ -57,7 +57,7 @@ def randomize(net):
             blob.data[...] = rng.normal(0, 0.5, shape) if learned else rng.uniform(0.5, 2, shape)
 
 
-OF_ONE_BATCH = {"BatchReindex", "Filter"}  # the values of their examples fit one batch
+OF_ONE_BATCH = {"BatchReindex", "Filter", "ROIPooling"}  # the values of their examples fit one batch
 
 
 def of_example(name, example, before=()):
