@@ -185,11 +185,8 @@ def _model(graph: Graph, names: dict[Tensor, str], served: Serving, inputs: Mapp
         opset_imports=[helper.make_opsetid("", OPSET)],
         producer_name="nettrain",
     )
-    said = {
-        step.top_keys[0][0]: preprocessing(step)
-        for step in served.sources
-        if any(inputs[tensor] in step.top_keys for tensor in graph.inputs if tensor in inputs)
-    }
+    used = {inputs[tensor] for tensor in graph.inputs if tensor in inputs}
+    said = {step.top_keys[0][0]: preprocessing(step) for step in served.sources if step.top_keys[0] in used}
     properties = {
         f"{name}.{what}": value if isinstance(value, str) else json.dumps(value)
         for name, one in said.items()
@@ -201,7 +198,8 @@ def _model(graph: Graph, names: dict[Tensor, str], served: Serving, inputs: Mapp
     model = library().shape_inference.infer_shapes(model)
     del model.graph.input[len(graph.inputs) :]
     for tensor, array in graph.heavy().items():
-        model.graph.initializer.append(library().numpy_helper.from_array(array, names[tensor]))
+        one = model.graph.initializer.add(name=names[tensor], dims=array.shape, data_type=1)  # a message is copied once
+        one.raw_data = array.astype("<f4", copy=False).tobytes()
     return model
 
 

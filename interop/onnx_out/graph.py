@@ -77,7 +77,7 @@ class Graph:
         """A parameter, of which ``key`` says whether it has been used already."""
         graph = self.outermost
         if key not in graph._parameters:
-            graph._parameters[key] = graph.constant(name, np.array(array, np.float32))
+            graph._parameters[key] = graph.constant(name, np.asarray(array, np.float32, order="C"))
         return graph._parameters[key]
 
     def walk(self) -> Iterator[Graph]:

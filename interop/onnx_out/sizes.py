@@ -164,7 +164,7 @@ def _sizes(
 
 
 def _reshape(steps: Sequence[Step], size: int) -> int:
-    """Pass the shapes on; where they follow values, as if so many examples were kept. Gives how many layers keep some."""
+    """Pass the shapes on; where they follow values, as if that many examples were kept. Gives how many do."""
     kept = 0
     for step in steps:
         step.reshape_again()

@@ -57,7 +57,7 @@ def convolution(kind: str) -> Emitter:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Windows over an image: its sizes, the pads before and after it, the output's sizes; all (vertical, horizontal)."""
+    """Windows over an image: its sizes, the pads before and after it, the output's; all (vertical, horizontal)."""
 
     sizes: Sequence[int]
     kernel: Sequence[int]
