@@ -105,7 +105,8 @@ TYPES = {
     "MultiHeadAttention": "nettrain has none; build it from `InnerProduct`",
     "MaxRoiPool": "maxima of regions are `ROIPooling`",
     "ROIAlign": "nettrain has none: it trains classifiers",
-    "PriorBox": "nettrain has none: it trains classifiers",
+    "PriorBoxes": "the boxes of a detector are `PriorBox`",
+    "Proposal": "nettrain has none: it trains classifiers",
     "MultiBoxLoss": "nettrain has none",
     "Axpy": "`Scale` with two bottoms",
     "Dense": "in nettrain (as in Caffe) a fully connected layer is `InnerProduct`",
@@ -145,7 +146,7 @@ CategoryEncoding Ceil Celu CenterLoss CenterCropPad ChannelShuffle CircularPad2d
 Conv1DTranspose Conv3D ConvInteger ConvLSTM2D ConvTranspose ConvolutionDepthwise Correlation CosFace Cos Cosh
 CosineEmbeddingLoss CropAndResize Cropping3D CrossMapLRN2d CTCLoss CumSum DFT DataTransformer DeformableConvolution
 Dense DenseImageData DepthToSpace DepthwiseConv2D DepthwiseConvolution DequantizeLinear Det DetectionEvaluate
-DetectionOutput DiceLoss Discretization Div Dropout2d DynamicQuantizeLinear Einsum Embedding EmbeddingBag Equal Erf
+DiceLoss Discretization Div Dropout2d DynamicQuantizeLinear Einsum Embedding EmbeddingBag Equal Erf
 Expand ExpandDims EyeLike FeatureAlphaDropout Floor FlowWarp FocalLoss Fold FractionalMaxPool2d FrozenBatchNorm2d
 GRUCell GRUUnit Gather GatherElements GatherND GaussianDropout GaussianNLLLoss GaussianNoise Gemm GlobalAveragePool
 GlobalLpPool GlobalMaxPooling2D GlobalResponseNorm Greater GridSample GroupNormalization HammingWindow HannWindow
@@ -156,7 +157,7 @@ LogitNormal Loop LpNormalization LpPool LRN2D MSELoss MarginRankingLoss MarginIn
 MaxPool3d MaxRoiPool MaxUnpool MaxUnpool2d Maximum Mean MeanVarianceNormalization MelSpectrogram MelWeightMatrix Min
 Minimum Mod Mul MultiBoxLoss MultiHeadAttention MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiStageMeanfield
 Multinomial Multiply Neg NegativeLogLikelihoodLoss NLLLoss NonMaxSuppression NonZero Normalization Not
-OneHot Optional Or PairwiseDistance PixelShuffle PixelUnshuffle PoissonNLLLoss Pow PriorBox Proposal
+OneHot Optional Or PairwiseDistance PixelShuffle PixelUnshuffle PoissonNLLLoss Pow Proposal
 PSROIPooling QLinearConv QuantizeLinear RMSNorm RMSNormalization RNNCell RReLU ROIAlign RandomBrightness
 RandomContrast RandomCrop RandomFlip RandomNormal RandomRotation RandomTranslation RandomUniform RandomZoom Range
 ReLU6 Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
