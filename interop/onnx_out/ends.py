@@ -16,7 +16,7 @@ from ...spec.errors import NettrainError
 PREDICTIONS = {"ContrastiveLoss": (0, 1), "HDF5Output": (0, 1)}
 # Layers that write files: nothing that serves does that.
 WRITERS = ("HDF5Output",)
-# What a loss applies itself before it compares, as `includes` has it; InfogainLoss may follow a Softmax in old nets.
+# What a loss applies itself before it compares, as `includes` has it.
 APPLIES = {"SoftmaxWithLoss": "Softmax", "InfogainLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
 # Readers of images, which give the channels in Caffe's order.
 IN_CAFFES_ORDER = ("ImageData", "WindowData")
@@ -52,9 +52,10 @@ def is_source(step: Step) -> bool:
 def serving(net: Net, keep_logits: bool) -> Serving:
     """The part of a net that serves. Raises NettrainError when nothing is left."""
     dropped = list(_dropped(net.steps))
-    left = [step for step in net.steps if step not in dropped or _tells(step)]
+    gone = {id(step) for step in dropped}
+    left = [step for step in net.steps if id(step) not in gone or _tells(step)]
     found = Serving(classes=max((step.layer.classes for step in dropped), default=0))
-    read = {key for step in left if step.top and step not in dropped for key in step.bottom_keys}
+    read = {key for step in left if step.top and id(step) not in gone for key in step.bottom_keys}
     computed = {key for step in left if step.bottom for key in step.top_keys}
     losses = [step for step in dropped if step.spec.common.type in APPLIES and step.bottom_keys[0] in computed]
     for step in losses:
@@ -65,7 +66,7 @@ def serving(net: Net, keep_logits: bool) -> Serving:
         said_by_it = [key for i, key in enumerate(step.bottom_keys) if i in indices]
         found.outputs += [key for key in said_by_it if key in computed and key not in read and key not in said]
     read |= {key for step in net.steps for key in step.bottom_keys}
-    ends = [key for step in left if step not in dropped and not is_source(step) for key in step.top_keys]
+    ends = [key for step in left if id(step) not in gone and not is_source(step) for key in step.top_keys]
     found.outputs += [key for key in ends if key not in read]
     found.outputs = [key for step in left for key in step.top_keys if key in found.outputs]  # each once, in order
     if not (found.outputs or found.predictions):
@@ -83,7 +84,7 @@ def _dropped(steps: Iterable[Step]) -> Iterator[Step]:
     gone: set[Key] = set()
     for step in steps:
         is_training = step.layer.is_score or step.spec.common.type in WRITERS or (losses and any(step.loss_weights))
-        if is_training or step in losses or not gone.isdisjoint(step.bottom_keys):
+        if is_training or step.layer.is_loss or not gone.isdisjoint(step.bottom_keys):
             gone.update(step.top_keys[:1] if _tells(step) else step.top_keys)
             yield step
 
@@ -98,8 +99,12 @@ def _say_what_it_tells(
 ) -> None:
     """The output that takes the place of a loss which applies a function of its own to the scores."""
     kind, key = APPLIES[step.spec.common.type], step.bottom_keys[0]
-    axis = step.bottom[0].canonical_axis(getattr(step.layer.p, "axis", 1)) if kind == "Softmax" else 1
-    same = [other for other in left if other.spec.common.type == kind and other.bottom_keys[0] == key]
+    axis = _axis(step, kind)
+    same = [
+        other
+        for other in left
+        if other.spec.common.type == kind and other.bottom_keys[0] == key and _axis(other, kind) == axis
+    ]
     if keep_logits:
         found.outputs.append(key)
     elif _tells(step):
@@ -110,6 +115,11 @@ def _say_what_it_tells(
         # `prob`, as in deploy nets; with several losses, or where the name is taken, that of the scores before it
         alone = len({(one.bottom_keys[0], one.spec.common.type) for one in losses}) == 1 and "prob" not in net.blobs
         found.predictions.append(Prediction(kind, key, "prob" if alone else f"{key[0]}_prob", axis))
+
+
+def _axis(step: Step, kind: str) -> int:
+    """The axis of the classes that a layer takes the Softmax along; 1 where there is none."""
+    return step.bottom[0].canonical_axis(step.layer.p.axis) if kind == "Softmax" else 1
 
 
 def _keep_needed(found: Serving, left: list[Step]) -> None:
@@ -148,6 +158,9 @@ def preprocessing(step: Step) -> dict[str, Any]:
             said["scale"] = transform.scale
         if transform.crop_size:
             said["crop_size"] = transform.crop_size
+    fillers = getattr(step.layer.p, "data_filler", None)  # of DummyData
+    if fillers is not None and (not fillers or fillers[0].type == "constant"):
+        said["value"] = fillers[0].value if fillers else 0.0
     if step.spec.common.type in IN_CAFFES_ORDER:
         said["channel_order"] = "BGR" if step.top[0].shape[1] == 3 else "gray"
     return said
@@ -155,6 +168,8 @@ def preprocessing(step: Step) -> dict[str, Any]:
 
 def in_words(name: str, said: dict[str, Any]) -> str:
     """A sentence on what an input must go through."""
+    if "value" in said:
+        return f"`{name}` is an input; in the net it is always {said['value']:g}"
     parts = []
     if "crop_size" in said:
         parts.append(f"the centre of {said['crop_size']} x {said['crop_size']} pixels")

@@ -14,7 +14,7 @@ from ...net.graph import Key
 from ...net.net import Net
 from ...spec.errors import NettrainError, why
 from . import activation, algebra, loss, normalization, recurrent, shape, vision
-from .ends import Serving, in_words, preprocessing, serving
+from .ends import Prediction, Serving, in_words, preprocessing, serving
 from .graph import Graph, Tensor, library, name_all
 from .here import Cont, Emitter, Making, State, emit
 from .sizes import BATCH, TIME, Dim, NeedsFixedError, Sizes, find
@@ -41,6 +41,7 @@ class Value:
     shape: tuple[int | str, ...]
     key: Key | None = None  # the blob of the net it is; None for a state
     state: State | None = None  # the state it is the beginning or the end of
+    prediction: Prediction | None = None  # what takes the place of a loss
 
 
 @dataclass
@@ -102,7 +103,7 @@ def _export(net: Net, served: Serving, sizes: Sizes, cont: Cont) -> Model:
     return Model(
         proto,
         tuple(Value(names[t], _shape(t), inputs.get(t), states.get(t)) for t in graph.inputs),
-        tuple(Value(names[t], _shape(t), outputs.get(t), states.get(t)) for t in graph.outputs),
+        tuple(_output(names[t], _shape(t), outputs.get(t), states.get(t)) for t in graph.outputs),
         [*served.notes, *making.notes, *_about_inputs(graph, names, served, inputs, making)],
         served,
         {
@@ -114,9 +115,17 @@ def _export(net: Net, served: Serving, sizes: Sizes, cont: Cont) -> Model:
     )
 
 
-def _outputs(graph: Graph, served: Serving, tensors: dict[Key, Tensor], making: Making) -> dict[Tensor, Key | None]:
+def _output(name: str, shape: tuple[int | str, ...], what: Key | Prediction | None, state: State | None) -> Value:
+    if isinstance(what, Prediction):
+        return Value(name, shape, prediction=what)
+    return Value(name, shape, what, state)
+
+
+def _outputs(
+    graph: Graph, served: Serving, tensors: dict[Key, Tensor], making: Making
+) -> dict[Tensor, Key | Prediction]:
     """A tensor for each output, which carries its name and is nothing else."""
-    found: dict[Tensor, Key | None] = {}
+    found: dict[Tensor, Key | Prediction] = {}
     made = {tensor for node in graph.nodes for tensor in node.outputs}
     for key in served.outputs:
         tensor = tensors[key]
@@ -131,7 +140,7 @@ def _outputs(graph: Graph, served: Serving, tensors: dict[Key, Tensor], making: 
         more = {"axis": one.axis} if one.kind == "Softmax" else {}
         (tensor,) = graph.add(one.kind, one.name, [tensors[one.of]], **more)
         tensor.dims, tensor.exact = making.sizes.of(_blob(served, one.of)), True
-        found[tensor] = None
+        found[tensor] = one
     return found
 
 

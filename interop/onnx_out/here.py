@@ -139,11 +139,19 @@ def _keeps_values(layer: Layer) -> bool:
     return layer.passes_memory_on or layer.same_in_tests
 
 
+# Types that have no form in ONNX, and why.
+WITHOUT_FORM = {
+    "DetectionOutput": "choosing among overlapping boxes is left to what serves the net; without this layer, the "
+    "offsets, scores and boxes it reads are outputs",
+}
+
+
 def no_form(step: Step) -> str:
     """Why layers of a type cannot be written."""
     if step.layer.runs_code or is_users(step.spec.cls):
         return "it is code of the user's own, which ONNX cannot hold"
-    return f"no form in ONNX is known for layers of type {step.spec.common.type}"
+    kind = step.spec.common.type
+    return WITHOUT_FORM.get(kind, f"no form in ONNX is known for layers of type {kind}")
 
 
 def emit(graph: Graph, steps: Sequence[Step], tensors: dict[Key, Tensor], making: Making) -> None:

@@ -122,7 +122,9 @@ def expected(model: Model, value: Value) -> np.ndarray:
         return kept[None]
     if value.key is not None:
         return blob_data(model, value.key)
-    one = next(one for one in model.serving.predictions if one.name == value.name)
+    one = value.prediction
+    if one is None:
+        raise AssertionError(f"the output {value.name} is nothing of the net's")
     scores = blob_data(model, one.of).astype(np.float64)
     if one.kind == "Sigmoid":
         return 1 / (1 + np.exp(-scores))

@@ -153,6 +153,16 @@ def roi_pooling(here: Here) -> Tensor:
     )
 
 
+def prior_box(here: Here) -> Tensor:
+    """Boxes follow from sizes alone: a constant."""
+    layer = here.layer
+    if any(dim.size is None for i in range(len(here.x)) for dim in here.bottom(i)[2:]):
+        raise NeedsFixedError("the size of its images follows the batch")
+    boxes = layer.boxes().ravel()
+    variances = np.resize(np.array(layer.p.variance), boxes.shape)
+    return here.array(np.stack([boxes, variances])[None], "boxes")
+
+
 def interp(here: Here) -> Tensor:
     """Resize, of images whose border has been cropped; the nearest pixels are gathered by their numbers."""
     p, x, (height, width) = here.p, here.x[0], here.step.bottom[0].shape[2:]
@@ -273,6 +283,7 @@ EMITTERS: dict[str, Emitter] = {
     "LRN": lrn,
     "Pad": pad,
     "Pooling": pooling,
+    "PriorBox": prior_box,
     "ROIPooling": roi_pooling,
     "SPP": spp,
     "Upsample": upsample,

@@ -276,6 +276,30 @@ def test_preprocessing_is_kept(workdir):
     assert "the centre of 4 x 4 pixels, (value - the mean of its channel in [104, 117, 123]) * 0.5" in note
 
 
+def test_constant_data_is_an_input_and_its_value_is_said():
+    net = net_of(
+        layer("x", "Input", shape=[2, 3]),
+        layer("ones", "DummyData", shape=[2, 3], data_filler=1),
+        layer("y", "Eltwise", ["x", "ones"]),
+    )
+    model = export(net)
+    assert [value.name for value in model.inputs] == ["x", "ones"]
+    assert model.notes == ["`ones` is an input; in the net it is always 1"]
+
+
+def test_a_softmax_along_another_axis_is_another():
+    net = net_of(
+        inputs(2, 3, 4),
+        layer("label", "Input", shape=[2, 4]),
+        layer("scores", "Convolution", "x", num_output=3, kernel_size=1),
+        layer("p", "Softmax", "scores", axis=2),
+        layer("loss", "SoftmaxWithLoss", ["scores", "label"]),
+    )
+    model = export(net)
+    assert [value.name for value in model.outputs] == ["p", "prob"]
+    assert verify(model, net).difference < 1e-6
+
+
 # What goes wrong
 
 

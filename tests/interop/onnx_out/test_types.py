@@ -16,7 +16,7 @@ LEFT_OUT = {
     *("MulticlassSVMLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "Silence", "SmoothL1Loss"),
 }
 # Types that are refused, and why.
-REFUSED = {"Python": "code of the user's"}
+REFUSED = {"DetectionOutput": "choosing among overlapping boxes", "Python": "code of the user's"}
 # Losses that are left out, and also written where they have a second top.
 BOTH = {"InfogainLoss", "SoftmaxWithLoss"}
 
@@ -179,6 +179,12 @@ def test_what_only_reads_vanishes(workdir):
     model = export(Net({"layers": [*layers, writer]}, phase="TEST"))
     assert [value.name for value in model.outputs] == ["b"]
     assert any("HDF5Output `w`" in note for note in model.notes)
+
+
+def test_choosing_boxes_is_refused():
+    for example in TYPES["DetectionOutput"].examples:
+        with pytest.raises(SpecError, match=f"DetectionOutput `y`: {REFUSED['DetectionOutput']}"):
+            export(Net(of_example("DetectionOutput", example), phase="TEST"))
 
 
 def test_code_of_the_users_is_refused(workdir):
