@@ -13,36 +13,40 @@ from .shares import Shares
 class OneDNNPooling(OneDNNLayer, Pooling):
     """y = the largest or the mean of each window, and back, for parts of the batch.
 
-    Not covered: STOCHASTIC, a top with the places of the maxima, and AVE with a pad where a window hangs over the
-    image's end (oneDNN divides by the whole window then, Caffe by what of it is inside the padded image).
+    Not covered: STOCHASTIC, a top with the places of the maxima, and AVE with a pad that counts where a window hangs
+    over the image's end (oneDNN divides by the whole window then, Caffe by what of it is inside the padded image).
     """
 
     def prepare(self, bottom, top):
         if self.p.pool == "STOCHASTIC" or len(top) > 1:
             return "STOCHASTIC" if self.p.pool == "STOCHASTIC" else "a top of places"
         w = self.pools
-        if any(k > size + 2 * p for k, size, p in zip(w.kernel, w.sizes, w.pad, strict=True)):
+        if any(k > size + p + q for k, size, p, q in zip(w.kernel, w.sizes, w.pad, self.after, strict=True)):
             return "a window larger than the image"
-        if self.p.pool == "AVE" and any(self.pools.pad) and any(end > 0 for end in self.beyond()):
+        beyond = any(end > after for end, after in zip(self.ends(), self.after, strict=True))
+        if self.p.pool == "AVE" and self.pad_counts() and beyond:
             return "AVE with a pad and a window over the end"
         self.last = bottom[0].channels_last
         self.shares = Shares(bottom[0].shape[0], bottom[0].count)
         self.primitives = {n: self.both_ways(bottom[0].shape, top[0].shape, n) for n in self.shares.counts}
         return ""
 
-    def beyond(self):
-        """How far the last window reaches beyond the padded image, on each axis."""
+    def pad_counts(self):
+        """Whether there is a border, and it is part of what AVE divides by."""
+        return self.p.count_include_pad and any((*self.pools.pad, *self.after))
+
+    def ends(self):
+        """How far the last window reaches beyond the image, on each axis."""
         w = self.pools
         axes = zip(w.output, w.stride, w.kernel, w.sizes, w.pad, strict=True)
-        return [(o - 1) * s + k - size - 2 * p for o, s, k, size, p in axes]
+        return tuple((o - 1) * s + k - size - p for o, s, k, size, p in axes)
 
     def both_ways(self, bottom, top, count):
         """The primitives of the forward and the backward pass for so many examples, and what they read and write."""
         w = self.pools
         x, y = plain((count, *bottom[1:]), self.last), plain((count, *top[1:]), self.last)
-        way = dnn.MAX if self.p.pool == "MAX" else dnn.AVERAGE if any(self.pools.pad) else dnn.AVERAGE_INSIDE
-        far = tuple(p + end for p, end in zip(w.pad, self.beyond(), strict=True))
-        steps = (tuple(w.stride), tuple(w.kernel), (0, 0), tuple(w.pad), far)
+        way = dnn.MAX if self.p.pool == "MAX" else dnn.AVERAGE if self.pad_counts() else dnn.AVERAGE_INSIDE
+        steps = (tuple(w.stride), tuple(w.kernel), (0, 0), tuple(w.pad), self.ends())
         forward = Primitive("pooling_forward", dnn.TRAINING, way, x, y, *steps)
         return forward, Primitive("pooling_backward", way, x, y, *steps, forward), x, y
 

@@ -70,8 +70,10 @@ class KernelParameters(Declared):
         return kernel, self.sizes("stride", axes), self.sizes("pad", axes, 0), dilation
 
 
-def padded_words(size: int, pad: int) -> str:
-    """``8``, or ``8 + 2 x 1 = 10``, for messages."""
+def padded_words(size: int, pad: int, after: int | None = None) -> str:
+    """``8``, ``8 + 2 x 1 = 10``, or ``0 + 8 + 1 = 9`` where the pad after the image is another, for messages."""
+    if after is not None and after != pad:
+        return f"{pad} + {size} + {after} = {pad + size + after}"
     return f"{size} + 2 x {pad} = {size + 2 * pad}" if pad else str(size)
 
 

@@ -17,6 +17,8 @@ from ...spec.errors import NettrainError, ShapeError, format_shape
 from .kernel import PAIRS, check_pairs, padded_words
 from .winners import Winners
 
+SIDES = ("pad_t", "pad_b", "pad_l", "pad_r")
+
 
 class PoolingParameters(Declared):
     """Caffe's pooling_param."""
@@ -33,10 +35,18 @@ class PoolingParameters(Declared):
     pad: int | None = param(default=None, minimum=0, doc="border on all sides; 0 when left out")
     pad_h: int | None = param(default=None, minimum=0, doc="border above and below")
     pad_w: int | None = param(default=None, minimum=0, doc="border left and right")
+    pad_t: int | None = param(default=None, minimum=0, doc="border above; with sides, those left out have none")
+    pad_b: int | None = param(default=None, minimum=0, doc="border below")
+    pad_l: int | None = param(default=None, minimum=0, doc="border left")
+    pad_r: int | None = param(default=None, minimum=0, doc="border right")
+    count_include_pad: bool = param(
+        default=True, doc="AVE: whether the border counts in the size that is divided by; false: only the image does"
+    )
     global_pooling: bool = param(default=False, doc="one window over the whole image")
     round_mode: Literal["CEIL", "FLOOR"] = param(default="CEIL", doc="CEIL: a last window may hang over the end")
 
-    exclusive = PAIRS
+    exclusive = tuple((*group, SIDES) if "pad" in group else group for group in PAIRS)
+    aliases = {"pad_top": "pad_t", "pad_bottom": "pad_b", "pad_left": "pad_l", "pad_right": "pad_r"}
 
     def validate(self) -> Iterable[tuple[str, str]]:
         yield from check_pairs(self)
@@ -44,20 +54,31 @@ class PoolingParameters(Declared):
         if self.global_pooling:
             if kernel != (None, None):
                 yield "global_pooling", "takes the whole image; leave the kernel out"
-            if self.pair("pad", 0) != (0, 0) or self.pair("stride", 1) != (1, 1):
+            if self.pads() != ((0, 0), (0, 0)) or self.pair("stride", 1) != (1, 1):
                 yield "global_pooling", "needs pad 0 and stride 1"
         elif kernel == (None, None):
             yield "kernel", "needs `kernel_size`, or `kernel_h` and `kernel_w`, or `global_pooling: true`"
-        elif None not in kernel and any(p >= k for p, k in zip(self.pair("pad", 0), kernel, strict=True)):
-            pads, kernels = (" x ".join(map(str, dict.fromkeys(pair))) for pair in (self.pair("pad", 0), kernel))
-            yield "pad", f"must be smaller than the kernel, got {pads} and {kernels}"
+        elif None not in kernel:
+            for pad in dict.fromkeys(self.pads()):
+                if any(p >= k for p, k in zip(pad, kernel, strict=True)):
+                    pads, kernels = (" x ".join(map(str, dict.fromkeys(pair))) for pair in (pad, kernel))
+                    yield "pad", f"must be smaller than the kernel, got {pads} and {kernels}"
+        if not self.count_include_pad and self.pool != "AVE":
+            yield "count_include_pad", f"works with AVE only, not with {self.pool}"
         if self.pool == "STOCHASTIC":
-            for key in ("pad", "pad_h", "pad_w"):
+            for key in ("pad", "pad_h", "pad_w", *SIDES):
                 if getattr(self, key):
                     yield (
                         key,
                         f"must be 0 with pool STOCHASTIC, which draws from the image only, got {getattr(self, key)}",
                     )
+
+    def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The borders above and left, and those below and right."""
+        if all(getattr(self, side) is None for side in SIDES):
+            both = self.pair("pad", 0)
+            return both, both
+        return (self.pad_t or 0, self.pad_l or 0), (self.pad_b or 0, self.pad_r or 0)
 
     def pair(self, key: str, default: int | None) -> tuple:
         """(vertical, horizontal) of kernel_size, stride or pad."""
@@ -81,8 +102,9 @@ class Pooling(Layer):
 
     bottom[0]: x, N x C x H x W.    top[0]: y, N x C x H' x W'.    top[1], MAX only: where the maximum was, as h·W + w.
     H' = ceil((H + 2 pad - kernel) / stride) + 1 (round_mode FLOOR: floor), without a last window that would begin
-    beyond the image and its upper border. AVE divides by the window cut to the padded image, so zeros of the border
-    count and what hangs over it does not. MAX ignores the border; of equal values the first wins.
+    beyond the image and its upper border; H + pad_t + pad_b with different borders. AVE divides by the window cut to
+    the padded image, so zeros of the border count and what hangs over it does not; with ``count_include_pad: false`` by
+    the window cut to the image. MAX ignores the border; of equal values the first wins.
     STOCHASTIC takes the first x, in reading order, at which the sum so far reaches u Σ x, where u is uniform in (0, 1].
     In a window of zeros that is the first x in TRAIN; in TEST y = 0. A NaN in the window makes y NaN, an infinity does
     so in TEST.
@@ -91,7 +113,8 @@ class Pooling(Layer):
     Errors: a kernel larger than the padded image with FLOOR; not 4 axes; STOCHASTIC with a pad, or a negative x, which
     has no probability (Caffe computes something; put a ReLU before it).
     Source: Caffe's Pooling; there a last window can lie wholly outside the image, which cannot happen here, and
-    STOCHASTIC is for GPUs only, with TRAIN's gradient in TEST too. Zeiler and Fergus 2013.
+    STOCHASTIC is for GPUs only, with TRAIN's gradient in TEST too. Zeiler and Fergus 2013. A border of its own for each
+    side, and a mean without it (AVE_EXC_PAD), are those of Caffe's forks.
     """
 
     Parameters = PoolingParameters
@@ -110,6 +133,9 @@ class Pooling(Layer):
         Example([(2, 2, 6, 6)], {"kernel_size": 3, "stride": 2, "round_mode": "FLOOR"}),
         Example([(3, 2, 4, 5)], {"kernel_size": 2, "stride": 1, "pad": 1}),
         Example([(1, 2, 5, 5)], {"kernel_size": 1, "stride": 2}),
+        Example([(2, 2, 5, 6)], {"kernel_size": 3, "stride": 2, "pad_t": 1, "pad_r": 2}, tops=2),
+        Example([(2, 2, 6, 5)], {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad_b": 2, "pad_l": 1}),
+        Example([(2, 2, 5, 6)], {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1, "count_include_pad": False}),
         Example([(2, 2, 5, 4)], {"pool": "STOCHASTIC", "kernel_size": 3, "stride": 2}, {0: positive}),
         Example([(2, 2, 5, 4)], {"pool": "STOCHASTIC", "kernel_size": 3, "stride": 2}, {0: positive}, phase="TEST"),
     )
@@ -129,25 +155,26 @@ class Pooling(Layer):
         sizes = bottom[0].shape[2:]
         if len(bottom[0].shape) != 4:
             raise ShapeError(f"needs N x C x H x W, got {format_shape(bottom[0].shape)}")
-        kernel, stride, pad = self.geometry(sizes)
-        output = tuple(map(self._output_size, sizes, kernel, stride, pad))
+        kernel, stride, pad, self.after = self.geometry(sizes)
+        output = tuple(map(self._output_size, sizes, kernel, stride, pad, self.after))
         self.pools = Winners(sizes, kernel, stride, pad, output)
         for blob in top:
             blob.reshape((*bottom[0].shape[:2], *output), channels_last=bottom[0].channels_last)
         if self.p.pool == "AVE":
-            self.area = self.pools.areas().astype(self.dtype)
+            counted = (pad, self.after) if self.p.count_include_pad else ((0, 0), (0, 0))
+            self.area = self.pools.areas(*counted).astype(self.dtype)
 
     def geometry(self, sizes):
-        """Kernel, stride and pad, each (vertical, horizontal), for images of these sizes."""
+        """Kernel, stride and the pads before and after, each (vertical, horizontal), for images of these sizes."""
         kernel = sizes if self.p.global_pooling else self.p.pair("kernel_size", None)
-        return kernel, self.p.pair("stride", 1), self.p.pair("pad", 0)
+        return kernel, self.p.pair("stride", 1), *self.p.pads()
 
-    def _output_size(self, size, kernel, stride, pad):
-        span = size + 2 * pad - kernel
+    def _output_size(self, size, kernel, stride, pad, after):
+        span = size + pad + after - kernel
         floor = self.p.round_mode == "FLOOR"
         if size < 1 or (span < 0 and (floor or -span >= stride)):
             key = ("kernel_size", "kernel_h", "kernel_w")
-            raise ShapeError(f"kernel {kernel} does not fit into {padded_words(size, pad)}", key=key)
+            raise ShapeError(f"kernel {kernel} does not fit into {padded_words(size, pad, after)}", key=key)
         count = (span // stride if floor else -(-span // stride)) + 1
         return count - 1 if count > 1 and (count - 1) * stride >= size + pad else count
 

@@ -10,7 +10,8 @@ from ...compute.parallel import scratch
 
 
 class Pools:
-    """Windows over images of ``sizes``; sizes, kernel, stride, pad and output are (vertical, horizontal).
+    """Windows over images of ``sizes``; sizes, kernel, stride, pad and output are (vertical, horizontal), pad is the
+    border above and left.
 
     The formulas take x, n x C x H x W, and y, n x C x H' x W', of some examples. They pass over the elements of a
     window, first along the rows and then down them: ``axes`` has for each element which outputs have it inside the
@@ -23,9 +24,9 @@ class Pools:
         self.sizes, self.kernel, self.stride, self.pad, self.output = sizes, kernel, stride, pad, output
         self.axes = tuple(map(_elements, sizes, kernel, stride, pad, output))
 
-    def areas(self) -> np.ndarray:
-        """How many places each window has, H' x W', cut to the padded image."""
-        heights, widths = map(_extents, self.sizes, self.kernel, self.stride, self.pad, self.output)
+    def areas(self, before: tuple[int, int], after: tuple[int, int]) -> np.ndarray:
+        """How many places each window has, H' x W', cut to the image and so many places before and after it."""
+        heights, widths = map(_extents, self.sizes, self.kernel, self.stride, self.pad, self.output, before, after)
         return np.outer(heights, widths)
 
     def scratch(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -52,10 +53,10 @@ class Pools:
             dx[:, :, inside] += rows[:, :, out]
 
 
-def _extents(size, kernel, stride, pad, output):
-    """Sizes of the windows along one axis, cut to the padded image."""
+def _extents(size, kernel, stride, pad, output, before, after):
+    """Sizes of the windows along one axis, cut to the image and so many places before and after it."""
     start = np.arange(output) * stride - pad
-    return np.minimum(start + kernel, size + pad) - start
+    return np.minimum(start + kernel, size + after) - np.maximum(start, -before)
 
 
 def _elements(size, kernel, stride, pad, output):

@@ -24,7 +24,8 @@ class Bins(Pooling):
     def geometry(self, sizes):
         kernel = tuple(-(-size // self.bins) for size in sizes)
         # the overhang of the windows is divided between both sides, and an odd one goes to the top and left
-        return kernel, kernel, tuple((k * self.bins - size + 1) // 2 for k, size in zip(kernel, sizes, strict=True))
+        pad = tuple((k * self.bins - size + 1) // 2 for k, size in zip(kernel, sizes, strict=True))
+        return kernel, kernel, pad, pad
 
 
 @register
@@ -77,7 +78,7 @@ class SPP(Layer):
         else:
             top[0].reshape((shape[0], sum(shape[1] * level.bins**2 for level in self.levels)))
 
-    def check(self, i, sizes, kernel, _, pad):
+    def check(self, i, sizes, kernel, _, pad, __):
         where = f"level {i} of the pyramid, {2**i} x {2**i} bins of {format_shape(sizes)} pixels"
         if any(pad) and self.p.pool == "STOCHASTIC":
             raise ShapeError(

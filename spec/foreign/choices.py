@@ -34,7 +34,7 @@ CHOICES = (
     (say("{} is similar: (1 + gamma·iter)^-power", "inv"), "inverse inversetime inversetimedecay inversesqrt"),
     ("AVE", "average avg mean avepool avgpool"),
     ("MAX", "maximum maxpool maxpooling"),
-    (say("nettrain has none; {} counts the padding", "AVE"), "aveexcpad"),
+    (say("that is {} with count_include_pad: false", "AVE"), "aveexcpad"),
     (say("nettrain has none; it is -max(-x): layers Power with scale: -1 around {}", "MAX"), "min minimum minpool"),
     (say("that is {} with coeff: [1, -1]", "SUM"), "sub subtract minus difference diff"),
     ("SUM", "add plus addition"),

@@ -148,12 +148,14 @@ TYPES = (
         "transform normalizeimage datatransform randomflip randomhorizontalflip meansubtraction preprocess",
     ),
     (say("outputs are written by {}", "HDF5Output"), "output outputlayer save dump"),
+    (say("the boxes of a detector are {}", "PriorBox"), "priorboxes anchorbox"),
+    (say("maxima of regions are {}", "ROIPooling"), "roipool maxroipool"),
     (say("a layer of your own is {}", "Python"), "pythonlayer custom customlayer pyfunc userdefined"),
     (
         "nettrain has none: it trains classifiers and regressors, not detectors",
-        "roipooling roipool roialign psroipooling psroialign priorbox detectionoutput proposal yolo region "
+        "roialign psroipooling psroialign proposal yolo region "
         "detection anchortarget proposaltarget nonmaxsuppression nms rpn anchorgenerator yolodetectionoutput "
-        "deformablepsroipooling correlation priorboxes roidata yolov3detectionoutput ssd refinedetoutput",
+        "deformablepsroipooling correlation roidata yolov3detectionoutput ssd refinedetoutput",
     ),
     (
         "nettrain has none",

@@ -83,39 +83,36 @@ TYPES = (
     (say("unfolding windows into columns is {}", "Im2col"), "unfold extractimagepatches"),
     (
         say(
-            "nettrain has none; bilinear upsampling by an integer is {} with {}, {} = channels and {}; "
-            "repeating pixels is the same with {} and {} = {}",
-            "Deconvolution",
-            "weight_filler: bilinear",
-            "group",
-            "bias_term: false",
-            "weight_filler: 1",
-            "kernel_size",
-            "stride",
+            "images get another size by {}, with {} or {}; {} repeats pixels a number of times",
+            "Interp",
+            "mode: bilinear",
+            "mode: nearest",
+            "Upsample",
         ),
-        "upsample upsampling upsampling2d upsamplingbilinear2d upsamplingnearest2d interp interpolate "
-        "interpolation resize resizebilinear resizenearestneighbor resizing bilinearupsampling upsampledarknet "
-        "nninterp nnupsample",
+        "interpolate interpolation resize resizebilinear resizenearestneighbor resizing nninterp",
     ),
     (
-        say("nettrain has no unpooling; upsampling is {}", "Deconvolution"),
+        say("upsampling is {}, which repeats pixels, or {} with {}", "Upsample", "Interp", "mode: bilinear"),
+        "upsampling upsampling2d upsamplingbilinear2d upsamplingnearest2d bilinearupsampling upsampledarknet "
+        "nnupsample",
+    ),
+    (
+        say("unpooling is {}, whose second bottom is the second top of a {}", "Upsample", "Pooling"),
         "maxunpool2d maxunpool unpooling unpool maxunpooling",
     ),
     (say("nettrain has none: adding windows back into an image is the backward pass of {}", "Im2col"), "fold col2im"),
+    (say("axes are reordered by {} with {}", "Permute", "order"), "transpose swapaxes movedim moveaxis rearrange"),
+    (say("channels of groups are shuffled by {}", "ShuffleChannel"), "channelshuffle shufflenetunit"),
     (
         say(
-            "nettrain has no layer that reorders axes; the last two of a matrix product can be swapped: "
-            "{} with {} and {}",
-            "MatMul",
-            "transpose_a",
-            "transpose_b",
+            "nettrain has none: {} into more axes, {} and another {} do it, N x C·r·r x H x W becoming first "
+            "N x C x r x r x H x W",
+            "Reshape",
+            "Permute",
+            "Reshape",
         ),
-        "permute transpose swapaxes movedim moveaxis rearrange",
-    ),
-    (
-        "nettrain has none: it would need a layer that reorders axes",
-        "shufflechannel channelshuffle pixelshuffle depthtospace spacetodepth reorg pixelunshuffle spacetobatchnd "
-        "batchtospacend reorgyolo pixelshuffler subpixel",
+        "pixelshuffle depthtospace spacetodepth reorg pixelunshuffle spacetobatchnd batchtospacend reorgyolo "
+        "pixelshuffler subpixel",
     ),
     (
         say("batch normalization is {}, with {} for a learned factor and offset", "BatchNorm", "affine: true"),
@@ -139,14 +136,21 @@ TYPES = (
     ),
     (
         say(
-            "nettrain has none that divides by a vector's length; {}, {}, {} and {} are its normalizations",
+            "dividing by a vector's length is {}, with {} by that of the channels of each place",
+            "Normalize",
+            "across_spatial: false",
+        ),
+        "l2norm l2normalize l2normalization normalizelayer unitnorm unitnormalization lpnormalization normalizebbox",
+    ),
+    (
+        say(
+            "nettrain has none; {}, {}, {}, {} and {} are its normalizations of single examples",
             "LayerNorm",
             "GroupNorm",
             "MVN",
             "LRN",
+            "Normalize",
         ),
-        "normalize normalization norm l2norm l2normalize l2normalization normalizelayer unitnorm "
-        "unitnormalization lpnormalization grn rmsnorm rmsnormalization weightnorm spectralnorm "
-        "simplifiedlayernormalization normalizebbox",
+        "normalization norm grn rmsnorm rmsnormalization weightnorm spectralnorm simplifiedlayernormalization",
     ),
 )

@@ -46,6 +46,7 @@ KEYS = (
     ("transpose_b", "trans_b"),
     ("tiles", "repeats multiples times"),
     ("crop_size", "crop"),
+    ("order", "dims perm axes permutation"),
     ("loss_weight", "lossweight loss_weights"),
     ("propagate_down", "need_backward stop_gradient"),
     (
@@ -54,8 +55,8 @@ KEYS = (
     ),
     (say("write {} or {}", "pool: MAX", "pool: AVE"), "pool_type pooling mode method pool_method op pooling_type"),
     (
-        say("nettrain's {} counts the padding, as Caffe's does, except beyond the padded image", "pool: AVE"),
-        "count_include_pad count_excluding_padding exclude",
+        say("{} counts the padding, as Caffe's does; {} does not", "pool: AVE", "count_include_pad: false"),
+        "count_excluding_padding exclude exclusive",
     ),
     (say("the second top of Pooling with {} has the positions", "pool: MAX"), "return_indices"),
     (say("a {} of the whole image is {}", "kernel_size", "global_pooling: true"), "output_size adaptive"),

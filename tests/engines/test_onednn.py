@@ -98,6 +98,9 @@ CASES = [
     ("Pooling", [(4, 32, 9, 9)], {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1}),
     ("Pooling", [(4, 32, 8, 8)], {"pool": "AVE", "kernel_size": 3, "stride": 2}),
     ("Pooling", [(4, 64, 7, 7)], {"pool": "AVE", "global_pooling": True}),
+    ("Pooling", [(9, 16, 13, 11)], {"kernel_size": 3, "stride": 2, "pad_t": 2, "pad_r": 1}),
+    ("Pooling", [(4, 32, 9, 9)], {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad_b": 2, "pad_l": 1, "pad_r": 1}),
+    ("Pooling", [(4, 32, 8, 8)], {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1, "count_include_pad": False}),
     ("Scale", [(16, 16, 31, 33)], {"bias_term": True}),
     ("Scale", [(700, 300)], {}),
     ("ReLU", [(16, 16, 31, 33)], {}),
@@ -124,6 +127,14 @@ def test_larger_cases_equal_the_formulas(name, shapes, params, channels_last):
         ("Pooling", [(2, 4, 6, 6)], {"pool": "STOCHASTIC", "kernel_size": 2}, False),
         ("Pooling", [(2, 4, 6, 6)], {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1}, False),
         ("Pooling", [(2, 4, 6, 6)], {"kernel_size": 2, "top": ["y", "where"]}, False),
+        ("Pooling", [(2, 4, 6, 6)], {"pool": "AVE", "kernel_size": 3, "pad_b": 2}, True),
+        ("Pooling", [(2, 4, 7, 7)], {"pool": "AVE", "kernel_size": 3, "stride": 3, "pad_r": 1}, False),
+        (
+            "Pooling",
+            [(2, 4, 6, 6)],
+            {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1, "count_include_pad": False},
+            True,
+        ),
         ("BatchNorm", [(2, 4, 6, 6)], {}, False),  # its channels do not lie last
     ],
 )

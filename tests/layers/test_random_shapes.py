@@ -118,7 +118,25 @@ def batch_reindex(rng):
     return {"type": "BatchReindex", "values": numbers}, [shape, numbers.shape], lambda x, i: [x[numbers]]
 
 
-COPYING = [crop, pad, cut, join, tile, flatten, reshape, batch_reindex]
+def permute(rng):
+    shape = shape_of(rng)
+    order = [int(axis) for axis in rng.permutation(len(shape))][: rng.integers(0, len(shape) + 1)]
+    whole = [*order, *(axis for axis in range(len(shape)) if axis not in order)]
+    written = [axis - len(shape) if rng.random() < 0.3 else axis for axis in order]
+    return {"type": "Permute", "order": written}, [shape], lambda x: [x.transpose(whole)]
+
+
+def shuffle(rng):
+    shape, group = shape_of(rng, 2), int(rng.integers(1, 4))
+    shape = replaced(shape, 1, shape[1] * group)
+
+    def shuffled(x):
+        return [np.concatenate([x[:, j :: shape[1] // group] for j in range(shape[1] // group)] or [x], 1)]
+
+    return {"type": "ShuffleChannel", "group": group}, [shape], shuffled
+
+
+COPYING = [crop, pad, cut, join, tile, flatten, reshape, batch_reindex, permute, shuffle]
 
 
 @pytest.fixture

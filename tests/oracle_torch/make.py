@@ -100,6 +100,15 @@ def normalisation():
     embed = {"input_dim": 6, "num_output": 3}
     table, offset = randn(6, 3), randn(3)
     yield Case("Embed", lambda i, w, b: functional.embedding(i, w) + b, [classes(6, 4, 5)], embed, [table, offset])
+    for across, axes in ((True, (1, 2, 3)), (False, 1)):
+        for shared in (True, False):
+
+            def by_length(x, s, axes=axes):
+                return s.view(-1, 1, 1) * x / ((x**2).sum(axes, keepdim=True) + 0.01).sqrt()
+
+            options = {"across_spatial": across, "channel_shared": shared, "eps": 0.01}
+            scale = np.array(1.7) if shared else randn(3)
+            yield Case("Normalize", by_length, [randn(2, 3, 4, 2)], options, [scale])
 
 
 def losses():
@@ -174,6 +183,9 @@ def shapes():
     yield Case("Eltwise", lambda a, b, c: 2 * a - b + 3 * c, three, wide | {"coeff": [2, -1, 3]})
     yield Case("Eltwise", lambda a, b, c: a * b * c, three, wide | {"operation": "PROD"})
     yield Case("Eltwise", torch.maximum, [randn(3, 1), randn(2, 1, 4)], wide | {"operation": "MAX"})
+    yield Case("Permute", lambda x: x.permute(0, 2, 3, 1), [randn(2, 3, 4, 5)], {"order": [0, 2, 3, 1]})
+    yield Case("Permute", lambda x: x.permute(2, 0, 1), [randn(2, 3, 4)], {"order": [2]})
+    yield Case("ShuffleChannel", lambda x: functional.channel_shuffle(x, 3), [randn(2, 6, 2, 3)], {"group": 3})
 
 
 def vision():
@@ -193,6 +205,65 @@ def vision():
     yield transposed(two, randn(2, 3, 5, 6), randn(3, 2, 3, 3), randn(2), padding=1)
     yield transposed(one, randn(2, 4, 5), randn(4, 2, 4), randn(4), stride=3, groups=2, dilation=2)
     yield transposed(three, randn(1, 2, 2, 3, 2), randn(2, 2, 2, 3, 1), randn(2), stride=(2, 1, 2), padding=(0, 1, 0))
+
+    def pooled(mode, sides, round_mode="CEIL", counted=True, kernel=(3, 2), stride=2):
+        """A Pooling of 2 x 3 x 7 x 6, ``sides`` are left, right, top and bottom."""
+        layer = {"pool": mode, "kernel_h": kernel[0], "kernel_w": kernel[1], "stride": stride, "round_mode": round_mode}
+        layer |= {f"pad_{side}": pad for side, pad in zip("lrtb", sides, strict=True)}
+        up = round_mode == "CEIL"
+        layer |= {} if counted else {"count_include_pad": False}
+
+        def pool(x):
+            if mode == "MAX":
+                return functional.max_pool2d(functional.pad(x, sides, value=-torch.inf), kernel, stride, ceil_mode=up)
+            means = functional.avg_pool2d(functional.pad(x, sides), kernel, stride, ceil_mode=up)
+            if counted:
+                return means
+            inside = functional.pad(torch.ones_like(x), sides)
+            return means / functional.avg_pool2d(inside, kernel, stride, ceil_mode=up)
+
+        return Case("Pooling", pool, [randn(2, 3, 7, 6)], layer)
+
+    yield pooled("MAX", (1, 0, 0, 2))
+    yield pooled("MAX", (0, 1, 2, 1), "FLOOR")
+    yield pooled("AVE", (1, 0, 2, 1))
+    yield pooled("AVE", (0, 1, 1, 2), "FLOOR")
+    yield pooled("AVE", (1, 0, 2, 1), counted=False)
+    yield Case(
+        "Pooling",
+        lambda x: functional.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+        [randn(2, 3, 7, 6)],
+        {"pool": "AVE", "kernel_size": 3, "stride": 2, "pad": 1, "count_include_pad": False},
+    )
+
+    def resized(shape, new, mode="bilinear", corners=None):
+        """An Interp; PyTorch's nearest has no corners to align."""
+        options = {"mode": mode} | ({} if corners is None else {"align_corners": corners})
+        layer = {"height": new[0], "width": new[1]} | options | {"align_corners": bool(corners)}
+        return Case("Interp", lambda x: functional.interpolate(x, new, **options), [randn(*shape)], layer)
+
+    for new in ((7, 9), (2, 3), (1, 1), (8, 4)):
+        yield resized((2, 3, 4, 5), new, corners=True)
+        yield resized((2, 3, 4, 5), new, corners=False)
+        yield resized((2, 3, 4, 5), new, mode="nearest")
+    repeat = torch.nn.Upsample(scale_factor=(2, 3))
+    yield Case("Upsample", repeat, [randn(2, 3, 4, 5)], {"scale_h": 2, "scale_w": 3})
+    pooled_from = torch.tensor(randn(2, 3, 7, 6))
+    found = functional.max_pool2d(pooled_from, 2, ceil_mode=True, return_indices=True)[1]
+
+    def unpool(x, m):
+        return functional.max_unpool2d(x, m, 2, output_size=(7, 6))
+
+    yield Case("Upsample", unpool, [randn(2, 3, 4, 3), found.numpy()], {"upsample_h": 7, "upsample_w": 6})
+    yield Case("Upsample", unpool, [randn(2, 3, 4, 3), found.numpy()], {"pad_out_h": True})
+    corners = np.array([[0, 1, 2, 8, 9], [1, 0, 0, 4, 3], [0, 5, 5, 5, 5], [1, 3, 1, 9, 10]], float)
+
+    def of_regions(x, rois):
+        regions = [x[n : n + 1, :, a : c + 1, b : d + 1] for n, b, a, d, c in corners.astype(int)]
+        return torch.cat([functional.adaptive_max_pool2d(region, (3, 2)) for region in regions])
+
+    bins = {"pooled_h": 3, "pooled_w": 2}
+    yield Case("ROIPooling", of_regions, [randn(2, 3, 11, 10), corners], bins, constant=(1,))
 
 
 def recurrent():

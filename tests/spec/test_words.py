@@ -91,19 +91,22 @@ TYPES = {
     "DepthwiseConvolution": "`Convolution` with `group` = channels",
     "ConvolutionDepthwise": "`Convolution` with `group` = channels",
     "ConvolutionDepthWise": "`Convolution` with `group` = channels",
-    "Permute": "nettrain has no layer that reorders axes",
-    "Transpose": "nettrain has no layer that reorders axes",
-    "ShuffleChannel": "nettrain has none: it would need a layer that reorders axes",
-    "Upsample": "`Deconvolution` with `weight_filler: bilinear`",
-    "Interp": "`Deconvolution` with `weight_filler: bilinear`",
+    "Transpose": "axes are reordered by `Permute` with `order`",
+    "ChannelShuffle": "channels of groups are shuffled by `ShuffleChannel`",
+    "PixelShuffle": "`Reshape` into more axes, `Permute` and another `Reshape` do it",
+    "UpSampling2D": "`Upsample`, which repeats pixels, or `Interp` with `mode: bilinear`",
+    "ResizeBilinear": "images get another size by `Interp`",
+    "MaxUnpool2d": "unpooling is `Upsample`, whose second bottom is the second top of a `Pooling`",
     "ReLU6": "`Clip` with `min: 0` and `max: 6`",
     "LeakyReLU": "`ReLU` with `negative_slope`",
     "HardSwish": "nettrain has none; built from layers",
-    "Normalize": "nettrain has none that divides by a vector's length",
+    "L2Normalize": "dividing by a vector's length is `Normalize`, with `across_spatial: false`",
     "Attention": "nettrain has none; build it from `InnerProduct`",
     "MultiHeadAttention": "nettrain has none; build it from `InnerProduct`",
-    "ROIPooling": "nettrain has none: it trains classifiers",
-    "PriorBox": "nettrain has none: it trains classifiers",
+    "MaxRoiPool": "maxima of regions are `ROIPooling`",
+    "ROIAlign": "nettrain has none: it trains classifiers",
+    "PriorBoxes": "the boxes of a detector are `PriorBox`",
+    "Proposal": "nettrain has none: it trains classifiers",
     "MultiBoxLoss": "nettrain has none",
     "Axpy": "`Scale` with two bottoms",
     "Dense": "in nettrain (as in Caffe) a fully connected layer is `InnerProduct`",
@@ -143,31 +146,31 @@ CategoryEncoding Ceil Celu CenterLoss CenterCropPad ChannelShuffle CircularPad2d
 Conv1DTranspose Conv3D ConvInteger ConvLSTM2D ConvTranspose ConvolutionDepthwise Correlation CosFace Cos Cosh
 CosineEmbeddingLoss CropAndResize Cropping3D CrossMapLRN2d CTCLoss CumSum DFT DataTransformer DeformableConvolution
 Dense DenseImageData DepthToSpace DepthwiseConv2D DepthwiseConvolution DequantizeLinear Det DetectionEvaluate
-DetectionOutput DiceLoss Discretization Div Dropout2d DynamicQuantizeLinear Einsum Embedding EmbeddingBag Equal Erf
+DiceLoss Discretization Div Dropout2d DynamicQuantizeLinear Einsum Embedding EmbeddingBag Equal Erf
 Expand ExpandDims EyeLike FeatureAlphaDropout Floor FlowWarp FocalLoss Fold FractionalMaxPool2d FrozenBatchNorm2d
 GRUCell GRUUnit Gather GatherElements GatherND GaussianDropout GaussianNLLLoss GaussianNoise Gemm GlobalAveragePool
 GlobalLpPool GlobalMaxPooling2D GlobalResponseNorm Greater GridSample GroupNormalization HammingWindow HannWindow
 HardShrink HardSigmoid HardSwish Hardmax HashedCrossing Hashing HuberLoss ICNetLoss Identity If ImageLabelmapData
-ImageSegData InstanceNorm3d InstanceNormalization IntegerLookup Interp IsInf IsNaN KLDivLoss L2Normalization LPPool2d
+ImageSegData InstanceNorm3d InstanceNormalization IntegerLookup IsInf IsNaN KLDivLoss L2Normalization LPPool2d
 LSTMCell LabelSmoothing Lambda LayerNormalization LeakyRelu Less LocalResponseNorm LocallyConnected2D LogSigmoid
 LogitNormal Loop LpNormalization LpPool LRN2D MSELoss MarginRankingLoss MarginInnerProduct Masking MatMulInteger Max
 MaxPool3d MaxRoiPool MaxUnpool MaxUnpool2d Maximum Mean MeanVarianceNormalization MelSpectrogram MelWeightMatrix Min
 Minimum Mod Mul MultiBoxLoss MultiHeadAttention MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiStageMeanfield
-Multinomial Multiply Neg NegativeLogLikelihoodLoss NLLLoss NonMaxSuppression NonZero Normalization Normalize Not
-OneHot Optional Or PairwiseDistance Permute PixelShuffle PixelUnshuffle PoissonNLLLoss Pow PriorBox Proposal
-PSROIPooling QLinearConv QuantizeLinear RMSNorm RMSNormalization RNNCell RReLU ROIAlign ROIPooling RandomBrightness
+Multinomial Multiply Neg NegativeLogLikelihoodLoss NLLLoss NonMaxSuppression NonZero Normalization Not
+OneHot Optional Or PairwiseDistance PixelShuffle PixelUnshuffle PoissonNLLLoss Pow Proposal
+PSROIPooling QLinearConv QuantizeLinear RMSNorm RMSNormalization RNNCell RReLU ROIAlign RandomBrightness
 RandomContrast RandomCrop RandomFlip RandomNormal RandomRotation RandomTranslation RandomUniform RandomZoom Range
 ReLU6 Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
 RefinedetOutput ReflectionPad2d Region Reorg Repeat RepeatVector ReplicationPad2d Rescaling Resize ResizeBilinear
 Resizing ReverseSequence RoiAlign Round Rsqrt SELU STFT Scan ScatterElements ScatterND SegmentationLoss Selu
-SeparableConv2D SequenceAt Sequential Shape ShuffleChannel Shrink Sign SimpleRNN Sin Sinh Size SoftMarginLoss Softmin
+SeparableConv2D SequenceAt Sequential Shape Shrink Sign SimpleRNN Sin Sinh Size SoftMarginLoss Softmin
 Softshrink Softsign Solarization SpaceToBatchND SpaceToDepth SpatialDropout2D SpatialTransformer SpectralNormalization
 Sqrt Square Squeeze StackedRNNCells StringLookup Sub Subtract Sum SwitchNorm SyncBatchNorm Tan TanhShrink
 TextVectorization TfIdfVectorizer ThresholdedReLU TimeDistributed TopK Transformer Transpose Trilu TripletLoss
-TripletMarginLoss Unfold Unflatten Unique UnitNormalization Unsqueeze Upsample UpSampling2D Variable VideoData Where
+TripletMarginLoss Unfold Unflatten Unique UnitNormalization Unsqueeze UpSampling2D Variable VideoData Where
 WeightedSoftmaxWithLoss Xor Yolo YoloV3Loss ZeroPadding2D avgpool connected convolutional cost crnn detection
 deconvolutional gaussian_yolo iseg local logistic lstm_cell maxpool normalization region reorg route sam
-scale_channels shortcut upsample yolo
+scale_channels shortcut yolo
 """
 MANY = _MANY.split()
 
@@ -189,7 +192,9 @@ KEYS = [
     ("Pooling", "pool_size", "did you mean `kernel_size`?"),
     ("Pooling", "padding", "did you mean `pad`?"),
     ("Pooling", "type_", "did you mean `type`?"),
-    ("Pooling", "count_include_pad", "nettrain's `pool: AVE` counts the padding"),
+    ("Pooling", "count_excluding_padding", "as Caffe's does; `count_include_pad: false` does not"),
+    ("Pooling", "pad_left", "did you mean `pad_l`?"),
+    ("Convolution", "pad_l", "a layer of type Pad before it may differ"),
     ("Convolution", "padding", "did you mean `pad`?"),
     ("Convolution", "dilation_rate", "did you mean `dilation`?"),
     ("Convolution", "dilations", "did you mean `dilation`?"),
@@ -302,6 +307,7 @@ def test_a_choice_of_another_framework_gets_advice(keys, words):
 
 LAYER_CHOICES = [
     ("{type: Pooling, pool: AVG, kernel_size: 2}", "did you mean `AVE`?"),
+    ("{type: Pooling, pool: AVE_EXC_PAD, kernel_size: 2}", "that is `AVE` with count_include_pad: false"),
     ("{type: Pooling, pool: min, kernel_size: 2}", "nettrain has none; it is -max(-x)"),
     ("{type: Eltwise, operation: SUB}", "that is `SUM` with coeff: [1, -1]"),
     ("{type: Eltwise, operation: MUL}", "did you mean `PROD`?"),

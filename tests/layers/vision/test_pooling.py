@@ -14,26 +14,27 @@ def pooling_net(shape, tops=1, **params):
     return layer_net("Pooling", shape, inputs="x", name="pool", **{"top": ["y", "where"][:tops]} | params)
 
 
-def output_size(size, kernel, stride, pad, round_mode):
+def output_size(size, kernel, stride, pad, round_mode, after=None):
     """Caffe's formula; a last window that would begin beyond the image and its upper border is dropped."""
-    span = (size + 2 * pad - kernel) / stride
+    span = (size + pad + (pad if after is None else after) - kernel) / stride
     count = (math.ceil(span) if round_mode == "CEIL" else math.floor(span)) + 1
     return count - 1 if (count - 1) * stride >= size + pad else count
 
 
-def slow_pooling(x, dy, mode, kernel, stride, pad):
+def slow_pooling(x, dy, mode, kernel, stride, pad, after=None, border_counts=True):
     """One window at a time: y, where each maximum is, and dx."""
+    after = after or pad
     (H, W), y, where, dx = x.shape[2:], np.zeros(dy.shape), np.full(dy.shape, -1.0), np.zeros(x.shape)
     for n, c, i, j in np.ndindex(dy.shape):
         top, left = i * stride[0] - pad[0], j * stride[1] - pad[1]
-        bottom, right = min(top + kernel[0], H + pad[0]), min(left + kernel[1], W + pad[1])
+        bottom, right = min(top + kernel[0], H + after[0]), min(left + kernel[1], W + after[1])
         inside = [(h, w) for h in range(max(0, top), min(bottom, H)) for w in range(max(0, left), min(right, W))]
         if mode == "MAX":
             best = max(inside, key=lambda place: x[n, c, *place])  # the first of equal ones
             y[n, c, i, j], where[n, c, i, j] = x[n, c, *best], best[0] * W + best[1]
             dx[n, c, *best] += dy[n, c, i, j]
         else:
-            size = (bottom - top) * (right - left)
+            size = (bottom - top) * (right - left) if border_counts else len(inside)
             y[n, c, i, j] = sum(x[n, c, *place] for place in inside) / size
             for place in inside:
                 dx[n, c, *place] += dy[n, c, i, j] / size
@@ -77,6 +78,12 @@ IMAGE = [[1, 2, 3], [8, 9, 4], [7, 6, 5]]
             {"pool": "AVE", "kernel_size": 2, "stride": 2, "pad": 1},
             [[0.25, 1.25], [3.75, 6]],
         ),  # zeros of the border count
+        (
+            {"pool": "AVE", "kernel_size": 2, "stride": 2, "pad": 1, "count_include_pad": False},
+            [[1, 2.5], [7.5, 6]],
+        ),
+        ({"pool": "AVE", "kernel_size": 2, "stride": 2, "pad_t": 1}, [[0.75, 1.5], [7.5, 4.5]]),
+        ({"kernel_size": 2, "stride": 2, "pad_l": 1}, [[8, 9], [7, 6]]),
         ({"kernel_size": 2, "stride": 2, "pad": 1}, [[1, 3], [8, 9]]),
         ({"kernel_h": 1, "kernel_w": 3}, [[3], [9], [7]]),
         ({"kernel_h": 3, "kernel_w": 1}, [[8, 9, 5]]),
@@ -147,6 +154,53 @@ def test_different_height_and_width(mode, shape, kernel, stride, pad):
     for key, pair in (("kernel", kernel), ("stride", stride), ("pad", pad)):
         params |= {f"{key}_h": pair[0], f"{key}_w": pair[1]}
     check_against_loops(shape, kernel, stride, pad, params)
+
+
+def borders(rng):
+    """A random geometry with a border of its own for each side: (shape, kernel, stride, before, after, parameters)."""
+    while True:
+        shape = tuple(int(n) for n in (*rng.integers(1, 3, 2), *rng.integers(1, 8, 2)))
+        kernel, stride = (tuple(int(n) for n in rng.integers(1, 5, 2)) for _ in range(2))
+        before, after = (tuple(int(rng.integers(0, k)) for k in kernel) for _ in range(2))
+        padded = [size + a + b for size, a, b in zip(shape[2:], before, after, strict=True)]
+        if all(size >= k for size, k in zip(padded, kernel, strict=True)):
+            break
+    sides = {"pad_t": before[0], "pad_b": after[0], "pad_l": before[1], "pad_r": after[1]}
+    params = {"kernel_h": kernel[0], "kernel_w": kernel[1], "stride_h": stride[0], "stride_w": stride[1]}
+    params |= {side: pad for side, pad in sides.items() if pad or rng.random() < 0.5}
+    if not set(params) & set(sides):
+        params["pad_b"] = 0
+    return shape, kernel, stride, before, after, params | {"round_mode": str(rng.choice(["CEIL", "FLOOR"]))}
+
+
+@pytest.mark.parametrize(("mode", "border_counts"), [("MAX", True), ("AVE", True), ("AVE", False)])
+def test_a_border_of_its_own_for_each_side(mode, border_counts):
+    rng = np.random.default_rng(3)
+    for _ in range(120):
+        shape, kernel, stride, before, after, params = borders(rng)
+        params |= {"pool": mode} | ({} if border_counts else {"count_include_pad": False})
+        net = pooling_net(shape, tops=2 if mode == "MAX" else 1, channels_last=bool(rng.integers(2)), **params)
+        sizes = [
+            output_size(size, k, s, b, params["round_mode"], a)
+            for size, k, s, b, a in zip(shape[2:], kernel, stride, before, after, strict=True)
+        ]
+        assert net.blobs["y"].shape == (*shape[:2], *sizes), params
+        x, dy = rng.standard_normal(shape), rng.standard_normal((*shape[:2], *sizes))
+        outputs = net.forward(x=x)
+        dx = net.backward(y=dy)["x"]
+        y, where, expected_dx = slow_pooling(x, dy, mode, kernel, stride, before, after, border_counts)
+        np.testing.assert_allclose(outputs["y"], y, rtol=1e-10, atol=1e-14, err_msg=str(params))
+        np.testing.assert_allclose(dx, expected_dx, rtol=1e-10, atol=1e-14, err_msg=str(params))
+        if mode == "MAX":
+            np.testing.assert_array_equal(outputs["where"], where)
+
+
+def test_sides_that_are_equal_are_the_pad():
+    x = np.random.default_rng(0).standard_normal((2, 3, 6, 7))
+    for mode in ("MAX", "AVE"):
+        params = {"pool": mode, "kernel_size": 3, "stride": 2}
+        sides = pooling_net(x.shape, pad_t=1, pad_b=1, pad_l=2, pad_r=2, **params).forward(x=x)["y"]
+        np.testing.assert_array_equal(sides, pooling_net(x.shape, pad_h=1, pad_w=2, **params).forward(x=x)["y"])
 
 
 @pytest.mark.parametrize("mode", ["MAX", "AVE"])
@@ -243,6 +297,22 @@ SPECS = {
     "stride_h alone": ({"kernel_size": 2, "stride_h": 2}, "stride_h needs `stride_w` too"),
     "pad_w alone": ({"kernel_size": 2, "pad_w": 1}, "pad_w needs `pad_h` too"),
     "pad as large as the kernel": ({"kernel_size": 2, "pad": 2}, "must be smaller than the kernel"),
+    "pad_b as large": ({"kernel_size": 2, "pad_b": 2}, "must be smaller than the kernel, got 2 x 0 and 2"),
+    "sides and pad": ({"kernel_size": 2, "pad": 1, "pad_b": 1}, "cannot be combined with `pad`"),
+    "sides and pairs": ({"kernel_size": 2, "pad_h": 1, "pad_w": 1, "pad_b": 1}, "cannot be combined with `pad_h`"),
+    "global and a side": ({"global_pooling": True, "pad_l": 1}, "needs pad 0 and stride 1"),
+    "a side of random elements": (
+        {"pool": "STOCHASTIC", "kernel_size": 2, "pad_l": 1},
+        "pad_l must be 0 with pool STOCHASTIC",
+    ),
+    "a maximum without a border": (
+        {"kernel_size": 2, "count_include_pad": False},
+        "count_include_pad works with AVE only, not with MAX",
+    ),
+    "kernel too large for the sides": (
+        {"kernel_h": 6, "kernel_w": 2, "pad_t": 1, "round_mode": "FLOOR"},
+        r"kernel 6 does not fit into 1 \+ 3 \+ 0 = 4",
+    ),
     "pad_w as large": ({"kernel_size": 2, "pad_h": 1, "pad_w": 2}, "must be smaller than the kernel"),
     "global and kernel": ({"global_pooling": True, "kernel_size": 2}, "leave the kernel out"),
     "global and pad": ({"global_pooling": True, "pad": 1}, "needs pad 0 and stride 1"),
