@@ -11,7 +11,7 @@ from ...net.example import Example
 from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
-from ...spec.errors import NettrainError, ShapeError, format_shape
+from ...spec.errors import ShapeError, format_shape
 
 
 def surest(rng, shape):
@@ -40,7 +40,7 @@ class DetectionOutput(Layer):
     For each class but the background, the top_k boxes with scores above the threshold come in turn, the surest first.
     One is left out if its overlap (intersection / union) with one that was taken is more than nms_threshold, which is
     multiplied by ``eta`` after each box taken, while it is above a half. Of all classes the keep_top_k surest are left.
-    Errors: numbers of boxes that differ; CENTER_SIZE or CORNER_SIZE with a box without width or height.
+    Errors: numbers of boxes that differ.
     Source: SSD's DetectionOutput (Liu et al. 2016), without its files and pictures.
     """
 
@@ -52,7 +52,9 @@ class DetectionOutput(Layer):
             default="CORNER", doc="what the offsets move, and by what measure"
         )
         variance_encoded_in_target: bool = param(default=False, doc="whether offsets are used without the variances")
-        confidence_threshold: float | None = param(default=None, doc="scores up to it are nothing; left out: all count")
+        confidence_threshold: float | None = param(
+            default=None, minimum=-1e30, maximum=1e30, doc="scores up to it are nothing; left out: all count"
+        )
         nms_threshold: float = param(default=0.3, minimum=0, doc="the largest overlap of two boxes of a class")
         top_k: int = param(default=-1, minimum=-1, doc="boxes of a class that are looked at; -1: all")
         eta: float = param(default=1.0, above=0, maximum=1, doc="what nms_threshold is multiplied by after each box")
@@ -122,9 +124,6 @@ class DetectionOutput(Layer):
         if self.p.code_type == "CORNER":
             return priors + offsets
         sizes = priors[..., 2:] - priors[..., :2]
-        if not (sizes > 0).all():
-            p = int(np.argmin((sizes > 0).all(axis=(1, 2))))
-            raise NettrainError(f"box {p} has no width or no height, by which {self.p.code_type} measures its offsets")
         if self.p.code_type == "CORNER_SIZE":
             return priors + offsets * np.concatenate([sizes, sizes], axis=-1)
         centres = (priors[..., :2] + priors[..., 2:]) / 2 + offsets[..., :2] * sizes

@@ -12,6 +12,7 @@ from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import ShapeError, format_shape
 
+FARTHEST = 1e6  # pixels, more than any image has
 CLOSE = 1e-6  # aspect ratios nearer to each other are the same
 
 
@@ -29,21 +30,31 @@ class PriorBox(Layer):
     """
 
     class Parameters(Declared):
-        min_size: tuple[float, ...] = param(minimum=1, doc="sizes of the square boxes, in pixels of the image")
-        max_size: tuple[float, ...] = param(default=(), above=1, doc="for each min_size a larger one, for one box more")
+        min_size: tuple[float, ...] = param(
+            minimum=1, maximum=FARTHEST, doc="sizes of the square boxes, in pixels of the image"
+        )
+        max_size: tuple[float, ...] = param(
+            default=(), above=1, maximum=FARTHEST, doc="for each min_size a larger one, for one box more"
+        )
         aspect_ratio: tuple[float, ...] = param(
-            default=(), above=0, doc="width / height of the boxes that are no square"
+            default=(), minimum=0.001, maximum=1000, doc="width / height of the boxes that are no square"
         )
         flip: bool = param(default=True, doc="whether each aspect ratio is used both ways")
         clip: bool = param(default=False, doc="whether boxes end at the image's border")
-        variance: tuple[float, ...] = param(default=(0.1,), above=0, doc="one number, or one for each end of a box")
+        variance: tuple[float, ...] = param(
+            default=(0.1,), above=0, maximum=FARTHEST, doc="one number, or one for each end of a box"
+        )
         img_size: int | None = param(default=None, minimum=1, doc="side of the image, in place of a second bottom's")
         img_h: int | None = param(default=None, minimum=1, doc="its height, with img_w")
         img_w: int | None = param(default=None, minimum=1, doc="its width")
-        step: float | None = param(default=None, above=0, doc="pixels of the image from place to place")
-        step_h: float | None = param(default=None, above=0, doc="the same from row to row, with step_w")
-        step_w: float | None = param(default=None, above=0, doc="from column to column")
-        offset: float = param(default=0.5, doc="where in its place a box has its centre")
+        step: float | None = param(
+            default=None, above=0, maximum=FARTHEST, doc="pixels of the image from place to place"
+        )
+        step_h: float | None = param(
+            default=None, above=0, maximum=FARTHEST, doc="the same from row to row, with step_w"
+        )
+        step_w: float | None = param(default=None, above=0, maximum=FARTHEST, doc="from column to column")
+        offset: float = param(default=0.5, minimum=-1000, maximum=1000, doc="where in its place a box has its centre")
 
         exclusive = (("img_size", ("img_h", "img_w")), ("step", ("step_h", "step_w")))
         aliases = {"prior_box_param": "write its fields beside type"}

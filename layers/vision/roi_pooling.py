@@ -42,7 +42,9 @@ class ROIPooling(Layer):
     class Parameters(Declared):
         pooled_h: int = param(minimum=1, doc="rows of bins")
         pooled_w: int = param(minimum=1, doc="columns of bins")
-        spatial_scale: float = param(default=1.0, above=0, doc="size of x / size of what the corners are pixels of")
+        spatial_scale: float = param(
+            default=1.0, above=0, maximum=1000, doc="size of x / size of what the corners are pixels of"
+        )
 
         aliases = {"roi_pooling_param": "write its fields beside type"}
 
