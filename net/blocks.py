@@ -76,14 +76,17 @@ class Layers:
 class Block(Declared):
     """A part of a net that is written once and used like a layer type."""
 
-    parameters: Defaults = param(
-        default=Defaults({}), doc="what a use may or must give, by name, with its value if any"
-    )
+    parameters: Defaults | None = param(default=None, doc="what a use may or must give, by name, with its value if any")
     inputs: tuple[str, ...] = param(default=("in",), doc="what its layers call the bottoms of the use")
     outputs: tuple[str, ...] | None = param(
         default=None, doc="its blobs that are the tops of the use; left out: the tops of its last layer"
     )
     layers: Layers = param(doc="its layers; their names and blobs become USE/NAME")
+
+    @property
+    def defaults(self) -> Mapping[str, Node]:
+        """Its parameters with their values, of None where a use must give one."""
+        return self.parameters.values if self.parameters else {}
 
     words = "a mapping with `layers` and, where there are any, `parameters`, `inputs` and `outputs`"
 
@@ -129,7 +132,7 @@ def read_blocks(node: Node, reader: Reader) -> dict[str, Block | None]:
 
 
 def _unused_parameters(name: str, block: Block, node: Node) -> Iterable[Problem]:
-    values = block.parameters.values
+    values = block.defaults
     used = {found for one in (*block.layers.nodes, *values.values()) for found in references(one)}
     for parameter in values:
         if parameter not in used:
