@@ -80,6 +80,7 @@ class Writer:
         self.budget = Budget()
         self.plain = Order()  # what the layers written so far give to one without `bottom`
         self.outputs: dict[str, tuple[str, ...]] = {}
+        self.asked = 0  # how many blocks inside each other `outputs_of` looks at
 
     def row(self, nodes: Sequence[Node], scope: Scope, order: Order) -> list[Node]:
         """Layers written out. Their names are still those of the block, if they stand in one."""
@@ -244,9 +245,11 @@ class Writer:
         """The blobs of a block that it gives out, as its layers call them."""
         if name not in self.outputs:
             block = self.blocks[name]
-            self.outputs[name] = ()  # where blocks contain each other, which is reported
-            if block is not None:
+            self.outputs[name] = ()  # where blocks contain each other or nest too deeply, which is reported
+            self.asked += 1
+            if block is not None and self.asked <= DEEPEST + 1:
                 self.outputs[name] = tuple(self.tops_in(block)[-1]) if block.outputs is None else block.outputs
+            self.asked -= 1
         return self.outputs[name]
 
     def tops_in(self, block: Block) -> list[list[str]]:
