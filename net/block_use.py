@@ -76,7 +76,7 @@ class Copies:
 
     def _check_copies(self, repeat: int) -> None:
         if len(self.outputs) > len(self.block.inputs):
-            counts = f"{len(self.outputs)} outputs, and {len(self.block.inputs)} to take in"
+            counts = f"but there are {len(self.outputs)} outputs and {len(self.block.inputs)} of the inputs"
             self._blame("repeat", f" cannot be repeated: each copy takes the outputs of the one before, {counts}")
         for key in self.block.defaults:
             value = self.node.value.get(key)

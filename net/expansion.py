@@ -215,7 +215,10 @@ class Writer:
         before, defaults = len(self.problems.found), block.defaults
         known = [*USE_KEYS, *defaults]
         advice: dict[str, str | Advice] = {"freeze": "its layers are frozen by its name in solver.freeze"}
-        self.reader.unknown_keys(node, known, name, advice)
+        elsewhere = [
+            key for key in UseKeys.names() if key not in known and key in node.keys
+        ]  # has a message of its own
+        self.reader.unknown_keys(node, [*known, *elsewhere], name, advice)
         meant = {nearest(key, known) for key in node.keys if key not in known}
         for parameter, default in defaults.items():
             if default.value is None and parameter not in node.value and parameter not in meant:

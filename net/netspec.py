@@ -88,7 +88,7 @@ def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
 
 def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python: bool) -> NetSpec:
     reader = Reader(problems)
-    known = ["name", "solver", "blocks", "layers", *(key for key in Top.names() if key != "name")]
+    known = ["name", "solver", "layers", *(key for key in Top.names() if key != "name"), "blocks"]
     aliases = {key: advice for key in root.keys if key not in known and (advice := _belongs(key, root, known))}
     reader.unknown_keys(root, known, "a spec", aliases)
     top = Top.from_known(reader, root, "spec", known)
