@@ -9,10 +9,9 @@ from ..spec.errors import Use, did_you_mean
 from ..spec.node import Node
 from ..spec.template import Template, references
 from . import registry
-from .blocks import Block
+from .blocks import Block, Order, Scope, names_of, set_value, top_name
 from .presence import condition, restrict
 from .records import BlockUse
-from .scope import Order, Scope, names_of, set_value, top_name
 
 if TYPE_CHECKING:
     from .expansion import Writer

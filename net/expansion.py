@@ -17,10 +17,21 @@ from ..spec.reader import MISSING, Reader
 from ..spec.template import Budget
 from . import registry
 from .block_use import Copies
-from .blocks import USE_KEYS, Block, UseKeys, read_blocks
+from .blocks import (
+    USE_KEYS,
+    Block,
+    Order,
+    Scope,
+    UseKeys,
+    is_name,
+    most,
+    names_of,
+    read_blocks,
+    set_value,
+    top_name,
+)
 from .presence import condition
 from .records import BlockUse
-from .scope import Order, Scope, is_name, most, names_of, set_value, top_name
 
 DEEPEST = 100  # blocks inside blocks
 

@@ -29,7 +29,12 @@ from .kinds import Case, Kind, data_spec, make_special, no_number, read_batches,
 from .mutations import edit_text, encode, integer, junk, pick, places, word
 
 CONFIGS = Path(nettrain.__file__).parent / "configs"
-LARGE = ("alexnet.yaml",)  # 61 million parameters take longer to fill than a spec may take here
+LARGE = ("alexnet.yaml", "googlenet.yaml", "resnet18.yaml", "squeezenet.yaml")  # they take longer than a spec may here
+    "alexnet.yaml",
+    "resnet18.yaml",
+    "googlenet.yaml",
+    "squeezenet.yaml",
+)  # a pass takes longer than a spec may here
 
 
 def check_spec(source: Any, settings: tuple[str, ...] = ()) -> None:
