@@ -574,3 +574,12 @@ def test_explain_shows_the_layers_of_a_use(nettrain_cli):
     data = json.loads(nettrain_cli("explain", "net.yaml", "--layer", "res2a", "--sample", "0", "--json").stdout)
     assert "res2a/conv1" in json.dumps(data)
     assert "res3/1/conv2" not in json.dumps(data)
+
+
+def test_the_page_about_blocks_tells_the_truth(nettrain_cli):
+    page = (Path(nettrain.__file__).parent / "docs" / "blocks.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    Path("net.yaml").write_text(example)
+    assert json.loads(nettrain_cli("check", "net.yaml", "--json").stdout)["warnings"] == []
+    Path("net.yaml").write_text(example.replace("channels: 8}", "channels: -3}"))
+    assert page.split("```text\n")[1].split("```")[0] in nettrain_cli("check", "net.yaml", exit_code=2).stderr
