@@ -14,19 +14,21 @@ from .streams import show
 
 @main.in_group("Look")
 @spec_argument
+@click.option("--blocks", is_flag=True, help="One row for each use of a block, with what it gives.")
 @net_options
 @output_options
-def summary(spec: str, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool) -> None:
+def summary(spec: str, blocks: bool, settings: tuple, phase: str, level: int, stages: tuple, as_json: bool) -> None:
     """Show layers, shapes, parameters, multiply-adds, memory.
 
     \b
     nettrain summary configs/lenet.yaml
+    nettrain summary configs/resnet20.yaml --blocks
     """
     from ..net.net import Net
     from ..tools import summary as summing
 
     net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)
-    show(summing.summarise(net), as_json, summing.report)
+    show(summing.summarise(net), as_json, lambda found: summing.report(found, blocks))
 
 
 @main.in_group("Look")

@@ -42,7 +42,8 @@ def assemble(
 ) -> Assembly:
     """Wire the layers, make them, decide which run backward, find the parameters, and share memory, in this order.
 
-    ``freeze`` names layers whose parameters are not learned, by name or glob. Raises SpecError with all ``problems``.
+    ``freeze`` names layers whose parameters are not learned, by name (also that of a
+    use of a block they are part of) or glob. Raises SpecError with all ``problems``.
     """
     wired = wire(spec, state, problems)
     steps = build.build_steps(wired, state.phase, seed, dtype, spec.folder, problems, engine)
@@ -50,7 +51,7 @@ def assemble(
         raise SpecError(problems.found)
     patterns = tuple(freeze)
     for step in steps:
-        step.frozen = any(fnmatchcase(step.spec.name, pattern) for pattern in patterns)
+        step.frozen = any(fnmatchcase(name, pattern) for name in step.spec.names for pattern in patterns)
     plan.decide_backward(steps, spec.force_backward, problems)
     parameters, uses = build.collect_parameters(steps, problems)
     problems.raise_if_any()

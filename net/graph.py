@@ -184,6 +184,10 @@ def _unknown_blob(
     elif lists:
         maker = wired[makers[lists[0]][0]].spec
         why = f"which no layer makes; `{maker.name}`{maker.where()} makes one called `{lists[0]}`: write [{lists[0]}]"
+    use = layer.place.used
+    inner = name.removeprefix(f"{use.name}/") if use else name
+    if not why and use and inner in makers:
+        why = f"which its block does not make; a block reads `{inner}` only as one of its `inputs`"
     if not why:
         close = nearest(name, makers)
         near = f"; did you mean `{close}`{wired[makers[close][0]].spec.where()}?" if close else ""

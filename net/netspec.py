@@ -18,6 +18,7 @@ from ..spec.reader import MISSING, Reader
 from ..spec.reading import read_text
 from . import registry
 from .arguments import strings
+from .expansion import expand
 from .records import Broken, Common, LayerSpec, NetSpec, Top
 from .registry import LayerType
 from .settings import override
@@ -90,7 +91,7 @@ def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
 
 def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python: bool) -> NetSpec:
     reader = Reader(problems)
-    known = ["name", "solver", "layers", *(key for key in Top.names() if key != "name")]
+    known = ["name", "solver", "layers", *(key for key in Top.names() if key != "name"), "blocks"]
     aliases = {key: advice for key in root.keys if key not in known and (advice := _belongs(key, root, known))}
     reader.unknown_keys(root, known, "a spec", aliases)
     top = Top.from_known(reader, root, "spec", known)
@@ -102,6 +103,8 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
         problems.add(solver.place, f"solver must be a mapping such as {{base_lr: 0.01}}, got {solver.words()}")
         solver = None
     layers: list[LayerSpec] = []
+    expanded = expand(root, reader)
+    flat = expanded.root
     if "layers" not in root.value:
         meant = [advice_on(key, known, aliases) for key in root.keys if key not in known]
         if as_advice("layers") not in meant:  # otherwise it is reported already: once is enough
@@ -114,9 +117,11 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
     else:
         # while a file is missing, a type that is unknown may be one of its types
         layers = [
-            _broken(n) if not all(ran) and _unknown(n) else read_layer(n, reader) for n in root.value["layers"].value
+            _broken(n) if id(n) in expanded.broken or (not all(ran) and _unknown(n)) else read_layer(n, reader)
+            for n in flat.value["layers"].value
         ]
     spec = NetSpec(top.name, layers, solver, top.force_backward, root, file, folder, allow_python=allow_python)
+    spec.flat, spec.uses, spec.warnings = flat, expanded.uses, expanded.warnings
     if not allow_python:
         _refuse_code(spec, problems)
     spec.warnings += _names_used_once(layers)

@@ -126,6 +126,13 @@ class LayerSpec:
         """Where the name is written."""
         return self.node.at("name")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name and those of the uses of blocks that it is part of."""
+        used = self.node.place.used
+        around = (name for use in used.chain() for name in (use.name, use.whole)) if used else ()
+        return tuple(dict.fromkeys([self.name, *around]))
+
     def title(self) -> str:
         """``Convolution `conv1```, as errors name it."""
         return f"{self.cls.__name__} `{self.name}`"
@@ -133,6 +140,18 @@ class LayerSpec:
     def where(self) -> str:
         """`` (line 12)``, or nothing when the spec is not a file."""
         return f" (line {self.place.line})" if self.place.line else ""
+
+
+@dataclass(frozen=True)
+class BlockUse:
+    """A use of a block among the layers of a spec: what was given, and the blobs it makes."""
+
+    name: str
+    block: str
+    repeat: int | None
+    given: Mapping[str, Any]
+    tops: tuple[str, ...]
+    place: Place
 
 
 @dataclass
@@ -149,9 +168,14 @@ class NetSpec:
     note: str = ""  # told to the user once, such as that a bundled config is used
     allow_python: bool = False
     warnings: list[Problem] = field(default_factory=list)  # what may be a mistake, though it can be run
+    uses: list[BlockUse] = field(default_factory=list)  # of blocks, among the layers as they are written
+    flat: Node = field(init=False)  # the root with its blocks written out; the root itself where there are none
+
+    def __post_init__(self) -> None:
+        self.flat = self.root
 
     def to_python(self) -> dict:
-        """The spec as plain data, overrides applied."""
+        """The spec as plain data, overrides applied and blocks as they are written."""
         return self.root.to_python()
 
 

@@ -34,24 +34,59 @@ def _set(root: Node, path: list[str], value: Node, place: Place, problems: Probl
     # a name may contain dots; the longest that fits is meant
     first = next((name for n in range(len(path), 0, -1) if (name := ".".join(path[:n])) in named), path[0])
     rest = path[first.count(".") + 1 :]
+    blocks = _mapping(root.value.get("blocks"))
     if first in named and not rest:
         kind = named[first][0].value.get("type")
-        cls = registry.layer_type(str(kind.value)) if kind else None
-        key = next(iter(cls.Parameters.names() if cls else ()), "bottom")
-        problems.add(place, f"`{first}` is a layer; set one of its keys, such as {first}.{key}=…")
+        name = str(kind.value) if kind else ""
+        cls = registry.layer_type(name)
+        keys = _mapping(_mapping(blocks.get(name)).get("parameters")) if name in blocks and not cls else {}
+        key = next(iter(cls.Parameters.names() if cls else keys), "bottom")
+        what = "a layer" if cls or name not in blocks else f"a use of the block `{name}`"
+        problems.add(place, f"`{first}` is {what}; set one of its keys, such as {first}.{key}=…")
     elif first in named:
         for node in named[first]:
             _set_below(node, [first], rest, value, place, problems)
-    elif not rest or first == "solver":
+    elif first == "blocks" and len(path) > 2 and path[1] in blocks:
+        _set_in_block(path[1], blocks[path[1]], path[2:], value, place, problems)
+    elif not rest or first in ("solver", "blocks"):
         _set_below(root, [], path, value, place, problems)
+    elif use := _use_around(first, named, blocks):
+        block = str(named[use][0].value["type"].value)
+        parameters = ", ".join(f"{use}.{key}" for key in _mapping(_mapping(blocks[block]).get("parameters")))
+        inner = ".".join(["blocks", block, first.rpartition("/")[2], *rest])
+        message = f"`{first}` is written in the block `{block}`; {inner} sets it in every use"
+        problems.add(place, message + (f", and these set a parameter of this one: {parameters}" if parameters else ""))
     else:
         problems.add(place, f"there is no layer `{first}`{_meant_path(first, rest, list(named))}")
 
 
+def _set_in_block(name: str, block: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
+    """Set a key of a block, or of a layer in it, by the layer's name."""
+    named = _named_layers(block)
+    if path[0] in named and path[0] not in ("parameters", "inputs", "outputs", "layers"):
+        if not path[1:]:
+            problems.add(place, f"`{path[0]}` is a layer of the block `{name}`; set one of its keys")
+        for node in named[path[0]] if path[1:] else []:
+            _set_below(node, ["blocks", name, path[0]], path[1:], value, place, problems)
+    else:
+        _set_below(block, ["blocks", name], path, value, place, problems)
+
+
+def _use_around(name: str, named: dict[str, list[Node]], blocks: dict[str, Node]) -> str:
+    """The use of a block that a name such as ``res2a/conv1`` begins with, or nothing."""
+    use = name.partition("/")[0]
+    kind = named[use][0].value.get("type") if use in named and use != name else None
+    return use if kind is not None and isinstance(kind.value, str) and kind.value in blocks else ""
+
+
+def _mapping(node: Node | None) -> dict[str, Node]:
+    return node.value if node is not None and isinstance(node.value, dict) else {}
+
+
 def _named_layers(root: Node) -> dict[str, list[Node]]:
-    """The layers by name; those of two phases may have the same."""
+    """The layers of a spec or a block by name; those of two phases may have the same."""
     result: dict[str, list[Node]] = {}
-    layers = root.value["layers"].value if "layers" in root.value else []
+    layers = root.value["layers"].value if isinstance(root.value, dict) and "layers" in root.value else []
     for node in layers if isinstance(layers, list) else []:
         if isinstance(node.value, dict) and "name" in node.value:
             result.setdefault(str(node.value["name"].value), []).append(node)

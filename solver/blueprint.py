@@ -121,8 +121,9 @@ def _check_tests(spec: NetSpec, p: SolverParameters, tests: list[TestNet], probl
 
 
 def _check_freeze(spec: NetSpec, p: SolverParameters, net: Net, problems: Problems) -> None:
+    names = {name for step in net.steps if step.layer.blobs for name in step.spec.names}
     for pattern in p.freeze:
-        if not any(fnmatchcase(name, pattern) for name in net.params):
+        if not any(fnmatchcase(name, pattern) for name in names):
             near = did_you_mean(pattern, net.params, f"; they are {', '.join(net.params)}")
             message = f"solver.freeze: no layer with parameters is called `{pattern}`{near}"
             problems.add(place_of(spec, "freeze"), message)

@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 MOST_SHOWN = 25  # problems printed by one SpecError; the rest are counted
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -68,6 +68,7 @@ class Place:
     length: int = 1
     text: str = ""  # the whole line
     setting: str = ""  # of a key that `--set` gave: its path, with * in its own place, as in solver.*
+    used: Use | None = field(default=None, compare=False)  # of what stands in a block: what uses it there
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
@@ -87,26 +88,67 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Use:
+    """One use of a block: what stands in the block is part of the net because of it.
+
+    ``name`` is that of one copy, such as ``res3/2``, where ``whole``, the use as it is written, is repeated. The use
+    that surrounds this one is in its ``place``. ``given`` says what a parameter is, of a value that names one.
+    """
+
+    name: str
+    whole: str
+    place: Place
+    given: tuple[str, ...] = ()
+
+    def chain(self) -> Iterator[Use]:
+        """This use and those around it."""
+        use: Use | None = self
+        while use:
+            yield use
+            use = use.place.used
+
+
+@dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a spec: place, message, and lines of detail below it."""
+    """One thing wrong with a spec: place, message, and lines of detail below it.
+
+    What is wrong in a block is so in every use of it; ``also`` are the uses other than that of the place.
+    """
 
     place: Place
     message: str
     details: tuple[str, ...] = ()
     with_line: bool = True
+    also: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         excerpt = self.place.excerpt() if self.with_line else ""
         lines = [f"{self.place}: {self.message}", *filter(None, [excerpt])]
-        lines += [f"   {detail}" for detail in self.details]
+        lines += [f"   {detail}" for detail in self.all_details]
         return "\n".join(lines)
+
+    @property
+    def all_details(self) -> tuple[str, ...]:
+        """The lines of detail, and of what stands in a block where it is used."""
+        use = self.place.used
+        if use is None:
+            return self.details
+        first, *around = [f"used by `{one.name}` at {one.place}" for one in use.chain()]
+        if self.also:
+            names = ", ".join(f"`{name}`" for name in self.also[:4]) + (" …" if len(self.also) > 4 else "")
+            first += f"; the same in {names}"
+        return (*self.details, *use.given, first, *around)
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """Problems in the order of the file, each once: both nets of a spec report what they have in common."""
+    """Problems in the order of the file, each once: nets, and uses of a block, report what they have in common."""
     unique: dict[tuple[Place, str], Problem] = {}
     for problem in problems:
-        unique.setdefault((problem.place, problem.message), problem)
+        first = unique.setdefault((problem.place, problem.message), problem)
+        if first is not problem and first.place.used and problem.place.used:
+            names = dict.fromkeys([*first.also, problem.place.used.name, *problem.also])
+            names.pop(first.place.used.name, None)
+            unique[problem.place, problem.message] = replace(first, also=tuple(names))
     return sorted(unique.values(), key=lambda p: (p.place.file, p.place.line, p.place.column))
 
 

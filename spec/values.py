@@ -37,6 +37,8 @@ class ValueType(Protocol):
     def schema(self) -> dict:
         """JSON schema of a value."""
 
+    # One whose value is a list of layers says so: `holds_layers = True`.
+
 
 @dataclass(frozen=True)
 class Bounds:

@@ -350,7 +350,9 @@ def test_every_example_of_the_catalogue_is_a_spec_that_loads():
 
 def test_schema_accepts_the_shipped_configs_structure(nettrain_cli):
     schema = json.loads(nettrain_cli("schema").stdout)
-    kinds = {item["properties"]["type"]["const"]: item for item in schema["properties"]["layers"]["items"]["oneOf"]}
+    *layers, use = schema["properties"]["layers"]["items"]["oneOf"]
+    assert use == {"$ref": "#/$defs/use"}
+    kinds = {item["properties"]["type"]["const"]: item for item in layers}
     assert kinds["InnerProduct"]["required"] == ["name", "num_output", "type"]
     assert kinds["InnerProduct"]["properties"]["num_output"]["minimum"] == 1
     assert schema["properties"]["solver"]["required"] == ["base_lr"]

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import nettrain
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +20,25 @@ def sequences(longest):
 
 
 SMALL = options("mnist.batch_size={train: 8, test: 50}")  # LeNet, quickly
+
+
+def images(shape, classes=10, examples=4):
+    """A few small images instead of a data set."""
+    generate = f"{{examples: {examples}, test_examples: {examples}, shape: {list(shape)}, classes: {classes}}}"
+    return options(f"images.generate={generate}", f"images.batch_size={examples}", "solver.max_iter=4")
+
+
+CIFAR = options(
+    *("cifar.source=gratings", "cifar.generate={examples: 8, test_examples: 8, shape: [3, 32, 32], classes: 10}"),
+    *("cifar.batch_size=8", "cifar.transform={scale: 1}", "solver.warmup_iter=0", "solver.test_interval=0"),
+)
+FIRES = [f"fire{number}" for number in range(2, 10)]
+NARROW = options(
+    *(f"{fire}.{key}=2" for fire in FIRES for key in ("squeeze", "expand")),
+    *(f"blocks.fire.{layer}.bias_filler=0.1" for layer in ("squeeze1x1", "expand1x1", "expand3x3")),  # not at a kink
+    *("conv1.num_output=4", "conv10.num_output=10", "conv10.bias_filler=0.1"),
+)
+INCEPTIONS = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
 A_FEW = {  # what makes a config quick, and how long it then trains
     "logreg": options("solver.max_epoch=0.1"),
     "lenet": (*SMALL, *options("solver.max_iter=4")),
@@ -26,6 +46,10 @@ A_FEW = {  # what makes a config quick, and how long it then trains
         *("solver.max_iter=4", "solver.base_lr=0.002", "images.batch_size=4"),
         *("images.generate.examples=4", "images.generate.test_examples=4"),
     ),
+    "resnet20": (*CIFAR, *options("solver.base_lr=0.02", "solver.max_iter=4")),
+    "resnet18": (*images((3, 64, 64)), *options("solver.base_lr=0.002", "solver.warmup_iter=0")),
+    "squeezenet": (*images((3, 67, 67)), *options("drop9.dropout_ratio=0")),
+    "googlenet": images((3, 128, 128)),
     "ntm_copy": (*sequences(3), *options("solver.max_iter=60", "solver.base_lr=0.01")),
     "lstm_copy": (*sequences(3), *options("solver.max_iter=60", "solver.base_lr=0.01")),
 }
@@ -37,6 +61,24 @@ TO_CHECK = {  # what makes a numerical gradient quick
         *("images.batch_size=2", "images.transform.scale=1"),
         *(f"{name}.num_output={width}" for name, width in WIDTHS.items()),
         *(f"{name}.weight_filler=msra" for name in WIDTHS),
+    ),
+    "resnet20": (
+        *CIFAR,
+        *options(*(f"{name}.channels=2" for name in ("conv1", "res2", "res3a", "res3", "res4a", "res4"))),
+        *options("cifar.generate.shape=[3, 8, 8]", "cifar.batch_size=4"),
+    ),
+    "resnet18": (
+        *images((3, 32, 32)),
+        *options(*(f"{name}.channels=2" for name in ("conv1", "res2"))),
+        *options(*(f"res{i}{part}.channels=2" for i in (3, 4, 5) for part in "ab"), "fc.num_output=10"),
+    ),
+    "squeezenet": (*images((3, 35, 35), examples=2), *NARROW),
+    "googlenet": (
+        *images((3, 96, 96), examples=1),
+        *options("conv1/7x7_s2.num_output=2", "conv2/3x3_reduce.num_output=2", "conv2/3x3.num_output=2"),
+        *options(*(f"inception_{one}.{key}=1" for one in INCEPTIONS for key in ("c1", "r3", "c3", "r5", "c5", "pool"))),
+        *options("blocks.classifier.conv.num_output=2", "blocks.classifier.fc.num_output=3"),
+        *options("blocks.classifier.classifier.num_output=10", "loss3/classifier.num_output=10"),
     ),
     "ntm_copy": (*sequences(2), *options("task.batch_size=2")),
     "lstm_copy": (*sequences(2), *options("task.batch_size=2")),
@@ -58,6 +100,31 @@ def test_a_few_steps(nettrain_cli, mnist, config):
     assert len(losses) >= 3
     assert all(math.isfinite(loss) for loss in losses)
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "phase", "learned"),
+    [
+        ("resnet20", "TRAIN", 272_474),
+        ("resnet18", "TRAIN", 11_689_512),
+        ("squeezenet", "TRAIN", 1_235_496),
+        ("googlenet", "TRAIN", 13_378_280),
+        ("googlenet", "TEST", 6_998_552),
+    ],
+)
+def test_learned_parameters_of_published_nets(workdir, config, phase, learned):
+    settings = ["images.batch_size=1", "images.generate.examples=1", "images.generate.test_examples=1"]
+    if config == "resnet20":
+        settings = list(CIFAR[1::2])
+    net = nettrain.Net(f"configs/{config}.yaml", phase, settings=settings)
+    blobs = [blob for step in net.steps for blob, fixed in zip(step.layer.blobs, step.fixed, strict=True) if not fixed]
+    assert sum(blob.count for blob in blobs) == learned
+
+
+def test_the_classifiers_of_googlenet_have_a_small_weight(workdir):
+    net = nettrain.Net("configs/googlenet.yaml", "TRAIN", settings=["images.batch_size=1"])
+    weights = {step.spec.name: step.loss_weights for step in net.steps if any(step.loss_weights)}
+    assert weights == {"loss1/loss": [0.3], "loss2/loss": [0.3], "loss3/loss3": [1.0]}
 
 
 @pytest.mark.parametrize("config", CONFIGS)

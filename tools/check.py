@@ -75,7 +75,7 @@ def as_json(error: NettrainError) -> dict:
             "line": problem.place.line,
             "column": problem.place.column,
             "message": problem.message,
-            "details": list(problem.details),
+            "details": list(problem.all_details),
         }
         for problem in problems
     ]

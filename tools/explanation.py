@@ -101,7 +101,8 @@ def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
         else:
             checks = [_renamed(check) for check in check_net(spec, formula=_rounding(whole))]
             without = [_with_reason(line, whole) for check in checks for line in check.without]
-    result = Answer(pick(whole, asked.blobs, asked.layers), checks, asked, without)
+    layers = [name for asked_for in asked.layers for name in _layers_called(asked_for, spec, whole)]
+    result = Answer(pick(whole, asked.blobs, layers), checks, asked, without)
     if asked.html is not None:
         title = asked.expr or whole.name
         try:
@@ -109,6 +110,12 @@ def answer(asked: Question, read: Callable[[str], NetSpec]) -> Answer:
         except OSError as error:
             raise NettrainError(f"--html {asked.html} cannot be written: {why(error)}", exit_code=1) from None
     return result
+
+
+def _layers_called(name: str, spec: NetSpec, explanation: Explanation) -> list[str]:
+    """The layer of a name; where it is that of a use of a block, the layers it stands for."""
+    there = {gate.name for gate in explanation.gates}
+    return [layer.name for layer in spec.layers if name in layer.names and layer.name in there] or [name]
 
 
 def _undefined(explanation: Explanation) -> list[str]:

@@ -7,7 +7,8 @@ from ..net.user_code import ask
 from ..solver.length import count_iterations
 from ..solver.parameters import SolverParameters, parameters_of
 from ..solver.policies import rate_policy
-from ..spec.errors import format_shape
+from ..spec.errors import Place, format_shape
+from ..spec.reading import to_yaml
 from .table import table
 
 
@@ -33,13 +34,33 @@ def summarise(net: Net) -> dict:
                 "bytes": bytes_,
             }
         )
+    blocks = _in_blocks(net, layers)
     p = parameters_of(net.spec, net.phase)
     histories = p.type.cls(p.type.p).kept if p else 0
     copies = 2 + histories if training else 1  # weights, gradient and what the rule remembers
     totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "multiply_adds", "bytes")}
     totals["parameter_bytes"] = copies * net.dtype.itemsize * totals["parameters"]
     about = {"name": net.name, "phase": net.phase, "histories": histories}
-    return about | {"layers": layers, "totals": totals, "rates": _rates(p, net) if p else []}
+    return about | {"layers": layers, "blocks": blocks, "totals": totals, "rates": _rates(p, net) if p else []}
+
+
+def _in_blocks(net: Net, layers: list[dict]) -> list[dict]:
+    """The same for each use of a block as a whole, and each layer outside of blocks."""
+    uses = {use.place: use for use in net.spec.uses}
+    rows: dict[str | Place, dict] = {}
+    for step, layer in zip(net.steps, layers, strict=True):
+        used = step.spec.node.place.used
+        use = uses[[*used.chain()][-1].place] if used else None
+        if use is None:
+            rows[layer["name"]] = {**layer, "layers": 1, "repeat": None, "given": {}}
+            continue
+        row = rows.setdefault(use.place, {"name": use.name, "type": use.block, "tops": {}, "layers": 0})
+        row |= {"repeat": use.repeat, "given": dict(use.given)}
+        row["tops"] |= {name: shape for name, shape in layer["tops"].items() if name in use.tops}
+        row["layers"] += 1
+        for key in ("parameters", "multiply_adds", "bytes"):
+            row[key] = row.get(key, 0) + layer[key]
+    return list(rows.values())
 
 
 def _rates(p: SolverParameters, net: Net) -> list[dict]:
@@ -52,18 +73,18 @@ def _rates(p: SolverParameters, net: Net) -> list[dict]:
     return [{"iter": i, "lr": policy(i)} for i in sorted(chosen)]
 
 
-def report(summary: dict) -> str:
-    """The summary as a table."""
+def report(summary: dict, blocks: bool = False) -> str:
+    """The summary as a table, with ``blocks`` of one row for each use of a block."""
     rows = [
         [
             layer["name"],
-            layer["type"],
+            _type_of(layer) if blocks else layer["type"],
             ", ".join(f"{name} {format_shape(shape)}" for name, shape in layer["tops"].items()),
             f"{layer['parameters']:,}" if layer["parameters"] else "",
             f"{layer['multiply_adds']:,}" if layer["multiply_adds"] else "",
             in_bytes(layer["bytes"]),
         ]
-        for layer in summary["layers"]
+        for layer in summary["blocks" if blocks else "layers"]
     ]
     totals = summary["totals"]
     rows.append(
@@ -79,6 +100,12 @@ def report(summary: dict) -> str:
         f"parameters take {in_bytes(totals['parameter_bytes'])} more ({kept})"
         + (f"\nlearning rate {rates}" if rates else "")
     )
+
+
+def _type_of(row: dict) -> str:
+    """A type or block with what the use gives: ``residual channels: 64, stride: [2, 1] x 2``."""
+    given = to_yaml(dict(row["given"])).strip("{}")
+    return f"{row['type']} {given}".strip() + (f" x {row['repeat']}" if row["repeat"] is not None else "")
 
 
 def in_bytes(count: int) -> str:

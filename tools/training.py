@@ -83,9 +83,10 @@ def _changes(before: Any, now: Any, path: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
         return [line for key in keys for line in _changes(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))]
-    if path == "layers" and before != now:
+    above, _, key = path.rpartition(".")
+    if key == "layers" and (not above or above.startswith("blocks.")) and before and now and before != now:
         before, now = ({layer["name"]: layer for layer in layers} for layers in (before, now))
-        return _changes(before, now, "layer")
+        return _changes(before, now, f"{above}.layer".lstrip("."))
     if before == now:
         return []
     here, there = ("left out" if value is None else json.dumps(value) for value in (now, before))

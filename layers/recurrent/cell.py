@@ -23,6 +23,7 @@ class Cell:
     node: Node
 
     words = "a list of layers, as a spec's `layers` has them"
+    holds_layers = True  # so that blocks in it are written out
 
     @classmethod
     def from_node(cls, reader: Reader, node: Node, what: str) -> Any:

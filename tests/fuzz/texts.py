@@ -29,7 +29,28 @@ from .kinds import Case, Kind, data_spec, make_special, no_number, read_batches,
 from .mutations import edit_text, encode, integer, junk, pick, places, word
 
 CONFIGS = Path(nettrain.__file__).parent / "configs"
-LARGE = ("alexnet.yaml",)  # 61 million parameters take longer to fill than a spec may take here
+LARGE = ("alexnet.yaml", "googlenet.yaml", "resnet18.yaml", "resnet20.yaml", "squeezenet.yaml")  # a pass takes too long
+BLOCKS = """\
+blocks:
+  part:
+    parameters: {n: , m: 2 * $n, f: ReLU, word: MAX}
+    inputs: [in, skip]
+    outputs: [sum]
+    layers:
+    - {name: ip, type: InnerProduct, num_output: $m + 1, param: {name: $name/w}}
+    - {name: act, type: $f, top: ip, include: train}
+    - {name: back, type: InnerProduct, num_output: 2}
+    - {name: sum, type: Eltwise, bottom: [back, skip], operation: $word}
+  whole:
+    parameters: {copies: 2}
+    layers:
+    - {name: part, type: part, bottom: [in, in], n: [2, 3], repeat: $copies, exclude: {stage: none}}
+layers:
+- {name: data, type: Data, source: spiral, generate: {classes: 2}, batch_size: 4, top: [data, label]}
+- {name: a, type: whole, bottom: data, engine: numpy}
+- {name: b, type: part, bottom: [a, data], n: 3, m: 5, f: TanH, top: out}
+- {name: loss, type: SoftmaxWithLoss, bottom: [out, label]}
+"""
 
 
 def check_spec(source: Any, settings: tuple[str, ...] = ()) -> None:
@@ -57,7 +78,7 @@ def spec_of_example(cls: Any, example: Any) -> dict[str, Any]:
 @functools.lru_cache(maxsize=1)
 def config_texts() -> dict[str, str]:
     paths = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name not in LARGE)
-    return {path.name: path.read_text(encoding="utf-8") for path in paths}
+    return {path.name: path.read_text(encoding="utf-8") for path in paths} | {"blocks.yaml": BLOCKS}
 
 
 @functools.lru_cache(maxsize=1)

@@ -38,7 +38,7 @@ class Expected:
     details: list[str]
 
     def matches(self, problem: Problem) -> bool:
-        details = "\n".join(problem.details)
+        details = "\n".join(problem.all_details)
         return (
             self.line == problem.place.line
             and self.message in problem.message
@@ -81,7 +81,7 @@ def test_exactly_the_written_errors_come(path):
     text = path.read_text(encoding="utf-8")
     expected = sorted(expectations(text), key=lambda e: e.line)
     found = problems_of(str(path), settings(text))
-    got = [" // ".join([f"{p.place.line}: {p.message}", *p.details]) for p in found]
+    got = [" // ".join([f"{p.place.line}: {p.message}", *p.all_details]) for p in found]
     wanted = [str(e) for e in expected]
     message = "\n".join(["expected:", *wanted, "got:", *got])
     assert len(found) == len(expected), message

@@ -1,9 +1,11 @@
 """Declared parameters: one line gives the check, the error text and the JSON schema."""
 
 import dataclasses
+import functools
 import inspect
 import json
 import math
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -323,12 +325,23 @@ def test_parameters_are_inherited():
 # JSON schemas
 
 
+@functools.cache
+def referred(pointer):
+    """What a pointer into the schema of specs means."""
+    found = schema_of_specs()
+    for step in pointer.removeprefix("#/").split("/"):
+        found = found[int(step) if isinstance(found, list) else step]
+    return found
+
+
 def conforms(schema, value):
     """Whether a value fits a JSON schema, for the keywords that nettrain's schemas use. Other keywords are an error."""
     words = set(schema)
     if "$ref" in words:
-        assert schema["$ref"] == "#/properties/layers"
-        return isinstance(value, list) and all(isinstance(layer, dict) and "type" in layer for layer in value)
+        assert words <= {"$ref", "description"}
+        return conforms(referred(schema["$ref"]), value)
+    if "not" in words:
+        return not conforms(schema["not"], value) and conforms({key: schema[key] for key in words - {"not"}}, value)
     if "anyOf" in words or "oneOf" in words:
         key = "anyOf" if "anyOf" in words else "oneOf"
         assert words <= {key, "description", "default"}
@@ -339,16 +352,22 @@ def conforms(schema, value):
     if isinstance(schema["type"], list):
         return any(conforms(schema | {"type": one}, value) for one in schema["type"])
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    about = words - {"description", "default", "title", "$schema", "type"}
+    about = words - {"description", "default", "title", "$schema", "$defs", "type"}
     if schema["type"] == "object":
         assert about <= {"properties", "required", "additionalProperties"}
-        known = schema["properties"]
+        known, more = schema.get("properties", {}), schema.get("additionalProperties")
         return (
             isinstance(value, dict)
             and all(key in value for key in schema.get("required", ()))
-            and (schema.get("additionalProperties") is not False or all(key in known for key in value))
+            and (more is not False or all(key in known for key in value))
+            and (
+                not isinstance(more, dict)
+                or all(conforms(more, item) for key, item in value.items() if key not in known)
+            )
             and all(conforms(known[key], item) for key, item in value.items() if key in known)
         )
+    if schema["type"] == "array" and "items" not in schema:
+        return isinstance(value, list)
     if schema["type"] == "array":
         assert about <= {"items", "minItems", "maxItems"}
         return (
@@ -366,8 +385,14 @@ def conforms(schema, value):
             and value > schema.get("exclusiveMinimum", -math.inf)
             and value < schema.get("exclusiveMaximum", math.inf)
         )
-    assert not about
-    return isinstance(value, {"string": str, "boolean": bool}[schema["type"]])
+    assert about <= ({"pattern", "not"} if schema["type"] == "string" else set())
+    if "pattern" in schema and not (isinstance(value, str) and re.search(schema["pattern"], value)):
+        return False
+    return (
+        value is None
+        if schema["type"] == "null"
+        else isinstance(value, {"string": str, "boolean": bool}[schema["type"]])
+    )
 
 
 def test_the_schema_of_a_set_word_for_word():
@@ -452,6 +477,28 @@ CONFIGS = sorted((Path(inspect.getfile(nettrain)).parent / "configs").rglob("*.y
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_bundled_config_fits_the_schema_of_specs(path):
     assert conforms(schema_of_specs(), read_file(path).to_python())
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        ({}, True),
+        ({"kernel_size": "2 * $n"}, True),
+        ({"kernel_size": "3"}, False),
+        ({"kernel": 3}, False),
+        ({"weight_filler": {"type": "gaussian", "std": "$n"}}, True),
+        ({"num_output": None}, False),
+    ],
+    ids=str,
+)
+def test_the_schema_checks_layers_of_a_block(changes, fits):
+    layer = {"name": "a", "type": "Convolution", "num_output": "$n", "kernel_size": 3} | changes
+    use = {"name": "u", "type": "b", "n": 3, "bottom": "x", "repeat": 2}
+    block = {"parameters": {"n": None, "m": 1}, "layers": [layer, {"name": "i", "type": "other", "repeat": "$m"}]}
+    spec = {"blocks": {"b": block}, "layers": [{"name": "x", "type": "Input"}, use]}
+    assert conforms(schema_of_specs(), spec) == fits
+    assert not conforms(schema_of_specs(), spec | {"layers": [{"name": "u", "type": "ReLU", "repeat": 2}]})
+    assert not conforms(schema_of_specs(), spec | {"blocks": {"b": {"layers": []}}})
 
 
 @pytest.mark.parametrize("short", ["test", "TRAIN", {"phase": "TEST"}, [{"stage": "a"}, "test"]])
