@@ -133,7 +133,9 @@ class _SoftmaxWithLoss(Loss):
         else:
             self.forward_in_general()
         if len(self.y) > 1:
-            self.say(f"{self.y[1]} = {shaped(f'np.exp({self.local("log_p")})', self.spatial, self.bottoms[0])}")
+            shape = self.bottoms[0] if self.is_plain else self.spatial
+            probabilities = f"np.exp({self.local('log_p')})"
+            self.say(f"{self.y[1]} = {shaped(probabilities, shape, self.bottoms[0])}")
 
     def forward_in_general(self):
         """Targets t for each class, N x C x positions, and weights s of the positions."""
