@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from ...layers.activation.abs_val import AbsVal
 from ...layers.activation.bnll import BNLL
 from ...layers.activation.clip import Clip
@@ -157,7 +156,9 @@ class _Power(Elementwise):
         elif p.power == -1:
             self.give(0, f"{times(-p.scale, self.d())} / {power(linear(x, p.scale, p.shift), 2)}")
         else:
-            self.give(0, times(p.power * p.scale, self.d(), self.raised(power(linear(x, p.scale, p.shift), p.power - 1))))
+            self.give(
+                0, times(p.power * p.scale, self.d(), self.raised(power(linear(x, p.scale, p.shift), p.power - 1)))
+            )
 
     def raised(self, text):
         return text
@@ -222,7 +223,9 @@ class _Swish(Elementwise):
 
     def forward(self):
         s = self.local("s")
-        self.say(f"{s} = 1 / (1 + np.exp({linear(self.x[0], -self.layer.beta, 0)}))", f"{self.y[0]} = {self.x[0]} * {s}")
+        self.say(
+            f"{s} = 1 / (1 + np.exp({linear(self.x[0], -self.layer.beta, 0)}))", f"{self.y[0]} = {self.x[0]} * {s}"
+        )
 
     def backward(self):
         if self.wants():
@@ -380,5 +383,3 @@ class _Maxout(Writer):
         k = along(f"np.arange({self.p.num_pieces})", [self.p.num_pieces], len(self.layer.parts) - axis - 2)
         self.say(f"{first} = {pieces}.argmax(axis={axis + 1})")
         self.give(0, shaped(f"{self.d()}{stretch} * ({first}{stretch} == {k})", self.layer.parts, self.bottoms[0]))
-
-

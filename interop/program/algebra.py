@@ -86,15 +86,12 @@ class _Parameter(Writer):
 
     def __init__(self, code, step):
         super().__init__(code, step)
-        self.itself = code.is_read_once(step.layer.blobs[0].data) and not any(step.loss_weights)
-        if self.itself:
-            code.blobs[step.top_keys[0]] = self.y[0] = self.w[0]
 
     def formula(self):
         return "learned numbers"
 
     def forward(self):
-        if not self.itself:
+        if self.y[0] != self.w[0]:
             self.say(f"{self.y[0]} = {self.w[0]}")
 
     def backward(self):
@@ -141,9 +138,9 @@ class _Eltwise(Writer):
         if self.p.operation == "MAX":
             return times(d, self.chosen(i))
         base, exponent = self.x
-        with_errors = f"np.where({exponent} == 0, 0, {exponent} * {base} ** ({exponent} - 1.0))"
-        logarithm = f"np.where({base} == 0, 0, np.log(np.where({base} == 0, 1, {base})))"
-        return times(d, self.y[0], logarithm) if i else times(d, with_errors)
+        if i:
+            return times(d, f"np.where(({base} == 0) & ({exponent} > 0), 0, {self.y[0]} * np.log({base}))")
+        return times(d, f"np.where({exponent} == 0, 0, {exponent} * {base} ** ({exponent} - 1.0))")
 
     def chosen(self, i):
         """Where bottom i is the largest. Of equal values the first two choose the second, further ones the earlier."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -132,8 +132,11 @@ class Code:
                 where = address(blob.data)
                 if where not in self._parameters:
                     owner = next(one for one in self.net.parameters if address(one.blob.data) == where)
-                    wanted = f"{step.spec.name}_{letter}" if letter else step.spec.name
-                    self._parameters[where] = self.names.new(wanted), owner
+                    itself = not letter and self.is_read_once(blob.data)
+                    name = (
+                        self.blobs[step.top_keys[0]] if itself else self.names.new(f"{step.spec.name}_{letter or 'w'}")
+                    )
+                    self._parameters[where] = name, owner
 
     def owners(self) -> Iterable[tuple[str, Parameter]]:
         """Each parameter once, with its name."""
@@ -198,17 +201,22 @@ class Code:
 
     def write_forward(self, writers: list[Writer]) -> None:
         for writer in writers:
-            self.say(*heading(writer))
-            writer.forward()
+            self._under(heading(writer), writer.forward)
 
     def write_backward(self, writers: list[Writer]) -> None:
         for writer in reversed(writers):
             step = writer.step
             if not step.needs_backward or not writer.keeps_gradient():
                 continue
-            self.say(f"# {step.spec.name}")
             self._seed(step, writer.y)
-            writer.backward()
+            self._under([f"# {step.spec.name}"], writer.backward)
+
+    def _under(self, title: list[str], write: Callable[[], None]) -> None:
+        """Lines under a title, which is left out where there are none."""
+        before = len(self.lines)
+        write()
+        if len(self.lines) > before:
+            self.lines[before:before] = title
 
     def _seed(self, step: Step, names: list[str]) -> None:
         """The gradient of a loss is its weight, besides what its readers gave."""

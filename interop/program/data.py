@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from ...layers.data.data import Data
@@ -47,7 +46,7 @@ class Source:
                 values = values.astype(np.int64)
                 whole.add(key)
             arrays[top] = values
-            self.kinds.append("" if i and key in whole or values.dtype == np.float64 else ".astype(float)")
+            self.kinds.append("" if (i and key in whole) or values.dtype == np.float64 else ".astype(float)")
         if self.layer.mean is not None:
             arrays[f"mean_{self.tops[0]}"] = self.layer.mean
         return whole
@@ -114,7 +113,8 @@ class Source:
         where = f'f"transform {{divmod({taken}, {self.size})}}"'
         lines = [
             f"{rng} = stream({text(self.step.spec.name)}, {where})",
-            f"{top}, {left} = {rng}.integers(0, {height - rows + 1}, {n}), {rng}.integers(0, {width - columns + 1}, {n})",
+            f"{top} = {rng}.integers(0, {height - rows + 1}, {n})",
+            f"{left} = {rng}.integers(0, {width - columns + 1}, {n})",
             f"{h}, {w} = {top}[:, None] + np.arange({rows}), {left}[:, None] + np.arange({columns})",
         ]
         if self.transform.mirror:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import itertools
 import keyword
 import math
 import re
@@ -12,6 +13,18 @@ from collections.abc import Iterable, Sequence
 
 WIDTH = 120
 RESERVED = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "sys", "math", "iteration", "part", "rate"}
+RESERVED |= {
+    "arrays",
+    "losses",
+    "correction",
+    "delta",
+    "norm",
+    "scale",
+    "stream",
+    "windows",
+    "add_windows",
+    "neighbours",
+}
 Shape = Sequence[int]
 
 
@@ -52,7 +65,13 @@ def in_brackets(expression: str, *, also: tuple[type, ...] = ()) -> str:
     """The expression, in brackets unless it is one thing: a name, a number, a call, an element."""
     node = ast.parse(expression, mode="eval").body
     whole = (ast.Name, ast.Constant, ast.Call, ast.Attribute, ast.Subscript, *also)
-    return expression if isinstance(node, whole) else f"({expression})"
+    return expression if isinstance(node, whole) or has_brackets(expression) else f"({expression})"
+
+
+def has_brackets(expression: str) -> bool:
+    """Whether one pair of brackets is around all of it."""
+    depths = list(itertools.accumulate({"(": 1, ")": -1}.get(letter, 0) for letter in expression))
+    return expression.startswith("(") and 0 not in depths[:-1]
 
 
 def is_product(expression: str) -> bool:

@@ -309,7 +309,8 @@ class _Accuracy(Loss):
         return "" if self.p.ignore_label is None else "ignore_label is not"
 
     def formula(self):
-        return f"the share of labels whose score is {'the largest' if self.p.top_k == 1 else f'among the {self.p.top_k} largest'}"
+        among = "the largest" if self.p.top_k == 1 else f"among the {self.p.top_k} largest"
+        return f"the share of labels whose score is {among}"
 
     def forward(self):
         layer = self.layer

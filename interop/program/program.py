@@ -12,10 +12,9 @@ from ...net.net import Net
 from ...net.records import NetSpec
 from ...net.step import Step
 from ...solver.blueprint import Blueprint, draw
-from ...spec.errors import NettrainError
 from .code import Code, block
 from .data import Source, inference_lines, is_source
-from .expressions import comment, number, times
+from .expressions import comment, times
 from .functions import FUNCTIONS
 from .initial import initial
 from .rules import rate_lines, update_lines
@@ -32,9 +31,7 @@ class Program:
     notes: list[str] = field(default_factory=list)
 
 
-def write(
-    spec: NetSpec, *, inference: bool = False, arrays: Mapping[str, np.ndarray] | None = None
-) -> Program:
+def write(spec: NetSpec, *, inference: bool = False, arrays: Mapping[str, np.ndarray] | None = None) -> Program:
     """The program that trains a net as its spec says, in double precision, and prints the losses; or with
     ``inference`` one that computes the TEST net's outputs for a file of inputs.
 
@@ -156,7 +153,7 @@ def _printing(code: Code, blueprint: Blueprint, total: str) -> list[str]:
 def _assemble(
     code: Code, net: Net, about: str, seed: int, body: list[str], arrays: dict[str, np.ndarray], notes: list[str]
 ) -> Program:
-    needs = (" Its arrays are in the .npz of the same name beside it." if arrays else "")
+    needs = " Its arrays are in the .npz of the same name beside it." if arrays else ""
     lines = [f'"""The net {net.name!r} as a numpy program, written by `nettrain convert`.', ""]
     lines += [line.removeprefix("# ") for line in comment(about + needs)]
     lines += [f"- {note}" for note in notes]
@@ -171,7 +168,9 @@ def _assemble(
         lines.append("")
     if arrays:
         lines += ['arrays = np.load(__file__[:-2] + "npz")', ""]
-    lines += [part for line in body for part in (block([line], 0))]
+    while not body[0]:
+        body = body[1:]
+    lines += block(body, 0)
     return Program("\n".join(lines) + "\n", arrays, notes)
 
 
