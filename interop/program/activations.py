@@ -24,7 +24,7 @@ from ...layers.activation.swish import Swish
 from ...layers.activation.tanh import TanH
 from ...layers.activation.threshold import Threshold
 from .code import Writer
-from .expressions import along, in_brackets, number, shaped, times
+from .expressions import along, in_brackets, number, shaped, text, times
 from .writers import writes
 
 
@@ -306,23 +306,17 @@ class _Dropout(Writer):
             return
         rng, mask, x, blob = self.local("rng"), self.local("mask"), self.x[0], self.step.bottom[0]
         self.needs("stream")
-        self.code.before.append(f'{rng} = stream("{self.layer.name}")'.replace("\\", "\\\\"))
+        self.code.before.append(f"{rng} = stream({text(self.layer.name)})")
         drawn = f"{rng}.random({x}.shape)"
-        if blob.channels_last and len(blob.shape) > 2:
-            n = len(blob.shape)
-            moved = tuple_shape(x, [0, *range(2, n), 1])
-            drawn = f"{rng}.random({moved}).transpose({', '.join(map(str, [0, n - 1, *range(1, n - 1)]))})"
+        if blob.channels_last and len(blob.shape) > 2:  # drawn in the order in which nettrain has the values in memory
+            n, (N, C, *spatial) = len(blob.shape), blob.shape
+            drawn = f"{rng}.random({(N, *spatial, C)}).transpose({', '.join(map(str, [0, n - 1, *range(1, n - 1)]))})"
         r = number(self.p.dropout_ratio)
-        self.say(f"{mask} = ({drawn} >= {r}) / (1 - {r})", f"{self.y[0]} = {x} * {mask}")
+        self.say(f"{mask} = {drawn}", f"{mask} = ({mask} >= {r}) / (1 - {r})", f"{self.y[0]} = {x} * {mask}")
 
     def backward(self):
         if self.wants():
             self.give(0, self.d() if self.layer.phase == "TEST" else times(self.d(), self.local("mask")))
-
-
-def tuple_shape(x: str, axes: list[int]) -> str:
-    """The shape of x with its axes in another order, as an expression."""
-    return f"({', '.join(f'{x}.shape[{i}]' for i in axes)})"
 
 
 class ClassAxis(Writer):

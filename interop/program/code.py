@@ -111,7 +111,6 @@ class Code:
         self.numbers: dict[Key, str] = {}  # blobs whose gradient is a number
         self.learned: dict[str, Parameter] = {}  # parameters that have a gradient, by name
         self.whole: set[Key] = set()  # blobs that hold integers
-        self.keeps_statistics = False
         self.names = train.names if train else Names()
         self.blobs: dict[Key, str] = {}
         self._locals: dict[tuple[str, str], str] = {}
@@ -153,10 +152,6 @@ class Code:
         """Whether a blob can be its parameter, gradient and all: one layer has it, and no batches are added up."""
         readers = [1 for step in self.steps for blob in step.layer.blobs if address(blob.data) == address(data)]
         return len(readers) == 1 and not self.accumulate
-
-    def moves(self, data: np.ndarray) -> bool:
-        """Whether a statistic changes while the program trains."""
-        return self.keeps_statistics
 
     # Lines
 

@@ -7,7 +7,7 @@ import numpy as np
 from ...layers.data.data import Data
 from ...net.step import Step
 from .code import Code, refuse
-from .expressions import number, times
+from .expressions import number, text, times
 
 Arrays = dict[str, np.ndarray]
 
@@ -122,11 +122,6 @@ class Source:
         channels = f"np.arange({C})[:, None, None]"
         places = f"{batch}[:, None, None, None], {channels}, {h}[:, None, :, None], {w}[:, None, None, :]"
         return [*lines, f"{first[0]} = {first[1]}[{places}]"]
-
-
-def text(value: str) -> str:
-    """A string as Python has it, in double quotes."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def inference_lines(step: Step, names: list[str]) -> tuple[list[str], str]:

@@ -56,6 +56,11 @@ def number(value: float) -> str:
     return "np.nan" if value != value else "np.inf" if value > 0 else "-np.inf"
 
 
+def text(value: str) -> str:
+    """A string as Python has it, in double quotes."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def tuple_of(values: Iterable[int]) -> str:
     """``(0, 2, 3)``, and ``(0,)``."""
     return repr(tuple(int(value) for value in values))
@@ -154,6 +159,8 @@ def fit(line: str, indent: int) -> list[str]:
     if len(body) + indent + 4 <= WIDTH:
         return [line[: start + 1], f"    {body}", rest]
     pieces = top_level(body)
+    if len(pieces) == 1:
+        return [line]
     return [line[: start + 1], *(f"    {piece}," for piece in pieces), rest]
 
 

@@ -9,7 +9,7 @@ from ...layers.vision.convolution import Convolution
 from ...layers.vision.lrn import LRN
 from ...layers.vision.pooling import Pooling
 from .code import Writer
-from .expressions import number, over, shaped, times
+from .expressions import number, shaped, times
 from .writers import writes
 
 
@@ -202,7 +202,7 @@ class _BatchNorm(Writer):
         x, sigma, eps = self.x[0], self.local("sigma"), number(self.p.eps)
         mean, variance, count = self.w[:3]
         if self.layer.use_global:
-            seen = self.code.moves(self.layer.blobs[2].data) or self.layer.blobs[2].data[0] != 0
+            seen = self.layer.blobs[2].data[0] != 0
             average = [f"{total} / {count}" if seen else f"0 * {total}" for total in (mean, variance)]
             self.say(f"{sigma} = np.sqrt({average[1]} + {eps}){self.spread}")
             centre = f"({average[0]}){self.spread}" if self.spread else average[0]
@@ -210,20 +210,8 @@ class _BatchNorm(Writer):
         else:
             self.say(f"{sigma} = np.sqrt({x}.var({self.axes}, keepdims=True) + {eps})")
             self.say(f"{self.hat} = ({x} - {x}.mean({self.axes}, keepdims=True)) / {sigma}")
-            if self.code.keeps_statistics:
-                self.remember(x, mean, variance, count)
         if self.p.affine:
             self.say(f"{self.y[0]} = {self.hat} * {self.w[3]}{self.spread} + {self.w[4]}{self.spread}")
-
-    def remember(self, x, mean, variance, count):
-        """The running sums that tests use; the variance as an estimate for what the batch was drawn from."""
-        kept, m = number(self.p.moving_average_fraction), self.layer.m
-        more = over(times(m, f"{x}.var({self.axes})"), str(max(1, m - 1)))
-        self.say(
-            f"{mean} = {times(kept, mean)} + {x}.mean({self.axes})",
-            f"{variance} = {times(kept, variance)} + {more}",
-            f"{count} = {times(kept, count)} + 1",
-        )
 
     def backward(self):
         d, sigma, hat = self.d(), self.local("sigma"), self.hat
@@ -240,5 +228,7 @@ class _BatchNorm(Writer):
         if self.layer.use_global:
             self.give(0, f"{d} / {sigma}")
             return
-        means = f"{d}.mean({self.axes}, keepdims=True)", f"({d} * {hat}).mean({self.axes}, keepdims=True)"
-        self.give(0, f"({d} - {means[0]} - {hat} * {means[1]}) / {sigma}")
+        level, slope = self.local("d_level"), self.local("d_slope")
+        self.say(f"{level} = {d}.mean({self.axes}, keepdims=True)")
+        self.say(f"{slope} = ({d} * {hat}).mean({self.axes}, keepdims=True)")
+        self.give(0, f"({d} - {level} - {hat} * {slope}) / {sigma}")

@@ -7,8 +7,7 @@ import numpy as np
 from ...net.build import Parameter
 from ...net.fillers import Filler, stream
 from ...net.net import Net
-from .data import text
-from .expressions import number
+from .expressions import number, text
 
 
 def initial(net: Net, name: str, owner: Parameter, seed: int, arrays: dict[str, np.ndarray]) -> tuple[str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from ...net.net import Net
 from ...net.records import NetSpec
 from ...net.step import Step
 from ...solver.blueprint import Blueprint, draw
+from ...spec.errors import NettrainError
 from .code import Code, block
 from .data import Source, inference_lines, is_source
 from .expressions import comment, times
@@ -86,7 +88,8 @@ def _training(blueprint: Blueprint) -> Program:
     code.write_backward(writers)
     backward = code.lines
 
-    owners = list(code.owners())
+    used = set(re.findall(r"\w+", "\n".join([*forward, *backward])))
+    owners = [(name, owner) for name, owner in code.owners() if name in used or f"d_{name}" in used]
     made = []
     for name, owner in owners:
         line, draws = initial(net, name, owner, blueprint.seed, arrays)
@@ -96,7 +99,9 @@ def _training(blueprint: Blueprint) -> Program:
     rate, rate_before, more = rate_lines(p, blueprint.max_iter)
     notes += more
     kept, update = update_lines(p, owners, code.learned, rate, code.names.new)
-    if p.test_interval or blueprint.tests:
+    if any(step.layer.moves_blobs for step in steps):
+        notes.append("running statistics, which only tests read, are not kept")
+    if blueprint.tests:
         notes.append("tests are left out: the program trains, and prints the training loss")
 
     begin = [*loaded, *(["", "# What is learned"] if made else []), *made, *code.before, *kept]
@@ -105,7 +110,8 @@ def _training(blueprint: Blueprint) -> Program:
     loop = [f"for iteration in range({blueprint.max_iter}):"]
     if p.iter_size > 1:
         losses = code.names.new("losses_of_parts")
-        loop += block([*zeros, f"{losses} = []", f"for part in range({p.iter_size}):"], 4)
+        part = "part" if any("part)" in line for line in batches) else "_"
+        loop += block([*zeros, f"{losses} = []", f"for {part} in range({p.iter_size}):"], 4)
         loop += block([*seen, f"{losses}.append({total})"], 8)
         total = f"np.mean({losses})"
         loop += block(_printing(code, blueprint, total), 4)
@@ -116,7 +122,7 @@ def _training(blueprint: Blueprint) -> Program:
     if p.average_loss > 1:
         begin.append("losses = []")
     about = f"It trains for {blueprint.max_iter:,} iterations, in double precision, and prints the training loss."
-    return _assemble(code, net, about, blueprint.seed, [*begin, "", *loop] if begin else loop, arrays, notes)
+    return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), "", *loop], arrays, notes)
 
 
 def _total(code: Code) -> str:
@@ -170,13 +176,15 @@ def _assemble(
         lines += ['arrays = np.load(__file__[:-2] + "npz")', ""]
     while not body[0]:
         body = body[1:]
-    lines += block(body, 0)
+    lines += body
     return Program("\n".join(lines) + "\n", arrays, notes)
 
 
 def _inference(net: Net) -> Program:
     """What the TEST net computes from inputs alone: nothing that needs labels, no losses and no scores."""
     steps, inputs = _from_inputs(net)
+    if not inputs:
+        raise NettrainError(f"the TEST net of {net.spec.file or net.name} computes nothing from inputs alone")
     code = Code(net, [*inputs, *steps])
     code.steps = steps
     arrays: dict[str, np.ndarray] = {}
@@ -203,7 +211,7 @@ def _inference(net: Net) -> Program:
         *_answers(outputs, code),
     ]
     about = f"It computes {', '.join(outputs)} for {' and '.join(shapes)}: python net.py INPUTS.npy [OUTPUTS.npz]"
-    return _assemble(code, net, about, 0, body, arrays, notes)
+    return _assemble(code, net, about, 0, block(body, 0), arrays, notes)
 
 
 def _from_inputs(net: Net) -> tuple[list[Step], list[Step]]:
@@ -214,11 +222,16 @@ def _from_inputs(net: Net) -> tuple[list[Step], list[Step]]:
         if is_source(step):
             known.update(step.top_keys if step.layer.is_input else step.top_keys[:1])
             inputs.append(step)
-        elif step.top and not step.layer.is_loss and not step.layer.is_score and known.issuperset(step.bottom_keys):
+        elif step.top and not _judges(step) and known.issuperset(step.bottom_keys):
             known.update(step.top_keys)
             steps.append(step)
     read = {key for step in steps for key in step.bottom_keys}
     return steps, [step for step in inputs if any(key in read for key in step.top_keys)]
+
+
+def _judges(step: Step) -> bool:
+    """Whether a layer says how good the net is."""
+    return step.layer.is_loss or step.layer.is_score or any(step.loss_weights)
 
 
 def _inputs(code: Code, inputs: list[Step], arrays: dict[str, np.ndarray]) -> tuple[list[str], list[str], list[str]]:

@@ -25,7 +25,7 @@ def rate_lines(p: SolverParameters, max_iter: int) -> tuple[str, Lines, list[str
     if p.warmup_iter:
         n, first, last = p.warmup_iter, number(p.warmup_lr), number(policy(p.warmup_iter))
         rise = f"{first} + ({last} - {first}) * iteration / {n}" if p.warmup_lr else f"{last} * iteration / {n}"
-        lines = [f"if iteration < {n}:", f"    rate = {rise}", "else:", *(f"    {line}" for line in lines)]
+        lines += [f"if iteration < {n}:", f"    rate = {rise}"]
     return "rate", lines, notes
 
 
@@ -67,7 +67,7 @@ POLICIES: dict[type[policies.Policy], Callable[..., str]] = {
     policies.Fixed: lambda policy: number(policy.base_lr),
     policies.Plateau: lambda policy: number(policy.base_lr),
     policies.Step: _step,
-    policies.Exp: lambda policy: f"{number(policy.base_lr)} * {number(policy.p.gamma)} ** iteration",
+    policies.Exp: lambda policy: f"{number(policy.base_lr)} * {number(policy.p.gamma)}**iteration",
     policies.Inv: _inv,
     policies.MultiStep: _multistep,
     policies.Poly: _poly,
@@ -205,10 +205,15 @@ def update_lines(
     if p.clip_gradients > 0:
         limit = number(p.clip_gradients)
         lines.append(f"# all gradients together are no longer than {limit}")
-        lines.append(f"norm = np.sqrt({' + '.join(f'np.sum({g}**2)' for g in gradients)})")
+        lines.append(f"gradients = [{', '.join(gradients)}]")
+        lines.append("norm = np.sqrt(sum(np.sum(g**2) for g in gradients))")
         lines.append(f"scale = min(1, {limit} / norm) if norm else 1")
         lines += [f"{g} = scale * {g}" for g in gradients]
-    updated = [(name, one) for name, one in owners if name in set(learned) and one.lr_mult != 0]
+    owners, learned = [(name, one) for name, one in owners if one.lr_mult != 0], set(learned)
+    if p.weight_decay:  # it shrinks a parameter that no gradient reaches, too
+        lines += [f"d_{name} = np.zeros_like({name})" for name, _ in owners if name not in learned]
+        learned |= {name for name, _ in owners}
+    updated = [(name, one) for name, one in owners if name in learned]
     lines += rule.once() if updated else []
     for name, one in updated:
         own_rate = times(one.lr_mult, rate) if rate == "rate" else number(float(rate) * one.lr_mult)

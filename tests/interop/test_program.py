@@ -288,7 +288,7 @@ def test_rules_and_rates(workdir, settings):
     "settings",
     [
         ("data.shuffle=false", "solver.iter_size=2"),
-        ("data.batch_size=700",),  # a batch that spans several epochs
+        ("data.batch_size=700", "solver.base_lr=0.001"),  # a batch that spans several epochs
         ("b.propagate_down=[false]", "solver.weight_decay=0.1"),
         ("a.weight_filler={type: gaussian, sparse: 2}",),  # loaded, since one line does not say it
         ("a.bias_filler={type: constant, value: 0.25}", "c.bias_filler=uniform"),
