@@ -204,7 +204,7 @@ class Code:
             if not step.needs_backward or not writer.keeps_gradient():
                 continue
             self._seed(step, writer.y)
-            self._under([f"# {step.spec.name}"], writer.backward)
+            self._under(comment(step.spec.name, 4), writer.backward)
 
     def _under(self, title: list[str], write: Callable[[], None]) -> None:
         """Lines under a title, which is left out where there are none."""

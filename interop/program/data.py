@@ -7,7 +7,7 @@ import numpy as np
 from ...layers.data.data import Data
 from ...net.step import Step
 from .code import Code, refuse
-from .expressions import number, text, times
+from .expressions import comment, number, text, times
 
 Arrays = dict[str, np.ndarray]
 
@@ -48,12 +48,13 @@ class Source:
             arrays[top] = values
             self.kinds.append("" if (i and key in whole) or values.dtype == np.float64 else ".astype(float)")
         if self.layer.mean is not None:
-            arrays[f"mean_{self.tops[0]}"] = self.layer.mean
+            self.mean = self.code.names.new(f"mean_of_{self.tops[0]}")
+            arrays[self.mean] = self.layer.mean
         return whole
 
     def load(self) -> list[str]:
         """The lines before the loop."""
-        lines = [f"# {self.step.spec.name} (Data): {self.size:,} examples of {self.layer.set.origin}"]
+        lines = comment(f"{self.step.spec.name} (Data): {self.size:,} examples of {self.layer.set.origin}")
         for i, (name, top, kind) in enumerate(zip(self.names, self.tops, self.kinds, strict=True)):
             values = f'arrays["{top}"]{kind}'
             lines.append(f"{name} = {values if i else self.transformed(values)}")
@@ -66,7 +67,7 @@ class Source:
         """The mean subtracted, and scaled."""
         p = self.transform
         if self.layer.mean is not None:
-            values = f'({values} - arrays["mean_{self.tops[0]}"])'
+            values = f'({values} - arrays["{self.mean}"])'
         if len(p.mean_value) > 1:
             axes = len(self.layer.set.data.shape) - 2
             values = f"({values} - np.array({[float(v) for v in p.mean_value]})[:{', None' * axes}])"
@@ -88,7 +89,7 @@ class Source:
             self.code.functions.add("stream")
             drawn = f'stream({text(self.step.spec.name)}, f"epoch {{{self.epoch}}}").permutation({self.size})'
             lines = [
-                f"# {self.step.spec.name}: the next {self.count} examples; each epoch has an order of its own",
+                *comment(f"{self.step.spec.name}: the next {self.count} examples, each epoch in another order", 8),
                 f"while len({self.order}) < {self.count}:",
                 f"    {self.order} = np.append({self.order}, {drawn})",
                 f"    {self.epoch} += 1",
@@ -96,7 +97,7 @@ class Source:
             ]
         else:
             lines = [
-                f"# {self.step.spec.name}: the next {self.count} examples, in order",
+                *comment(f"{self.step.spec.name}: the next {self.count} examples, in order", 8),
                 f"{batch} = ({taken} + np.arange({self.count})) % {self.size}",
             ]
         first, *others = zip(self.tops, self.names, strict=True)
@@ -124,16 +125,18 @@ class Source:
         return [*lines, f"{first[0]} = {first[1]}[{places}]"]
 
 
-def inference_lines(step: Step, names: list[str]) -> tuple[list[str], str]:
+def inference_lines(code: Code, step: Step, x: str, arrays: Arrays) -> tuple[list[str], str]:
     """(what is done to inputs before the net takes them, how they look) for a layer whose first top they replace."""
     layer = step.layer
     if not isinstance(layer, Data):
         return [], " x ".join(map(str, ["N", *step.top[0].shape[1:]]))
-    x, p = names[0], layer.p.transform
+    p = layer.p.transform
     lines = []
     shape = layer.set.data.shape[1:]
     if layer.mean is not None:
-        lines.append(f'{x} = {x} - arrays["mean_{x}"]')
+        mean = code.names.new(f"mean_of_{x}")
+        arrays[mean] = layer.mean
+        lines.append(f'{x} = {x} - arrays["{mean}"]')
     if p.mean_value:
         values = [float(v) for v in p.mean_value]
         mean = number(values[0]) if len(values) == 1 else f"np.array({values})[:{', None' * (len(shape) - 1)}]"

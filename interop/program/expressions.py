@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import itertools
+import json
 import keyword
 import math
 import re
@@ -57,8 +58,17 @@ def number(value: float) -> str:
 
 
 def text(value: str) -> str:
-    """A string as Python has it, in double quotes."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A string as Python has it, in double quotes unless that takes more backslashes."""
+    double = json.dumps(value, ensure_ascii=False)
+    if value.count('"') <= value.count("'"):
+        return double
+    return "'" + double[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
+
+
+def plain(value: str) -> str:
+    """Words of a spec for a comment or docstring: in one line, and nothing that could end it."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in value)
+    return printable.replace("\\", "/").replace('"""', "'")
 
 
 def tuple_of(values: Iterable[int]) -> str:
@@ -134,15 +144,16 @@ def along(name: str, shape: Shape, after: int) -> str:
     return shaped(name, shape, [*shape, *[1] * after])
 
 
-def comment(text: str, indent: int = 0) -> list[str]:
+def comment(words: str, indent: int = 0) -> list[str]:
     """A comment, in as many lines as it needs."""
-    return [f"# {line}" for line in textwrap.wrap(text, WIDTH - indent - 2)]
+    return [f"# {line}" for line in textwrap.wrap(plain(words), WIDTH - indent - 2)]
 
 
 def fit(line: str, indent: int) -> list[str]:
     """A line of code, broken at its last brackets where it is too long."""
     if len(line) + indent <= WIDTH or line.startswith("#"):
         return [line]
+    room = " " * (len(line) - len(line.lstrip()))
     opens, depth = [], 0
     for at, letter in enumerate(line):
         if letter in "([{":
@@ -156,12 +167,12 @@ def fit(line: str, indent: int) -> list[str]:
         return [line]
     start = opens[-1]
     body, rest = line[start + 1 : end], line[end:]
-    if len(body) + indent + 4 <= WIDTH:
-        return [line[: start + 1], f"    {body}", rest]
+    if len(room) + len(body) + indent + 4 <= WIDTH:
+        return [line[: start + 1], f"{room}    {body}", room + rest]
     pieces = top_level(body)
     if len(pieces) == 1:
         return [line]
-    return [line[: start + 1], *(f"    {piece}," for piece in pieces), rest]
+    return [line[: start + 1], *(f"{room}    {piece}," for piece in pieces), room + rest]
 
 
 def top_level(text: str) -> list[str]:

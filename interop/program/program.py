@@ -16,7 +16,7 @@ from ...solver.blueprint import Blueprint, draw
 from ...spec.errors import NettrainError
 from .code import Code, block
 from .data import Source, inference_lines, is_source
-from .expressions import comment, times
+from .expressions import comment, plain, times
 from .functions import FUNCTIONS
 from .initial import initial
 from .rules import rate_lines, update_lines
@@ -102,7 +102,7 @@ def _training(blueprint: Blueprint) -> Program:
     if any(step.layer.moves_blobs for step in steps):
         notes.append("running statistics, which only tests read, are not kept")
     if blueprint.tests:
-        notes.append("tests are left out: the program trains, and prints the training loss")
+        notes.append("tests are left out")
 
     begin = [*loaded, *(["", "# What is learned"] if made else []), *made, *code.before, *kept]
     zeros = [f"d_{name} = np.zeros_like({name})" for name in code.learned] if p.iter_size > 1 else []
@@ -160,9 +160,9 @@ def _assemble(
     code: Code, net: Net, about: str, seed: int, body: list[str], arrays: dict[str, np.ndarray], notes: list[str]
 ) -> Program:
     needs = " Its arrays are in the .npz of the same name beside it." if arrays else ""
-    lines = [f'"""The net {net.name!r} as a numpy program, written by `nettrain convert`.', ""]
-    lines += [line.removeprefix("# ") for line in comment(about + needs)]
-    lines += [f"- {note}" for note in notes]
+    sentences = [f"{note[:1].upper()}{note[1:]}." for note in notes]
+    lines = [f'"""The net {plain(net.name)} as a numpy program, written by `nettrain convert`.', ""]
+    lines += [line.removeprefix("# ") for words in [about + needs, *sentences] for line in comment(words)]
     lines += ['"""', "", *(f"import {name}" for name in sorted(code.imports))]
     if code.imports:
         lines.append("")
@@ -189,8 +189,8 @@ def _inference(net: Net) -> Program:
     code.steps = steps
     arrays: dict[str, np.ndarray] = {}
     writers = make(code)
-    for name, owner in code.owners():
-        arrays[name] = np.ascontiguousarray(owner.blob.data)
+    weights = {name: np.ascontiguousarray(owner.blob.data) for name, owner in code.owners()}
+    arrays |= weights
     code.write_forward(writers)
     forward, code.lines = code.lines, []
     read = {key for step in steps for key in step.bottom_keys}
@@ -200,7 +200,7 @@ def _inference(net: Net) -> Program:
     notes = [f"left out, since they need labels or score: {', '.join(left_out)}"] if left_out else []
     code.imports.add("sys")
     body = [
-        *(f'{name} = arrays["{name}"]' for name in arrays if not name.startswith("mean_")),
+        *(f'{name} = arrays["{name}"]' for name in weights),
         "",
         *loaded,
         *prepared,
@@ -243,11 +243,9 @@ def _inputs(code: Code, inputs: list[Step], arrays: dict[str, np.ndarray]) -> tu
     ]
     prepared, shapes = [], []
     for step, name in names:
-        lines, shape = inference_lines(step, [name])
+        lines, shape = inference_lines(code, step, name, arrays)
         prepared += lines
         shapes.append(f"{name}, {shape}")
-        if getattr(step.layer, "mean", None) is not None:
-            arrays[f"mean_{name}"] = step.layer.mean
     if len(names) == 1:
         return [f"{names[0][1]} = np.load(sys.argv[1]).astype(float)"], shapes, prepared
     if not names:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from nettrain.interop.program import write
 from nettrain.interop.program.code import Code
+from nettrain.interop.program.expressions import Names
 from nettrain.interop.program.functions import FUNCTIONS
 from nettrain.interop.program.writers import WRITERS, make
 from nettrain.net.net import Net
@@ -368,7 +369,7 @@ def test_inference(mnist, config):
         for name in outputs.files:
             np.testing.assert_allclose(outputs[name], net.blobs[name].data, rtol=1e-9, atol=1e-12)
             assert f"{name} [" in shown
-    assert "d_" not in program.text
+    assert "# Backward" not in program.text
     assert "loss" in " ".join(program.notes)
 
 
@@ -401,3 +402,127 @@ def test_inference_of_several_inputs(workdir):
     with np.load(workdir / "outputs.npz") as outputs:
         (values,) = outputs.values()
     assert values == pytest.approx(a - 2 * b)
+
+
+def test_a_net_without_anything_to_compute_from_inputs_is_refused():
+    with pytest.raises(NettrainError, match="computes nothing from inputs alone"):
+        write(spec_of(ROOT / "configs" / "lecture" / "add_mul.yaml"), inference=True)
+
+
+def test_a_mean_image_is_saved_and_subtracted(workdir):
+    np.save(workdir / "mean.npy", np.random.default_rng(3).random((1, 8, 8)))
+    source = CROPPED.replace("mean_value: 8", "mean_file: mean.npy")
+    spec = spec_of(source, "solver.display=1")
+    assert printed(write(spec), workdir) == pytest.approx(losses(spec, 9), rel=1e-9)
+    net = Net(spec, "TEST", dtype="float64")
+    net.forward()
+    (data,) = [step.layer for step in net.steps if not step.bottom]
+    np.save(workdir / "inputs.npy", data.set.data[data.indices])
+    run(write(spec, inference=True), workdir, str(workdir / "inputs.npy"), str(workdir / "outputs.npz"))
+    with np.load(workdir / "outputs.npz") as outputs:
+        np.testing.assert_allclose(outputs["score"], net.blobs["score"].data, rtol=1e-9)
+
+
+# Names
+
+HOSTILE = [
+    "class",
+    "print",
+    "np",
+    "d_x",
+    "x",
+    "1x",
+    "a/b",
+    "a b",
+    "_",
+    "ä",
+    "iteration",
+    'q"""',
+    "n\nimport os",
+    "\\",
+    "arrays",
+]
+
+
+def test_any_name_becomes_an_identifier_of_its_own(workdir):
+    layers = [{"name": "data", "type": "Data", "top": ["in", "label"], "source": "spiral", "batch_size": 70}]
+    bottom = "in"
+    for name in HOSTILE:
+        layers.append({"name": name, "type": "InnerProduct", "bottom": bottom, "num_output": 4})
+        bottom = name
+    layers.append({"name": "loss", "type": "SoftmaxWithLoss", "bottom": [bottom, "label"]})
+    solver = {"base_lr": 0.01, "max_iter": 4, "weight_decay": 0.1, "clip_gradients": 1, "display": 1}
+    spec = spec_of({"name": '"""\nimport os', "solver": solver, "layers": layers})
+    program = write(spec)
+    assert printed(program, workdir) == pytest.approx(losses(spec, 4), rel=1e-9)
+    ruff(workdir / "net.py")
+
+
+def test_names_are_unique_with_their_gradients():
+    names = Names()
+    made = [names.new(name) for name in [*HOSTILE, *HOSTILE, "d_d_x", "x_2"]]
+    all_of_them = [*made, *(f"d_{name}" for name in made)]
+    assert len(set(all_of_them)) == len(all_of_them)
+    assert all(name.isidentifier() for name in made)
+
+
+# Random nets: losses after updates depend on every gradient
+
+
+def random_net(seed):
+    """A net of 8 layers, in which blobs are read any number of times, computed in place, cut and joined."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        {"name": "data", "type": "Data", "top": ["x", "label"], "source": "gratings", "batch_size": 3}
+        | {
+            "generate": {"examples": 7, "test_examples": 0, "shape": [4, 6, 5], "classes": 3},
+            "transform": {"scale": 0.5},
+        }
+    ]
+    images = ["x"]  # all of 4 channels, 6 x 5
+    for i in range(8):
+        name, bottom = f"l{i}", images[rng.integers(len(images))]
+        other = images[rng.integers(len(images))]
+        layer = [
+            {"type": "Convolution", "num_output": 4, "kernel_size": 3, "pad": 1, "group": int(rng.choice([1, 2, 4]))},
+            {"type": "Pooling", "pool": str(rng.choice(["MAX", "AVE"])), "kernel_size": 3, "pad": 1},
+            {"type": str(rng.choice(["ReLU", "Sigmoid", "TanH", "ELU", "SiLU", "Mish", "AbsVal"]))},
+            {"type": "Eltwise", "bottom": [bottom, other], "operation": str(rng.choice(["SUM", "PROD", "MAX"]))},
+            {"type": "BatchNorm", "affine": bool(rng.integers(2))},
+            {"type": "Scale", "bias_term": True},
+            {"type": "Dropout", "dropout_ratio": 0.3},
+            {"type": "LRN", "local_size": 3},
+        ][rng.integers(8)]
+        in_place = (
+            "bottom" not in layer and layer["type"] in ("ReLU", "Dropout", "Scale") and bottom == images[-1] != "x"
+        )
+        layers.append({"name": name, "bottom": bottom, **layer, "top": bottom if in_place else name})
+        if not in_place:
+            images.append(name)
+    layers += [
+        {"name": "cut", "type": "Slice", "bottom": images[-1], "top": ["left", "right"]},
+        {"name": "joined", "type": "Concat", "bottom": ["right", "left", images[-2]]},
+        {"name": "score", "type": "InnerProduct", "num_output": 3},
+        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["score", "label"]},
+    ]
+    return {
+        "name": "random",
+        "solver": {"base_lr": 0.01, "momentum": 0.9, "max_iter": 4, "display": 1},
+        "layers": layers,
+    }
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_nets(workdir, capsys, seed):
+    """In this process, for speed: the program itself is run by the other tests."""
+    spec = spec_of(random_net(seed))
+    program = write(spec)
+    (workdir / "net.py").write_text(program.text, encoding="utf-8")
+    np.savez(workdir / "net.npz", **program.arrays)
+    capsys.readouterr()
+    namespace = {"__file__": str(workdir / "net.py")}
+    exec(compile(program.text, "net.py", "exec"), namespace)
+    namespace["arrays"].close()
+    lines = capsys.readouterr().out.split()
+    assert [float(word) for word in lines[1::2]] == pytest.approx(losses(spec, 4), rel=1e-9)
+    ruff(workdir / "net.py")
