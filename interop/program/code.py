@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,9 @@ class Writer:
     parameters: tuple[str, ...] = ("W", "b")  # what each blob is called, after the layer's name
 
     def __init__(self, code: Code, step: Step):
-        self.code, self.step, self.layer, self.p = code, step, step.layer, step.layer.p
+        self.code, self.step = code, step
+        self.layer: Any = step.layer  # of the writer's own type, with what that keeps
+        self.p: Any = step.layer.p
         self.x = [code.blobs[key] for key in step.bottom_keys]
         self.y = [code.blobs[key] for key in step.top_keys]
         self.bottoms = [blob.shape for blob in step.bottom]
@@ -111,7 +114,7 @@ class Code:
         self.numbers: dict[Key, str] = {}  # blobs whose gradient is a number
         self.learned: dict[str, Parameter] = {}  # parameters that have a gradient, by name
         self.whole: set[Key] = set()  # blobs that hold integers
-        self.names = train.names if train else Names()
+        self.names: Names = train.names if train else Names()
         self.blobs: dict[Key, str] = {}
         self._locals: dict[tuple[str, str], str] = {}
         self._parameters: dict[int, tuple[str, Parameter]] = train._parameters if train else {}

@@ -23,7 +23,8 @@ class Source:
     def __init__(self, code: Code, step: Step, arrays: Arrays, iter_size: int):
         if not isinstance(step.layer, Data):
             raise refuse(step, "of the layers that read data only Data can")
-        self.code, self.step, self.layer, self.iter_size = code, step, step.layer, iter_size
+        self.code, self.step, self.iter_size = code, step, iter_size
+        self.layer: Data = step.layer
         self.transform = self.layer.p.transform
         if any(self.layer.are_maps):
             raise refuse(step, "label maps that are cropped and flipped with their images are not covered")
@@ -52,7 +53,7 @@ class Source:
             arrays[self.mean] = self.layer.mean
         return whole
 
-    def load(self) -> list[str]:
+    def loading(self) -> list[str]:
         """The lines before the loop."""
         lines = comment(f"{self.step.spec.name} (Data): {self.size:,} examples of {self.layer.set.origin}")
         for i, (name, top, kind) in enumerate(zip(self.names, self.tops, self.kinds, strict=True)):

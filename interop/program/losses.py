@@ -1,11 +1,9 @@
-"""Losses and scores as lines of numpy."""
+"""Losses as lines of numpy."""
 
 from __future__ import annotations
 
 import math
 
-from ...layers.loss.accuracy import Accuracy
-from ...layers.loss.binary_accuracy import BinaryAccuracy
 from ...layers.loss.euclidean_loss import EuclideanLoss
 from ...layers.loss.hinge_loss import HingeLoss
 from ...layers.loss.l1_loss import L1Loss
@@ -64,6 +62,14 @@ class _EuclideanLoss(Loss):
 
 
 class _Difference(Loss):
+    """Of each difference d a value, whose slope is the gradient."""
+
+    def value(self, d: str) -> str:
+        raise NotImplementedError
+
+    def slope(self, d: str) -> str:
+        raise NotImplementedError
+
     def backward(self):
         for i, sign in ((0, 1), (1, -1)):
             if self.wants(i):
@@ -299,43 +305,3 @@ class _MultinomialLogisticLoss(Loss):
             self.say(f"{dx} = np.zeros((len({x}), {self.layer.K}))")
             self.say(f"{dx}[np.arange(len({x})), {self.label}] = -{self.d()} / len({x}) / {self.local('p')}")
             self.give(0, shaped(dx, (self.layer.N, self.layer.K), self.bottoms[0]))
-
-
-@writes(Accuracy)
-class _Accuracy(Loss):
-    def refusal(self):
-        if len(self.y) > 1:
-            return "the share of each class is not"
-        return "" if self.p.ignore_label is None else "ignore_label is not"
-
-    def formula(self):
-        among = "the largest" if self.p.top_k == 1 else f"among the {self.p.top_k} largest"
-        return f"the share of labels whose score is {among}"
-
-    def forward(self):
-        layer = self.layer
-        N, C, inner = layer.outer, layer.C, layer.inner
-        s, label, true = self.local("s"), self.local("label"), self.local("true")
-        self.say(f"{s} = {shaped(self.x[0], self.bottoms[0], (N, C, inner))}")
-        self.say(f"{label} = {self.labels((N, 1, inner))}")
-        self.say(f"{true} = np.take_along_axis({s}, {label}, axis=1)")
-        self.say(f"{self.y[0]} = (({s} >= {true}).sum(axis=1) <= {self.p.top_k}).mean()")
-
-    def backward(self):
-        """There is no gradient."""
-
-
-@writes(BinaryAccuracy)
-class _BinaryAccuracy(Loss):
-    def refusal(self):
-        return "" if self.p.ignore_label is None else "ignore_label is not"
-
-    def formula(self):
-        return "the share of scores on the right side of the threshold"
-
-    def forward(self):
-        t = shaped(self.x[1], self.bottoms[1], self.bottoms[0])
-        self.say(f"{self.y[0]} = (({self.x[0]} > {number(self.p.threshold)}) == ({t} > 0.5)).mean()")
-
-    def backward(self):
-        """There is no gradient."""

@@ -80,7 +80,7 @@ def _training(blueprint: Blueprint) -> Program:
     left_out = [step.spec.name for step in net.steps if step not in steps]
     notes = [f"left out, since no loss depends on it: {', '.join(left_out)}"] if left_out else []
 
-    loaded = [line for source in sources for line in source.load()]
+    loaded = [line for source in sources for line in source.loading()]
     batches = [line for source in sources for line in source.next()]
     code.write_forward(writers)
     total = _total(code)

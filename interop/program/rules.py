@@ -88,7 +88,7 @@ class Update:
         """What is the same for all parameters."""
         return []
 
-    def step(self, W: str, g: str, rate: str, *kept: str) -> Iterable[str]:
+    def step(self, W: str, g: str, rate: str, kept: list[str]) -> Iterable[str]:
         raise NotImplementedError
 
 
@@ -98,7 +98,7 @@ class _SGD(Update):
         self.mu = number(self.own.momentum)
         self.kept = ("v",) if self.own.momentum else ()
 
-    def step(self, W, g, rate, *kept):
+    def step(self, W, g, rate, kept):
         if not kept:
             yield f"{W} = {W} - {times(rate, g)}"
             return
@@ -108,9 +108,9 @@ class _SGD(Update):
 
 
 class _Nesterov(_SGD):
-    def step(self, W, g, rate, *kept):
+    def step(self, W, g, rate, kept):
         if not kept:
-            yield from super().step(W, g, rate)
+            yield from super().step(W, g, rate, kept)
             return
         (v,) = kept
         yield f"{W} = {W} + {self.mu} * {v}"
@@ -121,7 +121,8 @@ class _Nesterov(_SGD):
 class _AdaGrad(Update):
     kept = ("h",)
 
-    def step(self, W, g, rate, h):
+    def step(self, W, g, rate, kept):
+        (h,) = kept
         yield f"{h} = {h} + {g}**2"
         yield f"{W} = {W} - {times(rate, g)} / (np.sqrt({h}) + {number(self.own.delta)})"
 
@@ -129,7 +130,8 @@ class _AdaGrad(Update):
 class _RMSProp(Update):
     kept = ("h",)
 
-    def step(self, W, g, rate, h):
+    def step(self, W, g, rate, kept):
+        (h,) = kept
         rho = number(self.own.rms_decay)
         yield f"{h} = {rho} * {h} + (1 - {rho}) * {g}**2"
         yield f"{W} = {W} - {times(rate, g)} / (np.sqrt({h}) + {number(self.own.delta)})"
@@ -138,7 +140,8 @@ class _RMSProp(Update):
 class _AdaDelta(Update):
     kept = ("h", "k", "u")
 
-    def step(self, W, g, rate, h, k, u):
+    def step(self, W, g, rate, kept):
+        h, k, u = kept
         mu, delta = number(self.own.momentum), number(self.own.delta)
         yield f"{h} = {mu} * {h} + (1 - {mu}) * {g}**2"
         yield f"{u} = {g} * np.sqrt(({k} + {delta}) / ({h} + {delta}))"
@@ -162,7 +165,8 @@ class _Adam(Update):
     def delta(self):
         return number(self.own.delta)
 
-    def step(self, W, g, rate, m, v, *most):
+    def step(self, W, g, rate, kept):
+        m, v, *most = kept
         b1, b2 = number(self.own.momentum), number(self.own.momentum2)
         yield f"{m} = {b1} * {m} + (1 - {b1}) * {g}"
         yield f"{v} = {b2} * {v} + (1 - {b2}) * {g}**2"
@@ -192,7 +196,11 @@ UPDATES: dict[type[rules.Rule], type[Update]] = {
 
 
 def update_lines(
-    p: SolverParameters, owners: Iterable[tuple[str, Parameter]], learned: Iterable[str], rate: str, kept_name
+    p: SolverParameters,
+    owners: Iterable[tuple[str, Parameter]],
+    learned: Iterable[str],
+    rate: str,
+    kept_name: Callable[[str], str],
 ) -> tuple[Lines, Lines]:
     """(what is kept of each parameter before the loop, the update in it). ``kept_name`` gives a name for a wish."""
     before: Lines = []
@@ -224,6 +232,6 @@ def update_lines(
             size = name if p.regularization_type == "L2" else f"np.sign({name})"
             lines.append(f"{g} = {g} + {times(decay, size)}")
         kept = [kept_name(f"{letter}_{name}") for letter in rule.kept]
-        before += [f"{one} = 0" for one in kept if not one.startswith("u_")]
-        lines += rule.step(name, g, own_rate, *kept)
+        before += [f"{one} = 0" for letter, one in zip(rule.kept, kept, strict=True) if letter != "u"]
+        lines += rule.step(name, g, own_rate, kept)
     return before, lines
