@@ -4,8 +4,20 @@
 update, ``data`` the batches, ``initial`` the first values; the other modules write the layers, a family each.
 """
 
-from . import activations, algebra, channels, images, losses, scores, shapes
+from . import activations, algebra, channels, images, losses, margins, scores, shapes
 from .program import Program, write
 from .writers import covered
 
-__all__ = ["Program", "activations", "algebra", "channels", "covered", "images", "losses", "scores", "shapes", "write"]
+__all__ = [
+    "Program",
+    "activations",
+    "algebra",
+    "channels",
+    "covered",
+    "images",
+    "losses",
+    "margins",
+    "scores",
+    "shapes",
+    "write",
+]

@@ -116,7 +116,7 @@ class Code:
         self.whole: set[Key] = set()  # blobs that hold integers
         self.names: Names = train.names if train else Names()
         self.blobs: dict[Key, str] = {}
-        self._locals: dict[tuple[str, str], str] = {}
+        self._locals: dict[tuple[str, str], str] = train._locals if train else {}
         self._parameters: dict[int, tuple[str, Parameter]] = train._parameters if train else {}
         for step in steps:
             for key in step.top_keys:

@@ -20,7 +20,7 @@ def is_source(step: Step) -> bool:
 class Source:
     """The lines that load the arrays of a Data layer, and those that take the next batch of them."""
 
-    def __init__(self, code: Code, step: Step, arrays: Arrays, iter_size: int):
+    def __init__(self, code: Code, step: Step, arrays: Arrays, iter_size: int = 1, test: bool = False):
         if not isinstance(step.layer, Data):
             raise refuse(step, "of the layers that read data only Data can")
         self.code, self.step, self.iter_size = code, step, iter_size
@@ -31,8 +31,10 @@ class Source:
         self.tops = [code.blobs[key] for key in step.top_keys]
         self.size, self.count = self.layer.order.size, self.layer.batch_size
         self.moves = bool(self.transform.crop_size or self.transform.mirror)
-        self.is_whole = self.size == self.count and not self.layer.order.shuffle and not self.moves
-        self.names = self.tops if self.is_whole else [code.names.new(f"all_{top}") for top in self.tops]
+        self.is_whole = self.size == self.count and not (self.layer.order.shuffle or self.moves or test)
+        word = "test" if test else "all"
+        self.names = self.tops if self.is_whole else [code.names.new(f"{word}_{top}") for top in self.tops]
+        self.keys = self.names if test else self.tops  # in the file of arrays
         code.whole |= self._keep(arrays)
 
     def _keep(self, arrays: Arrays) -> set:
@@ -41,12 +43,12 @@ class Source:
         numbers = np.arange(self.size)
         sets = [self.layer.set.data, *self.layer.further]
         self.kinds = []
-        for i, (top, key, array) in enumerate(zip(self.tops, self.step.top_keys, sets, strict=True)):
+        for i, (key, array) in enumerate(zip(self.step.top_keys, sets, strict=True)):
             values = array if isinstance(array, np.ndarray) else np.asarray(array[numbers])
             if i and values.dtype.kind in "bui":
                 values = values.astype(np.int64)
                 whole.add(key)
-            arrays[top] = values
+            arrays[self.keys[i]] = values
             self.kinds.append("" if (i and key in whole) or values.dtype == np.float64 else ".astype(float)")
         if self.layer.mean is not None:
             self.mean = self.code.names.new(f"mean_of_{self.tops[0]}")
@@ -56,8 +58,8 @@ class Source:
     def loading(self) -> list[str]:
         """The lines before the loop."""
         lines = comment(f"{self.step.spec.name} (Data): {self.size:,} examples of {self.layer.set.origin}")
-        for i, (name, top, kind) in enumerate(zip(self.names, self.tops, self.kinds, strict=True)):
-            values = f'arrays["{top}"]{kind}'
+        for i, (name, key, kind) in enumerate(zip(self.names, self.keys, self.kinds, strict=True)):
+            values = f'arrays["{key}"]{kind}'
             lines.append(f"{name} = {values if i else self.transformed(values)}")
         if self.layer.order.shuffle:
             self.order, self.epoch = self.code.names.new("order"), self.code.names.new("epoch")

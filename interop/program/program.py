@@ -14,12 +14,13 @@ from ...net.records import NetSpec
 from ...net.step import Step
 from ...solver.blueprint import Blueprint, draw
 from ...spec.errors import NettrainError
-from .code import Code, block
+from .code import Code, address, block
 from .data import Source, inference_lines, is_source
 from .expressions import comment, plain, times
 from .functions import FUNCTIONS
 from .initial import initial
 from .rules import rate_lines, update_lines
+from .testing import final_test
 from .writers import make, writer_class
 
 
@@ -99,12 +100,14 @@ def _training(blueprint: Blueprint) -> Program:
     rate, rate_before, more = rate_lines(p, blueprint.max_iter)
     notes += more
     kept, update = update_lines(p, owners, code.learned, rate, code.names.new)
+    lying = {address(owner.blob.data) for _, owner in owners}
+    before_test, test = final_test(code, lying, blueprint, arrays) or ([], [])
     if any(step.layer.moves_blobs for step in steps):
         notes.append("running statistics, which only tests read, are not kept")
     if blueprint.tests:
-        notes.append("tests are left out")
+        notes.append("tests are left out, but for one at the end" if test else "tests are left out")
 
-    begin = [*loaded, *(["", "# What is learned"] if made else []), *made, *code.before, *kept]
+    begin = [*loaded, *before_test, *(["", "# What is learned"] if made else []), *made, *code.before, *kept]
     zeros = [f"d_{name} = np.zeros_like({name})" for name in code.learned] if p.iter_size > 1 else []
     seen = [*batches, "# Forward", *forward, "", "# Backward", *backward]
     loop = [f"for iteration in range({blueprint.max_iter}):"]
@@ -122,7 +125,7 @@ def _training(blueprint: Blueprint) -> Program:
     if p.average_loss > 1:
         begin.append("losses = []")
     about = f"It trains for {blueprint.max_iter:,} iterations, in double precision, and prints the training loss."
-    return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), "", *loop], arrays, notes)
+    return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), "", *loop, *test], arrays, notes)
 
 
 def _total(code: Code) -> str:

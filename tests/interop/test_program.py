@@ -53,7 +53,7 @@ def run(program, folder, *arguments):
 
 
 def printed(program, folder):
-    lines = [line.split() for line in run(program, folder).splitlines()]
+    lines = [line.split() for line in run(program, folder).splitlines() if not line.startswith("test ")]
     assert [int(line[0]) for line in lines] == list(range(len(lines)))
     return [float(line[1]) for line in lines]
 
@@ -402,6 +402,16 @@ def test_inference_of_several_inputs(workdir):
     with np.load(workdir / "outputs.npz") as outputs:
         (values,) = outputs.values()
     assert values == pytest.approx(a - 2 * b)
+
+
+def test_the_test_at_the_end_gives_nettrains_scores(workdir):
+    spec = spec_of(ROOT / "configs" / "mlp.yaml", "solver.max_iter=50", "digits.batch_size=64")
+    solver = nettrain.get_solver(spec, dtype="float64")
+    solver.step(50)
+    program = write(spec)
+    lines = [line.split() for line in run(program, workdir).splitlines() if line.startswith("test ")]
+    assert {name: float(value) for _, name, value in lines} == pytest.approx(solver.test(), rel=1e-9)
+    assert "tests are left out, but for one at the end" in program.notes
 
 
 def test_a_net_without_anything_to_compute_from_inputs_is_refused():
