@@ -146,7 +146,9 @@ def _total(code: Code) -> str:
 def _printing(code: Code, blueprint: Blueprint, total: str) -> list[str]:
     """Lines of progress where nettrain has them."""
     p = blueprint.p
-    every = [n for n in (p.display, p.test_interval if blueprint.tests else 0) if n] or [max(1, blueprint.max_iter)]
+    every = [n for n in (p.display, p.test_interval if blueprint.tests else 0) if n] or [
+        max(1, blueprint.max_iter // 10)
+    ]
     lines = []
     shown = total
     if p.average_loss > 1:

@@ -64,7 +64,7 @@ def _judging(net: Net) -> tuple[list[Step], list]:
     steps = []
     for step in reversed(net.steps):
         judges = step.layer.is_score or step.layer.is_loss
-        ignores = getattr(step.layer.p, "ignore_label", None) is not None or getattr(step.layer.p, "class_weight", ())
+        ignores = getattr(step.layer.p, "ignore_label", None) is not None or getattr(step.layer.p, "class_weight", None)
         if judges and not ignores and not step.top[0].shape and getattr(step.layer.p, "normalization", "") != "NONE":
             shown.append(step.top_keys[0])
             wanted.add(step.top_keys[0])
