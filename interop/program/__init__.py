@@ -1,0 +1,23 @@
+"""The net as a plain numpy program, which a person reads from top to bottom: ``write`` gives it.
+
+``program`` puts it together; ``code`` has names and gradients, ``writers`` the table of layer types, ``rules`` the
+update, ``data`` the batches, ``initial`` the first values; the other modules write the layers, a family each.
+"""
+
+from . import activations, algebra, channels, images, losses, margins, scores, shapes
+from .program import Program, write
+from .writers import covered
+
+__all__ = [
+    "Program",
+    "activations",
+    "algebra",
+    "channels",
+    "covered",
+    "images",
+    "losses",
+    "margins",
+    "scores",
+    "shapes",
+    "write",
+]

@@ -1,0 +1,251 @@
+"""From the steps of a net to lines of Python: names, who gives which gradient, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ...net.build import Parameter
+from ...net.graph import Key
+from ...net.net import Net
+from ...net.step import Step
+from ...spec.errors import NettrainError
+from .expressions import Names, comment, fit, number, shaped
+
+
+class Writer:
+    """Writes one layer: ``forward`` its values, ``backward`` the gradients that are wanted.
+
+    ``x`` and ``y`` are the names of bottoms and tops, ``w`` those of the parameters as they are to be read.
+    """
+
+    parameters: tuple[str, ...] = ("W", "b")  # what each blob is called, after the layer's name
+
+    def __init__(self, code: Code, step: Step):
+        self.code, self.step = code, step
+        self.layer: Any = step.layer  # of the writer's own type, with what that keeps
+        self.p: Any = step.layer.p
+        self.x = [code.blobs[key] for key in step.bottom_keys]
+        self.y = [code.blobs[key] for key in step.top_keys]
+        self.bottoms = [blob.shape for blob in step.bottom]
+        self.tops = [blob.shape for blob in step.top]
+        self.w = [code.parameter(blob.data) for blob in step.layer.blobs]
+
+    def refusal(self) -> str:
+        """Why this case of the type is not covered; nothing when it is."""
+        return ""
+
+    def formula(self) -> str:
+        """What it computes, for the comment."""
+        return ""
+
+    def forward(self) -> None:
+        raise NotImplementedError
+
+    def backward(self) -> None:
+        raise NotImplementedError
+
+    # What these use
+
+    def say(self, *lines: str) -> None:
+        self.code.say(*lines)
+
+    def local(self, what: str) -> str:
+        """A name for something of the layer's own: the same each time."""
+        return self.code.local(self.step, what)
+
+    def needs(self, function: str) -> str:
+        self.code.functions.add(function)
+        return function
+
+    def d(self, i: int = 0) -> str:
+        """The gradient of top i: its name, or the number it is."""
+        return self.code.gradient(self.step.top_keys[i], self.y[i])
+
+    def wants(self, i: int = 0) -> bool:
+        """Whether the gradient of bottom i is wanted."""
+        return self.step.propagate_down[i]
+
+    def learns(self, i: int) -> bool:
+        """Whether the gradient of parameter i is wanted."""
+        return i < len(self.w) and self.layer.param_propagate_down[i]
+
+    def keeps_gradient(self) -> bool:
+        """Whether anything is to be done in backward."""
+        return any(self.step.propagate_down) or any(self.learns(i) for i in range(len(self.w)))
+
+    def give(self, i: int, expression: str) -> None:
+        """This is what the layer adds to the gradient of bottom i."""
+        self.code.add(f"d_{self.x[i]}", expression, self.step.bottom_keys[i])
+
+    def learn(self, i: int, expression: str) -> None:
+        """This is what the layer adds to the gradient of parameter i."""
+        self.code.add_to_parameter(self.layer.blobs[i].data, expression)
+
+    def into(self, i: int) -> str:
+        """A name to build the gradient of bottom i under, in several lines, to be given with ``give_built``."""
+        free = self.step.bottom_keys[i] not in self.code.given
+        return f"d_{self.x[i]}" if free else self.local(f"d{i}")
+
+    def give_built(self, i: int, name: str) -> None:
+        if name == f"d_{self.x[i]}":
+            self.code.given.add(self.step.bottom_keys[i])
+        else:
+            self.give(i, name)
+
+
+class Code:
+    """The lines for a net. ``steps`` are those that are written.
+
+    ``accumulate`` says that gradients of parameters begin at zero and grow over several batches; ``test`` a code
+    whose parameters this one reads.
+    """
+
+    def __init__(self, net: Net, steps: list[Step], accumulate: bool = False, train: Code | None = None):
+        self.net, self.steps, self.accumulate = net, steps, accumulate
+        self.lines: list[str] = []
+        self.before: list[str] = []  # what is done once, before the first batch
+        self.functions: set[str] = set()
+        self.imports: set[str] = set()
+        self.notes: list[str] = []
+        self.given: set[Key] = set()  # blobs whose gradient has a name by now
+        self.numbers: dict[Key, str] = {}  # blobs whose gradient is a number
+        self.learned: dict[str, Parameter] = {}  # parameters that have a gradient, by name
+        self.whole: set[Key] = set()  # blobs that hold integers
+        self.names: Names = train.names if train else Names()
+        self.blobs: dict[Key, str] = {}
+        self._locals: dict[tuple[str, str], str] = train._locals if train else {}
+        self._parameters: dict[int, tuple[str, Parameter]] = train._parameters if train else {}
+        for step in steps:
+            for key in step.top_keys:
+                self.blobs[key] = train.blobs[key] if train and key in train.blobs else self._name(key, step)
+
+    def _name(self, key: Key, step: Step) -> str:
+        """A blob that is computed in place has a name of its own: the layer's."""
+        return self.names.new(key[0] if not key[1] else step.spec.name)
+
+    def name_parameters(self, called: Mapping[str, tuple[str, ...]]) -> None:
+        """Name the parameters of the written layers: ``conv1_W``; ``called`` has the letters of each layer."""
+        for step in self.steps:
+            letters = called[step.spec.name]
+            for letter, blob in zip(letters, step.layer.blobs, strict=False):
+                where = address(blob.data)
+                if where not in self._parameters:
+                    owner = next(one for one in self.net.parameters if address(one.blob.data) == where)
+                    itself = not letter and self.is_read_once(blob.data)
+                    name = (
+                        self.blobs[step.top_keys[0]] if itself else self.names.new(f"{step.spec.name}_{letter or 'w'}")
+                    )
+                    self._parameters[where] = name, owner
+
+    def owners(self) -> Iterable[tuple[str, Parameter]]:
+        """Each parameter once, with its name."""
+        return self._parameters.values()
+
+    def parameter(self, data: np.ndarray) -> str:
+        """How a layer reads a parameter."""
+        if address(data) not in self._parameters:
+            return ""
+        name, owner = self._parameters[address(data)]
+        return name if data.shape == owner.blob.shape else f"{name}.reshape{data.shape}"
+
+    def is_read_once(self, data: np.ndarray) -> bool:
+        """Whether a blob can be its parameter, gradient and all: one layer has it, and no batches are added up."""
+        readers = [1 for step in self.steps for blob in step.layer.blobs if address(blob.data) == address(data)]
+        return len(readers) == 1 and not self.accumulate
+
+    # Lines
+
+    def say(self, *lines: str) -> None:
+        self.lines += lines
+
+    def local(self, step: Step, what: str) -> str:
+        found = self._locals.get((step.spec.name, what))
+        if found is None:
+            found = self._locals[step.spec.name, what] = self.names.new(f"{step.spec.name}_{what}")
+        return found
+
+    def gradient(self, key: Key, name: str) -> str:
+        """The gradient of a blob: its name, or the number it is; zeros where nobody gave one."""
+        if key in self.numbers:
+            return self.numbers[key]
+        if key not in self.given:
+            self.say(f"d_{name} = np.zeros_like({name})")
+            self.given.add(key)
+        return f"d_{name}"
+
+    def has_gradient(self, key: Key) -> bool:
+        return key in self.given or key in self.numbers
+
+    def add(self, name: str, expression: str, key: Key) -> None:
+        """Gradients of a blob that several layers read add up."""
+        if key in self.given:
+            self.say(f"{name} = {name} + {expression}")
+        elif name != expression:
+            self.say(f"{name} = {expression}")
+        self.given.add(key)
+
+    def add_to_parameter(self, data: np.ndarray, expression: str) -> None:
+        name, owner = self._parameters[address(data)]
+        gradient = f"d_{name}"
+        expression = shaped(expression, data.shape, owner.blob.shape)
+        if self.accumulate or name in self.learned:
+            self.say(f"{gradient} = {gradient} + {expression}")
+        elif gradient != expression:
+            self.say(f"{gradient} = {expression}")
+        self.learned[name] = owner
+
+    def write_forward(self, writers: list[Writer]) -> None:
+        for writer in writers:
+            self._under(heading(writer), writer.forward)
+
+    def write_backward(self, writers: list[Writer]) -> None:
+        for writer in reversed(writers):
+            step = writer.step
+            if not step.needs_backward or not writer.keeps_gradient():
+                continue
+            self._seed(step, writer.y)
+            self._under(comment(step.spec.name, 4), writer.backward)
+
+    def _under(self, title: list[str], write: Callable[[], None]) -> None:
+        """Lines under a title, which is left out where there are none."""
+        before = len(self.lines)
+        write()
+        if len(self.lines) > before:
+            self.lines[before:before] = title
+
+    def _seed(self, step: Step, names: list[str]) -> None:
+        """The gradient of a loss is its weight, besides what its readers gave."""
+        for key, name, blob, weight in zip(step.top_keys, names, step.top, step.loss_weights, strict=True):
+            if not weight:
+                continue
+            if key in self.given:
+                self.say(f"d_{name} = d_{name} + {number(weight)}")
+            elif blob.shape == ():
+                self.numbers[key] = number(weight)
+            else:
+                self.say(f"d_{name} = np.full({name}.shape, {float(weight)!r})")
+                self.given.add(key)
+
+
+def heading(writer: Writer) -> list[str]:
+    """The comment before a layer: its name, type and formula."""
+    step, formula = writer.step, writer.formula()
+    return comment(f"{step.spec.name} ({type(step.layer).__name__})" + (f": {formula}" if formula else ""), 4)
+
+
+def address(data: np.ndarray) -> int:
+    """Where an array lies in memory: blobs that share it are one parameter."""
+    return data.__array_interface__["data"][0]
+
+
+def block(lines: Iterable[str], indent: int) -> list[str]:
+    """Lines of code at this depth, each short enough."""
+    room = " " * indent
+    return [room + part if part else "" for line in lines for part in fit(line, indent)]
+
+
+def refuse(step: Step, why: str) -> NettrainError:
+    return NettrainError(f"{step.spec.place}: {step.spec.title()} cannot be written as a numpy program: {why}")
