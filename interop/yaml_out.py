@@ -14,7 +14,7 @@ from ..spec.node import Node
 from ..spec.reading import scalar
 
 WIDTH = 120
-_PLAIN = re.compile(r"[A-Za-z_./~$%*+][\w./\-+ *$%@<>=^~()]*\Z")
+_PLAIN = re.compile(r"[A-Za-z0-9_./~$%*+][\w./\-+ *$%@<>=^~()]*\Z")
 
 
 @dataclass
@@ -157,12 +157,16 @@ def flow(node: Node) -> str:
     """A value on one line."""
     value = node.value
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)}: {flow(item)}" for key, item in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{_text(key)}: {'' if item.value is None else flow(item)}" for key, item in value.items())
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(flow(item) for item in value) + "]"
     if isinstance(value, str):
         return _text(value)
-    if value is None:
+    if value is None:  # in a mapping it is left empty
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -16,8 +16,9 @@ from .message import message
 AT_ONCE = 1000  # records in a transaction
 
 
-def write_lmdb(data: DataSet, folder: Path) -> None:
-    """Write all examples and labels into a new folder. Raises NettrainError for what no Datum can hold."""
+def write_lmdb(data: DataSet, folder: Path, over: bool = False) -> None:
+    """Write all examples and labels into a new folder; ``over`` an LMDB that is there. Raises NettrainError for what no
+    Datum can hold."""
     library = extra("lmdb", "lmdb", f"writing {folder}")
     shape = data.data.shape[1:]
     if len(shape) > 3:
@@ -26,12 +27,14 @@ def write_lmdb(data: DataSet, folder: Path) -> None:
         )
     if data.labels is not None and np.ndim(data.labels[np.arange(1)]) > 1:
         raise NettrainError(f"{data.origin} has several labels an example; a Datum has one")
-    if folder.exists():
+    if over and (folder / "data.mdb").exists():
+        (folder / "data.mdb").unlink()
+    elif folder.exists():
         raise NettrainError(f"{folder} is there already; it is not written over")
     whole = (*shape, 1, 1, 1)[:3] if len(shape) < 3 else shape
     if len(shape) == 2:
         whole = (1, *shape)
-    os.mkdir(folder)
+    os.makedirs(folder, exist_ok=True)
     space = 2 * int(np.prod(whole)) * 8 * len(data) + (64 << 20)
     with library.open(str(folder), map_size=space, subdir=True) as environment:
         for start in range(0, len(data), AT_ONCE):

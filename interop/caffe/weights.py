@@ -14,6 +14,7 @@ from ...files.reading import open_file as open_binary
 from ...net.parameter_files import Borrowed
 from ...spec.errors import NettrainError, format_shape
 from . import binary
+from .lowering import scale_of
 from .message import Message, message
 
 LARGEST_RANK = 32
@@ -147,3 +148,14 @@ def caffemodel(
                 made.fields[field] = known.entries(field)
         net.add("layer", made.add("blobs", *blobs.get(layer, [])))
     return binary.write(net)
+
+
+def without_affine(arrays: Mapping[str, np.ndarray], types: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Parameters as Caffe has them: factors and offsets of a BatchNorm belong to the Scale behind it."""
+    found = {}
+    for key, array in arrays.items():
+        layer, _, index = key.removeprefix("param/").rpartition("/")
+        if types.get(layer) == "BatchNorm" and int(index) > 2:
+            key = f"param/{scale_of(layer)}/{int(index) - 3}"
+        found[key] = array
+    return found

@@ -95,16 +95,16 @@ class _Pooling(Writer):
     def __init__(self, code, step):
         super().__init__(code, step)
         sizes = self.bottoms[0][2:]
-        self.kernel, self.stride, self.pad = (tuple(pair) for pair in self.layer.geometry(sizes))
+        self.kernel, self.stride, self.pad, self.after = (tuple(pair) for pair in self.layer.geometry(sizes))
         self.kernel = tuple(map(int, self.kernel))
         self.output = self.tops[0][2:]
         # a last window may hang over the end: so much must be there
-        ends = [(n - 1) * s + k - size - p for n, s, k, size, p in self.along_axes(sizes)]
+        ends = [(n - 1) * s + k - size - p for n, s, k, size, p, _ in self.along_axes(sizes)]
         self.border = tuple((p, max(0, end)) for p, end in zip(self.pad, ends, strict=True))
         self.is_global = self.p.global_pooling and self.p.pool == "AVE"
 
     def along_axes(self, sizes):
-        return zip(self.output, self.stride, self.kernel, sizes, self.pad, strict=True)
+        return zip(self.output, self.stride, self.kernel, sizes, self.pad, self.after, strict=True)
 
     def refusal(self):
         if self.p.pool == "STOCHASTIC":
@@ -118,14 +118,18 @@ class _Pooling(Writer):
         return f"{self.needs('windows')}({self.x[0]}, {self.kernel}, {self.stride}, {self.border}{value})"
 
     def area(self):
-        """How many places a window has, cut to the padded image: a number, or an expression."""
-        sizes = self.bottoms[0][2:]
-        if all((n - 1) * s + k <= size + 2 * p for n, s, k, size, p in self.along_axes(sizes)):
+        """How many places a window has, cut to the image or the padded one: a number, or an expression."""
+        sizes = list(self.along_axes(self.bottoms[0][2:]))
+        if not self.p.count_include_pad and any(map(any, self.border)):
+            cut = [
+                f"np.minimum({s} * np.arange({n}) + {k - p}, {size}) - np.maximum({s} * np.arange({n}) - {p}, 0)"
+                for n, s, k, size, p, _ in sizes
+            ]
+            return f"np.outer({', '.join(cut)})"
+        if all((n - 1) * s + k <= size + p + after for n, s, k, size, p, after in sizes):
             return str(math.prod(self.kernel))
-        extents = [
-            f"np.minimum({k}, {size + 2 * p} - {s} * np.arange({n}))" for n, s, k, size, p in self.along_axes(sizes)
-        ]
-        return f"np.outer({', '.join(extents)})"
+        cut = [f"np.minimum({k}, {size + p + after} - {s} * np.arange({n}))" for n, s, k, size, p, after in sizes]
+        return f"np.outer({', '.join(cut)})"
 
     def forward(self):
         x, y = self.x[0], self.y[0]

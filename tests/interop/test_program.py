@@ -165,8 +165,9 @@ REFUSED = {  # cases of a type that is covered
     "LRN-2": "WITHIN_CHANNEL",
     "LRN-3": "WITHIN_CHANNEL",
     "Pooling-2": "second top",
-    "Pooling-9": "STOCHASTIC",
-    "Pooling-10": "STOCHASTIC",
+    "Pooling-9": "second top",
+    "Pooling-12": "STOCHASTIC",
+    "Pooling-13": "STOCHASTIC",
 }
 
 # Every config of the lecture, and others
