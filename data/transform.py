@@ -11,8 +11,8 @@ import numpy as np
 from ..spec.advice import say
 from ..spec.declare import Declared, param
 from ..spec.errors import NettrainError, blaming, format_shape
+from .arrays import Check, read_mean
 from .sources import find_file
-from .tables import Check, read_mean
 
 
 class Transform(Declared):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from ..files.arrays import open_npz
 from ..spec.errors import NettrainError, format_shape
 from .blob import Blob
+from .registry import other_programs
 
 Strict = Literal["none", "shapes", "all"]
 Params = Mapping[str, list[Blob]]  # layer name -> its parameter blobs
@@ -56,9 +56,7 @@ def open_parameters(path: Path, what: str) -> Iterator[Arrays]:
 
     Raises NettrainError when it is missing or damaged.
     """
-    # by name, so that nothing here knows of those programs
-    weights = importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.weights")
-    with weights.open_weights(path, what) or open_npz(path, what) as arrays:
+    with other_programs("weights").open_weights(path, what) or open_npz(path, what) as arrays:
         yield arrays
 
 

@@ -62,6 +62,11 @@ def solver_parameters() -> type[Declared]:
     return importlib.import_module(f"{__package__.rpartition('.')[0]}.solver.parameters").SolverParameters
 
 
+def other_programs(module: str) -> ModuleType:
+    """A module of interop/, which reads what other programs write; found by name like the zoo."""
+    return importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.{module}")
+
+
 def layer_type(name: str) -> LayerType | None:
     """The class of a layer type, or None."""
     if name not in _TYPES:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data.tables import read_array
+from ...data.arrays import read_array
 from ...net.example import Example, labels
 from ...net.registry import register
 from ...spec.declare import param
