@@ -26,13 +26,15 @@ COMMANDS = [
 
 
 def test_there_are_commands():
-    assert {command[0] for command in COMMANDS} >= {"train", "check", "gradcheck", "summary", "layers", "env"}
+    assert {command[0] for command in COMMANDS} >= {"train", "check", "gradcheck", "summary", "layers", "env", "convert"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_command(nettrain_cli, mnist, command):
     (mnist / "my_layers.py").write_text(next(block for block in blocks("python") if "class Square" in block))
-    if command[0] == "plot" or command[:2] == ["test", "runs/mlp/001"]:
+    if "mlp_solver.prototxt" in command:
+        nettrain_cli("convert", "configs/mlp.yaml", "--to", "mlp.prototxt")
+    if command[0] == "plot" or command[:2] == ["test", "runs/mlp/001"] or "runs/mlp/001/best.npz" in command:
         nettrain_cli("train", "configs/mlp.yaml", "--set", "solver.max_iter=20")
     if "--resume" in command:
         nettrain_cli("train", "configs/mlp.yaml", "--set", "solver.max_iter=500", "--set", "solver.snapshot=400")
