@@ -13,6 +13,7 @@ import click
 
 from .. import __version__
 from ..spec.errors import NettrainError
+from .caffe_words import translated
 from .options import debug_option
 from .streams import look_away, prepare, say
 
@@ -41,6 +42,9 @@ class App(click.Group):
             return command
 
         return add
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, translated(args))
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"nettrain – {(self.help or '').strip()}\n\n{EXAMPLES}")

@@ -53,7 +53,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     type=Name(),
     metavar="FILE[,FILE…]",
     callback=_comma_separated,
-    help="Start from the parameters in these .npz, by layer name.",
+    help="Start from the parameters in these, by layer name: .npz, .caffemodel, .h5 or .safetensors.",
 )
 @click.option(
     "--resume",
@@ -61,7 +61,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     "resume",
     type=Name(),
     metavar="RUN_OR_FILE",
-    help="Resume a run (its folder), or one of its snapshots.",
+    help="Resume a run (its folder), one of its snapshots, or a .solverstate of Caffe's.",
 )
 @click.option("--out", type=Name(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
 @state_options
@@ -148,7 +148,7 @@ class _Screen:
 
 @main.in_group("Train")
 @click.argument("spec", metavar="SPEC_OR_RUN", type=Name())
-@click.option("--weights", type=Name(), help="The .npz with the parameters; default a run's best.")
+@click.option("--weights", type=Name(), help="The file with the parameters; default a run's best.")
 @click.option(
     "--iterations",
     type=click.IntRange(1),

@@ -102,7 +102,7 @@ class SolverParameters(Declared):
     snapshot_keep: int = param(default=0, minimum=0, doc="snapshots kept, the newest and the best one; 0: all")
     snapshot_after_train: bool = param(default=True, doc="write a snapshot at the end")
     weights: tuple[str, ...] = param(
-        default=(), doc=".npz files to take parameters from, by layer name, before training"
+        default=(), doc="files to take parameters from, by layer name: .npz, .caffemodel, .h5 or .safetensors"
     )
     weights_strict: Literal["none", "shapes", "all"] = param(
         default="shapes",
