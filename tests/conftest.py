@@ -70,6 +70,24 @@ def mnist(workdir):
 
 
 @pytest.fixture
+def data_sets(mnist):
+    """The current folder with what the bundled configs read: MNIST's stand-in, pairs of its images, points in HDF5."""
+    import h5py
+
+    rng = np.random.default_rng(1)
+    for split in ("train", "test"):
+        images = rng.integers(0, 255, (200, 1, 28, 28), np.uint8)
+        alike = rng.integers(0, 2, 200)
+        others = np.where(alike[:, None, None, None], images, 255 - images)
+        np.savez(f"pairs_{split}.npz", data=np.concatenate([images, others], axis=1), label=alike)
+        points = rng.standard_normal((200, 4)).astype(np.float32)
+        with h5py.File(f"{split}.h5", "w") as file:
+            file["data"], file["label"] = points, (points[:, 0] > 0).astype(np.float32)
+        (mnist / f"{split}.txt").write_text(f"{split}.h5\n")
+    return mnist
+
+
+@pytest.fixture
 def nettrain_cli(workdir):
     """Runs a command line in the empty folder; gives click's result. ``exit_code``: what it must be, or may be."""
     from nettrain.cli import main

@@ -47,6 +47,11 @@ A_FEW = {  # what makes a config quick, and how long it then trains
         *("images.generate.examples=4", "images.generate.test_examples=4"),
     ),
     "resnet20": (*CIFAR, *options("solver.base_lr=0.02", "solver.max_iter=4")),
+    "cifar10_quick": (*CIFAR, *options("solver.max_iter=4", "cifar.transform.scale=30")),
+    "cifar10_full": (*CIFAR, *options("solver.max_iter=4", "cifar.transform.scale=30")),
+    "mnist_autoencoder": options("solver.max_iter=4", "mnist.batch_size=8"),
+    "hdf5_classification": options("solver.max_iter=30", "solver.base_lr=0.1"),
+    "siamese": options("solver.max_iter=30", "pairs.batch_size=64"),
     "resnet18": (*images((3, 64, 64)), *options("solver.base_lr=0.002", "solver.warmup_iter=0")),
     "squeezenet": (*images((3, 67, 67)), *options("drop9.dropout_ratio=0")),
     "googlenet": images((3, 128, 128)),
@@ -54,7 +59,12 @@ A_FEW = {  # what makes a config quick, and how long it then trains
     "lstm_copy": (*sequences(3), *options("solver.max_iter=60", "solver.base_lr=0.01")),
 }
 WIDTHS = {"conv1": 4, "conv2": 4, "conv3": 6, "conv4": 6, "conv5": 4, "fc6": 5, "fc7": 5, "fc8": 10}
+FILLED = options(*(f"{name}.weight_filler=msra" for name in ("conv1", "conv2", "conv3")))  # not near every kink
 TO_CHECK = {  # what makes a numerical gradient quick
+    "cifar10_quick": (*CIFAR, *options("cifar.batch_size=2"), *FILLED),
+    "cifar10_full": (*CIFAR, *options("cifar.batch_size=2"), *FILLED),
+    "mnist_autoencoder": options("mnist.batch_size=2", "blocks.layer.ip.weight_filler=xavier"),
+    "siamese": options("pairs.batch_size=2", "loss.legacy_version=true"),  # the other divides by d + 1e-4, as Caffe
     "lenet": options("mnist.batch_size=1"),
     "alexnet": options(
         "images.generate={examples: 2, test_examples: 2, shape: [3, 67, 67], classes: 10}",
@@ -90,13 +100,13 @@ def rows(folder):
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_few_steps(nettrain_cli, mnist, config):
+def test_a_few_steps(nettrain_cli, data_sets, config):
     settings = A_FEW.get(Path(config).stem, options("solver.max_iter=4"))
     checked = json.loads(nettrain_cli("check", config, "--json", *settings).stdout)
     assert checked["warnings"] == []
     assert all(one["examples"] == one["total"] for one in checked["data"])
     nettrain_cli("train", config, *settings, "--set", "solver.display=1", "--out", "out")
-    losses = [row["train_loss"] for row in rows(mnist / "out")]
+    losses = [row["train_loss"] for row in rows(data_sets / "out")]
     assert len(losses) >= 3
     assert all(math.isfinite(loss) for loss in losses)
     assert losses[-1] < losses[0]
@@ -128,7 +138,7 @@ def test_the_classifiers_of_googlenet_have_a_small_weight(workdir):
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_gradients(nettrain_cli, mnist, config):
+def test_gradients(nettrain_cli, data_sets, config):
     assert "all ok" in nettrain_cli("gradcheck", config, *TO_CHECK.get(Path(config).stem, ())).stdout
 
 

@@ -26,7 +26,15 @@ COMMANDS = [
 
 
 def test_there_are_commands():
-    assert {command[0] for command in COMMANDS} >= {"train", "check", "gradcheck", "summary", "layers", "env", "convert"}
+    assert {command[0] for command in COMMANDS} >= {
+        "train",
+        "check",
+        "gradcheck",
+        "summary",
+        "layers",
+        "env",
+        "convert",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -12,8 +12,12 @@ CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglo
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_config(mnist, config):
-    data = ["cifar.source=gratings", "cifar.generate={shape: [3, 32, 32], classes: 10}"] if "resnet20" in config else []
+def test_a_config(data_sets, config):
+    data = (
+        ["cifar.source=gratings", "cifar.generate={shape: [3, 32, 32], classes: 10}"]
+        if re.search("resnet20|cifar10", config)
+        else []
+    )
     net = Net(ROOT / config, phase="TEST", settings=data)
     for layer in net.layers.values():
         if type(layer).__name__.endswith("BatchNorm"):  # as after training: an untrained one divides by √eps
