@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..files.reading import mapped
 from ..spec.errors import Problem, Problems
 from ..spec.node import Node
 from .kinds import HEAD, is_binary, is_prototxt
@@ -17,4 +18,20 @@ def read(raw: bytes, path: Path, name: str, problems: Problems, warnings: list[P
 
     imported = read_spec(raw, path, name, problems)
     warnings += imported.warnings
+    return imported.root
+
+
+def read_large(path: Path, name: str, problems: Problems | None, warnings: list[Problem] | None) -> Node | None:
+    """A file that is too large for a text: a net in binary, whose weights make it so; None where it is none."""
+    with mapped(path) as memory:
+        if not is_binary(memory.bytes[:HEAD]):
+            return None
+        from .caffe.specs import read_spec
+
+        collected = Problems() if problems is None else problems
+        imported = read_spec(memory.bytes, path, name, collected)
+    if problems is None:
+        collected.raise_if_any()
+    if warnings is not None:
+        warnings += imported.warnings
     return imported.root

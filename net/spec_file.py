@@ -35,6 +35,9 @@ def read_file(
         raise bad("this is a folder, not a YAML file") from None
     except OSError as error:
         if error.errno == errno.EFBIG:
+            large = other_programs("specs").read_large(path, name, problems, warnings)
+            if large is not None:
+                return large
             raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes") from None
         raise bad(f"cannot be read: {why(error)}") from None
     collected = Problems() if problems is None else problems
