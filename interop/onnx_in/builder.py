@@ -147,7 +147,7 @@ class Builder:
     def blob(self, value: Value) -> str:
         """The blob that has exactly the value's shape, by a Permute and a Reshape where the view needs them."""
         found, base = value.blob, value.written or value.base
-        if value.is_permuted:
+        if not _keeps_order(value.perm, value.base):
             if base != value.base:
                 found = self._view(found, base, plain(found, value.base), "Reshape", _sizes(base, value.base))
             found, base = self._view(found, value.base, value, "Permute", list(value.perm)), value.permuted
@@ -165,6 +165,13 @@ class Builder:
             self.views[key] = self.add(kind, value.hint or kind.lower(), [blob], **more)[0]
         return self.views[key]
 
+    def sums_to_one(self, value: Value, axis: int) -> bool:
+        """Whether a value is a Softmax along this axis."""
+        maker = next((layer for layer in reversed(self.layers) if value.blob in layer.tops), None)
+        if maker is None or maker.type != "Softmax" or value.is_reshaped:
+            return False
+        return value.perm[axis] == maker.parameters.get("axis", 1) % len(value.base)
+
     def flat(self, value: Value) -> Value:
         """The same as a blob of its own shape, without a view."""
         return plain(self.blob(value), value.shape, value.whole)
@@ -181,8 +188,7 @@ class Builder:
         if sorted(order) != list(range(len(value.shape))):
             raise UnsupportedError(f"{list(order)} is no order of {len(value.shape)} axes")
         shape = tuple(value.shape[axis] for axis in order)
-        moved = [axis for axis in order if value.shape[axis] != 1]
-        if moved == sorted(moved):  # only axes of one place move
+        if value.shape != value.permuted and _keeps_order(order, value.shape):
             return value.viewed(shape, hint)
         if value.shape != value.permuted:
             value = self.flat(value)
@@ -191,11 +197,8 @@ class Builder:
     def repermuted(self, like: Value, blob: str, base: Sequence[int]) -> Value:
         """A blob whose axes are those of the blob of ``like``, in its order."""
         base = tuple(base)
-        kept = [axis for axis in like.perm if base[axis] != 1] if len(like.perm) == len(base) else []
         if like.is_reshaped:
             return plain(blob, base)
-        if kept == sorted(kept):  # only axes of one place are elsewhere
-            return plain(blob, base).viewed([base[axis] for axis in like.perm], like.hint)
         return Value(blob, base, like.perm, tuple(base[axis] for axis in like.perm), like.hint)
 
 
@@ -210,6 +213,12 @@ def _unique(name: str, names: set[str]) -> str:
         found = f"{name}_{i}"
     names.add(found)
     return found
+
+
+def _keeps_order(order: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether an order of axes only moves axes of one place, so that the values lie as before."""
+    moved = [axis for axis in order if shape[axis] != 1]
+    return moved == sorted(moved)
 
 
 def _sizes(base: Shape, shape: Shape) -> list[int]:

@@ -195,6 +195,8 @@ def normalizer(net: Converter, node: GraphNode) -> Value:
         norm, axis = f"L{node.int('p', 2)}", value.axis(node.int("axis", -1))
     if norm not in ("L1", "L2"):
         raise refuse(f"no layer divides by the norm {norm}")
+    if norm == "L1" and net.build.sums_to_one(value, axis):
+        return value
     size = reduced(net, f"{name}_size", value, [axis], "L1" if norm == "L1" else "SumSquare")
     below = net.build.elementwise("Power", f"{name}_below", size, power=-1 if norm == "L1" else -0.5)
     return eltwise(net, name, [value, below], "PROD")

@@ -143,7 +143,7 @@ def _one_direction(
     if is_turned:
         x = reversed_along(net, f"{name}_in", x, 0)
     steps, count, size = x.shape[0], x.shape[1], w.h.shape[1]
-    bottoms = [net.build.blob(x), net.build.blob(_cont(net, x))]
+    bottoms = [net.build.blob(x), net.build.blob(_cont(net, x, states is not None))]
     more: dict[str, Any] = {}
     if states is not None:
         more["expose_hidden"] = True
@@ -191,18 +191,18 @@ def _plain(
     return reversed_along(net, f"{name}_out", y, 0) if is_turned else y, last, None
 
 
-def _cont(net: Converter, x: Value) -> Value:
-    """T x N: 0 at the first step and 1 after, made of x so that it has its number of sequences."""
+def _cont(net: Converter, x: Value, goes_on: bool) -> Value:
+    """T x N ones, made of x so that there are as many sequences; the first step has 0 unless it ``goes_on``."""
     steps, count = x.shape[:2]
-    key = ("cont", str(steps), str(count))
+    key = ("cont", str(goes_on), str(steps), str(count))
     if key not in net.build.views:
-        zero = plain(
-            net.build.add("Reduction", "sequence_start", [net.build.blob(x)], axis=2, coeff=0)[0], (steps, count)
-        )
-        if steps != 1:
-            first = part(net, "sequence_first", zero, 0, 0, 1)
+        blob = net.build.blob(x)
+        found = plain(net.build.add("Reduction", "sequence_start", [blob], axis=2, coeff=0)[0], (steps, count))
+        if goes_on:
+            found = net.build.elementwise("Power", "cont", found, shift=1)
+        elif steps != 1:
+            first = part(net, "sequence_first", found, 0, 0, 1)
             rest = plain(net.build.layers[-1].tops[1], (steps - 1, count))
-            rest = net.build.elementwise("Power", "sequence_rest", rest, shift=1)
-            zero = joined(net, "cont", [first, rest], 0)
-        net.build.views[key] = zero.blob
+            found = joined(net, "cont", [first, net.build.elementwise("Power", "sequence_rest", rest, shift=1)], 0)
+        net.build.views[key] = found.blob
     return plain(net.build.views[key], (steps, count))

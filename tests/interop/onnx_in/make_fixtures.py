@@ -156,7 +156,9 @@ def export(torch, name, model, x):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias)
+            torch.nn.init.uniform_(module.bias, 0, 2)  # so that few units are dead
+        elif isinstance(module, torch.nn.Conv2d) and module.bias is not None:
+            torch.nn.init.uniform_(module.bias, 0, 1)
     model.eval()
     with torch.no_grad():
         y = model(x).numpy()
@@ -254,7 +256,8 @@ def keras_models():
             keras.Input((14, 12, 3)),
             layers.Conv2D(6, 3, padding="same", use_bias=False), layers.BatchNormalization(), layers.ReLU(),
             layers.MaxPooling2D(2), layers.Conv2D(8, 3, strides=2, padding="same", activation="relu"),
-            layers.Flatten(), layers.Dropout(0.5), layers.Dense(10, activation="relu"), layers.Dense(4, activation="softmax"),
+            layers.Flatten(), layers.Dropout(0.5), layers.Dense(10, activation="relu"),
+            layers.Dense(4, activation="softmax"),
         ]
     )  # fmt: skip
     inputs = keras.Input((16, 16, 3))
