@@ -127,7 +127,7 @@ class Converter:
         """A number that newer opsets have as input i and older ones as an attribute."""
         found = self.known(node, i)
         if found is None:
-            return node.float(name, default)
+            return node.real(name, default)
         array = self.constant(node, i, f"`{name}`")
         if array.size != 1:
             raise refuse(f"`{name}` is no single number")

@@ -21,9 +21,9 @@ def constant(net: Converter, node: GraphNode) -> np.ndarray:
     if tensor is not None:
         found = to_array(tensor, net.folder)
     elif node.has("value_float"):
-        found = np.float32(node.float("value_float"))[()].reshape(())
+        found = np.array(node.real("value_float"), np.float32)
     elif node.has("value_int"):
-        found = np.array(node.int("value_int"), np.int64)
+        found = np.array(node.integer("value_int"), np.int64)
     elif node.has("value_floats"):
         found = node.floats("value_floats")
     elif node.has("value_ints"):
@@ -40,7 +40,7 @@ def shape(net: Converter, node: GraphNode) -> np.ndarray:
     found = net.known(node, 0)
     if found is None:
         raise refuse("its input is missing")
-    sizes = found.shape[node.int("start") : node.int("end", len(found.shape)) if node.has("end") else None]
+    sizes = found.shape[node.integer("start") : node.integer("end", len(found.shape)) if node.has("end") else None]
     net.fixed[node.outputs[0]] = None
     return np.array(sizes, np.int64)
 
@@ -73,19 +73,15 @@ def branch(net: Converter, node: GraphNode) -> list:
     return [net.values[name] for name in ends]
 
 
-def _made(function: Any) -> Any:
+def _computed(net: Converter, node: GraphNode, function: Any, inputs: list) -> np.ndarray:
     """A formula of numpy's over inputs that are broadcast."""
-
-    def fold(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
-        arrays = [_needed(value) for value in inputs]
-        net.must_be_made(np.broadcast_shapes(*(array.shape for array in arrays)), max(a.itemsize for a in arrays))
-        with np.errstate(all="ignore"):
-            result = np.asarray(function(*arrays))
-        if node.op not in _COMPARISONS and arrays[0].dtype.kind != "b":
-            result = result.astype(arrays[0].dtype, copy=False)
-        return result
-
-    return fold
+    arrays = [_needed(value) for value in inputs]
+    net.must_be_made(np.broadcast_shapes(*(array.shape for array in arrays)), max(a.itemsize for a in arrays))
+    with np.errstate(all="ignore"):
+        result = np.asarray(function(*arrays))
+    if node.op not in _COMPARISONS and arrays[0].dtype.kind != "b":
+        result = result.astype(arrays[0].dtype, copy=False)
+    return result
 
 
 def _needed(value: np.ndarray | None) -> np.ndarray:
@@ -103,7 +99,7 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 _COMPARISONS = ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Not", "And", "Or")
-for _name, _function in {
+_FORMULAS: dict[str, Any] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
@@ -125,8 +121,12 @@ for _name, _function in {
     "Not": np.logical_not,
     "And": np.logical_and,
     "Or": np.logical_or,
-}.items():
-    folds(_name)(_made(_function))
+}
+
+
+@folds(*_FORMULAS)
+def _formula(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
+    return _computed(net, node, _FORMULAS[node.op], inputs)
 
 
 @folds("Min", "Max", "Sum")
@@ -134,7 +134,7 @@ def _extreme(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
     function = {"Min": np.minimum, "Max": np.maximum, "Sum": np.add}[node.op]
     result = _needed(inputs[0])
     for other in inputs[1:]:
-        result = _made(function)(net, node, [result, other])
+        result = _computed(net, node, function, [result, other])
     return result
 
 
@@ -148,7 +148,7 @@ def _where(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
 @folds("Cast", "CastLike")
 def _cast(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
     array = _needed(inputs[0])
-    dtype = _DTYPES.get(node.int("to")) if node.op == "Cast" else _needed(inputs[1]).dtype
+    dtype = _DTYPES.get(node.integer("to")) if node.op == "Cast" else _needed(inputs[1]).dtype
     if dtype is None:
         raise refuse("it makes numbers of a type that is not known here")
     return _everywhere(net, array, lambda x: x.astype(dtype, copy=False))
@@ -201,7 +201,7 @@ def _range(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
 @folds("Gather")
 def _gather(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
     array, places = _needed(inputs[0]), _needed(inputs[1])
-    axis = node.int("axis")
+    axis = node.integer("axis")
     net.must_be_made((*places.shape, *np.delete(array.shape, axis)), array.itemsize)
     return np.take(array, places.astype(np.int64), axis=axis)
 
@@ -211,7 +211,7 @@ def _concat(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
     arrays = [_needed(value) for value in inputs]
     for array in arrays:
         net.must_be_made(array.shape, array.itemsize)
-    result = np.concatenate(arrays, node.int("axis"))
+    result = np.concatenate(arrays, node.integer("axis"))
     net.must_be_made(result.shape, result.itemsize)
     return result
 
@@ -233,6 +233,6 @@ def _reduce(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
     array = _needed(inputs[0])
     net.must_be_made(array.shape, array.itemsize)
     axes = net.integers(node, 1, "axes")
-    function = {"Prod": np.prod, "Sum": np.sum, "Max": np.max, "Min": np.min, "Mean": np.mean}[node.op[6:]]
-    result = function(array, axis=tuple(axes) if axes else None, keepdims=bool(node.int("keepdims", 1)))
+    function: Any = {"Prod": np.prod, "Sum": np.sum, "Max": np.max, "Min": np.min, "Mean": np.mean}[node.op[6:]]
+    result = function(array, axis=tuple(axes) if axes else None, keepdims=bool(node.integer("keepdims", 1)))
     return np.asarray(result).astype(array.dtype)

@@ -44,13 +44,13 @@ class GraphNode:
     def has(self, name: str) -> bool:
         return name in self.attributes
 
-    def int(self, name: str, default: int = 0) -> int:
+    def integer(self, name: str, default: int = 0) -> int:
         """An integer attribute; one of 0 may have been left out of the file."""
         if name not in self.attributes:
             return default
         return self.attributes[name].i
 
-    def float(self, name: str, default: float = 0.0) -> float:
+    def real(self, name: str, default: float = 0.0) -> float:
         return self.attributes[name].f if name in self.attributes else default
 
     def text(self, name: str, default: str = "") -> str:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from .activations import number
 from .builder import Value, has_batch, plain
 from .converter import Converter, operation, refuse
-from .elements import number
 from .graph import GraphNode
-from .shapes import part
+from .parts import part
 
 
 def _spatial(value: Value, weight_rank: int | None = None) -> int:
@@ -90,7 +90,7 @@ def conv(net: Converter, node: GraphNode) -> Value:
     value, weight = net.build.flat(net.value(node)), net.weights(node, 1, "the weight")
     axes = _spatial(value, weight.ndim)
     bias = net.weights(node, 2, "the bias") if net.known(node, 2) is not None else None
-    kernel, group, channels = list(weight.shape[2:]), node.int("group", 1), value.shape[1]
+    kernel, group, channels = list(weight.shape[2:]), node.integer("group", 1), value.shape[1]
     if group < 1 or weight.shape[1] * group != channels or weight.shape[0] % group or 0 in weight.shape:
         raise refuse(f"its weight {weight.shape} does not fit {channels} channels in {group} groups")
     if node.ints("kernel_shape", kernel) != kernel:
@@ -155,7 +155,7 @@ def conv_transpose(net: Converter, node: GraphNode) -> Value:
     value, weight = net.build.flat(net.value(node)), net.weights(node, 1, "the weight")
     axes = _spatial(value, weight.ndim)
     bias = net.weights(node, 2, "the bias") if net.known(node, 2) is not None else None
-    kernel, group = list(weight.shape[2:]), node.int("group", 1)
+    kernel, group = list(weight.shape[2:]), node.integer("group", 1)
     if group < 1 or weight.shape[0] != value.shape[1] or weight.shape[0] % group or 0 in weight.shape:
         raise refuse(f"its weight {weight.shape} does not fit {value.shape[1]} channels in {group} groups")
     outputs = weight.shape[1] * group
@@ -171,7 +171,6 @@ def conv_transpose(net: Converter, node: GraphNode) -> Value:
     if wanted:
         total = [f + e - w for f, e, w in zip(full, extra, wanted[-axes:], strict=True)]
         small, large = [n // 2 for n in total], [n - n // 2 for n in total]
-        before, after = (small, large) if auto != "SAME_UPPER" else (large, small)
         before, after = (small, large) if auto == "SAME_UPPER" else (large, small)
     else:
         before, after = _pads(node, sizes, kernel, stride, dilation)
@@ -209,11 +208,11 @@ def pool(net: Converter, node: GraphNode) -> Value:
     kernel, stride = _numbers(node, "kernel_shape", axes), _numbers(node, "strides", axes)
     if set(_numbers(node, "dilations", axes)) != {1}:
         raise refuse("Pooling has no dilation")
-    if node.int("storage_order"):
+    if node.integer("storage_order"):
         raise refuse("Pooling numbers places by rows, not by columns")
-    is_max, ceil = node.op == "MaxPool", bool(node.int("ceil_mode"))
+    is_max, ceil = node.op == "MaxPool", bool(node.integer("ceil_mode"))
     before, after = _pads(node, value.shape[2:], kernel, stride, [1] * axes)
-    counts = is_max or bool(node.int("count_include_pad"))
+    counts = is_max or bool(node.integer("count_include_pad"))
     shape = value.shape
     if axes == 1:  # an image of one row
         value = net.build.flat(value.viewed((*shape[:2], 1, shape[2]), f"{name}_row"))
@@ -294,89 +293,3 @@ def pad(net: Converter, node: GraphNode) -> Value:
     if before[0] or after[0]:
         raise refuse("it adds examples")
     return padded(net, net.name(node), value, before, after, fill, "" if mode == "constant" else mode)
-
-
-@operation("LRN")
-def lrn(net: Converter, node: GraphNode) -> Value:
-    value, size = net.build.flat(net.value(node)), node.int("size")
-    if len(value.shape) != 4 or size < 1 or not size % 2:
-        raise refuse("LRN takes images, and an odd size")
-    return net.build.elementwise(
-        "LRN",
-        net.name(node),
-        value,
-        local_size=size,
-        alpha=number(node.float("alpha", 1e-4)),
-        beta=number(node.float("beta", 0.75)),
-        k=number(node.float("bias", 1.0)),
-    )
-
-
-@operation("BatchNormalization")
-def batch_norm(net: Converter, node: GraphNode) -> Value:
-    value = net.value(node)
-    if node.int("training_mode") or len([name for name in node.outputs if name]) > 1:
-        raise refuse("it computes the statistics of the batch: export the net in evaluation mode")
-    parts = [net.weights(node, i, what) for i, what in enumerate(("scale", "bias", "mean", "variance"), 1)]
-    scale, bias, mean, variance = parts
-    if len(value.shape) < 2 or any(p.shape != (value.shape[1],) for p in parts):
-        raise refuse(f"its statistics are not those of {value.shape[1:2]} channels")
-    inner = value if not value.is_reshaped and value.perm[1] == 1 else net.build.flat(value)
-    blobs = [mean, variance, np.ones(1, np.float32)]
-    is_plain = bool((scale == 1).all() and (bias == 0).all()) and all(node.inputs[i] in net.fixed for i in (1, 2))
-    more: dict[str, Any] = {} if is_plain else {"affine": True}
-    momentum = number(node.float("momentum", 0.9))
-    made = net.build.elementwise(
-        "BatchNorm",
-        net.name(node, 1, 2, 3),
-        inner,
-        blobs=blobs if is_plain else [*blobs, scale, bias],
-        **({} if momentum == 0.999 else {"moving_average_fraction": momentum}),
-        **_eps(node.float("epsilon", 1e-5)),
-        **more,
-    )
-    return made
-
-
-def _eps(eps: float) -> dict[str, float]:
-    return {} if number(eps) == 1e-5 else {"eps": number(eps)}
-
-
-@operation("InstanceNormalization", "GroupNormalization")
-def group_norm(net: Converter, node: GraphNode) -> Value:
-    value = net.build.flat(net.value(node))
-    scale, bias = net.weights(node, 1, "the scale").ravel(), net.weights(node, 2, "the bias").ravel()
-    channels = value.shape[1] if len(value.shape) > 1 else 0
-    groups = channels if node.op == "InstanceNormalization" else node.int("num_groups")
-    if groups < 1 or channels % groups:
-        raise refuse(f"it divides {channels} channels into {groups} groups")
-    if node.op == "GroupNormalization" and node.opset < 21:  # one number for each group, until then
-        scale, bias = (np.repeat(p, channels // groups) if p.size == groups else p for p in (scale, bias))
-    if scale.size != channels or bias.size != channels:
-        raise refuse(f"it has {scale.size} factors for {channels} channels")
-    return _group_norm(net, net.name(node, 1, 2), value, groups, scale, bias, node.float("epsilon", 1e-5))
-
-
-def _group_norm(
-    net: Converter, name: str, value: Value, groups: int, scale: np.ndarray, bias: np.ndarray, eps: float
-) -> Value:
-    return net.build.elementwise("GroupNorm", name, value, blobs=[scale, bias], num_groups=groups, **_eps(eps))
-
-
-@operation("LayerNormalization")
-def layer_norm(net: Converter, node: GraphNode) -> Value:
-    value = net.build.flat(net.value(node))
-    axis = value.axis(node.int("axis", -1))
-    shape = value.shape[axis:]
-    if any(has_batch(size) for size in shape):
-        raise refuse("it normalizes over the examples")
-    scale = np.broadcast_to(net.weights(node, 1, "the scale"), shape)
-    bias = np.zeros(shape, np.float32) if net.known(node, 2) is None else net.weights(node, 2, "the bias")
-    return net.build.elementwise(
-        "LayerNorm",
-        net.name(node, 1, 2),
-        value,
-        blobs=[scale, np.broadcast_to(bias, shape)],
-        **({} if axis == 1 else {"axis": -1 if axis == len(value.shape) - 1 else axis}),
-        **_eps(node.float("epsilon", 1e-5)),
-    )

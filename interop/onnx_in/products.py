@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from .activations import eltwise
 from .builder import Value, has_batch, name_of, plain
 from .converter import Converter, operation, refuse
-from .elements import eltwise
 from .graph import GraphNode
-from .shapes import reduced
+from .reductions import reduced
 
 
 def inner_product(net: Converter, name: str, value: Value, weight: np.ndarray, bias: np.ndarray | None) -> Value:
@@ -27,7 +29,7 @@ def inner_product(net: Converter, name: str, value: Value, weight: np.ndarray, b
             weight = weight[:, places.transpose(inverse).ravel()]
         blob = value.blob
     blobs = [weight] if bias is None else [weight, bias]
-    more = {} if axis == 1 else {"axis": axis}
+    more: dict[str, Any] = {} if axis == 1 else {"axis": axis}
     if bias is None:
         more["bias_term"] = False
     made = net.build.add(
@@ -40,8 +42,8 @@ def inner_product(net: Converter, name: str, value: Value, weight: np.ndarray, b
 def gemm(net: Converter, node: GraphNode) -> Value:
     """alpha A B + beta C, where B and C are constants."""
     value = net.value(node)
-    alpha, beta = node.float("alpha", 1.0), node.float("beta", 1.0)
-    if node.int("transA"):
+    alpha, beta = node.real("alpha", 1.0), node.real("beta", 1.0)
+    if node.integer("transA"):
         value = net.build.permute(value, (1, 0), net.name(node))
     if len(value.shape) != 2:
         raise refuse("its first input is no matrix")
@@ -50,7 +52,7 @@ def gemm(net: Converter, node: GraphNode) -> Value:
     weight = net.weights(node, 1, "the weight")
     if weight.ndim != 2:
         raise refuse("its weight is no matrix")
-    weight = weight if node.int("transB") else weight.T
+    weight = weight if node.integer("transB") else weight.T
     bias = None
     if net.known(node, 2) is not None and beta:
         given = net.weights(node, 2, "the bias")
@@ -66,7 +68,9 @@ def _product_of_blobs(net: Converter, node: GraphNode, a: Value, alpha: float, b
     if net.known(node, 2) is not None or alpha != 1 or beta != 1:
         raise refuse("it adds to a product of two computed matrices")
     b = net.value(node, 1)
-    return _mat_mul(net, net.name(node), a, net.build.permute(b, (1, 0), net.name(node)) if node.int("transB") else b)
+    return _mat_mul(
+        net, net.name(node), a, net.build.permute(b, (1, 0), net.name(node)) if node.integer("transB") else b
+    )
 
 
 @operation("MatMul")
@@ -93,7 +97,7 @@ def _mat_mul(net: Converter, name: str, a: Value, b: Value) -> Value:
     if a.shape[-1] != b.shape[-2]:
         raise refuse("the sizes of its inputs do not fit")
     (a, turned_a), (b, turned_b) = _turned(a), _turned(b)
-    more = ({"transpose_a": True} if turned_a else {}) | ({"transpose_b": True} if turned_b else {})
+    more: dict[str, Any] = ({"transpose_a": True} if turned_a else {}) | ({"transpose_b": True} if turned_b else {})
     made = net.build.add("MatMul", name, [net.build.blob(a), net.build.blob(b)], **more)
     return plain(made[0], shape)
 
@@ -161,7 +165,7 @@ def linear_classifier(net: Converter, node: GraphNode) -> list[Value | None]:
 def linear_regressor(net: Converter, node: GraphNode) -> Value:
     value = _rows(net, node)
     weight, bias = _coefficients(node, value.shape[1])
-    if len(weight) != node.int("targets", 1):
+    if len(weight) != node.integer("targets", 1):
         raise refuse("its coefficients are not those of its targets")
     name = net.name(node)
     return _transformed(net, node, name, inner_product(net, name, value, weight, bias))
@@ -192,7 +196,7 @@ def normalizer(net: Converter, node: GraphNode) -> Value:
     if node.op == "Normalizer":
         norm, axis = node.text("norm", "MAX"), len(value.shape) - 1
     else:
-        norm, axis = f"L{node.int('p', 2)}", value.axis(node.int("axis", -1))
+        norm, axis = f"L{node.integer('p', 2)}", value.axis(node.integer("axis", -1))
     if norm not in ("L1", "L2"):
         raise refuse(f"no layer divides by the norm {norm}")
     if norm == "L1" and net.build.sums_to_one(value, axis):

@@ -14,14 +14,36 @@ from ...files import wire
 from ...net import registry
 from ...spec.errors import NettrainError, Place, Problems, SpecError
 from ...spec.node import Node
-from . import elements, folding, images, products, sequences, shapes  # operations, which register themselves
+from . import (  # operations, which register themselves
+    activations,
+    arithmetic,
+    folding,
+    images,
+    normalizations,
+    parts,
+    products,
+    reductions,
+    sequences,
+    shapes,
+)
 from .builder import BATCH, Builder, Layer, Value
 from .converter import Converter
 from .graph import GraphNode, needed, nodes_of, opsets_of
 from .messages import Message, read_model
 from .tensors import FLOATS, read_file
 
-OPERATIONS_IN = (elements, folding, images, products, sequences, shapes)
+OPERATIONS_IN = (
+    activations,
+    arithmetic,
+    folding,
+    images,
+    normalizations,
+    parts,
+    products,
+    reductions,
+    sequences,
+    shapes,
+)
 OLDEST = 7  # opset: before it, operations broadcast in ways of their own
 _WHOLE = frozenset((2, 3, 4, 5, 6, 7, 9, 12, 13))  # types of tensors without fractions
 

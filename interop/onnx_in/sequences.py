@@ -10,7 +10,7 @@ import numpy as np
 from .builder import Value, plain
 from .converter import Converter, is_all, operation, refuse
 from .graph import GraphNode
-from .shapes import joined, part, reversed_along
+from .parts import joined, part, reversed_along
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
@@ -83,7 +83,7 @@ def _is_used(net: Converter, node: GraphNode, i: int) -> bool:
 
 
 def _weights(net: Converter, node: GraphNode, directions: int, inputs: int) -> list[_Weights]:
-    gates, size = _GATES[node.op], node.int("hidden_size")
+    gates, size = _GATES[node.op], node.integer("hidden_size")
     W, R = net.weights(node, 1, "W"), net.weights(node, 2, "R")
     if size < 1 or W.shape != (directions, gates * size, inputs) or R.shape != (directions, gates * size, size):
         raise refuse(f"its weights {W.shape} and {R.shape} are not those of {inputs} inputs and {size} states")
@@ -102,17 +102,17 @@ def _check(net: Converter, node: GraphNode, directions: int, shape: tuple[int, .
     lengths = net.known(node, 4)
     if isinstance(lengths, Value) or (lengths is not None and not is_all(lengths, shape[0])):
         raise refuse("its sequences have lengths of their own; a net here is told where they begin by `cont`")
-    if node.int("layout"):
+    if node.integer("layout"):
         raise refuse("its layout is N x T; export it with T x N")
     if node.has("clip"):
         raise refuse("it clips what goes into the gates")
-    if node.int("input_forget"):
+    if node.integer("input_forget"):
         raise refuse("its input gate is one minus the forget gate")
     wanted = [name.casefold() for name in _ACTIVATIONS[node.op] * directions]
     given = [name.casefold() for name in node.texts("activations")] or wanted
     if given != wanted and not (node.op == "RNN" and given == ["relu"] * directions):
         raise refuse(f"its activations are {', '.join(given)}")
-    if node.op == "GRU" and not node.int("linear_before_reset"):
+    if node.op == "GRU" and not node.integer("linear_before_reset"):
         raise refuse("GRU here multiplies by the reset gate after the matrix (linear_before_reset 1), not before")
     if node.op == "LSTM" and net.known(node, 7) is not None and not is_all(net.constant(node, 7, "P"), 0):
         raise refuse("LSTM has no peepholes")

@@ -67,6 +67,7 @@ def torch_models():
             self.squeeze = nn.Sequential(
                 nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 2, 1), nn.ReLU(), nn.Conv2d(2, 8, 1), nn.Hardsigmoid()
             )
+            self.squeeze[1].weight.data.abs_()  # its two units are not dead
             self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(8, 4))
 
         def forward(self, x):
