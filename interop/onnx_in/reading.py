@@ -156,9 +156,10 @@ class _Attempt:
             item for item in self.model.graph.input if item.name in used and item.name not in net.values
         ]  # older files list parameters too
         dims = {item.name: _dims(item) for item in inputs}
-        open_names = [sizes[0] for sizes in dims.values() if sizes and isinstance(sizes[0], str)]
-        if not open_names:  # a batch axis that is not the first
-            open_names = [size for sizes in dims.values() for size in sizes or [] if isinstance(size, str)][:1]
+        every = [size for sizes in dims.values() for size in sizes or [] if isinstance(size, str)]
+        open_names = [size for size in every if _BATCH_NAMES.fullmatch(size)]  # such as the second of T x N
+        if not open_names:
+            open_names = [sizes[0] for sizes in dims.values() if sizes and isinstance(sizes[0], str)] or every[:1]
         fixed = [sizes[0] for sizes in dims.values() if sizes and isinstance(sizes[0], int)]
         self.was_fixed = not open_names and bool(fixed)
         batch = fixed[0] if self.was_fixed else self.batch
@@ -200,6 +201,9 @@ class _Attempt:
                 )
         if self.was_fixed and self.is_open and batch != self.batch:
             notes.append(f"the file is made for batches of {batch}; the net takes any: change the shape of its Input")
+
+
+_BATCH_NAMES = re.compile(r"n|bs?|.*batch.*", re.IGNORECASE)
 
 
 def _type(item: Message) -> int:
