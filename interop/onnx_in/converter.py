@@ -23,8 +23,6 @@ _REASONS = {
     "NonMaxSuppression": "how many boxes it leaves depends on values",
     "NonZero": "the shape of its output depends on values",
     "TopK": "no layer gives the places of the k largest along an axis in ONNX's order",
-    "Resize": "no layer computes all its ways to place the new pixels",
-    "Upsample": "no layer computes all its ways to place the new pixels",
     "QuantizeLinear": "quantized nets are not trained here; export the net before it was quantized",
     "DequantizeLinear": "quantized nets are not trained here; export the net before it was quantized",
     "ai.onnx.ml.TreeEnsembleClassifier": "trees are not trained by gradients",

@@ -23,6 +23,7 @@ from . import (  # operations, which register themselves
     parts,
     products,
     reductions,
+    resizing,
     sequences,
     shapes,
 )
@@ -41,6 +42,7 @@ OPERATIONS_IN = (
     parts,
     products,
     reductions,
+    resizing,
     sequences,
     shapes,
 )

@@ -201,7 +201,7 @@ REFUSALS = {
     "it has weights for 5 inputs, and gets 4": one("Gemm", f(5, 3), shape=("N", 4)),
     "does not hold the values of N x 4 x 5 x 6": one("Reshape", np.array([0, 7, 7])),
     "it cuts numbers off to integers": one("Cast", to=7),
-    "no layer computes all its ways": one("Resize", None, np.array([1, 1, 2, 2], np.float32), mode="cubic"),
+    "Interp has no mode cubic": one("Resize", None, np.array([1, 1, 2, 2], np.float32), mode="cubic"),
     "it adds examples": one("Pad", np.array([1, 0, 0, 0, 0, 0, 0, 0])),
     "it takes every 2. value": one("Slice", np.array([0]), np.array([9]), np.array([1]), np.array([2])),
     "it computes something of all examples together": one("ReduceMax", np.array([0]), keepdims=0),
