@@ -1,0 +1,265 @@
+"""The spec and the parameters while they are made, and the values of the graph as views of blobs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .graph import GraphNode, UnsupportedError
+
+# The number of examples while a graph is read: larger than any axis and prime, so that sizes made of it are told.
+BATCH = 2**31 - 1
+Shape = tuple[int, ...]
+
+
+def has_batch(size: int) -> bool:
+    """Whether a size depends on the number of examples."""
+    return size > BATCH // 2
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a name of the graph stands for: a blob of shape ``base``, its axes in the order ``perm``, as ``shape``.
+
+    No layer is made for order and shape until one is needed: reshapes and transposes that follow each other become
+    one, or none.
+    """
+
+    blob: str
+    base: Shape
+    perm: Shape
+    shape: Shape
+    hint: str = ""  # what a layer that makes this view would be called
+    whole: bool = False  # whether it holds whole numbers, such as indices
+    written: Shape | None = None  # the blob's own shape, where ``base`` is only another reading of it
+
+    @property
+    def permuted(self) -> Shape:
+        return tuple(self.base[axis] for axis in self.perm)
+
+    @property
+    def is_permuted(self) -> bool:
+        return self.perm != tuple(range(len(self.perm)))
+
+    @property
+    def is_reshaped(self) -> bool:
+        return self.shape != self.permuted or self.written is not None
+
+    def on(self, blob: str) -> Value:
+        """The same view of another blob of this shape."""
+        return replace(self, blob=blob, whole=False)
+
+    def same_view(self, other: Value) -> bool:
+        """Whether both are read from their blobs in one way."""
+        mine, its = ((v.base, v.perm, v.shape, v.written) for v in (self, other))
+        return mine == its
+
+    def viewed(self, shape: Sequence[int], hint: str = "") -> Value:
+        return replace(self, shape=tuple(shape), hint=hint or self.hint)
+
+    def axis(self, axis: int) -> int:
+        """An axis counted from the start. Raises UnsupportedError where there is none."""
+        rank = len(self.shape)
+        if not -rank <= axis < rank:
+            raise UnsupportedError(f"it names axis {axis} of {rank}")
+        return axis % rank
+
+
+def plain(blob: str, shape: Sequence[int], whole: bool = False) -> Value:
+    shape = tuple(shape)
+    return Value(blob, shape, tuple(range(len(shape))), shape, whole=whole)
+
+
+@dataclass
+class Layer:
+    name: str
+    type: str
+    bottoms: list[str]
+    tops: list[str]
+    parameters: dict[str, Any]
+    blobs: list[np.ndarray]
+    wanted: str  # what it would be called if no other layer were
+
+    @property
+    def rank(self) -> int:
+        """Who may have a name that several want: inputs, then layers of ONNX's own nodes, then those added to them."""
+        return 0 if self.type == "Input" else 2 if self.type in _ADDED else 1
+
+
+@dataclass
+class Builder:
+    """Layers and notes as they come."""
+
+    layers: list[Layer] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    views: dict[tuple, str] = field(default_factory=dict)
+
+    def note(self, words: str) -> None:
+        self.notes[words] = None
+
+    def unique(self, name: str) -> str:
+        """A name that no layer and blob has yet."""
+        return _unique(name, self.names)
+
+    def named_anew(self, layers: list[Layer]) -> dict[str, str]:
+        """Give layers that are left the names they want, as far as each is wanted once; old names of blobs to new."""
+        names: set[str] = set()
+        blobs: dict[str, str] = {}
+        for layer in sorted(layers, key=lambda layer: layer.rank):
+            layer.name = _unique(layer.wanted, names)
+            tops = layer.tops
+            layer.tops = (
+                [layer.name] if len(tops) == 1 else [_unique(f"{layer.name}_{i}", names) for i in range(len(tops))]
+            )
+            blobs.update(zip(tops, layer.tops, strict=True))
+        for layer in layers:
+            layer.bottoms = [blobs[name] for name in layer.bottoms]
+        return blobs
+
+    def add(
+        self,
+        kind: str,
+        name: str,
+        bottoms: Sequence[str],
+        *,
+        tops: int = 1,
+        blobs: Sequence[np.ndarray] = (),
+        **parameters: Any,
+    ) -> list[str]:
+        """A layer, and the names of its tops. ``blobs`` are its parameters."""
+        _no_batch(parameters)
+        wanted, name = name, self.unique(name)
+        made = [name] if tops == 1 else [self.unique(f"{name}_{i}") for i in range(tops)]
+        arrays = [np.ascontiguousarray(array, np.float32).reshape(np.shape(array)) for array in blobs]
+        self.layers.append(Layer(name, kind, list(bottoms), made, parameters, arrays, wanted))
+        return made
+
+    def elementwise(self, kind: str, name: str, value: Value, **parameters: Any) -> Value:
+        """A layer that leaves the shape as it is, and does not ask for it."""
+        return value.on(self.add(kind, name, [value.blob], **parameters)[0])
+
+    def blob(self, value: Value) -> str:
+        """The blob that has exactly the value's shape, by a Permute and a Reshape where the view needs them."""
+        found, base = value.blob, value.written or value.base
+        if not _keeps_order(value.perm, value.base):
+            if base != value.base:
+                found = self._view(found, base, plain(found, value.base), "Reshape", _sizes(base, value.base))
+            found, base = self._view(found, value.base, value, "Permute", list(value.perm)), value.permuted
+        if value.shape != base:
+            found = self._view(found, base, value, "Reshape", _sizes(base, value.shape))
+        return found
+
+    def _view(self, blob: str, base: Shape, value: Value, kind: str, numbers: list[int]) -> str:
+        key = (blob, kind, tuple(numbers))
+        if key not in self.views:
+            more: dict[str, Any] = {"order": numbers} if kind == "Permute" else {"shape": numbers}
+            axis = len(value.shape) - 1
+            if kind == "Reshape" and 0 < axis < len(base) and value.shape == (*base[:axis], math.prod(base[axis:])):
+                kind, more = "Flatten", {} if axis == 1 else {"axis": axis}
+            self.views[key] = self.add(kind, value.hint or kind.lower(), [blob], **more)[0]
+        return self.views[key]
+
+    def sums_to_one(self, value: Value, axis: int) -> bool:
+        """Whether a value is a Softmax along this axis."""
+        maker = next((layer for layer in reversed(self.layers) if value.blob in layer.tops), None)
+        if maker is None or maker.type != "Softmax" or value.is_reshaped:
+            return False
+        return value.perm[axis] == maker.parameters.get("axis", 1) % len(value.base)
+
+    def flat(self, value: Value) -> Value:
+        """The same as a blob of its own shape, without a view."""
+        return plain(self.blob(value), value.shape, value.whole)
+
+    def unpermuted(self, value: Value, axis: int) -> tuple[Value, int]:
+        """For a layer that works along an axis: a blob and its axis that is the value's, and no need of a Permute."""
+        if value.is_reshaped:
+            return self.flat(value), axis
+        return plain(value.blob, value.base, value.whole), value.perm[axis]
+
+    def permute(self, value: Value, order: Sequence[int], hint: str) -> Value:
+        """The value with its axes in another order."""
+        order = tuple(order)
+        if sorted(order) != list(range(len(value.shape))):
+            raise UnsupportedError(f"{list(order)} is no order of {len(value.shape)} axes")
+        shape = tuple(value.shape[axis] for axis in order)
+        if value.shape != value.permuted and _keeps_order(order, value.shape):
+            return value.viewed(shape, hint)
+        if value.shape != value.permuted:
+            value = self.flat(value)
+        return replace(value, perm=tuple(value.perm[axis] for axis in order), shape=shape, hint=hint)
+
+    def repermuted(self, like: Value, blob: str, base: Sequence[int]) -> Value:
+        """A blob whose axes are those of the blob of ``like``, in its order."""
+        base = tuple(base)
+        if like.is_reshaped:
+            return plain(blob, base)
+        return Value(blob, base, like.perm, tuple(base[axis] for axis in like.perm), like.hint)
+
+
+_ADDED = ("Permute", "Reshape", "Flatten", "Pad", "Power", "Slice")
+
+
+def _unique(name: str, names: set[str]) -> str:
+    name = (re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).strip("_.") or "layer")[:80]
+    found, i = name, 1
+    while found in names:
+        i += 1
+        found = f"{name}_{i}"
+    names.add(found)
+    return found
+
+
+def _keeps_order(order: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether an order of axes only moves axes of one place, so that the values lie as before."""
+    moved = [axis for axis in order if shape[axis] != 1]
+    return moved == sorted(moved)
+
+
+def _sizes(base: Shape, shape: Shape) -> list[int]:
+    """A shape for Reshape that holds for any number of examples."""
+    found = []
+    for i, size in enumerate(shape):
+        if has_batch(size):
+            found.append(0 if i < len(base) and base[i] == size else -1)
+        else:
+            found.append(size)
+    if found.count(-1) > 1:
+        raise UnsupportedError("its shape depends on the number of examples twice")
+    return found
+
+
+def _no_batch(parameters: dict[str, Any]) -> None:
+    for name, value in parameters.items():
+        for number in np.ravel(np.asarray(value, dtype=object)):
+            if isinstance(number, int) and not isinstance(number, bool) and has_batch(abs(number)):
+                raise UnsupportedError(f"`{name}` would depend on the number of examples")
+
+
+def name_of(node: GraphNode, parameters: Sequence[str] = ()) -> str:
+    """What a node's layer is called: as its parameters (`features.0.weight`), else as the node, in a readable part."""
+    for parameter in parameters:
+        module, dot, last = parameter.rpartition(".")
+        if dot and last in ("weight", "bias", "running_mean") and "/" not in module and "::" not in module:
+            return module
+    path = [part for part in (node.name or "").split(";")[0].split("/") if part]
+    op = node.op.casefold()
+    if path and _KERAS.fullmatch(path[0]) and len(path) > 1:  # model/layer/operation
+        return path[1]
+    if len(path) > 1 and path[-1].casefold().startswith(op):
+        path.pop()
+    while len(path) > 1 and path[1].startswith(f"{path[0]}."):  # features/features.0
+        path.pop(0)
+    for i in range(len(path) - 1, 0, -1):
+        if path[i].startswith(f"{path[i - 1]}."):
+            del path[i - 1]
+    last = re.sub(r"(__\d+|:\d+)$", "", ".".join(path[-4:]))
+    return re.sub(r"^node_", "", last) or op
+
+
+_KERAS = re.compile(r"(StatefulPartitionedCall|PartitionedCall|sequential|functional|model)[_\d]*")

@@ -1,0 +1,255 @@
+"""A model's file, whole: which outputs are wanted, what the inputs' sizes are, and the spec that comes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...files import wire
+from ...net import registry
+from ...spec.errors import NettrainError, Place, Problems, SpecError
+from ...spec.node import Node
+from . import (  # operations, which register themselves
+    activations,
+    arithmetic,
+    folding,
+    images,
+    normalizations,
+    parts,
+    products,
+    reductions,
+    resizing,
+    sequences,
+    shapes,
+)
+from .builder import BATCH, Builder, Layer, Value
+from .converter import Converter
+from .graph import GraphNode, needed, nodes_of, opsets_of
+from .messages import Message, read_model
+from .tensors import FLOATS, read_file
+
+OPERATIONS_IN = (
+    activations,
+    arithmetic,
+    folding,
+    images,
+    normalizations,
+    parts,
+    products,
+    reductions,
+    resizing,
+    sequences,
+    shapes,
+)
+OLDEST = 7  # opset: before it, operations broadcast in ways of their own
+_WHOLE = frozenset((2, 3, 4, 5, 6, 7, 9, 12, 13))  # types of tensors without fractions
+
+
+@dataclass
+class Read:
+    """A model of ONNX's as a spec."""
+
+    root: Node  # the whole spec: name and layers
+    arrays: dict[str, np.ndarray]  # param/LAYER/INDEX
+    notes: list[str] = field(default_factory=list)  # what is other than in the file, or left out
+    outputs: dict[str, str] = field(default_factory=dict)  # the graph's outputs, and the blobs that hold them
+
+
+def read(path: Path, name: str, *, batch: int = 1, sizes: Mapping[str, int] | None = None) -> Read:
+    """The spec and the parameters of an ONNX model.
+
+    ``name`` is what messages call the file. ``batch`` is the number of examples of its inputs, where the file leaves it
+    open; ``sizes`` gives other axes that it has only names for. Raises SpecError with every node that no layer can
+    stand for, and NettrainError for a file that is no model.
+    """
+    raw = read_file(path)
+    try:
+        model = read_model(raw)
+    except wire.WireError as error:
+        raise NettrainError(f"{name} is damaged or not an ONNX model: {error}") from None
+    if not model.has("graph") or not model.graph.node:
+        raise NettrainError(f"{name} is damaged or not an ONNX model: there is no graph in it")
+    opset = opsets_of(model).get("", 0)
+    if 0 < opset < OLDEST:
+        raise NettrainError(f"{name} is of opset {opset}; models of opset {OLDEST} and newer are read")
+    if model.graph.sparse_initializer:
+        raise NettrainError(f"{name} has sparse tensors, which are not read")
+    nodes = nodes_of(model)
+    attempts = [_Attempt(model, nodes, path, name, batch, sizes or {}, len(raw), is_open) for is_open in (True, False)]
+    try:
+        return attempts[0].read()
+    except SpecError as error:
+        if not attempts[0].was_fixed:
+            raise
+        try:  # the number of examples is part of the graph
+            found = attempts[1].read()
+        except SpecError:
+            raise error from None
+        found.notes.append("the file is for one number of examples, and so is the net")
+        return found
+
+
+@dataclass
+class _Attempt:
+    """One way to read a model: with any number of examples, or with that of the file."""
+
+    model: Message
+    nodes: list[GraphNode]
+    path: Path
+    name: str
+    batch: int
+    sizes: Mapping[str, int]
+    bytes: int
+    is_open: bool
+    was_fixed: bool = False
+
+    def read(self) -> Read:
+        graph, problems = self.model.graph, Problems()
+        notes: list[str] = []
+        outputs = self._outputs(notes)
+        nodes = needed(self.nodes, outputs)
+        net = Converter(nodes, outputs, self.path.parent, max(1 << 20, 4 * self.bytes))
+        used = {name for node in nodes for name in node.inputs} | set(outputs)
+        for tensor in graph.initializer:
+            if tensor.name in used:
+                net.initialise(tensor, problems, self.name)
+        batch = self._inputs(net, used, problems)
+        net.run(problems, self.name)
+        problems.raise_if_any()
+        build = net.build
+        found = {}
+        for output in outputs:
+            value = net.values.get(output)
+            if isinstance(value, Value):
+                found[output] = build.blob(value)
+            else:
+                problems.add(Place(f"{self.name}: output `{output}`"), "it does not depend on the net's inputs")
+        problems.raise_if_any()
+        layers = _needed_layers(build, set(found.values()))
+        blobs = build.named_anew(layers)
+        found = {output: blobs[blob] for output, blob in found.items()}
+        arrays = {f"param/{layer.name}/{i}": array for layer in layers for i, array in enumerate(layer.blobs)}
+        self._describe(notes, layers, batch)
+        spec = {"name": _title(graph.name) or self.path.stem, "layers": _entries(layers)}
+        root = Node.plain(spec, Place(self.name, 0), in_one_place=True)
+        return Read(root, arrays, [*notes, *build.notes], found)
+
+    def _outputs(self, notes: list[str]) -> list[str]:
+        """The outputs that are numbers; the labels that classifiers give beside them are left out."""
+        every = [output.name for output in self.model.graph.output]
+        kept = [output.name for output in self.model.graph.output if _type(output) in FLOATS or _is_map(output)]
+        made = {name for node in self.nodes for name in node.outputs}
+        kept = [name for name in kept or every if name in made]
+        if not kept:
+            raise NettrainError(f"{self.name} has no output that a node computes")
+        for name in every:
+            if name not in kept:
+                notes.append(f"the output `{name}` is left out: it holds labels, which the others imply")
+        return kept
+
+    def _inputs(self, net: Converter, used: set[str], problems: Problems) -> int:
+        """Make the Input layers; the number of examples."""
+        inputs = [
+            item for item in self.model.graph.input if item.name in used and item.name not in net.values
+        ]  # older files list parameters too
+        dims = {item.name: _dims(item) for item in inputs}
+        every = [size for sizes in dims.values() for size in sizes or [] if isinstance(size, str)]
+        open_names = [size for size in every if _BATCH_NAMES.fullmatch(size)]  # such as the second of T x N
+        if not open_names:
+            open_names = [sizes[0] for sizes in dims.values() if sizes and isinstance(sizes[0], str)] or every[:1]
+        fixed = [sizes[0] for sizes in dims.values() if sizes and isinstance(sizes[0], int)]
+        self.was_fixed = not open_names and bool(fixed)
+        batch = fixed[0] if self.was_fixed else self.batch
+        if self.was_fixed and self.is_open:
+            net.written_batch = batch
+        for name, sizes in dims.items():
+            if sizes is None:
+                problems.add(Place(f"{self.name}: input `{name}`"), "the file does not say what its shape is")
+                net.lost.add(name)
+                continue
+            shape = []
+            for i, size in enumerate(sizes):
+                if isinstance(size, int):
+                    is_batch = self.was_fixed and self.is_open and i == 0 and size == batch
+                    shape.append(BATCH if is_batch else size)
+                elif size in open_names and (size or i == 0):
+                    shape.append(BATCH)
+                elif size in self.sizes:
+                    shape.append(self.sizes[size])
+                else:
+                    problems.add(
+                        Place(f"{self.name}: input `{name}`"),
+                        f"axis {i}{f', `{size}`,' if size else ''} has no size; export the model with a fixed one",
+                    )
+                    net.lost.add(name)
+                    break
+            else:
+                whole = next((_type(item) in _WHOLE for item in inputs if item.name == name), False)
+                net.input(name, tuple(shape), whole, batch)
+        return batch
+
+    def _describe(self, notes: list[str], layers: list[Layer], batch: int) -> None:
+        inputs = {layer.name for layer in layers if layer.type == "Input"}
+        for layer in layers:
+            if layer.type == "Permute" and layer.bottoms[0] in inputs and len(layer.parameters["order"]) > 3:
+                name = layer.bottoms[0]
+                notes.append(
+                    f"the input `{name}` has its channels last, as in the file; `{layer.name}` brings them forward"
+                )
+        if self.was_fixed and self.is_open and batch != self.batch:
+            notes.append(f"the file is made for batches of {batch}; the net takes any: change the shape of its Input")
+
+
+_BATCH_NAMES = re.compile(r"n|bs?|.*batch.*", re.IGNORECASE)
+
+
+def _type(item: Message) -> int:
+    return item.type.tensor_type.elem_type if item.has("type") and item.type.has("tensor_type") else 0
+
+
+def _is_map(item: Message) -> bool:
+    return item.has("type") and item.type.has("sequence_type")
+
+
+def _dims(item: Message) -> list[int | str] | None:
+    """The sizes of an input, names where they are open; None where the file does not say."""
+    if not item.has("type") or not item.type.has("tensor_type") or not item.type.tensor_type.has("shape"):
+        return None
+    dims = item.type.tensor_type.shape.dim
+    if len(dims) > 32:
+        return None
+    return [dim.dim_value if 0 < dim.dim_value < 1 << 30 else dim.dim_param for dim in dims]
+
+
+def _title(name: str) -> str:
+    return name if re.fullmatch(r"[\w.\-]{1,60}", name) and name not in ("main_graph", "tf2onnx") else ""
+
+
+def _needed_layers(build: Builder, outputs: set[str]) -> list[Layer]:
+    """The layers that the outputs depend on."""
+    wanted, kept = set(outputs), []
+    for layer in reversed(build.layers):
+        if wanted.intersection(layer.tops):
+            kept.append(layer)
+            wanted.update(layer.bottoms)
+    return kept[::-1]
+
+
+def _entries(layers: list[Layer]) -> list[dict[str, Any]]:
+    """The layers as a person would write them: what a layer reads is left out where it is what stands before it."""
+    found, previous = [], None
+    for layer in layers:
+        entry: dict[str, Any] = {"name": layer.name, "type": layer.type}
+        if layer.bottoms and layer.bottoms != [previous]:
+            entry["bottom"] = layer.bottoms[0] if len(layer.bottoms) == 1 else layer.bottoms
+        if layer.tops != [layer.name]:
+            entry["top"] = layer.tops
+        cls = registry.layer_type(layer.type)
+        found.append(entry | layer.parameters)
+        previous = layer.tops[0] if cls is None or layer.tops else previous
+    return found

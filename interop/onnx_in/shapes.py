@@ -1,0 +1,139 @@
+"""Nodes that move values: reshapes, transposes, parts, sums over axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .builder import BATCH, Shape, Value
+from .converter import Converter, Known, folds, operation, refuse
+from .graph import GraphNode
+
+# Nothing but another name.
+
+
+@operation("Identity", "Dropout", "ai.onnx.ml.ZipMap", "com.microsoft.Identity")
+def identity(net: Converter, node: GraphNode) -> Value:
+    """Dropout does nothing once a net is trained; ZipMap names the columns."""
+    if node.op == "Dropout":
+        net.build.note("Dropout is left out: exported nets no longer have their ratios")
+    return net.value(node)
+
+
+@operation("Cast", "CastLike")
+def cast(net: Converter, node: GraphNode) -> Value:
+    value = net.value(node)
+    if node.op == "Cast" and node.integer("to") not in (1, 10, 11, 16) and not value.whole:
+        readers = net.readers.get(node.outputs[0], [])
+        if not readers or any(reader.op != "Gather" for reader in readers) or node.outputs[0] in net.outputs:
+            raise refuse("it cuts numbers off to integers")
+    return value
+
+
+# New shapes.
+
+
+def _resolved(net: Converter, shape: Shape, target: Sequence[int], copy_zero: bool) -> Shape:
+    """The shape that Reshape's input asks for. Raises UnsupportedError where the values do not fit."""
+    target = list(target)
+    if net.written_batch is not None and shape and shape[0] == BATCH and target and target[0] == net.written_batch:
+        target[0] = BATCH
+    for i, size in enumerate(target):
+        if size == 0 and copy_zero:
+            if i >= len(shape):
+                raise refuse(f"it copies axis {i} of {len(shape)}")
+            target[i] = shape[i]
+    total = math.prod(shape)
+    if target.count(-1) == 1:
+        rest = math.prod(size for size in target if size != -1)
+        if not rest or total % rest:
+            raise refuse(f"{list(target)} does not hold the values of {in_words(shape)}")
+        target[target.index(-1)] = total // rest
+    if any(size < 0 for size in target) or math.prod(target) != total:
+        raise refuse(f"{in_words(target)} does not hold the values of {in_words(shape)}")
+    return tuple(target)
+
+
+def in_words(shape: Sequence[int]) -> str:
+    return " x ".join("N" if size == BATCH else str(size) for size in shape) or "a number"
+
+
+def _reshaped(net: Converter, node: GraphNode, known: Known) -> Shape:
+    if node.op == "Flatten":
+        axis = node.integer("axis", 1)
+        rank = len(known.shape)
+        if not -rank <= axis <= rank:
+            raise refuse(f"it names axis {axis} of {rank}")
+        axis = axis + rank if axis < 0 else axis
+        return (math.prod(known.shape[:axis]), math.prod(known.shape[axis:]))
+    if node.op == "Reshape":
+        target = net.integers(node, 1, "shape")
+        if target is None:
+            raise refuse("the new shape is missing")
+        return _resolved(net, tuple(known.shape), target, not node.integer("allowzero"))
+    axes = net.integers(node, 1, "axes")
+    shape = list(known.shape)
+    rank = len(shape)
+    if node.op == "Squeeze":
+        if axes is None:
+            return tuple(size for size in shape if size != 1)
+        gone = {axis % rank for axis in axes if -rank <= axis < rank}
+        if len(gone) != len(axes) or any(shape[axis] != 1 for axis in gone):
+            raise refuse(f"axes {axes} of {in_words(shape)} are not all of size 1")
+        return tuple(size for i, size in enumerate(shape) if i not in gone)
+    rank += len(axes or ())
+    new = {axis % rank for axis in axes or () if -rank <= axis < rank}
+    if len(new) != len(axes or ()):
+        raise refuse(f"axes {axes} are not those of {rank}")
+    left = iter(shape)
+    return tuple(1 if i in new else next(left) for i in range(rank))
+
+
+@operation("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def reshape(net: Converter, node: GraphNode) -> Value:
+    value = net.value(node)
+    return value.viewed(_reshaped(net, node, value), net.name(node))
+
+
+@folds("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def _fold_reshape(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
+    array = inputs[0]
+    shape = _reshaped(net, node, array)
+    if array.size > 1 and not any(array.strides):
+        return np.broadcast_to(array[(slice(0, 1),) * array.ndim].ravel(), shape)
+    return array.reshape(shape)
+
+
+@operation("Transpose")
+def transpose(net: Converter, node: GraphNode) -> Value:
+    value = net.value(node)
+    order = node.ints("perm", range(len(value.shape))[::-1])
+    name = net.name(node)
+    return net.build.permute(value, order or (), name if "transpose" in name.casefold() else f"{name}_order")
+
+
+@operation("Expand")
+def expand(net: Converter, node: GraphNode) -> Value:
+    value, target = net.value(node), net.integers(node, 1, "shape") or []
+    shape = np.broadcast_shapes(value.shape, tuple(target))
+    if shape != value.shape:
+        raise refuse(f"it repeats {in_words(value.shape)} as {in_words(shape)}; use the input's own sizes")
+    return value
+
+
+@operation("Tile")
+def tile(net: Converter, node: GraphNode) -> Value:
+    value, times = net.value(node), net.integers(node, 1, "repeats") or []
+    if len(times) != len(value.shape) or any(n < 1 for n in times):
+        raise refuse(f"its repeats {times} are not one for each axis")
+    for axis, n in enumerate(times):
+        if n > 1:
+            inner, at = net.build.unpermuted(value, axis)
+            base = list(inner.base)
+            base[at] *= n
+            value = net.build.repermuted(
+                value, net.build.add("Tile", net.name(node), [inner.blob], axis=at, tiles=n)[0], base
+            )
+    return value

@@ -1,0 +1,79 @@
+"""What nettrain writes as ONNX it reads again: the same numbers, or a refusal that names the node."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.onnx_models import same_as_onnxruntime
+from nettrain import Net
+from nettrain.interop.onnx_in import read
+from nettrain.interop.onnx_out import export, save
+from nettrain.net import registry
+from nettrain.spec.errors import NettrainError
+
+ROOT = Path(__file__).parents[3]
+CONFIGS = ("lecture/activations", "lecture/mlp3", "lecture/softmax", "lecture/svm", "logreg", "mlp", "spiral")
+# Types of which an example comes back; all others may be refused.
+COMES_BACK = {
+    *("AbsVal", "BatchNorm", "Bias", "Clip", "Concat", "Convolution", "Deconvolution", "ELU", "Eltwise", "Exp"),
+    *("Flatten", "GELU", "GroupNorm", "InnerProduct", "LRN", "LayerNorm", "Log", "LogSoftmax", "MatMul", "Mish"),
+    *("PReLU", "Pad", "Permute", "Pooling", "Power", "ReLU", "Reduction", "Reshape", "SPP", "Scale", "SiLU", "Sigmoid"),
+    *("Slice", "Softmax", "Softplus", "Swish", "TanH", "Tile", "Maxout", "BNLL", "Dropout", "Split", "ShuffleChannel"),
+    *("ArgMax", "CosineSimilarity", "Embed", "Im2col", "Interp", "LSTMUnit", "MVN", "Normalize", "Upsample"),
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_config_comes_back(config):
+    net = Net(ROOT / "configs" / f"{config}.yaml", phase="TEST")
+    same_as_onnxruntime(export(net).proto)
+
+
+def nets_of(name):
+    """Each example of a type that ONNX has an equal of, as a net over inputs."""
+    cls = registry.types()[name]
+    for example in cls.examples:
+        inputs = [{"name": f"in{i}", "type": "Input", "shape": list(shape)} for i, shape in enumerate(example.bottoms)]
+        least = cls.num_tops if isinstance(cls.num_tops, int) else cls.num_tops[0]
+        tops = [f"top{i}" for i in range(least if example.tops is None else example.tops)]
+        layer = {"name": "y", "type": name, "top": tops, **example.params}
+        layer |= {"bottom": [entry["name"] for entry in inputs]} if inputs else {}
+        yield {"layers": [*inputs, layer]}, {f"in{i}": values for i, values in example.values.items()}
+
+
+def compare(spec, values):
+    """Whether an example comes back; with other numbers it is an error."""
+    net = Net(spec, "TEST")
+    rng = np.random.default_rng(4)
+    for step in net.steps:
+        for blob in step.layer.blobs:
+            blob.data[...] = rng.uniform(0.5, 1.5, blob.shape)
+    path = Path("model.onnx")
+    try:
+        save(export(net), path)
+        found = read(path, path.name, batch=net.blobs["in0"].shape[0])
+        again = Net(found.root.to_python(), "TEST")
+    except NettrainError:
+        return False
+    given = {name: array for name, array in values.items() if not callable(array)}
+    if "Embed" in str(spec):
+        given |= {"in0": rng.integers(0, 4, net.blobs["in0"].shape)}
+    x = {name: given.get(name, rng.uniform(0.1, 1, net.blobs[name].shape)) for name in net.inputs}
+    for name, blobs in again.params.items():
+        for i, blob in enumerate(blobs):
+            blob.data[...] = found.arrays[f"param/{name}/{i}"]
+    net.forward(**x)
+    if set(again.inputs) != set(net.inputs):
+        return False
+    again.forward(**x)
+    for output, blob in found.outputs.items():
+        np.testing.assert_allclose(again.blobs[blob].data, net.blobs[output].data, rtol=1e-4, atol=1e-5)
+    return True
+
+
+@pytest.mark.parametrize("name", sorted(registry.types().keys() - {"Python"}))
+def test_a_type_comes_back_or_is_refused(name):
+    came = [
+        compare(*net) for net in nets_of(name) if net[0]["layers"][0]["type"] == "Input" and len(net[0]["layers"]) > 1
+    ]
+    assert any(came) == (name in COMES_BACK)
