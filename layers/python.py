@@ -7,6 +7,9 @@ import importlib.util
 import os
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +105,38 @@ def _pycaffe() -> dict[str, types.ModuleType]:
     return importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.pycaffe").modules()
 
 
+_python_first: ContextVar[bool] = ContextVar("_python_first", default=False)
+
+
+@contextmanager
+def python_first() -> Iterator[None]:
+    """Within this context, modules are those that the program itself would import, as in pycaffe, and only others are
+    looked for beside the spec."""
+    token = _python_first.set(True)
+    try:
+        yield
+    finally:
+        _python_first.reset(token)
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # the package that it would be in is not there
+        return False
+
+
 def load(module: str, folder: Path) -> types.ModuleType:
     """The user's module: beside the spec, else where Python finds it. ``import caffe`` works in it without Caffe."""
     lent = _pycaffe() if "caffe" not in sys.modules and importlib.util.find_spec("caffe") is None else {}
     sys.modules.update(lent)
     path = folder / (module.replace(".", "/") + ".py")
     try:
-        with loading(f"module {module}"), neighbours_of(folder):
-            return run_file(path, module) if os.path.isfile(path) else importlib.import_module(module)
+        with loading(f"module {module}"):
+            if _python_first.get() and _is_importable(module):
+                return importlib.import_module(module)
+            with neighbours_of(folder):
+                return run_file(path, module) if os.path.isfile(path) else importlib.import_module(module)
     except UserCodeError as error:
         cause = error.__cause__
         if isinstance(cause, ModuleNotFoundError) and cause.name == module.partition(".")[0]:

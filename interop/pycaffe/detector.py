@@ -39,11 +39,8 @@ class Detector(ImageNet):
         """Set how much surroundings windows get; what lies outside of the image is the mean."""
         self.context_pad = context_pad
         name = self.inputs[0]
-        channels, *size = self.blobs[name].data.shape[1:]
-        mean = self.transformer.mean.get(name)
-        fill = np.zeros((channels, *size), np.float32) if mean is None else np.broadcast_to(mean, (channels, *size))
-        scaled = fill * self.transformer.input_scale.get(name, 1)
-        self.crop_mean = self.transformer.deprocess(name, scaled) if context_pad else None
+        zeros = np.zeros(self.blobs[name].data.shape[1:], np.float32)  # what the mean becomes in the net's input
+        self.crop_mean = self.transformer.deprocess(name, zeros) if context_pad else None
 
     def detect_windows(self, images_windows: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
         """For (file, windows) pairs, windows being rows of ymin, xmin, ymax, xmax: a dictionary for each window with

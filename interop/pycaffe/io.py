@@ -108,7 +108,9 @@ class Transformer:
     def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
         """The image of which ``preprocess`` made this, up to its size."""
         self._check(in_)
-        array = np.array(data, np.float32).squeeze()
+        array = np.array(data, np.float32)
+        while array.ndim >= len(self.inputs[in_]) and array.shape[0] == 1:  # the batch
+            array = array[0]
         if in_ in self.input_scale:
             array /= self.input_scale[in_]
         if in_ in self.mean:

@@ -20,7 +20,7 @@ import numpy as np
 from ...files.writing import write_atomically
 from ...layers.data.dummy_data import DummyData
 from ...layers.data.memory_data import MemoryData
-from ...layers.python import Python
+from ...layers.python import Python, python_first
 from ...layers.python import View as Blob
 from ...net.blob import Blob as CoreBlob
 from ...net.net import Net as CoreNet
@@ -108,15 +108,16 @@ class Net:
             check_file(weights)
         try:
             spec = load(path, allow_python=True)
-            core = CoreNet(
-                spec,
-                PHASES[phase],
-                level=level,
-                stages=tuple(stages or ()),
-                seed=next_seed(),
-                allow_python=True,
-                engine="numpy",
-            )
+            with python_first():
+                core = CoreNet(
+                    spec,
+                    PHASES[phase],
+                    level=level,
+                    stages=tuple(stages or ()),
+                    seed=next_seed(),
+                    allow_python=True,
+                    engine="numpy",
+                )
         except SpecError as error:
             raise as_pycaffe(error) from error
         for warning in spec.warnings:

@@ -208,7 +208,7 @@ def _assign(message: Any, name: str, value: Any, what: str) -> None:
     """Give a field of a message a value: a mapping is a message, and a list, or one value, a repeated field."""
     about = message.DESCRIPTOR.fields_by_name.get(name)
     if about is None:
-        raise AttributeError(f"{what}: there is no `{name}`{did_you_mean(name, message.DESCRIPTOR.fields_by_name)}")
+        raise AttributeError(f"there is no {what}{did_you_mean(name, message.DESCRIPTOR.fields_by_name)}")
     try:
         several = getattr(message, name)
         if about.message_type is not None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...files.reading import read_bytes
+from ...layers.python import python_first
 from ...solver.policies import rate_policy
 from ...solver.solver import Solver as CoreSolver
 from ...spec.errors import NettrainError, SpecError, why
@@ -79,7 +80,8 @@ class Solver:
         if not message.has("random_seed") or message.one("random_seed") < 0:
             settings.append(f"solver.random_seed={next_seed()}")
         try:
-            core = CoreSolver(path, settings=settings, allow_python=True)
+            with python_first():
+                core = CoreSolver(path, settings=settings, allow_python=True)
         except SpecError as error:
             raise as_pycaffe(error) from error
         for warning in [*core.spec.warnings, *core.warnings]:

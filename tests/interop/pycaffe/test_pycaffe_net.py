@@ -222,8 +222,9 @@ def test_nets_share_values_and_not_gradients(net, file):
 def test_constants_of_dummy_data_stay_what_the_program_wrote(file):
     net = caffe.Net(
         file(
-            'layer { name: "d" type: "DummyData" top: "d" top: "r" '
-            'dummy_data_param { shape { dim: 2 } shape { dim: 2 } data_filler { type: "constant" value: 7 } data_filler { type: "gaussian" } } }'
+            'layer { name: "d" type: "DummyData" top: "d" top: "r" dummy_data_param {'
+            " shape { dim: 2 } shape { dim: 2 }"
+            ' data_filler { type: "constant" value: 7 } data_filler { type: "gaussian" } } }'
         ),
         caffe.TRAIN,
     )
