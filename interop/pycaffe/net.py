@@ -135,6 +135,7 @@ class Net:
 
     def _take(self, core: CoreNet) -> None:
         self._core = core
+        _keep_diffs_apart(core)
         self.blobs: OrderedDict[str, Blob] = OrderedDict((name, Blob(blob)) for name, blob in core.blobs.items())
         self.params: OrderedDict[str, list[Blob]] = OrderedDict(
             (name, [Blob(blob) for blob in blobs]) for name, blobs in core.params.items()
@@ -160,7 +161,6 @@ class Net:
         }
         self._losses: list[tuple[CoreBlob, float, tuple[int, ...] | None]] = []
         for step in core.steps:
-            _keep_diffs_apart(step)
             if isinstance(step.layer, DummyData):
                 step.layer.fill_constants(step.top)
             for key, blob, weight in zip(step.top_keys, step.top, step.loss_weights, strict=True):
@@ -218,10 +218,6 @@ class Net:
         parts = [(i, i) for i in range(start, end - 1, -1)] if before or after else [(start, end)]
         self._seed_losses()
         self._versions.before_backward(start)
-        for step in self._core.steps[end : start + 1]:
-            for _, total, starts_at in step.sums:
-                if starts_at > start:
-                    total.diff.fill(0)  # the layer that would have overwritten it does not run
         for first, last in parts:
             for hook in before:
                 hook(first)
@@ -474,7 +470,7 @@ class _Versions:
         """A program sees the gradients that were written last."""
         for name, made in self.several.items():
             for (blob, _), readers in zip(made[:-1], self.readers[name][:-1], strict=True):
-                if any(last <= i <= first for i in readers):
+                if readers and last <= readers[0] <= first:
                     _copy(blob, made[-1][0], "diff")
                     break
 
@@ -484,11 +480,37 @@ def _copy(source: CoreBlob, target: CoreBlob, what: str) -> None:
         np.copyto(getattr(target, what), getattr(source, what))
 
 
-def _keep_diffs_apart(step: Any) -> None:
-    """Give gradients that lie in one memory, to save it, each their own: a program may write into one of them."""
-    for bottom in step.bottom:
-        if step.top and bottom is not step.top[0] and bottom.shares_diff_with(step.top[0]):
-            bottom.share_diff(CoreBlob(bottom.shape, bottom.dtype))
+def _keep_diffs_apart(core: CoreNet) -> None:
+    """Give gradients that lie in one memory, to save it, each their own: a program may write into one of them.
+
+    Each of several readers of a blob has one too, as after Caffe's Split, and the reader that runs backward last adds
+    them up: so parts of a pass give what the whole gives.
+    """
+    readers: dict[tuple[str, int], list[tuple[Any, int]]] = {}
+    makers = {key: blob for step in core.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
+    for step in core.steps:
+        for i, (key, bottom) in enumerate(zip(step.bottom_keys, step.bottom, strict=True)):
+            if step.top and bottom is not step.top[0] and bottom.shares_diff_with(step.top[0]):
+                bottom.share_diff(CoreBlob(bottom.shape, bottom.dtype))
+            if step.needs_backward and step.propagate_down[i]:
+                readers.setdefault(key, []).append((step, i))
+    for key, found in readers.items():
+        if len(found) < 2:
+            continue
+        total, last = makers[key], found[0][0]
+        seeds = [seed for step, _ in found for seed in step.seeds if seed[0] is total]
+        for step, i in found:
+            if step.bottom[i] is total:
+                own = step.bottom[i] = CoreBlob(total.shape, total.dtype, total.channels_last)
+                own.share_data(total)
+                step.aliases.append((own, total))
+            step.returns = [item for item in step.returns if item[1] is not total]
+            step.sums = [item for item in step.sums if item[1] is not total]
+            step.seeds = [seed for seed in step.seeds if seed[0] is not total]
+        owns = [step.bottom[i] for step, i in found]
+        last.returns.append((owns[0], total))
+        last.sums += [(own, total, -1) for own in owns[1:]]
+        last.seeds += seeds
 
 
 def _write(target: np.ndarray, values: Any, name: str, refusal: str) -> None:

@@ -6,7 +6,7 @@ import re
 import nettrain.interop.pycaffe as caffe
 import numpy as np
 import pytest
-from nettrain import NettrainError, SpecError
+from nettrain import Net, NettrainError, SpecError
 from nettrain.spec.errors import ShapeError
 
 # x -> ip (in place: relu, then doubled) -> two readers, whose sum is the output
@@ -358,3 +358,54 @@ def test_a_yaml_spec_is_a_net_too(workdir):
     )
     np.testing.assert_array_equal(caffe.Net("net.yaml", caffe.TEST).forward(x=[[1, 2]])["y"], [[3, 6]])
     assert not os.path.exists("runs")
+
+
+RESIDUAL = """force_backward: true input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 4 }
+layer { name: "a" type: "Convolution" bottom: "x" top: "a" convolution_param { num_output: 3 kernel_size: 3 pad: 1
+  weight_filler { type: "gaussian" std: 1 } } }
+layer { name: "bn" type: "BatchNorm" bottom: "a" top: "a" }
+layer { name: "scale" type: "Scale" bottom: "a" top: "a" scale_param { bias_term: true } }
+layer { name: "sum1" type: "Eltwise" bottom: "a" bottom: "x" top: "s" }
+layer { name: "relu" type: "ReLU" bottom: "s" top: "s" }
+layer { name: "sum2" type: "Eltwise" bottom: "s" bottom: "a" top: "s2" }
+layer { name: "flat" type: "Flatten" bottom: "s2" top: "flat" }
+layer { name: "ip" type: "InnerProduct" bottom: "flat" top: "ip" inner_product_param { num_output: 2
+  weight_filler { type: "xavier" } } }
+layer { name: "drop" type: "Sigmoid" bottom: "ip" top: "ip" }
+layer { name: "loss" type: "Reduction" bottom: "ip" top: "loss" loss_weight: 1 }
+"""
+
+
+@pytest.mark.parametrize("with_hooks", [False, True])
+def test_numbers_are_those_of_nettrains_own_net(file, with_hooks):
+    """Which shares memory between gradients and knows nothing of blobs written in place."""
+    shim = caffe.Net(file(RESIDUAL), caffe.TRAIN)
+    shim.save("w")
+    core = Net("net.prototxt", "TRAIN", weights="w", engine="numpy")
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    if with_hooks:
+        shim.after_forward(lambda i: None)
+        shim.before_backward(lambda i: None)
+    for _ in range(2):  # also when everything has been written before
+        shim.clear_param_diffs()
+        core.clear_param_diffs()
+        np.testing.assert_allclose(shim.forward(x=x)["loss"], core.forward(x=x)["loss"], rtol=1e-6)
+        np.testing.assert_allclose(shim.backward()["x"], core.backward()["x"], rtol=1e-5, atol=1e-6)
+        for name, blobs in core.params.items():
+            for mine, theirs in zip(shim.params[name], blobs, strict=True):
+                np.testing.assert_allclose(mine.diff, theirs.diff, rtol=1e-5, atol=1e-5)
+
+
+def test_parts_of_a_pass_give_what_the_whole_gives(file):
+    net = caffe.Net(file(RESIDUAL), caffe.TRAIN)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    loss = float(net.forward(x=x)["loss"])
+    gradient = net.backward()["x"].copy()
+    net.blobs["x"].data[...] = x
+    names = net._layer_names
+    for name in names:
+        net.forward(start=name, end=name)
+    assert float(net.blobs["loss"].data) == pytest.approx(loss, rel=1e-6)
+    for first, last in (("loss", "flat"), ("sum2", "scale"), ("bn", names[0])):
+        net.backward(start=first, end=last)
+    np.testing.assert_allclose(net.blobs["x"].diff, gradient, rtol=1e-5, atol=1e-6)
