@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ...compute.memory import Memory
 from ...files.reading import mapped
 from ...files.writing import write_atomically
+from ...net.build import Parameter
 from ...solver.solver import Solver
 from ...spec.errors import NettrainError, why
 from . import binary
@@ -19,11 +21,7 @@ from .weights import array_of, blob_of
 def write_state(solver: Solver, path: Path, learned_net: str) -> None:
     """Write a .solverstate: the iteration and, for each array of the rule's, a blob for each parameter in the net's
     order. ``learned_net`` is the path of the caffemodel. Raises NettrainError when it cannot be written."""
-    history = [
-        blob_of(array[one.start : one.stop].reshape(one.blob.shape))
-        for array in solver.updater.history
-        for one in solver.net.parameters
-    ]
+    history = [blob_of(_part(array, one)) for array in solver.updater.history for one in solver.net.parameters]
     steps = _steps_made(solver)
     state = message("SolverState", iter=solver.iter, learned_net=learned_net, history=history, current_step=steps)
     pieces = binary.write(state)
@@ -64,9 +62,14 @@ def restore_state(solver: Solver, path: Path) -> None:
         solver.net.copy_from(_weights(learned_net, path))
     for i, (array, _) in enumerate(arrays):
         one = parameters[i % len(parameters)]
-        solver.updater.history[i // len(parameters)][one.start : one.stop] = array.reshape(-1)
+        _part(solver.updater.history[i // len(parameters)], one)[...] = array.reshape(one.blob.shape)
     solver.iter = iteration
     solver.losses.clear()
+
+
+def _part(array: np.ndarray, one: Parameter) -> np.ndarray:
+    """What a flat array holds for a parameter, in its shape: its memory may have the channels last."""
+    return Memory(array[one.start : one.stop]).view(one.blob.shape, array.dtype, one.blob.channels_last)
 
 
 def _weights(learned_net: str, state: Path) -> Path:

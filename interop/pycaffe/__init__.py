@@ -2,7 +2,7 @@
 find it by ``import caffe``.
 
 process       mode, seed, log, and what has no equal here
-net, solver   Net and the six solvers
+net, solver   Net and the six solvers; blobs has what they show
 net_spec      nets written in Python: L, P, NetSpec; coord_map writes their crops
 io            images and messages as arrays; classifier and detector use it
 draw          a net as a picture
@@ -15,8 +15,8 @@ import sys
 import types
 
 from ...layers.python import Base as Layer
-from ...layers.python import View as Blob
 from . import classifier, coord_map, detector, draw, io, net_spec, proto
+from .blobs import Blob
 from .classifier import Classifier
 from .detector import Detector
 from .net import Net

@@ -1,8 +1,5 @@
 """``caffe.Net`` over nettrain's Net: blobs by name, layers by number, forward and backward from layer to layer.
 
-In pycaffe a layer whose top is named like its bottom writes over it. Here both values are kept where a gradient needs
-them, and ``blobs[name]`` is the last one. So that a program sees what Caffe's one blob would hold, each pass ends by
-copying the value written last to it, and begins by handing it to the layer that continues from there.
 It is one file because it is one class.
 """
 
@@ -21,7 +18,6 @@ from ...files.writing import write_atomically
 from ...layers.data.dummy_data import DummyData
 from ...layers.data.memory_data import MemoryData
 from ...layers.python import Python, python_first
-from ...layers.python import View as Blob
 from ...net.blob import Blob as CoreBlob
 from ...net.net import Net as CoreNet
 from ...net.netspec import load
@@ -29,6 +25,7 @@ from ...net.parameter_files import arrays
 from ...spec.errors import NettrainError, ShapeError, SpecError, did_you_mean, format_shape, why
 from ..caffe.message import Message, message
 from ..caffe.weights import caffemodel, write_h5
+from .blobs import Blob, Versions, keep_diffs_apart
 from .process import PHASES, log, next_seed
 
 
@@ -135,7 +132,7 @@ class Net:
 
     def _take(self, core: CoreNet) -> None:
         self._core = core
-        _keep_diffs_apart(core)
+        keep_diffs_apart(core)
         self.blobs: OrderedDict[str, Blob] = OrderedDict((name, Blob(blob)) for name, blob in core.blobs.items())
         self.params: OrderedDict[str, list[Blob]] = OrderedDict(
             (name, [Blob(blob) for blob in blobs]) for name, blobs in core.params.items()
@@ -167,7 +164,7 @@ class Net:
                 if weight:
                     self.blob_loss_weights[key[0]] = weight
                     self._losses.append((blob, weight, None))
-        self._versions = _Versions(core)
+        self._versions = Versions(core)
         self._seed_losses()
 
     def _seed_losses(self) -> None:
@@ -421,96 +418,6 @@ class Net:
         for name in names:
             if name not in self.blobs:
                 raise NettrainError(f"the net has no blob `{name}`{did_you_mean(name, self.blobs)}")
-
-
-class _Versions:
-    """The blobs of a name of which there are several, and the passes that write them."""
-
-    def __init__(self, core: CoreNet):
-        makers: dict[str, list[tuple[CoreBlob, int]]] = {}
-        readers: dict[tuple[str, int], list[int]] = {}
-        for i, step in enumerate(core.steps):
-            for key, blob in zip(step.top_keys, step.top, strict=True):
-                makers.setdefault(key[0], []).append((blob, i))
-            for key, flag in zip(step.bottom_keys, step.propagate_down, strict=True):
-                if flag and step.needs_backward:
-                    readers.setdefault(key, []).append(i)
-        self.several = {name: made for name, made in makers.items() if len(made) > 1}
-        self.readers = {
-            name: [readers.get((name, version), []) for version in range(len(made))]
-            for name, made in self.several.items()
-        }
-
-    def before_forward(self, first: int) -> None:
-        """The layers from ``first`` on find what a program sees, or wrote."""
-        for made in self.several.values():
-            shown = made[-1][0]
-            found = [blob for blob, maker in made if maker < first]
-            if found and found[-1] is not shown and not found[-1].shares_data_with(shown):
-                _copy(shown, found[-1], "data")
-
-    def after_forward(self, first: int, last: int) -> None:
-        """A program sees what was written last."""
-        for made in self.several.values():
-            shown = made[-1][0]
-            written = [blob for blob, maker in made if first <= maker <= last]
-            if written and written[-1] is not shown:
-                shown.reshape(written[-1].shape)
-                if not written[-1].shares_data_with(shown):
-                    _copy(written[-1], shown, "data")
-
-    def before_backward(self, first: int) -> None:
-        """The layers from ``first`` down find the gradients that a program sees, or wrote."""
-        for made in self.several.values():
-            found = [blob for blob, maker in made if maker <= first]
-            if found and found[-1] is not made[-1][0]:
-                _copy(made[-1][0], found[-1], "diff")
-
-    def after_backward(self, first: int, last: int) -> None:
-        """A program sees the gradients that were written last."""
-        for name, made in self.several.items():
-            for (blob, _), readers in zip(made[:-1], self.readers[name][:-1], strict=True):
-                if readers and last <= readers[0] <= first:
-                    _copy(blob, made[-1][0], "diff")
-                    break
-
-
-def _copy(source: CoreBlob, target: CoreBlob, what: str) -> None:
-    if source.shape == target.shape:
-        np.copyto(getattr(target, what), getattr(source, what))
-
-
-def _keep_diffs_apart(core: CoreNet) -> None:
-    """Give gradients that lie in one memory, to save it, each their own: a program may write into one of them.
-
-    Each of several readers of a blob has one too, as after Caffe's Split, and the reader that runs backward last adds
-    them up: so parts of a pass give what the whole gives.
-    """
-    readers: dict[tuple[str, int], list[tuple[Any, int]]] = {}
-    makers = {key: blob for step in core.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
-    for step in core.steps:
-        for i, (key, bottom) in enumerate(zip(step.bottom_keys, step.bottom, strict=True)):
-            if step.top and bottom is not step.top[0] and bottom.shares_diff_with(step.top[0]):
-                bottom.share_diff(CoreBlob(bottom.shape, bottom.dtype))
-            if step.needs_backward and step.propagate_down[i]:
-                readers.setdefault(key, []).append((step, i))
-    for key, found in readers.items():
-        if len(found) < 2:
-            continue
-        total, last = makers[key], found[0][0]
-        seeds = [seed for step, _ in found for seed in step.seeds if seed[0] is total]
-        for step, i in found:
-            if step.bottom[i] is total:
-                own = step.bottom[i] = CoreBlob(total.shape, total.dtype, total.channels_last)
-                own.share_data(total)
-                step.aliases.append((own, total))
-            step.returns = [item for item in step.returns if item[1] is not total]
-            step.sums = [item for item in step.sums if item[1] is not total]
-            step.seeds = [seed for seed in step.seeds if seed[0] is not total]
-        owns = [step.bottom[i] for step, i in found]
-        last.returns.append((owns[0], total))
-        last.sums += [(own, total, -1) for own in owns[1:]]
-        last.seeds += seeds
 
 
 def _write(target: np.ndarray, values: Any, name: str, refusal: str) -> None:

@@ -409,3 +409,25 @@ def test_parts_of_a_pass_give_what_the_whole_gives(file):
     for first, last in (("loss", "flat"), ("sum2", "scale"), ("bn", names[0])):
         net.backward(start=first, end=last)
     np.testing.assert_allclose(net.blobs["x"].diff, gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_written_into_a_convolutions_arrays_is_never_lost_in_silence(file):
+    net = caffe.Net(file(RESIDUAL), caffe.TRAIN)
+    weights = net.params["a"][0]
+    assert weights.data is weights.data
+    weights.data.flat = np.arange(81)
+    np.testing.assert_array_equal(weights.data, np.arange(81).reshape(3, 3, 3, 3))
+    weights.data[1] += 1000
+    assert net._core.params["a"][0].data[1].min() >= 1000
+    for copied in (
+        weights.data.reshape(3, -1),
+        weights.data.ravel(),
+        np.reshape(weights.data, -1),
+        weights.data[0].ravel(),
+    ):
+        np.testing.assert_array_equal(copied.ravel()[:27], np.arange(27))
+        with pytest.raises(ValueError, match="read-only"):
+            copied[...] = 0
+    free = (weights.data * 2).reshape(-1)  # of a result of the program's own
+    free[...] = 1
+    assert net.blobs["x"].data.reshape(-1).base is not None

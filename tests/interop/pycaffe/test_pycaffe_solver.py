@@ -261,3 +261,29 @@ def test_a_loss_that_is_not_finite_ends_training(make):
     solver.net.blobs["t"].data[...] = np.nan
     with pytest.raises(NettrainError, match="NaN"):
         solver.step(1)
+
+
+def test_histories_of_convolutions_are_in_caffes_order(make, workdir):
+    head = 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 1 } }'
+    conv = (
+        'layer { name: "c" type: "Convolution" bottom: "x" top: "c" '
+        'convolution_param { num_output: 2 kernel_size: 2 weight_filler { type: "gaussian" std: 1 } } }\n'
+    ) + head.replace('bottom: "x"', 'bottom: "c"')
+    (workdir / "net.prototxt").write_text(
+        NET.replace(head, conv).replace("dim: 4 dim: 2", "dim: 4 dim: 3 dim: 4 dim: 4")
+    )
+    (workdir / "solver.prototxt").write_text(SOLVER)
+    solver = caffe.SGDSolver("solver.prototxt")
+    solver.net.blobs["x"].data[...] = np.random.default_rng(0).normal(size=(4, 3, 4, 4))
+    solver.net.params["ip"][0].data[...] = 1
+    solver.step(1)
+    solver.snapshot()
+    state = caffe.proto.caffe_pb2.SolverState()
+    state.ParseFromString((workdir / "line_iter_1.solverstate").read_bytes())
+    found = caffe.io.blobproto_to_array(state.history[0])
+    np.testing.assert_allclose(found, 0.1 * solver.net.params["c"][0].diff, rtol=1e-5)
+    assert found.any()
+    before = solver._core.updater.history[0].copy()
+    solver._core.updater.history[0][...] = 0
+    solver.restore("line_iter_1.solverstate")
+    np.testing.assert_array_equal(solver._core.updater.history[0], before)
