@@ -7,6 +7,9 @@ import importlib.util
 import os
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +35,17 @@ class View:
     def data(self) -> np.ndarray:
         return self._blob.data
 
+    @data.setter
+    def data(self, value: np.ndarray) -> None:
+        self._blob.data = value
+
     @property
     def diff(self) -> np.ndarray:
         return self._blob.diff
+
+    @diff.setter
+    def diff(self, value: np.ndarray) -> None:
+        self._blob.diff = value
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,6 +65,9 @@ class View:
         at = axes.index(name)
         return self._blob.shape[at] if at < len(self._blob.shape) else 1
 
+    def __repr__(self) -> str:
+        return repr(self._blob)
+
 
 class Blobs(list):
     """The parameters, as pycaffe has them: ``blobs.add_blob(5, 3)`` makes one, of zeros."""
@@ -68,7 +82,9 @@ class Blobs(list):
 
 
 class Base:
-    """Stands in for ``caffe.Layer``: its methods do nothing."""
+    """What ``caffe.Layer`` is: its methods do nothing."""
+
+    type = "Python"
 
     def setup(self, bottom, top):
         """Called once."""
@@ -83,29 +99,52 @@ class Base:
         """Fills the diffs of the bottoms."""
 
 
-def _stand_in() -> types.ModuleType:
-    module = types.ModuleType("caffe", "What a Python layer needs from pycaffe.")
-    vars(module).update(Layer=Base, TRAIN=0, TEST=1)
-    return module
+def _pycaffe() -> dict[str, types.ModuleType]:
+    """The modules that stand in for pycaffe's, by the names that programs import."""
+    # by name: interop/ stands above
+    return importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.pycaffe").modules()
+
+
+_python_first: ContextVar[bool] = ContextVar("_python_first", default=False)
+
+
+@contextmanager
+def python_first() -> Iterator[None]:
+    """Within this context, modules are those that the program itself would import, as in pycaffe, and only others are
+    looked for beside the spec."""
+    token = _python_first.set(True)
+    try:
+        yield
+    finally:
+        _python_first.reset(token)
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # the package that it would be in is not there
+        return False
 
 
 def load(module: str, folder: Path) -> types.ModuleType:
     """The user's module: beside the spec, else where Python finds it. ``import caffe`` works in it without Caffe."""
-    lent = "caffe" not in sys.modules and importlib.util.find_spec("caffe") is None
-    if lent:
-        sys.modules["caffe"] = _stand_in()
+    lent = _pycaffe() if "caffe" not in sys.modules and importlib.util.find_spec("caffe") is None else {}
+    sys.modules.update(lent)
     path = folder / (module.replace(".", "/") + ".py")
     try:
-        with loading(f"module {module}"), neighbours_of(folder):
-            return run_file(path, module) if os.path.isfile(path) else importlib.import_module(module)
+        with loading(f"module {module}"):
+            if _python_first.get() and _is_importable(module):
+                return importlib.import_module(module)
+            with neighbours_of(folder):
+                return run_file(path, module) if os.path.isfile(path) else importlib.import_module(module)
     except UserCodeError as error:
         cause = error.__cause__
         if isinstance(cause, ModuleNotFoundError) and cause.name == module.partition(".")[0]:
             raise NettrainError(f"there is no {path} and no module {module}", key="module") from None
         raise
     finally:
-        if lent:
-            sys.modules.pop("caffe", None)
+        for name in lent:
+            sys.modules.pop(name, None)
 
 
 _SQUARE = """

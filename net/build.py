@@ -60,7 +60,7 @@ def build_steps(
         try:
             layer = _make_layer(spec, engine, phase=phase, seed=seed, dtype=dtype, folder=folder, tops=names)
         except user_code.UserCodeError as error:
-            problems.found.append(error.problem)
+            problems.found.append(replace(error.problem, cause=error.__cause__))
             continue
         except NettrainError as error:  # of the engine
             if spec.common.engine != "onednn":
@@ -84,7 +84,7 @@ def build_steps(
             continue
         except user_code.UserCodeError as error:
             details = error.problem.details or (f"{spec.title()} ({spec.place})",)
-            problems.found.append(replace(error.problem, details=details))
+            problems.found.append(replace(error.problem, details=details, cause=error.__cause__))
             continue
         except ShapeError as error:
             message = f"{spec.title()}: {error}"

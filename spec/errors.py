@@ -113,6 +113,7 @@ class Problem:
     """One thing wrong with a spec: place, message, and lines of detail below it.
 
     What is wrong in a block is so in every use of it; ``also`` are the uses other than that of the place.
+    ``cause`` is the exception of the user's code that it tells of.
     """
 
     place: Place
@@ -120,6 +121,7 @@ class Problem:
     details: tuple[str, ...] = ()
     with_line: bool = True
     also: tuple[str, ...] = ()
+    cause: BaseException | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         excerpt = self.place.excerpt() if self.with_line else ""

@@ -6,7 +6,6 @@ nettrain reads and writes Caffe's files without them: they are for programs that
 from __future__ import annotations
 
 import functools
-import sys
 from typing import Any
 
 from ...files.extras import extra
@@ -69,14 +68,11 @@ def _add(message: Any, field: Field, made: dict[str, Any]) -> None:
         about.default_value = str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def module() -> Any:
-    """What ``caffe.proto.caffe_pb2`` is: the classes, and the values of enums outside of messages."""
-    import types
-
-    made = types.ModuleType("caffe.proto.caffe_pb2")
-    vars(made).update(classes())
+@functools.cache
+def names() -> dict[str, Any]:
+    """What ``caffe.proto.caffe_pb2`` offers: the classes, and the values of enums outside of messages."""
+    found = dict(classes())
     for name, values in enums().items():
         if "." not in name:
-            vars(made).update({value: number for value, number in values.items() if number >= 0})
-    sys.modules.setdefault(made.__name__, made)
-    return made
+            found.update({value: number for value, number in values.items() if number >= 0})
+    return found

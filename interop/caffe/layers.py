@@ -82,6 +82,8 @@ class LayerReader:
 
     def _fields(self, kind: str, part: Message, found: Mapping) -> None:
         for name, entries in part.fields.items():
+            if not entries:  # its value is wrong, which is reported already
+                continue
             place = entries[0].place
             if name == "engine" or name in _WITHOUT_EFFECT.get(part.type, ()):
                 self.note(place, f"`{name}` is left out: it changes no number")

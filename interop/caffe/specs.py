@@ -47,6 +47,15 @@ def read_spec(
     return _Files(problems, until).spec(raw, path, name, folder or path.parent)
 
 
+def read_solver_file(raw: bytes, name: str) -> Message:
+    """The message of a solver in today's words, without its nets. Raises SpecError for what is wrong in the file."""
+    problems = Problems()
+    files = _Files(problems, "")
+    solver = files.upgrade.solver(files.message(raw, name, "SolverParameter"))
+    problems.raise_if_any()
+    return solver
+
+
 class _Files:
     def __init__(self, problems: Problems, until: str):
         self.found = Found(problems, [], [])

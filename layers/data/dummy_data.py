@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from ...net.blob import Blob
 from ...net.example import Example
 from ...net.fillers import Filler
 from ...net.layer import Layer
@@ -47,10 +50,19 @@ class DummyData(Layer):
         for i, blob in enumerate(top):
             blob.reshape(self.p.shape.of(i))
 
-    def Forward_cpu(self, bottom, top):
-        for i, blob in enumerate(top):
-            fillers = self.p.data_filler or (Filler(),)
-            filler = fillers[i if len(fillers) > 1 else 0]
-            if filler.type != "constant" or not self.filled:
+    def fill_constants(self, top: list[Blob]) -> None:
+        """Fill the tops that are constant, once: what a program then writes into them stays."""
+        for blob, filler in self._fillers(top):
+            if filler.type == "constant" and not self.filled:
                 filler.fill(blob.data, self.rng)
         self.filled = True
+
+    def Forward_cpu(self, bottom, top):
+        self.fill_constants(top)
+        for blob, filler in self._fillers(top):
+            if filler.type != "constant":
+                filler.fill(blob.data, self.rng)
+
+    def _fillers(self, top: list[Blob]) -> Iterator[tuple[Blob, Filler]]:
+        fillers = self.p.data_filler or (Filler(),)
+        return zip(top, fillers if len(fillers) > 1 else fillers * len(top), strict=True)
