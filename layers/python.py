@@ -19,7 +19,7 @@ from ..net.blob import Blob
 from ..net.example import Example
 from ..net.fillers import Filler
 from ..net.layer import Layer
-from ..net.registry import register
+from ..net.registry import other_programs, register
 from ..net.user_code import UserCodeError, loading, neighbours_of, place_of, run_file
 from ..spec.declare import Declared, param
 from ..spec.errors import NettrainError
@@ -101,8 +101,7 @@ class Base:
 
 def _pycaffe() -> dict[str, types.ModuleType]:
     """The modules that stand in for pycaffe's, by the names that programs import."""
-    # by name: interop/ stands above
-    return importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.pycaffe").modules()
+    return other_programs("pycaffe").modules()
 
 
 _python_first: ContextVar[bool] = ContextVar("_python_first", default=False)

@@ -19,7 +19,7 @@ ALLOWED = {
     "engines": {"compute", "net", "layers"},
     "solver": {"spec", "files", "compute", "net"},
     "interop": {"spec", "files", "compute", "net", "data", "layers", "solver"},
-    "tools": {"spec", "files", "compute", "net", "solver"},
+    "tools": {"spec", "files", "compute", "net", "interop", "solver"},
     "commands": {"spec", "files", "compute", "net", "interop", "tools"},
     "": {"spec", "net", "solver", "commands"},  # cli.py, __init__.py, __main__.py
 }

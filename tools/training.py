@@ -6,9 +6,11 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..compute.parallel import threads
+from ..interop.caffe import solver_state
 from ..net.records import NetSpec
 from ..solver.finding import Found, check_spec, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
@@ -31,7 +33,12 @@ def prepare(
     """
     if spec is not None:
         check_spec(spec)
-    found = find_snapshot(resume) if resume is not None else None
+    state = Path(resume) if resume is not None and solver_state.is_state(Path(resume)) else None
+    if state is not None and spec is None:
+        raise NettrainError(
+            f"{resume} is a state of Caffe's, which has no net in it: nettrain train SPEC --resume {resume}"
+        )
+    found = find_snapshot(resume) if resume is not None and state is None else None
     source: str | NetSpec
     if spec is not None:
         source = spec
@@ -42,6 +49,8 @@ def prepare(
     if found is not None:
         level, stages = found.snapshot.level_and_stages(options.get("level", 0), options.get("stages", ()))
         options |= {"level": level, "stages": stages, "weights": None}
+    if state is not None:
+        options["weights"] = None  # the state names its own
     try:
         solver = Solver(source, settings=settings if spec is not None else (), **options)
     except SpecError as error:
@@ -61,6 +70,9 @@ def prepare(
             raise NettrainError(f"{error} Nothing was trained.") from error
         solver.run.open()
         solver.run.check_free()
+    if state is not None:
+        solver_state.restore_state(solver, state)
+        say(f"resumed from {state} at iteration {solver.iter}; data is read from its start: Caffe keeps no place in it")
     return solver
 
 

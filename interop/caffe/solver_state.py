@@ -8,14 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from ...compute.memory import Memory
-from ...files.reading import mapped
+from ...files.extras import extra
+from ...files.reading import mapped, open_file
 from ...files.writing import write_atomically
 from ...net.build import Parameter
 from ...solver.solver import Solver
 from ...spec.errors import NettrainError, why
+from ..kinds import kind_of_file
 from . import binary
 from .message import message
-from .weights import array_of, blob_of
+from .weights import array_of, blob_of, read_h5
+
+
+def is_state(path: Path) -> bool:
+    """Whether a file is a solver's state, binary or in HDF5; not where it cannot be read."""
+    try:
+        kind = kind_of_file(path)
+    except NettrainError:
+        return False
+    return kind == "state" or (kind == "hdf5" and path.name.endswith(".solverstate.h5"))
 
 
 def write_state(solver: Solver, path: Path, learned_net: str) -> None:
@@ -38,15 +49,7 @@ def restore_state(solver: Solver, path: Path) -> None:
     or of another net or rule.
     """
     origin = f"solver state {path}"
-    try:
-        with mapped(path) as memory:
-            state = binary.read(memory.bytes, "SolverState", origin)
-            found = [array_of(blob, f"{origin}: history {i}") for i, blob in enumerate(state.many("history"))]
-            arrays = [(np.array(array), is_legacy) for array, is_legacy in found]
-            iteration, learned_net = state.one("iter"), state.one("learned_net")
-            del state, found
-    except OSError as error:
-        raise NettrainError(f"{origin} cannot be read: {why(error)}") from None
+    iteration, learned_net, arrays = _read_h5(path, origin) if path.suffix == ".h5" else _read(path, origin)
     parameters = solver.net.parameters
     wanted = len(parameters) * len(solver.updater.history)
     if len(arrays) != wanted:
@@ -67,6 +70,35 @@ def restore_state(solver: Solver, path: Path) -> None:
     solver.losses.clear()
 
 
+def _read(path: Path, origin: str) -> State:
+    try:
+        with mapped(path) as memory:
+            state = binary.read(memory.bytes, "SolverState", origin)
+            found = [array_of(blob, f"{origin}: history {i}") for i, blob in enumerate(state.many("history"))]
+            arrays = [(np.array(array), is_legacy) for array, is_legacy in found]
+            iteration, learned_net = state.one("iter"), state.one("learned_net")
+            del state, found
+    except OSError as error:
+        raise NettrainError(f"{origin} cannot be read: {why(error)}") from None
+    return iteration, learned_net, arrays
+
+
+def _read_h5(path: Path, origin: str) -> State:
+    """``iter`` and ``learned_net``, and the history as datasets 0, 1, … of a group."""
+    library = extra("h5py", "hdf5", origin)
+    try:
+        with open_file(path) as raw, library.File(raw, "r") as file:
+            iteration, learned_net = int(np.ravel(file["iter"][()])[0]), file["learned_net"][()]
+    except Exception as error:  # h5py raises whatever its library's error looks like
+        raise NettrainError(f"{origin} cannot be read as a state of Caffe's: {error}") from None
+    history = read_h5(path, "history", "solver state")
+    text = learned_net.decode(errors="replace") if isinstance(learned_net, bytes) else str(learned_net)
+    return iteration, text.rstrip("\0"), [(array, False) for array in history.values()]
+
+
+State = tuple[int, str, list[tuple[np.ndarray, bool]]]  # iteration, path of the weights, history
+
+
 def _part(array: np.ndarray, one: Parameter) -> np.ndarray:
     """What a flat array holds for a parameter, in its shape: its memory may have the channels last."""
     return Memory(array[one.start : one.stop]).view(one.blob.shape, array.dtype, one.blob.channels_last)
@@ -74,7 +106,9 @@ def _part(array: np.ndarray, one: Parameter) -> np.ndarray:
 
 def _weights(learned_net: str, state: Path) -> Path:
     """The caffemodel of a state: where it says, relative to where Caffe ran, or beside it."""
-    places = [Path(learned_net), state.parent / Path(learned_net).name, state.with_suffix(".caffemodel")]
+    stem = state.name.partition(".solverstate")[0]
+    beside = [state.parent / name for name in (Path(learned_net).name, f"{stem}.caffemodel", f"{stem}.caffemodel.h5")]
+    places = [Path(learned_net), *beside]
     for place in places:
         if os.path.isfile(place):
             return place
