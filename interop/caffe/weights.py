@@ -14,7 +14,6 @@ from ...files.reading import open_file as open_binary
 from ...net.parameter_files import Borrowed
 from ...spec.errors import NettrainError, format_shape
 from . import binary
-from .lowering import scale_of
 from .message import Message, message
 
 LARGEST_RANK = 32
@@ -150,12 +149,37 @@ def caffemodel(
     return binary.write(net)
 
 
-def without_affine(arrays: Mapping[str, np.ndarray], types: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Parameters as Caffe has them: factors and offsets of a BatchNorm belong to the Scale behind it."""
+def without_affine(arrays: Mapping[str, np.ndarray], scales: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Parameters as Caffe has them: the last two of a BatchNorm's five belong to the Scale behind it, by ``scales``."""
     found = {}
     for key, array in arrays.items():
-        layer, _, index = key.removeprefix("param/").rpartition("/")
-        if types.get(layer) == "BatchNorm" and int(index) > 2:
-            key = f"param/{scale_of(layer)}/{int(index) - 3}"
+        layer, index = layer_of(key)
+        if layer in scales and index > 2:
+            key = f"param/{scales[layer]}/{index - 3}"
         found[key] = array
     return found
+
+
+def with_affine(arrays: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Parameters for a net in which a BatchNorm has its factors itself: those of the Scale that is behind it in Caffe.
+
+    ``counts`` are the parameters of each layer of the net. The Scale is told by its name: ``bn1_scale`` as nettrain
+    writes it, or, as in many nets, ``scale1`` for ``bn1``.
+    """
+    found = dict(arrays)
+    for layer, count in counts.items():
+        names = [f"{layer}_scale", f"scale_{layer}", f"{layer}/scale", *(layer.replace(a, b) for a, b in _CALLED)]
+        scale = next((name for name in names if name not in counts and f"param/{name}/1" in found), None)
+        if count == 5 and f"param/{layer}/3" not in found and f"param/{layer}/2" in found and scale is not None:
+            for i in range(2):
+                found[f"param/{layer}/{3 + i}"] = found.pop(f"param/{scale}/{i}")
+    return found
+
+
+_CALLED = (("bn", "scale"), ("/bn", "/scale"), ("BatchNorm", "Scale"), ("batchnorm", "scale"), ("norm", "scale"))
+
+
+def layer_of(key: str) -> tuple[str, int]:
+    """The layer and number of a parameter by its name in files."""
+    layer, _, index = key.removeprefix("param/").rpartition("/")
+    return layer, int(index)
