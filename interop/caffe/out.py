@@ -51,21 +51,28 @@ class _Writer:
             why = refusal(layer)
             if why:
                 self.problems.add(layer.place, f"`{layer.name}`: {why}")
+        solving = SolverWriter(self.spec, self.p, self._states(), self._draw) if self.p is not None else None
+        self.problems.found += solving.refusals() if solving else []
         self.problems.raise_if_any()
+        order = self._in_order()
+        self._layers(order, self.write_data and (lambda *_: ""))  # nothing is written unless all can be
+        solver = solving.solver() if solving else None
+        self.notes += solving.notes if solving else []
+        made, writer = self._layers(order, self.write_data)
+        net.add("layer", *made)
+        notes = list(dict.fromkeys([*writer.notes, *self.notes]))
+        return CaffeFiles(net, solver, notes, {layer.one("name"): layer for layer in made}, writer.scales)
+
+    def _layers(
+        self, order: list[tuple[LayerSpec, list[str], list[str]]], write_data: WriteData | None
+    ) -> tuple[list[Message], LayerWriter]:
+        frozen, before = self.p.freeze if self.p is not None else (), set(self.taken)
         phases = {str(state.phase) for state in self._states()}
-        frozen = self.p.freeze if self.p is not None else ()
-        writer = LayerWriter(self.spec, phases, frozen, self._count_of_blobs, self.write_data, self._fresh)
-        for layer, bottoms, tops in self._in_order():
-            net.add("layer", *writer.layers(layer.cls.__name__, layer, bottoms, tops))
+        writer = LayerWriter(self.spec, phases, frozen, self._count_of_blobs, write_data, self._fresh)
+        made = [one for layer, *names in order for one in writer.layers(layer.cls.__name__, layer, *names)]
         writer.problems.raise_if_any()
-        self.notes += writer.notes
-        solver = None
-        if self.p is not None:
-            solving = SolverWriter(self.spec, self.p, self._states(), self._draw)
-            solver = solving.solver()
-            self.notes += solving.notes
-        of_layer = {made.one("name"): made for made in net.many("layer")}
-        return CaffeFiles(net, solver, list(dict.fromkeys(self.notes)), of_layer, writer.scales)
+        self.taken = before
+        return made, writer
 
     def _states(self) -> list[State]:
         if self.p is None:

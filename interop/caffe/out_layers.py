@@ -67,11 +67,9 @@ class LayerWriter:
             given += [ParamSpec()] * (3 - len(given))
         found = []
         for i, one in enumerate(given):
-            made = message("ParamSpec", name=one.name or None)
-            if is_frozen or (kind == "BatchNorm" and i < 3):  # Caffe takes nothing else for statistics
-                made.add("lr_mult", 0).add("decay_mult", 0)
-            else:
-                made.add("lr_mult", one.lr_mult).add("decay_mult", one.decay_mult)
+            is_still = is_frozen or (kind == "BatchNorm" and i < 3)  # Caffe takes nothing else for statistics
+            factors = (0, 0) if is_still else (one.lr_mult, one.decay_mult)
+            made = message("ParamSpec", name=one.name or None, lr_mult=factors[0], decay_mult=factors[1])
             if one.share_mode != "STRICT":
                 made.add("share_mode", one.share_mode)
             found.append(made)

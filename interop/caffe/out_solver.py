@@ -9,7 +9,7 @@ from ...net.graph import wire
 from ...net.records import NetSpec, State
 from ...solver.blueprint import Blueprint
 from ...solver.parameters import SolverParameters
-from ...spec.errors import NettrainError, Problems
+from ...spec.errors import NettrainError, Problem, Problems
 from .message import Message, message
 from .schema import messages
 
@@ -25,17 +25,15 @@ _OF_NETTRAIN = {  # keys that change nothing Caffe computes
 
 
 class SolverWriter:
-    """Writes the solver of one spec; what has no equal is added to ``problems``, what differs to ``notes``."""
+    """Writes the solver of one spec; what differs is added to ``notes``."""
 
     def __init__(self, spec: NetSpec, p: SolverParameters, states: list[State], draw: Any):
         self.spec, self.p, self.states, self.draw = spec, p, states, draw
-        self.problems, self.notes = Problems(), list[str]()
+        self.notes = list[str]()
 
     def solver(self) -> Message:
-        """The solver without its net. Raises SpecError with all that Caffe cannot do."""
+        """The solver without its net, which has no ``refusals``. Raises NettrainError where its lengths are unknown."""
         p, made = self.p, Message("SolverParameter")
-        self._refuse()
-        self.problems.raise_if_any()
         max_iter, tests = self._lengths()
         if p.type.name != "SGD":
             made.add("type", p.type.name)
@@ -72,16 +70,19 @@ class SolverWriter:
             made.add("train_state", _state(p.train_state))
         made.add("test_state", *map(_state, p.test_state))
         made.add("weights", *p.weights)
+        given = self.spec.solver.value if self.spec.solver is not None else {}
+        self.notes += [f"solver.{key} is left out: {why}" for key, why in _OF_NETTRAIN.items() if key in given]
         for name in p.weights:
             if not name.endswith((".caffemodel", ".h5")):
                 words = f"weights: Caffe reads .caffemodel; to make one: nettrain convert {name} --to …"
                 self.notes.append(words)
         return made
 
-    def _refuse(self) -> None:
-        p, node = self.p, self.spec.solver
+    def refusals(self) -> list[Problem]:
+        """What Caffe's solvers cannot do."""
+        p, node, problems = self.p, self.spec.solver, Problems()
         assert node is not None
-        add = self.problems.add
+        add = problems.add
         if p.type.name not in _RULES:
             add(node.at("type"), f"Caffe has no solver {p.type.name}; it has {', '.join(_RULES)}")
         if p.lr_policy.name not in _POLICIES:
@@ -94,7 +95,7 @@ class SolverWriter:
             for one in chosen.p.fields() if chosen.name in (*_POLICIES, *_RULES) else ():
                 if one.name not in messages()["SolverParameter"] and getattr(chosen.p, one.name) != one.default:
                     add(node.at(one.name), f"`{one.name}` has no equal in Caffe")
-        self.notes += [f"solver.{key} is left out: {why}" for key, why in _OF_NETTRAIN.items() if key in node.value]
+        return problems.found
 
     def _lengths(self) -> tuple[int, list[int]]:
         """max_iter, and the batches of each test; those that the data say are counted."""
