@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..files.arrays import open_npz
 from ..spec.errors import NettrainError, format_shape
+from . import registry
 from .blob import Blob
 
 Strict = Literal["none", "shapes", "all"]
@@ -56,8 +56,7 @@ def open_parameters(path: Path, what: str) -> Iterator[Arrays]:
 
     Raises NettrainError when it is missing or damaged.
     """
-    # by name, so that nothing here knows of those programs
-    weights = importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.weights")
+    weights = registry.interop("weights")
     with weights.open_weights(path, what) or open_npz(path, what) as arrays:
         yield arrays
 

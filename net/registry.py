@@ -62,6 +62,11 @@ def solver_parameters() -> type[Declared]:
     return importlib.import_module(f"{__package__.rpartition('.')[0]}.solver.parameters").SolverParameters
 
 
+def interop(module: str) -> ModuleType:
+    """A module of what knows other programs' files, found by name too: nothing here knows of those programs."""
+    return importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.{module}")
+
+
 def layer_type(name: str) -> LayerType | None:
     """The class of a layer type, or None."""
     if name not in _TYPES:

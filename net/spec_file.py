@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import importlib.resources
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..files.reading import read_bytes
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, nearest, why
 from ..spec.node import Node
 from ..spec.reading import read_text
+from . import registry
 
 MOST_BYTES = 1_000_000
 
@@ -53,8 +53,7 @@ def read_file(
 
 def foreign(raw: bytes, path: Path, name: str, problems: Problems, warnings: list[Problem]) -> Node | None:
     """The spec in another program's words that bytes hold; None where they are not known to be any."""
-    # by name, so that nothing here knows of those programs
-    specs = importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.specs")
+    specs = registry.interop("specs")
     return specs.read(raw, path, name, problems, warnings)
 
 

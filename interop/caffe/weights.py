@@ -1,16 +1,13 @@
-"""Parameters in Caffe's files: caffemodels of all generations, and .caffemodel.h5."""
+"""Parameters in caffemodels of all generations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...files.reading import Mapped, check_memory, size_of
-from ...files.reading import open_file as open_binary
+from ...files.reading import Mapped
 from ...net.parameter_files import Borrowed
 from ...spec.errors import NettrainError, format_shape
 from . import binary
@@ -64,70 +61,6 @@ def blob_of(array: np.ndarray) -> Message:
     dtype = np.float64 if field == "double_data" else np.float32
     made = Message("BlobProto").add("shape", message("BlobShape", dim=[int(size) for size in array.shape]))
     return made.add(field, np.ascontiguousarray(array, dtype).reshape(-1))
-
-
-def read_h5(path: Path, group: str, what: str) -> dict[str, np.ndarray]:
-    """The datasets below a group of an .h5 file by path: ``conv1/0``. Raises NettrainError."""
-    from ...files.extras import extra
-
-    library = extra("h5py", "hdf5", f"{what} {path}")
-    found: dict[str, np.ndarray] = {}
-    try:
-        with open_binary(path) as raw, library.File(raw, "r") as file:
-            if group and group not in file:
-                has = ", ".join(file) or "nothing"
-                raise NettrainError(f"{what} {path} has no group `{group}`, as Caffe's .h5 files have; it has {has}")
-            size = size_of(raw)
-
-            def visit(name: str, node: Any) -> None:
-                if not isinstance(node, library.Dataset):
-                    return
-                if node.dtype.kind not in "fiu" or node.is_virtual or node.external:
-                    raise NettrainError(f"{what} {path}: `{name}` holds no plain numbers")
-                check_memory(node.nbytes, f"{what} {path}")
-                if node.nbytes > 1040 * size:
-                    raise NettrainError(f"{what} {path} is damaged: `{name}` says it is larger than the file")
-                found[name] = node[()]
-
-            (file[group] if group else file).visititems(visit)
-    except NettrainError:
-        raise
-    except Exception as error:  # h5py raises whatever its library's error looks like
-        raise NettrainError(f"{what} {path} cannot be read as HDF5: {error}") from None
-    return {name: found[name] for name in sorted(found, key=_in_order)}
-
-
-def _in_order(name: str) -> tuple[str, int, str]:
-    """Numbers at the end count as numbers: 10 comes after 2."""
-    start, _, last = name.rpartition("/")
-    return (start, int(last), "") if last.isdigit() and len(last) < 9 else (start, -1, last)
-
-
-def write_h5(arrays: Mapping[str, np.ndarray], layers: list[str], path: Path) -> bytes:
-    """The bytes of a .caffemodel.h5: a group for each layer, with its blobs as 0, 1, …
-
-    Raises NettrainError for names with a slash: real Caffe cannot write them, and would not find them.
-    """
-    import io
-
-    from ...files.extras import extra
-
-    bad = [name for name in layers if "/" in name]
-    if bad:
-        raise NettrainError(
-            f"a .caffemodel.h5 cannot have a layer `{bad[0]}`: a slash is a group within a group there, and Caffe ends "
-            "with an error; write a .caffemodel"
-        )
-    library = extra("h5py", "hdf5", f"writing {path}")
-    buffer = io.BytesIO()
-    with library.File(buffer, "w") as file:
-        data = file.create_group("data")
-        for name in layers:
-            data.create_group(name)
-        for key, array in arrays.items():
-            _, name, index = key.split("/")
-            data[name].create_dataset(index, data=array)
-    return buffer.getvalue()
 
 
 def caffemodel(

@@ -17,7 +17,7 @@ from ...net.records import NetSpec
 from ...solver.snapshot import SnapshotError, read_snapshot
 from ...spec.errors import NettrainError
 from .. import torch_names
-from ..caffe import binary, weights
+from ..caffe import binary, hdf5, weights
 from .job import SPECS, Job
 
 
@@ -53,7 +53,7 @@ def _write_caffes(job: Job, arrays: Mapping[str, np.ndarray], spec: NetSpec | No
         arrays = weights.without_affine(arrays, {name: scale for name, scale in scales.items() if name in affine})
     if job.to == "hdf5":
         names = list(dict.fromkeys([*(layers or ()), *(weights.layer_of(key)[0] for key in arrays)]))
-        job.write(job.target, weights.write_h5(arrays, names, job.target))
+        job.write(job.target, hdf5.write_h5(arrays, names, job.target))
     else:
         job.write(job.target, *weights.caffemodel(arrays, spec.name if spec else "", layers))
 
