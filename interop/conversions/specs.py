@@ -9,7 +9,7 @@ from ...data.sources import load as load_data
 from ...files.reading import read_bytes
 from ...net.netspec import load
 from ...net.records import LayerSpec
-from ...spec.errors import Problems
+from ...spec.errors import NettrainError, Problems
 from ..yaml_out import Remark, Remarks, to_yaml
 from .job import Job, said
 from .weights import for_net, to_weights
@@ -43,6 +43,9 @@ def _as_yaml(job: Job) -> str:
     job.result.notes += [said(note) for note in imported.notes]
     job.result.warnings += [said(warning) for warning in imported.warnings]
     comments = [Remark(file, one.line, one.text) for file, found in imported.comments.items() for one in found]
+    if any("type" not in layer.value for layer in imported.root.value["layers"].value):
+        words = f"give it, and them: nettrain convert SPEC --weights {job.name} --to {job.target}"
+        raise NettrainError(f"{job.name} holds weights without the types of their layers, so not the net; {words}")
     root = imported.root if job.options.flat else with_blocks(imported.root)
     text = to_yaml(root, Remarks(comments, imported.ends))
     load(text, allow_python=True)  # whatever is wrong with it is told before it is written
