@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -50,7 +51,8 @@ def _caffemodel(path: Path, what: str) -> Iterator[Arrays]:
 
 @contextlib.contextmanager
 def _hdf5(path: Path, what: str) -> Iterator[Arrays]:
-    yield {f"param/{name}": array for name, array in hdf5.read_h5(path, "data", what).items()}
+    found = hdf5.read_h5(path, "data", what)
+    yield {f"param/{name}" if _IS_BLOB.fullmatch(name) else name: array for name, array in found.items()}
 
 
 @contextlib.contextmanager
@@ -58,6 +60,7 @@ def _safetensors(path: Path, what: str) -> Iterator[Arrays]:
     yield torch_names.from_torch(read_safetensors(path, what), f"{what} {path}")
 
 
+_IS_BLOB = re.compile(r".+/[0-9]{1,5}", re.DOTALL)
 _NUMBERS = {"F64", "F32", "F16", "BF16", "I64", "I32"}
 
 
