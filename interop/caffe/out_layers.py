@@ -121,6 +121,9 @@ class LayerWriter:
 
     def path(self, name: str) -> str:
         """A path that is as seen from the spec, as seen from this folder, where Caffe will be run."""
+        if name.endswith(".npy"):
+            words = f"Caffe does not read {name}; to make what it reads: nettrain convert {name} --to NAME.binaryproto"
+            self.notes.append(words)
         found = os.path.normpath(self.spec.folder / name)
         if not name or not os.path.exists(found):
             return name

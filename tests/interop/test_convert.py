@@ -197,6 +197,12 @@ def test_means(workdir, shape):
     assert np.array_equal(np.load("back.npy").ravel(), mean.ravel())
 
 
+def test_a_mean_that_caffe_does_not_read_is_told(files):
+    Path("mean.yaml").write_text(SPEC.replace("shuffle: false", "transform: {mean_file: m.npy}"))
+    np.save("m.npy", np.ones((1, 8, 8), np.float32))
+    assert any("nettrain convert m.npy --to" in note for note in convert("mean.yaml", "m.prototxt", Options()).notes)
+
+
 # Every config
 
 REFUSED = {
