@@ -13,6 +13,8 @@ from ..spec.errors import NettrainError, format_shape, why
 
 SIZES, DATA, SHAPE, DOUBLES = range(1, 5), 5, 7, 8  # num, channels, height and width, then the other fields
 
+MOST_PIECES = 1000
+
 
 def is_blob(head: bytes) -> bool:
     """Whether a file may be one: its first field is num, shape or values."""
@@ -31,6 +33,8 @@ def read_blob(path: Path, what: str) -> np.ndarray:
                 new = _sizes(value)
             elif field in (DATA, DOUBLES) and kind != wire.NUMBER:
                 values.append(np.frombuffer(value, "<f4" if field == DATA else "<f8"))
+                if len(values) > MOST_PIECES:
+                    raise ValueError("its values are in more pieces than Caffe makes")
     except OSError as error:
         raise NettrainError(f"{what} {path} cannot be read: {why(error)}") from None
     except ValueError as error:

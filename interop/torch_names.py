@@ -87,7 +87,7 @@ def from_torch(arrays: Mapping[str, np.ndarray], origin: str) -> Arrays:
 
 def _blobs(named: Arrays) -> list[np.ndarray] | None:
     """The blobs of a layer in nettrain's order; None where the names are not PyTorch's."""
-    if all(name.isdigit() for name in named):
+    if all(name.isdecimal() and name.isascii() and len(name) < 6 for name in named):
         return [named[name] for name in sorted(named, key=int)]
     if set(named) <= set(_PLAIN) and "weight" in named:
         return [named[name] for name in _PLAIN if name in named]
@@ -97,12 +97,13 @@ def _blobs(named: Arrays) -> list[np.ndarray] | None:
         return statistics + [named[name] for name in _PLAIN if name in named]
     if {"weight_ih_l0", "weight_hh_l0"} <= set(named) <= set(_RECURRENT):
         W, W_h = named["weight_ih_l0"], named["weight_hh_l0"]
-        b, b_h = (named.get(name, np.zeros(len(W), W.dtype)) for name in _RECURRENT[2:])
-        gates = len(W_h) // max(1, W_h.shape[-1]) if W_h.ndim == 2 else 0
-        if gates == 4 and len(W) == len(W_h):
-            return [_gates(blob, (0, 1, 3, 2)) for blob in (W, b + b_h, W_h)]
-        if gates == 3:
-            return [W, b, W_h, b_h]
+        rows = W_h.shape[:1]
+        b, b_h = (named.get(name, np.zeros(rows, W.dtype)) for name in _RECURRENT[2:])
+        if W.ndim == W_h.ndim == 2 and W.shape[:1] == b.shape == b_h.shape == rows:
+            if rows[0] == 4 * W_h.shape[1]:
+                return [_gates(blob, (0, 1, 3, 2)) for blob in (W, b + b_h, W_h)]
+            if rows[0] == 3 * W_h.shape[1]:
+                return [W, b, W_h, b_h]
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..files.reading import mapped, open_file, size_of
 from ..net.parameter_files import Arrays, Borrowed
 from ..spec.errors import NettrainError, why
 from . import torch_names
-from .caffe import binary, weights
+from .caffe import binary, hdf5, weights
 from .kinds import HEAD, kind_of_weights
 
 
@@ -50,12 +51,17 @@ def _caffemodel(path: Path, what: str) -> Iterator[Arrays]:
 
 @contextlib.contextmanager
 def _hdf5(path: Path, what: str) -> Iterator[Arrays]:
-    yield {f"param/{name}": array for name, array in weights.read_h5(path, "data", what).items()}
+    found = hdf5.read_h5(path, "data", what)
+    yield {f"param/{name}" if _IS_BLOB.fullmatch(name) else name: array for name, array in found.items()}
 
 
 @contextlib.contextmanager
 def _safetensors(path: Path, what: str) -> Iterator[Arrays]:
     yield torch_names.from_torch(read_safetensors(path, what), f"{what} {path}")
+
+
+_IS_BLOB = re.compile(r".+/[0-9]{1,5}", re.DOTALL)
+_NUMBERS = {"F64", "F32", "F16", "BF16", "I64", "I32"}
 
 
 def read_safetensors(path: Path, what: str) -> dict[str, np.ndarray]:
@@ -67,15 +73,9 @@ def read_safetensors(path: Path, what: str) -> dict[str, np.ndarray]:
             if size > size_of(file) - 8:
                 raise NettrainError(f"{what} {path} is damaged: a header of {size:,} bytes in {size_of(file):,}")
             header = json.loads(file.read(size))
-        odd = {entry["dtype"] for name, entry in header.items() if name != "__metadata__"} - {
-            "F64",
-            "F32",
-            "F16",
-            "I64",
-            "I32",
-        }
+        odd = {entry["dtype"] for name, entry in header.items() if name != "__metadata__"} - _NUMBERS
         found = {}
-        if odd - {"BF16"}:
+        if odd:
             raise NettrainError(f"{what} {path} holds values of type {', '.join(sorted(odd))}, not floats")
         with library.safe_open(str(path), framework="numpy") as tensors:
             for name in tensors.keys():  # noqa: SIM118 (it is no mapping)

@@ -95,20 +95,48 @@ def assign(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes
     }
     for name in report.loaded:
         for blob, array, stored in zip(params[name], values[name], found[name], strict=True):
-            blob.data[...] = array.reshape(blob.shape)
-            if getattr(stored, "forget", None):
-                stored.forget(stored.array)
+            _copy(array.reshape(blob.shape), blob.data, getattr(stored, "forget", None))
     return report
 
 
+PIECE = 1 << 22  # values of a file that are in memory at a time, beside those of the net
+
+
+def _pieces(array: np.ndarray) -> Iterator[slice]:
+    return (slice(start, start + PIECE) for start in range(0, array.size, PIECE))
+
+
+def _copy(array: np.ndarray, into: np.ndarray, forget: Callable[[np.ndarray], None] | None) -> None:
+    """Take over values; those that lie in a file do so in pieces, so that not all of it is in memory."""
+    if forget is None or not (array.flags.c_contiguous and into.flags.c_contiguous):
+        into[...] = array
+        return
+    for piece in _pieces(array):
+        values = array.reshape(-1)[piece]
+        into.reshape(-1)[piece] = values
+        forget(values)
+
+
 def _as(dtype: np.dtype, stored: Any, name: str, origin: str) -> np.ndarray:
-    """The array of a file in the net's precision. Raises NettrainError for a number too large for it."""
-    array = np.asarray(stored)
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = array.astype(dtype, copy=False)
-    if values is not array and np.isinf(values).any() and not np.isinf(array).any():
-        raise NettrainError(f"{origin}: layer `{name}` holds numbers beyond what {dtype} can hold")
-    return values
+    """The array of a file, in the net's precision unless it stays in the file.
+
+    Raises NettrainError for a number too large for it.
+    """
+    array, forget = np.asarray(stored), getattr(stored, "forget", None)
+    if array.dtype == dtype:
+        return array
+    converted = np.empty(array.shape if forget is None else (), dtype)
+    for piece in _pieces(array):
+        values = array.reshape(-1)[piece]
+        with np.errstate(over="ignore", invalid="ignore"):
+            made = values.astype(dtype)
+        if np.isinf(made).any() and np.isinf(made).sum() > np.isinf(values).sum():
+            raise NettrainError(f"{origin}: layer `{name}` holds numbers beyond what {dtype} can hold")
+        if forget is None:
+            converted.reshape(-1)[piece] = made
+        else:
+            forget(values)
+    return converted if forget is None else array
 
 
 def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") -> LoadReport:

@@ -167,6 +167,8 @@ READERS = {"open", "read_text", "read_bytes", "load", "fromfile", "loadtxt", "ge
 MAY_READ = {
     ("commands/streams.py", "os.open"),  # /dev/null, to write into
     ("data/images.py", "library.open"),
+    ("interop/caffe/hdf5.py", "library.File"),
+    ("interop/caffe/lmdb_out.py", "library.open"),  # a new one, to write into
     ("layers/data/hdf5_data.py", "self.library.File"),
     ("layers/data/hdf5_output.py", "self.library.File"),
     ("solver/lock.py", "os.open"),

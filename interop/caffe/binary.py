@@ -13,6 +13,7 @@ from .message import Entry, Message
 from .schema import INTEGERS, Field, by_number
 
 MOST_MESSAGES = 200_000  # in one file; nets of a thousand layers have some 10,000
+MOST_FIELDS = 300_000  # in one file, a run of single numbers counting as one
 MOST_INTEGERS = 65_536  # in one list; shapes have up to 32
 DEEPEST = 50
 LARGEST = 2**31 - 1  # bytes that Caffe reads
@@ -22,7 +23,7 @@ _WIDTHS = {"float": ("<f4", wire.FOUR_BYTES), "double": ("<f8", wire.EIGHT_BYTES
 
 class _Reader:
     def __init__(self, place: Place):
-        self.place, self.count = place, 0
+        self.place, self.count, self.fields = place, 0, 0
 
     def read(self, buffer: wire.Buffer, into: Message, depth: int) -> None:
         """Add what the bytes say to a message; of a single field the last one counts, and messages are merged."""
@@ -34,6 +35,9 @@ class _Reader:
             field = known.get(number)
             if field is None:
                 continue
+            self.fields += 1
+            if self.fields > MOST_FIELDS:
+                raise wire.WireError("more fields than any net has", 0)
             if field.is_message:
                 if kind == wire.BYTES:
                     self._message(field, value, into, depth)

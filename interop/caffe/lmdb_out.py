@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ...data.dataset import DataSet
 from ...files.extras import extra
-from ...spec.errors import NettrainError, format_shape
+from ...spec.errors import NettrainError, format_shape, why
 from . import binary
 from .message import message
 
@@ -27,24 +28,33 @@ def write_lmdb(data: DataSet, folder: Path, over: bool = False) -> None:
         )
     if data.labels is not None and np.ndim(data.labels[np.arange(1)]) > 1:
         raise NettrainError(f"{data.origin} has several labels an example; a Datum has one")
-    if over and (folder / "data.mdb").exists():
-        (folder / "data.mdb").unlink()
-    elif folder.exists():
-        raise NettrainError(f"{folder} is there already; it is not written over")
+    is_there = os.path.exists(folder / "data.mdb")
+    if os.path.lexists(folder) and not (over and is_there):
+        hint = "; to write over it: --force" if is_there else ", and is no LMDB"
+        raise NettrainError(f"{folder} is there already{hint}")
     whole = (*shape, 1, 1, 1)[:3] if len(shape) < 3 else shape
     if len(shape) == 2:
         whole = (1, *shape)
-    os.makedirs(folder, exist_ok=True)
     space = 2 * int(np.prod(whole)) * 8 * len(data) + (64 << 20)
-    with library.open(str(folder), map_size=space, subdir=True) as environment:
-        for start in range(0, len(data), AT_ONCE):
-            numbers = np.arange(start, min(start + AT_ONCE, len(data)))
-            examples = np.asarray(data.data[numbers])
-            labels = None if data.labels is None else np.asarray(data.labels[numbers])
-            with environment.begin(write=True) as transaction:
-                for i, number in enumerate(numbers):
-                    record = _datum(examples[i].reshape(whole), None if labels is None else labels[i])
-                    transaction.put(f"{number:08d}".encode(), record)
+    try:
+        if is_there:
+            os.unlink(folder / "data.mdb")
+        os.makedirs(folder, exist_ok=True)
+        with library.open(str(folder), map_size=space, subdir=True) as environment:
+            for start in range(0, len(data), AT_ONCE):
+                with environment.begin(write=True) as transaction:
+                    for number, record in _records(data, start, whole):
+                        transaction.put(f"{number:08d}".encode(), record)
+    except (OSError, ValueError, library.Error) as error:
+        raise NettrainError(f"cannot write {folder}: {why(error)}", exit_code=1) from None
+
+
+def _records(data: DataSet, start: int, shape: tuple[int, ...]) -> Iterator[tuple[int, bytes]]:
+    numbers = np.arange(start, min(start + AT_ONCE, len(data)))
+    examples = np.asarray(data.data[numbers])
+    labels = None if data.labels is None else np.asarray(data.labels[numbers])
+    for i, number in enumerate(numbers):
+        yield int(number), _datum(examples[i].reshape(shape), None if labels is None else labels[i])
 
 
 def _datum(example: np.ndarray, label: object) -> bytes:

@@ -34,19 +34,40 @@ _REASONS = {
     "PriorBox": "only forks of Caffe have it",
     "DetectionOutput": "only forks of Caffe have it",
 }
-_KEYS = {  # keys that Caffe's layer of the type has not: the value that changes nothing, and why another is refused
-    "broadcast": (False, "Caffe's Eltwise takes bottoms of one shape"),
-    "class_weight": ((), "Caffe's loss counts all classes alike"),
-    "label_smoothing": (0.0, "Caffe's labels are classes"),
-    "count_include_pad": (True, "Caffe's mean counts the border"),
-    "pad_t": (None, "Caffe's border is the same on opposite sides"),
-    "pad_b": (None, "Caffe's border is the same on opposite sides"),
-    "pad_l": (None, "Caffe's border is the same on opposite sides"),
-    "pad_r": (None, "Caffe's border is the same on opposite sides"),
+_KEYS = {  # keys that Caffe's layer of the type has not, and why a value that changes something is refused
+    "broadcast": "Caffe's Eltwise takes bottoms of one shape",
+    "class_weight": "Caffe's loss counts all classes alike",
+    "label_smoothing": "Caffe's labels are classes",
+    "count_include_pad": "Caffe's mean counts the border",
+    **dict.fromkeys(("pad_t", "pad_b", "pad_l", "pad_r"), "Caffe's border is the same on opposite sides"),
+    "filler": "Caffe's Parameter begins with zeros, or with weights from a file",
 }
+_LOWERED = {("BatchNorm", "affine"), ("LogSoftmax", "axis")}  # keys that are said by other layers
 # In place, Caffe computes wrong gradients for these, or refuses them.
-NOT_IN_PLACE = {"Eltwise", "Power", "Clip", "BNLL", "Log", "LRN", "Pooling", "Convolution", "InnerProduct"}
-NOT_IN_PLACE |= {"AbsVal", "Flatten", "Reshape", "Split"}
+NOT_IN_PLACE = {"Eltwise", "Power", "Clip", "BNLL", "Log", "LRN", "Pooling", "Convolution", "InnerProduct", "MVN"}
+NOT_IN_PLACE |= {"AbsVal", "Flatten", "Reshape", "Split", "Deconvolution", "Embed", "Swish", "Threshold"}
+# The gradients of these need what they computed, which a layer behind them must not write over.
+_NEED_OUTPUT = {"Sigmoid", "TanH", "ELU", "Exp", "Softmax", "LRN", "MVN", "Power", "Swish"}
+_STANDS_FOR = {"SiLU": "Swish", "Softplus": "BNLL", "LogSoftmax": "Log"}
+
+
+def stands_for(spec: LayerSpec) -> str:
+    """The type that a layer has in Caffe; the last, where it becomes several."""
+    kind = spec.cls.__name__
+    return _STANDS_FOR.get(kind, kind)
+
+
+def may_be_overwritten(maker: LayerSpec, writer: LayerSpec, is_in_place: bool) -> bool:
+    """Whether a layer may work in place on what another made, itself in place or not."""
+    kind = stands_for(maker)
+    if kind == "ReLU" and is_in_place:  # it looks at the sign of what it made, which these keep
+        return stands_for(writer) in ("Dropout", "ReLU")
+    return kind not in _NEED_OUTPUT
+
+
+def why_not(kind: str, key: str) -> str | None:
+    """Why a key has no equal in Caffe, in words if there are any; None where other layers say it."""
+    return None if (kind, key) in _LOWERED else _KEYS.get(key, "")
 
 
 def refusal(spec: LayerSpec) -> str:
@@ -58,19 +79,17 @@ def refusal(spec: LayerSpec) -> str:
         return "Softplus with another beta than 1 has no equal in Caffe; with 1 it is BNLL"
     if (spec.cls.runs_code and kind != "Python") or not spec.cls.__module__.startswith("nettrain.layers"):
         return f"{kind} is a layer of your own; Caffe knows those of type Python"
-    for key, (neutral, why) in _KEYS.items():
-        if getattr(p, key, neutral) != neutral:
-            return f"`{key}` has no equal in Caffe: {why}"
     return ""
 
 
-Lower = Callable[[Message, Declared], list[Message]]
+Fresh = Callable[[str], str]
+Lower = Callable[[Message, Declared, Fresh], list[Message]]
 
 
-def lowered(layer: Message, p: Declared) -> list[Message]:
-    """What stands for a layer in Caffe: itself, or others."""
+def lowered(layer: Message, p: Declared, fresh: Fresh) -> list[Message]:
+    """What stands for a layer in Caffe: itself, or others; ``fresh`` gives names that are not taken."""
     rule = _RULES.get(layer.one("type"))
-    return rule(layer, p) if rule else [layer]
+    return rule(layer, p, fresh) if rule else [layer]
 
 
 def _retyped(layer: Message, kind: str) -> Message:
@@ -78,42 +97,35 @@ def _retyped(layer: Message, kind: str) -> Message:
     return layer.add("type", kind)
 
 
-def _silu(layer: Message, p: Declared) -> list[Message]:
+def _silu(layer: Message, p: Declared, fresh: Fresh) -> list[Message]:
     return [_retyped(layer, "Swish").add("swish_param", message("SwishParameter", beta=1))]
 
 
-def _softplus(layer: Message, p: Declared) -> list[Message]:
+def _softplus(layer: Message, p: Declared, fresh: Fresh) -> list[Message]:
     return [_retyped(layer, "BNLL")]
 
 
-def _log_softmax(layer: Message, p: Declared) -> list[Message]:
+def _log_softmax(layer: Message, p: Declared, fresh: Fresh) -> list[Message]:
     """log of the softmax, which is less exact far below 0."""
-    name, (top,) = layer.one("name"), layer.many("top")
-    inner = message(
-        "LayerParameter", name=f"{name}_softmax", type="Softmax", bottom=layer.many("bottom"), top=[f"{name}_softmax"]
-    )
-    inner.add("softmax_param", message("SoftmaxParameter", axis=getattr(p, "axis", 1)))
-    log = message("LayerParameter", name=name, type="Log", bottom=[f"{name}_softmax"], top=[top])
-    return [inner, log]
+    inner = fresh(f"{layer.one('name')}_softmax")
+    softmax = message("LayerParameter", name=inner, type="Softmax", bottom=layer.many("bottom"), top=[inner])
+    softmax.add("propagate_down", *layer.many("propagate_down"))
+    softmax.add("softmax_param", message("SoftmaxParameter", axis=getattr(p, "axis", 1)))
+    log = message("LayerParameter", name=layer.one("name"), type="Log", bottom=[inner], top=layer.many("top"))
+    return [softmax, log.add("loss_weight", *layer.many("loss_weight"))]
 
 
-def _batch_norm(layer: Message, p: Declared) -> list[Message]:
+def _batch_norm(layer: Message, p: Declared, fresh: Fresh) -> list[Message]:
     """``affine`` is a Scale behind it, in place; of five blobs it has the last two."""
     if not getattr(p, "affine", False):
         return [layer]
     (top,) = layer.many("top")
-    scale = message("LayerParameter", name=scale_of(layer.one("name")), type="Scale", bottom=[top], top=[top])
+    name = fresh(f"{layer.one('name')}_scale")
+    scale = message("LayerParameter", name=name, type="Scale", bottom=[top], top=[top])
     specs = layer.take("param")
-    if specs[:3]:
-        layer.fields["param"] = specs[:3]
-    if specs[3:]:
-        scale.fields["param"] = specs[3:]
+    layer.fields["param"], scale.fields["param"] = specs[:3], specs[3:]
+    scale.fields["loss_weight"] = layer.take("loss_weight")
     return [layer, scale.add("scale_param", message("ScaleParameter", bias_term=True))]
-
-
-def scale_of(name: str) -> str:
-    """The name of the Scale behind a BatchNorm."""
-    return f"{name}_scale"
 
 
 _RULES: dict[str, Lower] = {

@@ -16,8 +16,9 @@ from ...solver.solver import Solver
 from ...spec.errors import NettrainError, why
 from ..kinds import kind_of_file
 from . import binary
+from .hdf5 import read_h5
 from .message import message
-from .weights import array_of, blob_of, read_h5
+from .weights import array_of, blob_of
 
 
 def is_state(path: Path) -> bool:

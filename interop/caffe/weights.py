@@ -1,20 +1,16 @@
-"""Parameters in Caffe's files: caffemodels of all generations, and .caffemodel.h5."""
+"""Parameters in caffemodels of all generations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...files.reading import Mapped, check_memory, size_of
-from ...files.reading import open_file as open_binary
+from ...files.reading import Mapped
 from ...net.parameter_files import Borrowed
 from ...spec.errors import NettrainError, format_shape
 from . import binary
-from .lowering import scale_of
 from .message import Message, message
 
 LARGEST_RANK = 32
@@ -67,70 +63,6 @@ def blob_of(array: np.ndarray) -> Message:
     return made.add(field, np.ascontiguousarray(array, dtype).reshape(-1))
 
 
-def read_h5(path: Path, group: str, what: str) -> dict[str, np.ndarray]:
-    """The datasets below a group of an .h5 file by path: ``conv1/0``. Raises NettrainError."""
-    from ...files.extras import extra
-
-    library = extra("h5py", "hdf5", f"{what} {path}")
-    found: dict[str, np.ndarray] = {}
-    try:
-        with open_binary(path) as raw, library.File(raw, "r") as file:
-            if group and group not in file:
-                has = ", ".join(file) or "nothing"
-                raise NettrainError(f"{what} {path} has no group `{group}`, as Caffe's .h5 files have; it has {has}")
-            size = size_of(raw)
-
-            def visit(name: str, node: Any) -> None:
-                if not isinstance(node, library.Dataset):
-                    return
-                if node.dtype.kind not in "fiu" or node.is_virtual or node.external:
-                    raise NettrainError(f"{what} {path}: `{name}` holds no plain numbers")
-                check_memory(node.nbytes, f"{what} {path}")
-                if node.nbytes > 1040 * size:
-                    raise NettrainError(f"{what} {path} is damaged: `{name}` says it is larger than the file")
-                found[name] = node[()]
-
-            (file[group] if group else file).visititems(visit)
-    except NettrainError:
-        raise
-    except Exception as error:  # h5py raises whatever its library's error looks like
-        raise NettrainError(f"{what} {path} cannot be read as HDF5: {error}") from None
-    return {name: found[name] for name in sorted(found, key=_in_order)}
-
-
-def _in_order(name: str) -> tuple[str, int, str]:
-    """Numbers at the end count as numbers: 10 comes after 2."""
-    start, _, last = name.rpartition("/")
-    return (start, int(last), "") if last.isdigit() and len(last) < 9 else (start, -1, last)
-
-
-def write_h5(arrays: Mapping[str, np.ndarray], layers: list[str], path: Path) -> bytes:
-    """The bytes of a .caffemodel.h5: a group for each layer, with its blobs as 0, 1, …
-
-    Raises NettrainError for names with a slash: real Caffe cannot write them, and would not find them.
-    """
-    import io
-
-    from ...files.extras import extra
-
-    bad = [name for name in layers if "/" in name]
-    if bad:
-        raise NettrainError(
-            f"a .caffemodel.h5 cannot have a layer `{bad[0]}`: a slash is a group within a group there, and Caffe ends "
-            "with an error; write a .caffemodel"
-        )
-    library = extra("h5py", "hdf5", f"writing {path}")
-    buffer = io.BytesIO()
-    with library.File(buffer, "w") as file:
-        data = file.create_group("data")
-        for name in layers:
-            data.create_group(name)
-        for key, array in arrays.items():
-            _, name, index = key.split("/")
-            data[name].create_dataset(index, data=array)
-    return buffer.getvalue()
-
-
 def caffemodel(
     arrays: Mapping[str, np.ndarray], name: str = "", layers: Mapping[str, Message] | None = None
 ) -> list[bytes | memoryview]:
@@ -150,12 +82,37 @@ def caffemodel(
     return binary.write(net)
 
 
-def without_affine(arrays: Mapping[str, np.ndarray], types: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Parameters as Caffe has them: factors and offsets of a BatchNorm belong to the Scale behind it."""
+def without_affine(arrays: Mapping[str, np.ndarray], scales: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Parameters as Caffe has them: the last two of a BatchNorm's five belong to the Scale behind it, by ``scales``."""
     found = {}
     for key, array in arrays.items():
-        layer, _, index = key.removeprefix("param/").rpartition("/")
-        if types.get(layer) == "BatchNorm" and int(index) > 2:
-            key = f"param/{scale_of(layer)}/{int(index) - 3}"
+        layer, index = layer_of(key)
+        if layer in scales and index > 2:
+            key = f"param/{scales[layer]}/{index - 3}"
         found[key] = array
     return found
+
+
+def with_affine(arrays: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Parameters for a net in which a BatchNorm has its factors itself: those of the Scale that is behind it in Caffe.
+
+    ``counts`` are the parameters of each layer of the net. The Scale is told by its name: ``bn1_scale`` as nettrain
+    writes it, or, as in many nets, ``scale1`` for ``bn1``.
+    """
+    found = dict(arrays)
+    for layer, count in counts.items():
+        names = [f"{layer}_scale", f"scale_{layer}", f"{layer}/scale", *(layer.replace(a, b) for a, b in _CALLED)]
+        scale = next((name for name in names if name not in counts and f"param/{name}/1" in found), None)
+        if count == 5 and f"param/{layer}/3" not in found and f"param/{layer}/2" in found and scale is not None:
+            for i in range(2):
+                found[f"param/{layer}/{3 + i}"] = found.pop(f"param/{scale}/{i}")
+    return found
+
+
+_CALLED = (("bn", "scale"), ("/bn", "/scale"), ("BatchNorm", "Scale"), ("batchnorm", "scale"), ("norm", "scale"))
+
+
+def layer_of(key: str) -> tuple[str, int]:
+    """The layer and number of a parameter by its name in files."""
+    layer, _, index = key.removeprefix("param/").rpartition("/")
+    return layer, int(index)

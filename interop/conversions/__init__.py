@@ -1,0 +1,1 @@
+"""What `nettrain convert` does, a module for each family of targets."""

@@ -1,0 +1,106 @@
+"""One conversion: what is read, what is asked for, and the files that are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...files.arrays import write_npz
+from ...files.writing import write_atomically
+from ...net.netspec import load
+from ...net.parameter_files import open_parameters
+from ...net.records import NetSpec
+from ...net.spec_file import find
+from ...spec.errors import NettrainError, Problem, why
+
+SPECS, WEIGHTS = ("yaml", "prototxt", "net"), ("npz", "hdf5", "safetensors", "caffe")
+
+
+@dataclass
+class Options:
+    """What the command line may ask for."""
+
+    weights: str | None = None
+    until: str = ""
+    inference: bool = False
+    flat: bool = False
+    keep_logits: bool = False
+    cont: str = "input"
+    batch: int = 1
+    force: bool = False
+    allow_python: bool = False
+    settings: tuple[str, ...] = ()
+
+
+@dataclass
+class Converted:
+    """What was written, and what a person should know of it."""
+
+    written: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    difference: float | None = None  # of a model from the net it was made of, where a runtime could tell
+
+
+class Job:
+    """A source of a known kind, a target, and what comes of it."""
+
+    def __init__(self, source: str, target: Path, options: Options):
+        self.path, _ = find(source)
+        self.name, self.target, self.options, self.result = source, target, options, Converted()
+        self.kind = self.to = ""
+
+    def spec(self) -> NetSpec:
+        """The spec that is the source."""
+        spec = load(self.path, self.options.settings, allow_python=self.options.allow_python)
+        self.result.warnings += [said(warning) for warning in spec.warnings]
+        return spec
+
+    def arrays(self, may_be_empty: bool = False) -> dict[str, np.ndarray]:
+        """The parameters, copied out of the file of weights: the one given with the source, or the source."""
+        path = Path(self.options.weights) if self.options.weights else self.path
+        with open_parameters(path, "weights file") as stored:
+            arrays = {key: np.array(stored[key]) for key in stored if key.startswith("param/")}
+            others = [key for key in stored if not key.startswith("param/")]
+        if not arrays and not may_be_empty:
+            raise NettrainError(f"{path} holds no parameters of a net (it has {', '.join(others[:5]) or 'nothing'})")
+        if others:
+            self.result.notes.append(f"only the parameters of {path} are taken, not the solver's state")
+        return arrays
+
+    def check_free(self, *paths: Path) -> None:
+        """Raise NettrainError where a file would be written over that may not be."""
+        for path in paths:
+            if os.path.lexists(path) and not self.options.force:
+                raise NettrainError(f"{path} is there already; to write over it: --force")
+
+    def write(self, path: Path, *pieces: bytes | memoryview) -> None:
+        """A new file of these bytes. Raises NettrainError."""
+
+        def write(file: Any) -> None:
+            for piece in pieces:
+                file.write(piece)
+
+        self._make(path, lambda: write_atomically(path, write))
+
+    def write_npz(self, path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+        """A new .npz. Raises NettrainError."""
+        self._make(path, lambda: write_npz(path, arrays))
+
+    def _make(self, path: Path, make: Any) -> None:
+        self.check_free(path)
+        try:
+            make()
+        except (OSError, ValueError) as error:  # a ValueError is of a name that no file can have
+            raise NettrainError(f"cannot write {path}: {why(error)}", exit_code=1) from None
+        self.result.written.append(path)
+
+
+def said(problem: Problem) -> str:
+    """A problem on one line, with its place."""
+    return f"{problem.place}: {problem.message}" if problem.place.file else problem.message
