@@ -17,7 +17,8 @@ _PROTOTXT = re.compile(
       | \blayers?[ \t]*[{<]
       | ^[ \t]*(?:net|train_net|test_net)[ \t]*:[ \t]*["']  # the net of a solver
       | ^[ \t]*(?:net_param|train_net_param|test_net_param|input_shape|input_param)[ \t]*:?[ \t\n]*[{<]
-      | ^[ \t]*input_dim[ \t]*:[ \t]*[0-9]""",
+      | ^[ \t]*input_dim[ \t]*:[ \t]*[0-9]
+      | ^item[ \t]*[{<]                                   # SSD's labels, which are refused by name""",
     re.MULTILINE | re.VERBOSE,
 )
 _SOLVER = re.compile(r"^[ \t]*(?:base_lr|max_iter|lr_policy|snapshot_prefix)[ \t]*:", re.MULTILINE)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ...net import registry
 from ...spec.errors import Place, Problem, Problems, did_you_mean
 from ...spec.node import Node
 from .message import Entry, Message
+from .paths import locate
 from .schema import messages
 
 # Messages with a type's parameters, where that is not the type's own name: Convolution, convolution_param.
@@ -36,10 +38,13 @@ _NOT_FOR_IM2COL = ("num_output", "group", "weight_filler", "bias_filler", "bias_
 
 
 class LayerReader:
-    """Makes nodes of layers. ``notes`` are what was left out without an effect, ``warnings`` what may be a mistake."""
+    """Makes nodes of layers. ``notes`` are what was left out without an effect, ``warnings`` what may be a mistake.
 
-    def __init__(self, problems: Problems, warnings: list[Problem], notes: list[Problem]):
-        self.problems, self.warnings, self.notes = problems, warnings, notes
+    ``folder`` is where the file lies, and sources are looked for.
+    """
+
+    def __init__(self, problems: Problems, warnings: list[Problem], notes: list[Problem], folder: Path):
+        self.problems, self.warnings, self.notes, self.folder = problems, warnings, notes, folder
 
     def warn(self, place: Place, message: str) -> None:
         self.warnings.append(Problem(place, message))
@@ -94,6 +99,11 @@ class LayerReader:
                     found.put("shape", _old_shapes(part))
             elif kind == "InfogainLoss" and name == "normalize":
                 self.problems.add(place, "Caffe ends with an error here: InfogainLoss takes `normalization`")
+            elif isinstance(entries[0].value, Message) and part.about(name).type not in (
+                "FillerParameter",
+                "BlobShape",
+            ):
+                self._fields(kind, entries[0].value, found)  # nms_param
             else:
                 found.put(name, value_node(part, name, entries))
         if kind == "SmoothL1Loss" and found.has("sigma"):
@@ -130,11 +140,18 @@ class LayerReader:
             found.put("transform", inner.node)
 
     def _data(self, layer: Message, found: Mapping) -> None:
-        backend = found.take("backend") if found.has("backend") else Node("LEVELDB", layer.place)
+        """Caffe reads a LevelDB unless it is told otherwise, and takes records in their order."""
+        is_written = found.has("backend")
+        backend = found.take("backend") if is_written else Node("LEVELDB", layer.place)
         if backend.value == "LEVELDB":
-            self.problems.add(
-                backend.place, "LevelDB is not read; copy its records to an LMDB, and write backend: LMDB"
-            )
+            source = found.node.value.get("source")
+            folder = locate(str(source.value), self.folder) if source is not None else None
+            if folder is not None and (folder / "CURRENT").exists() and not (folder / "data.mdb").exists():
+                words = f"{source.value} is a LevelDB, which is not read; copy its records to an LMDB"
+                self.problems.add(source.place, f"{words}, and write backend: LMDB")
+            elif folder is None or is_written:
+                said = "is written here" if is_written else "is what leaving out `backend` means"
+                self.warn(backend.place, f"LEVELDB {said}; nettrain reads LMDB, so the source has to be one")
         found.put("backend", Node("LMDB", backend.place))
         found.put("shuffle", Node(False, layer.place))  # Caffe never does
 

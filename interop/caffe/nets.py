@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...net import registry
 from ...spec.errors import Place, Problem, Problems
 from ...spec.node import Node
-from .forks import OTHERS, TRAINING_ONLY, Forks
+from .forks import Forks, without_equal
 from .layers import LayerReader, Mapping
 from .message import Entry, Message
 
@@ -22,6 +23,7 @@ class Found:
     problems: Problems
     warnings: list[Problem]  # what may be a mistake, or is not as in Caffe
     notes: list[Problem]  # what was left out or written otherwise, without an effect on numbers
+    folder: Path = Path()  # of the file, where paths are looked for
 
     def note(self, place: Place, words: str) -> None:
         self.notes.append(Problem(place, words))
@@ -68,7 +70,7 @@ def read_net(net: Message, found: Found, until: str = "") -> Mapping:
     layers = [made for layer in layers for made in forks.layers(layer)]
     layers = [layer for layer in layers if not _is_unknown(layer, found)]
     _rename_twice(layers, found)
-    reader = LayerReader(found.problems, found.warnings, found.notes)
+    reader = LayerReader(found.problems, found.warnings, found.notes, found.folder)
     nodes = [(layer, reader.node(layer)) for layer in layers]
     for layer, node in nodes:
         _no_mirror_in_tests(layer, node, found)
@@ -101,15 +103,10 @@ def _until(layers: list[Message], last: str, found: Found) -> list[Message]:
 def _is_unknown(layer: Message, found: Found) -> bool:
     """Report a layer of a fork that has no equal here. Other unknown types are reported with the rest of the spec."""
     kind = layer.one("type")
-    what = OTHERS.get(kind) or TRAINING_ONLY.get(kind)
-    if what is None or registry.layer_type(kind) is not None:
+    what = without_equal(kind)
+    if not what or registry.layer_type(kind) is not None:
         return False
-    name = layer.one("name")
-    found.problems.add(
-        layer.at("type"),
-        f"`{name}` is of type {kind}, {what}, not Caffe's, and has no equal here; to take the layers before it: "
-        "nettrain convert … --until LAYER",
-    )
+    found.problems.add(layer.at("type"), f"`{layer.one('name')}` is of type {kind}, {what}")
     return True
 
 
@@ -149,7 +146,9 @@ def _with_data_merged(nodes: list[tuple[Message, Node]]) -> list[Node]:
     """A Data layer of each phase with the same tops becomes one, which says what differs."""
     kept: list[tuple[Message, Node]] = []
     for layer, node in nodes:
-        partner = next((pair for pair in kept if _belong_together(pair, (layer, node))), None)
+        partner = None
+        if layer.one("type") == "Data":
+            partner = next((pair for pair in kept if _belong_together(pair, (layer, node))), None)
         if partner is None:
             kept.append((layer, node))
             continue

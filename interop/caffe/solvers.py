@@ -16,6 +16,7 @@ _DROPPED = {
     "layer_wise_reduce": "it changes no number",
     "snapshot_format": "snapshots are nettrain's own; `nettrain convert` makes Caffe's of them",
     "snapshot_diff": "snapshots have no gradients",
+    **dict.fromkeys(("eval_type", "ap_version", "show_per_class_result"), "it is about SSD's score"),
 }
 
 
