@@ -211,3 +211,18 @@ def axpy(forks: Rewriter, layer: Message) -> list[Message]:
     total = made(layer, name, "Eltwise", [f"{name}_product", bottoms[2]], layer.many("top") or [name])
     total.add("eltwise_param", message("EltwiseParameter", operation="SUM"))
     return [product, total]
+
+
+@rule("SmoothL1Loss")
+def smooth_l1_loss(forks: Rewriter, layer: Message) -> list[Message]:
+    """Fast R-CNN's and SSD's: the sum over all elements, for each example."""
+    if len(layer.many("bottom")) > 2:
+        words = "weights inside and outside of SmoothL1Loss, Fast R-CNN's third and fourth bottom, have no equal here"
+        forks.problems.add(layer.at("bottom"), words)
+        return []
+    layer.extra["normalization"] = "BATCH_SIZE"
+    for part in layer.take("smooth_l1_loss_param"):
+        if part.value.has("sigma"):
+            sigma = part.value.one("sigma")
+            layer.extra["beta"] = 1 / sigma**2 if sigma else 0.0
+    return [layer]

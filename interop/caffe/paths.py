@@ -13,15 +13,15 @@ _PATHS = ("source", "mean_file", "root_folder", "weights")
 def locate(name: str, folder: Path) -> Path | None:
     """Where a path of Caffe's leads: they start where Caffe was run, mostly the root of its sources."""
     if os.path.isabs(name):
-        return Path(name) if os.path.exists(name) else None
+        return Path(name) if is_there(Path(name)) else None
     above = folder.resolve()
-    for place in (Path(), folder, *([above, *above.parents][:8])):
-        try:
-            if (place / name).exists():
-                return place / name
-        except (OSError, ValueError):
-            return None
-    return None
+    places = (Path(), folder, *([above, *above.parents][:8]))
+    return next((place / name for place in places if is_there(place / name)), None)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder of this name, which may be anything that a text says."""
+    return os.path.exists(path)
 
 
 def look_for_files(root: Node, beside: Path, folder: Path) -> None:
@@ -35,7 +35,7 @@ def look_for_files(root: Node, beside: Path, folder: Path) -> None:
             for inner in node.value:
                 walk(inner, key)
         elif key in _PATHS and isinstance(node.value, str) and node.value:
-            found = None if (folder / node.value).exists() else locate(node.value, beside)
+            found = None if is_there(folder / node.value) else locate(node.value, beside)
             if found is not None:
                 node.value = os.path.relpath(found, folder) + ("/" if node.value.endswith("/") else "")
 

@@ -101,8 +101,22 @@ class _Files:
         if not nets:
             raise SpecError(self.found.problems.found)  # why there is none is said
         layers = _together(nets, settings)
+        if not any(solver.has(name) for name in ("test_iter", "test_net", "test_net_param")):
+            self._without_tests(layers)
         result.put("layers", Node(layers, layers[0].place if layers else solver.place))
         return result
+
+    def _without_tests(self, layers: list[Node]) -> None:
+        """Data that TRAIN alone has, and others read, is in both nets: here a net for tests is always made."""
+        missing = {top for node in layers if _in_phase(node, "TRAIN") for top in _names(node, "top")}
+        missing -= {top for node in layers if _in_phase(node, "TEST") for top in _names(node, "top")}
+        read = {name for node in layers if _in_phase(node, "TEST") for name in _names(node, "bottom")}
+        for node in layers:
+            makes = set(_names(node, "top")) & missing & read
+            if makes and not node.value.get("bottom") and not _in_phase(node, "TEST"):
+                place = node.value.pop("include").place if "include" in node.value else node.place
+                node.keys.pop("include", None)
+                self.found.note(place, f"`{min(makes)}` is in both nets: the solver says nothing of tests")
 
     def _nets(self, solver: Message, path: Path) -> Iterator[tuple[str, Mapping]]:
         """Each net of a solver, and the phase that it alone is for, if any."""
@@ -173,6 +187,17 @@ def _in_phase(node: Node, phase: str) -> bool:
     if rules["include"]:
         return any(names(rule) == phase for rule in rules["include"])
     return not any(not isinstance(rule, dict) and names(rule) == phase for rule in rules["exclude"])
+
+
+def _names(node: Node, key: str) -> list[str]:
+    found = node.value.get(key)
+    return (
+        []
+        if found is None
+        else [str(item) for item in found.to_python()]
+        if isinstance(found.value, list)
+        else [str(found.value)]
+    )
 
 
 def _alike(one: Node, other: Node) -> bool:
