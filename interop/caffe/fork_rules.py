@@ -102,7 +102,7 @@ def _segnet_bn(forks: Rewriter, layer: Message, part: Message) -> list[Message]:
     name, tops = layer.one("name"), layer.many("top") or [layer.one("name")]
     if len(tops) > 1:
         forks.problems.add(layer.at("top"), "mean and variance as tops of SegNet's BN have no equal here")
-        return []
+        return [layer]
     forks.note(layer.at("type"), f"BN `{name}` is written as BatchNorm and Scale")
     norm = message("BatchNormParameter", use_global_stats=False, eps=1e-9)
     first = made(layer, f"{name}_norm", "BatchNorm", layer.many("bottom"), tops, batch_norm_param=norm)
@@ -172,10 +172,10 @@ def squeeze(forks: Rewriter, layer: Message) -> list[Message]:
     axes = [] if part is None else part.many("axis") + part.many("squeeze_axis")
     if not axes:
         forks.problems.add(layer.at("type"), "Squeeze without axes depends on the blob's sizes; write a Reshape")
-        return []
+        return [layer]
     if min(axes) < 0 <= max(axes):
         forks.problems.add(layer.at("type"), "count all axes of Squeeze from the front, or all from the end")
-        return []
+        return [layer]
     name, bottom = layer.one("name"), layer.many("bottom")[:1]
     forks.note(layer.at("type"), f"Squeeze `{name}` is written as Reshape")
     found = []
@@ -183,7 +183,8 @@ def squeeze(forks: Rewriter, layer: Message) -> list[Message]:
     for i, axis in enumerate(axes):
         last = i == len(axes) - 1
         tops = (layer.many("top") or [name]) if last else [f"{name}_{axis}"]
-        reshape = message("ReshapeParameter", axis=axis, num_axes=1, shape=message("BlobShape"))
+        before = axis if axis >= 0 else axis - 1  # Reshape counts the places between axes: -1 is after the last
+        reshape = message("ReshapeParameter", axis=before, num_axes=1, shape=message("BlobShape"))
         found.append(made(layer, name if last else tops[0], "Reshape", bottom, tops, reshape_param=reshape))
         bottom = tops
     return found
@@ -203,7 +204,7 @@ def axpy(forks: Rewriter, layer: Message) -> list[Message]:
     name, bottoms = layer.one("name"), layer.many("bottom")
     if len(bottoms) != 3:
         forks.problems.add(layer.at("type"), "Axpy takes three bottoms: factors, x and y")
-        return []
+        return [layer]
     forks.note(layer.at("type"), f"Axpy `{name}` is written as two Eltwise")
     product = made(layer, f"{name}_product", "Eltwise", [bottoms[1], bottoms[0]], [f"{name}_product"])
     product.add("eltwise_param", message("EltwiseParameter", operation="PROD"))
@@ -219,7 +220,7 @@ def smooth_l1_loss(forks: Rewriter, layer: Message) -> list[Message]:
     if len(layer.many("bottom")) > 2:
         words = "weights inside and outside of SmoothL1Loss, Fast R-CNN's third and fourth bottom, have no equal here"
         forks.problems.add(layer.at("bottom"), words)
-        return []
+        return [layer]
     layer.extra["normalization"] = "BATCH_SIZE"
     for part in layer.take("smooth_l1_loss_param"):
         if part.value.has("sigma"):

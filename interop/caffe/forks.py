@@ -114,7 +114,8 @@ class Forks(Rewriter):
         if not any(entry.value for entry in is_used) or not weights:
             return
         place = weights[0].place
-        if loss.has("ignore_label") and loss.one("normalization") == "VALID" and loss.one("normalize") is not False:
+        is_by_example = loss.has("normalize") and not loss.one("normalize")
+        if loss.has("ignore_label") and loss.one("normalization") == "VALID" and not is_by_example:
             words = "are divided by the number of pixels that count in SegNet, and by their weights' sum here; write"
             self.problems.add(place, f"losses with `class_weighting` and `ignore_label` {words} normalization: FULL")
             return
@@ -179,6 +180,7 @@ class Forks(Rewriter):
             if layer.one("type") != "Convolution" or len(layer.many("bottom")) != 1:
                 words = "only a Convolution with one bottom can have different pads on opposite sides"
                 self.problems.add(place, f"{words}; this is {layer.one('type')}")
+                yield layer
                 return
             pad = made(layer, name, "Pad", layer.many("bottom"), [name])
             pad.extra = {"pad": [[top, bottom], [left, right]], "axis": 2}

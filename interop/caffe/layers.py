@@ -148,7 +148,7 @@ class LayerReader:
                 self.problems.add(source.place, f"{words}, and write backend: LMDB")
             elif folder is None or is_written:
                 said = "is written here" if is_written else "is what leaving out `backend` means"
-                self.warn(backend.place, f"LEVELDB {said}; nettrain reads LMDB, so the source has to be one")
+                self.warn(backend.place, f"LEVELDB {said}; nettrain reads LMDB, so the source has to be an LMDB")
         found.put("backend", Node("LMDB", backend.place))
         found.put("shuffle", Node(False, written.place))  # Caffe never does
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +69,12 @@ def read_net(net: Message, found: Found, until: str = "") -> Mapping:
     layers = _until(net.many("layer"), until, found)
     forks = Forks(found.problems, found.warnings, found.notes, _is_deployed(layers))
     layers = [made for layer in layers for made in forks.layers(layer)]
-    layers = [layer for layer in layers if not _is_unknown(layer, found)]
+    for layer in layers:
+        _report_unknown(layer, found)
     _rename_twice(layers, found)
     reader = LayerReader(found.problems, found.warnings, found.notes, found.folder)
     nodes = [(layer, reader.node(layer)) for layer in layers]
+    _mark_broken(nodes, found.problems)
     for layer, node in nodes:
         _no_mirror_in_tests(layer, node, found)
     entries = _with_data_merged(nodes)
@@ -100,14 +103,21 @@ def _until(layers: list[Message], last: str, found: Found) -> list[Message]:
     return layers[:kept]
 
 
-def _is_unknown(layer: Message, found: Found) -> bool:
+def _report_unknown(layer: Message, found: Found) -> None:
     """Report a layer of a fork that has no equal here. Other unknown types are reported with the rest of the spec."""
     kind = layer.one("type")
     what = without_equal(kind)
-    if not what or registry.layer_type(kind) is not None:
-        return False
-    found.problems.add(layer.at("type"), f"`{layer.one('name')}` is of type {kind}, {what}")
-    return True
+    if what and registry.layer_type(kind) is None:
+        found.problems.add(layer.at("type"), f"`{layer.one('name')}` is of type {kind}, {what}")
+
+
+def _mark_broken(nodes: list[tuple[Message, Node]], problems: Problems) -> None:
+    """Layers in whose lines something is wrong are not checked further: what is missing there may be what is wrong."""
+    lines = sorted({(problem.place.file, problem.place.line) for problem in problems.found if problem.place.line})
+    for layer, node in nodes:
+        place = layer.place
+        at = bisect.bisect_left(lines, (place.file, place.line))
+        node.is_broken = bool(place.line and at < len(lines) and lines[at] <= (place.file, layer.last_line))
 
 
 def _rename_twice(layers: list[Message], found: Found) -> None:
@@ -185,4 +195,5 @@ def _merged(train: Node, test: Node) -> Node:
             both.put("test", other)
             value = both.node
         merged.put(key, value)
+    merged.node.is_broken = train.is_broken or test.is_broken
     return merged.node

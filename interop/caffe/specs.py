@@ -210,6 +210,7 @@ def _alike(one: Node, other: Node) -> bool:
 def _with_rules(node: Node, users: list[int], states: list[str]) -> Node:
     """A layer that some nets alone have, with the rules that say so."""
     made = Mapping(node.place)
+    made.node.is_broken = node.is_broken
     for key, value in node.value.items():
         if key not in ("include", "exclude"):
             made.put(key, value)
