@@ -106,9 +106,6 @@ class LayerReader:
                 self._fields(kind, entries[0].value, found)  # nms_param
             else:
                 found.put(name, value_node(part, name, entries))
-        for unknown in part.unknown:
-            words = f"`{unknown.name}` is not a field of Caffe's {part.type}, nor of a fork that is known"
-            self.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()[part.type]))
 
     def _transform(self, kind: str, part: Message, found: Mapping) -> None:
         """``transform_param`` of a layer that makes examples; in others it is an error of Caffe's, or ignored."""
@@ -166,10 +163,18 @@ class LayerReader:
                 found.put(name, Node(rules, rules[0].place) if len(rules) > 1 else rules[0])
         if written.has("blobs"):
             self.note(written.at("blobs"), "`blobs` are weights, and left out of the net")
-        for unknown in written.unknown:
-            if registry.layer_type(written.one("type")) is not None:
-                words = f"`{unknown.name}` is not a field of Caffe's layers, nor of a fork that is known"
-                self.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()["LayerParameter"]))
+        if registry.layer_type(written.one("type")) is not None:
+            self._unknown(written)
+
+    def _unknown(self, written: Message) -> None:
+        """Report fields that nobody knows, of the layer and all within it; those of a transform were looked at."""
+        for part in written.parts():
+            if part.type == "TransformationParameter":
+                continue
+            whose = "layers" if part is written else part.type
+            for unknown in part.unknown:
+                words = f"`{unknown.name}` is not a field of Caffe's {whose}, nor of a fork that is known"
+                self.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()[part.type]))
 
 
 def messages_of(kind: str) -> tuple[str, ...]:

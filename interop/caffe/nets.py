@@ -122,23 +122,27 @@ def _mark_broken(nodes: list[tuple[Message, Node]], problems: Problems) -> None:
 
 def _rename_twice(layers: list[Message], found: Found) -> None:
     """Caffe allows several layers of one name in one phase."""
-    seen: dict[str, list[frozenset[str]]] = {}
+    seen: dict[str, set[frozenset[str]]] = {}
+    last: dict[str, int] = {}  # the number that a name was given last
     for layer in layers:
         name, here = layer.one("name"), phases(layer)
         if not name:
             tops = layer.many("top")
             name = tops[0] if tops else layer.one("type").lower()
             layer.fields["name"] = [Entry(name, layer.place)]
-        taken = seen.setdefault(name, [])
+        taken = seen.setdefault(name, set())
         if is_about_phase_alone(layer) and any(here & other for other in taken):
-            new = next(f"{name}_{i}" for i in range(2, 10**6) if f"{name}_{i}" not in seen)
+            number = last.get(name, 1) + 1
+            while f"{name}_{number}" in seen:
+                number += 1
+            last[name], new = number, f"{name}_{number}"
             found.note(layer.at("name"), f"a second layer `{name}` is called `{new}`: names are given once")
             if not layer.has("top"):
                 layer.fields["top"] = []
             layer.fields["name"] = [Entry(new, layer.at("name"))]
-            seen.setdefault(new, []).append(here)
+            seen[new] = {here}
         elif is_about_phase_alone(layer):
-            taken.append(here)
+            taken.add(here)
 
 
 def _no_mirror_in_tests(layer: Message, node: Node, found: Found) -> None:
