@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,7 @@ class LayerReader:
                 self.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()[part.type]))
 
 
+@functools.cache
 def messages_of(kind: str) -> tuple[str, ...]:
     """The names of the messages that a type reads its parameters from."""
     if kind in _SHARED:

@@ -193,3 +193,8 @@ def test_long_texts_end_soon(piece):
     began = time.perf_counter()
     read(text)
     assert time.perf_counter() - began < 20
+
+
+def test_more_words_than_any_net_has_are_not_read():
+    with pytest.raises(SpecError, match="more than 1,000,000 words and brackets, too many for a net"):
+        read_spec(b"x: 1\n" * 400_000, netspec.Path("a"), "a", Problems())
