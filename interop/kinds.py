@@ -13,23 +13,23 @@ HEAD = 4096  # bytes that tell it
 
 _COMMENTS = re.compile(r"#[^\n]*")
 _PROTOTXT = re.compile(
-    r"""^[ \t]*layers?[ \t]*:?[ \t\n]*[{<]              # a layer, which YAML begins with a dash
-      | \blayers?[ \t]*[{<]
+    r"""^[ \t]*layer[ \t]*:?[ \t\n]*[{<]               # a layer, which YAML begins with a dash
+      | \blayers?[ \t\n]*[{<]
+      | ^[ \t]*layers[ \t]*:[ \t\n]*[{<]\s*(?:name|type|bottom|top|layer|include|exclude|blobs|blobs_lr|\w+_param)\b
       | ^[ \t]*(?:net|train_net|test_net)[ \t]*:[ \t]*["']  # the net of a solver
       | ^[ \t]*(?:net_param|train_net_param|test_net_param|input_shape|input_param)[ \t]*:?[ \t\n]*[{<]
-      | ^[ \t]*input_dim[ \t]*:[ \t]*[0-9]""",
+      | ^[ \t]*input_dim[ \t]*:[ \t]*[0-9]
+      | ^item[ \t]*[{<]                                   # SSD's labels, which are refused by name""",
     re.MULTILINE | re.VERBOSE,
 )
 _SOLVER = re.compile(r"^[ \t]*(?:base_lr|max_iter|lr_policy|snapshot_prefix)[ \t]*:", re.MULTILINE)
-_YAML = re.compile(r"^(?:layers|solver|blocks)[ \t]*:", re.MULTILINE)
+_YAML = re.compile(r"^(?:layers[ \t]*:[ \t]*(?:$(?!\s*[{<])|\[)|(?:solver|blocks)[ \t]*:)", re.MULTILINE)
 
 
 def is_prototxt(text: str) -> bool:
     """Whether a text is a net or a solver of Caffe's, and not YAML."""
     text = _COMMENTS.sub("", text)
-    return bool(_PROTOTXT.search(text)) or bool(
-        _SOLVER.search(text) and not _YAML.search(text) and "solver" not in text
-    )
+    return not _YAML.search(text) and bool(_PROTOTXT.search(text) or _SOLVER.search(text))
 
 
 def is_binary(head: bytes) -> bool:
@@ -38,6 +38,11 @@ def is_binary(head: bytes) -> bool:
 
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+
+def is_net(head: bytes) -> bool:
+    """Whether bytes that are no text may be a net of Caffe's: they begin with its name, an input or a layer."""
+    return is_binary(head) and head[:1] in (b"\n", b"\x12", b"\x1a", b"\xa2")
 
 
 def kind_of_weights(head: bytes) -> str:

@@ -7,12 +7,13 @@ from pathlib import Path
 from ..files.reading import mapped
 from ..spec.errors import Problem, Problems
 from ..spec.node import Node
-from .kinds import HEAD, is_binary, is_prototxt
+from .kinds import HEAD, is_binary, is_net, is_prototxt
 
 
 def read(raw: bytes, path: Path, name: str, problems: Problems, warnings: list[Problem]) -> Node | None:
     """The tree of a spec of Caffe's; None for what may be YAML. Raises SpecError where nothing can be understood."""
-    if not is_binary(raw[:HEAD]) and not is_prototxt(raw.decode("utf-8-sig", errors="replace")):
+    head = raw[:HEAD]
+    if not is_net(head) and (is_binary(head) or not is_prototxt(raw.decode("utf-8-sig", errors="replace"))):
         return None
     from .caffe.specs import read_spec  # not for YAML: it is not needed there
 

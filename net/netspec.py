@@ -117,7 +117,9 @@ def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python:
     else:
         # while a file is missing, a type that is unknown may be one of its types
         layers = [
-            _broken(n) if id(n) in expanded.broken or (not all(ran) and _unknown(n)) else read_layer(n, reader)
+            _broken(n)
+            if n.is_broken or id(n) in expanded.broken or (not all(ran) and _unknown(n))
+            else read_layer(n, reader)
             for n in flat.value["layers"].value
         ]
     spec = NetSpec(top.name, layers, solver, top.force_backward, root, file, folder, allow_python=allow_python)

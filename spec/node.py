@@ -10,11 +10,15 @@ from .errors import Place
 
 @dataclass
 class Node:
-    """A scalar, a list of nodes or a dict of nodes, and its place; ``keys`` has the places of a mapping's keys."""
+    """A scalar, a list of nodes or a dict of nodes, and its place; ``keys`` has the places of a mapping's keys.
+
+    ``is_broken``: who made it reported what is wrong with it, so nobody checks it again.
+    """
 
     value: Any
     place: Place
     keys: dict[str, Place] = field(default_factory=dict)
+    is_broken: bool = False
 
     @classmethod
     def plain(cls, value: Any, place: Place, in_one_place: bool = False) -> Node:

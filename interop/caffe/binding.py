@@ -25,6 +25,7 @@ class Binder:
     def message(self, type_name: str, fields: list[WrittenField], place: Place, last_line: int = 0) -> Message:
         """The message that the fields make; those that are not in the table are its ``unknown``."""
         made, known = Message(type_name, place, last_line=last_line), messages()[type_name]
+        tried: set[str] = set()
         for written in fields:
             field = known.get(written.name)
             if field is None:
@@ -35,9 +36,11 @@ class Binder:
                 first = made.at(field.name) if made.has(field.name) else written.place
                 self.problems.add(written.place, f"`{field.name}` is written twice; first on line {first.line}")
                 continue
-            made.fields.setdefault(field.name, []).extend(entries)
+            tried.add(field.name)
+            if entries:
+                made.fields.setdefault(field.name, []).extend(entries)
         for field in known.values():
-            if field.label == "required" and not made.has(field.name):
+            if field.label == "required" and field.name not in tried:
                 self.problems.add(place, f"`{field.name}` is missing here; Caffe needs it")
         return made
 

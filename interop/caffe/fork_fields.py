@@ -1,11 +1,11 @@
-"""Fields that forks of Caffe added to its messages, as they stand in text files."""
+"""What forks of Caffe added: fields of messages, as they stand in text files, and types that have no equal here."""
 
 from __future__ import annotations
 
 _SIDES = dict.fromkeys(("pad_l", "pad_r", "pad_t", "pad_b"), ("uint32",))
 _FILLER = ("FillerParameter",)
 
-FORK_FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
+FORK_FIELDS: dict[str, dict[str, tuple]] = {
     "LayerParameter": {
         "bn_param": ("BNParameter",),
         "permute_param": ("PermuteParameter",),
@@ -21,8 +21,16 @@ FORK_FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
         "resize_bilinear_param": ("ResizeParameter",),
         "resize_nearest_neighbor_param": ("ResizeParameter",),
         "selu_param": ("SeLUParameter",),
+        "prior_box_param": ("PriorBoxParameter",),
+        "detection_output_param": ("DetectionOutputParameter",),
     },
     "ConvolutionParameter": _SIDES,
+    "DropoutParameter": {"sample_weights_test": ("bool",), "scale_train": ("bool",)},
+    "SolverParameter": {
+        "eval_type": ("string",),
+        "ap_version": ("string",),
+        "show_per_class_result": ("bool",),
+    },
     "PoolingParameter": _SIDES | {"ceil_mode": ("bool",)},
     "ReLUParameter": {"relu6": ("bool",)},
     "BatchNormParameter": {
@@ -31,7 +39,11 @@ FORK_FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
         "scale_filler": _FILLER,
         "bias_filler": _FILLER,
     },
-    "LossParameter": {"weight_by_label_freqs": ("bool",), "class_weighting": ("float", "repeated")},
+    "LossParameter": {
+        "weight_by_label_freqs": ("bool",),
+        "class_weighting": ("float", "repeated"),
+        "pre_fixed_normalizer": ("float", "optional", 1),
+    },
     "BNParameter": {
         "scale_filler": _FILLER,
         "shift_filler": _FILLER,
@@ -58,6 +70,7 @@ FORK_FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
         "shrink_factor": ("int32",),
         "pad_beg": ("int32",),
         "pad_end": ("int32",),
+        "use_blob_size": ("bool",),
     },
     "UpsampleParameter": {
         "scale": ("uint32",),
@@ -75,8 +88,72 @@ FORK_FIELDS: dict[str, dict[str, tuple[str, ...]]] = {
     "SqueezeParameter": {"axis": ("int32", "repeated"), "squeeze_axis": ("int32", "repeated")},
     "ResizeParameter": {"output_height": ("int32",), "output_width": ("int32",), "align_corners": ("bool",)},
     "SeLUParameter": {"alpha": ("float",), "lambda": ("float",)},
+    "PriorBoxParameter": {
+        **dict.fromkeys(("min_size", "max_size", "aspect_ratio", "variance"), ("float", "repeated")),
+        **dict.fromkeys(("flip", "clip"), ("bool",)),
+        **dict.fromkeys(("img_size", "img_h", "img_w"), ("uint32",)),
+        **dict.fromkeys(("step", "step_h", "step_w", "offset"), ("float",)),
+    },
+    "DetectionOutputParameter": {
+        "num_classes": ("uint32",),
+        "share_location": ("bool",),
+        "background_label_id": ("int32",),
+        "nms_param": ("NonMaximumSuppressionParameter",),
+        "save_output_param": ("SaveOutputParameter",),
+        "code_type": ("PriorBoxParameter.CodeType",),
+        "variance_encoded_in_target": ("bool",),
+        "keep_top_k": ("int32",),
+        "confidence_threshold": ("float",),
+        "visualize": ("bool",),
+        "visualize_threshold": ("float",),
+        "save_file": ("string",),
+        "objectness_score": ("float",),
+    },
+    "NonMaximumSuppressionParameter": {"nms_threshold": ("float",), "top_k": ("int32",), "eta": ("float",)},
+    "SaveOutputParameter": {
+        **dict.fromkeys(
+            ("output_directory", "output_name_prefix", "output_format", "label_map_file", "name_size_file"), ("string",)
+        ),
+        "num_test_image": ("uint32",),
+    },
 }
 FORK_ENUMS: dict[str, list[str]] = {
     "PoolingParameter.PoolMethod": ["AVE_EXC_PAD", "AVE_TF"],
     "BNParameter.Mode": ["LEARN", "INFERENCE"],
+    "LossParameter.NormalizationMode": ["PRE_FIXED"],
+    "PriorBoxParameter.CodeType": ["CORNER", "CENTER_SIZE", "CORNER_SIZE"],
+}
+
+# Layers that only train; a net to be used does without them. What they are, for the note.
+TRAINING_ONLY = {
+    "AnnotatedData": "SSD's images with boxes",
+    "MultiBoxLoss": "SSD's loss of boxes and classes",
+    "DetectionEvaluate": "SSD's score",
+    "CenterLoss": "a loss of distances to the centres of classes",
+    "MarginInnerProduct": "SphereFace's product with a margin",
+    "SoftmaxWithLossOHEM": "R-FCN's loss of the hardest examples",
+    "SmoothL1LossOHEM": "R-FCN's loss of the boxes of the hardest examples",
+    "BoxAnnotatorOHEM": "R-FCN's choice of the hardest examples",
+    "YoloV3Loss": "YOLO's loss",
+    "RegionLoss": "YOLO's loss",
+    "YoloDetectionEvaluate": "YOLO's score",
+    "DenseImageData": "SegNet's images with maps of labels",
+    "ImageSegData": "DeepLab's images with maps of labels",
+    "SegAccuracy": "DeepLab's score",
+    "ImageLabelmapData": "images with maps of labels",
+    "VideoData": "frames of films",
+    "SeLuDropout": "dropout for SELU",
+}
+# Other layers of forks without an equal here: whose they are and what they do.
+WITHOUT_EQUAL = {
+    "PSROIPooling": "R-FCN's pooling of regions",
+    "ROIAlign": "Mask R-CNN's pooling of regions",
+    "Proposal": "Faster R-CNN's proposals of regions",
+    "MultiStageMeanfield": "CRF-RNN's mean field",
+    "SpaceToBatchND": "TensorFlow's rearrangement of pixels",
+    "DepthToSpace": "TensorFlow's rearrangement of channels",
+    "Reorg": "darknet's rearrangement of pixels",
+    "YoloDetectionOutput": "YOLO's boxes",
+    "Yolov3DetectionOutput": "YOLO's boxes",
+    "Warp": "a warp by a field of displacements",
 }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ...net import registry
 from ...spec.errors import Place, Problem, Problems, did_you_mean
 from ...spec.node import Node
 from .message import Entry, Message
+from .paths import is_there, locate
 from .schema import messages
 
 # Messages with a type's parameters, where that is not the type's own name: Convolution, convolution_param.
@@ -36,10 +39,13 @@ _NOT_FOR_IM2COL = ("num_output", "group", "weight_filler", "bias_filler", "bias_
 
 
 class LayerReader:
-    """Makes nodes of layers. ``notes`` are what was left out without an effect, ``warnings`` what may be a mistake."""
+    """Makes nodes of layers. ``notes`` are what was left out without an effect, ``warnings`` what may be a mistake.
 
-    def __init__(self, problems: Problems, warnings: list[Problem], notes: list[Problem]):
-        self.problems, self.warnings, self.notes = problems, warnings, notes
+    ``folder`` is where the file lies, and sources are looked for.
+    """
+
+    def __init__(self, problems: Problems, warnings: list[Problem], notes: list[Problem], folder: Path):
+        self.problems, self.warnings, self.notes, self.folder = problems, warnings, notes, folder
 
     def warn(self, place: Place, message: str) -> None:
         self.warnings.append(Problem(place, message))
@@ -47,25 +53,25 @@ class LayerReader:
     def note(self, place: Place, message: str) -> None:
         self.notes.append(Problem(place, message))
 
-    def node(self, layer: Message) -> Node:
+    def node(self, written: Message) -> Node:
         """The entry of a layer in today's words, which has been through ``Upgrade`` and ``forks``."""
-        kind = layer.one("type")
-        found = Mapping(layer.place)
+        kind = written.one("type")
+        found = Mapping(written.place)
         for name in ("name", "type", "bottom", "top"):
-            found.put(name, several(layer.entries(name)))
-        for name, node in self.parameters(kind, layer).node.value.items():
+            found.put(name, several(written.entries(name)))
+        for name, node in self.parameters(kind, written).node.value.items():
             found.put(name, node)
-        for name, value in layer.extra.items():
-            found.put(name, Node.plain(value, layer.place, in_one_place=True))
-        self._common(layer, found)
+        for name, value in written.extra.items():
+            found.put(name, Node.plain(value, written.place, in_one_place=True))
+        self._common(written, found)
         return found.node
 
-    def parameters(self, kind: str, layer: Message) -> Mapping:
+    def parameters(self, kind: str, written: Message) -> Mapping:
         """What a type's messages say, as keys beside ``type``."""
-        found, own = Mapping(layer.place), messages_of(kind)
+        found, own = Mapping(written.place), messages_of(kind)
         cls = registry.layer_type(kind)
-        for name in layer.fields:
-            part = layer.one(name) if layer.about(name).is_message and name.endswith("_param") else None
+        for name in written.fields:
+            part = written.one(name) if written.about(name).is_message and name.endswith("_param") else None
             if part is None:
                 continue
             if name == "transform_param":
@@ -73,11 +79,11 @@ class LayerReader:
             elif name in own:
                 self._fields(kind, part, found)
             elif cls is not None:
-                self.warn(layer.at(name), f"`{name}` has no effect in a layer of type {kind}: Caffe ignores it")
+                self.warn(written.at(name), f"`{name}` has no effect in a layer of type {kind}: Caffe ignores it")
         if kind == "Data":
-            self._data(layer, found)
+            self._data(written, found)
         if kind in _WEIGHTS and not found.has("weight_filler"):
-            found.put("weight_filler", Node(0, layer.place))
+            found.put("weight_filler", Node(0, written.place))
         return found
 
     def _fields(self, kind: str, part: Message, found: Mapping) -> None:
@@ -96,14 +102,13 @@ class LayerReader:
                     found.put("shape", _old_shapes(part))
             elif kind == "InfogainLoss" and name == "normalize":
                 self.problems.add(place, "Caffe ends with an error here: InfogainLoss takes `normalization`")
+            elif isinstance(entries[0].value, Message) and part.about(name).type not in (
+                "FillerParameter",
+                "BlobShape",
+            ):
+                self._fields(kind, entries[0].value, found)  # nms_param
             else:
                 found.put(name, value_node(part, name, entries))
-        if kind == "SmoothL1Loss" and found.has("sigma"):
-            sigma = found.take("sigma")
-            found.put("beta", Node(1 / sigma.value**2 if sigma.value else 0, sigma.place))
-        for unknown in part.unknown:
-            words = f"`{unknown.name}` is not a field of Caffe's {part.type}, nor of a fork that is known"
-            self.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()[part.type]))
 
     def _transform(self, kind: str, part: Message, found: Mapping) -> None:
         """``transform_param`` of a layer that makes examples; in others it is an error of Caffe's, or ignored."""
@@ -131,35 +136,51 @@ class LayerReader:
         if inner.node.value:
             found.put("transform", inner.node)
 
-    def _data(self, layer: Message, found: Mapping) -> None:
-        backend = found.take("backend") if found.has("backend") else Node("LEVELDB", layer.place)
+    def _data(self, written: Message, found: Mapping) -> None:
+        """Caffe reads a LevelDB unless it is told otherwise, and takes records in their order."""
+        is_written = found.has("backend")
+        backend = found.take("backend") if is_written else Node("LEVELDB", written.place)
         if backend.value == "LEVELDB":
-            self.problems.add(
-                backend.place, "LevelDB is not read; copy its records to an LMDB, and write backend: LMDB"
-            )
+            source = found.node.value.get("source")
+            folder = locate(str(source.value), self.folder) if source is not None else None
+            if folder is not None and is_there(folder / "CURRENT") and not is_there(folder / "data.mdb"):
+                words = f"{source.value} is a LevelDB, which is not read; copy its records to an LMDB"
+                self.problems.add(source.place, f"{words}, and write backend: LMDB")
+            elif folder is None or is_written:
+                said = "is written here" if is_written else "is what leaving out `backend` means"
+                self.warn(backend.place, f"LEVELDB {said}; nettrain reads LMDB, so the source has to be an LMDB")
         found.put("backend", Node("LMDB", backend.place))
-        found.put("shuffle", Node(False, layer.place))  # Caffe never does
+        found.put("shuffle", Node(False, written.place))  # Caffe never does
 
-    def _common(self, layer: Message, found: Mapping) -> None:
-        specs = layer.entries("param")
+    def _common(self, written: Message, found: Mapping) -> None:
+        specs = written.entries("param")
         plain = all(_is_plain(entry.value) for entry in specs)
         if specs and not plain:
             items = [_fields_of(entry.value, entry.place) for entry in specs]
             found.put("param", Node(items, specs[0].place) if len(items) > 1 else items[0])
         for name in ("loss_weight", "propagate_down"):
-            found.put(name, several(layer.entries(name)))
+            found.put(name, several(written.entries(name)))
         for name in ("include", "exclude"):
-            rules = [_rule(entry) for entry in layer.entries(name)]
+            rules = [_rule(entry) for entry in written.entries(name)]
             if rules:
                 found.put(name, Node(rules, rules[0].place) if len(rules) > 1 else rules[0])
-        if layer.has("blobs"):
-            self.note(layer.at("blobs"), "`blobs` are weights, and left out of the net")
-        for unknown in layer.unknown:
-            if registry.layer_type(layer.one("type")) is not None:
-                words = f"`{unknown.name}` is not a field of Caffe's layers, nor of a fork that is known"
-                self.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()["LayerParameter"]))
+        if written.has("blobs"):
+            self.note(written.at("blobs"), "`blobs` are weights, and left out of the net")
+        if registry.layer_type(written.one("type")) is not None:
+            self._unknown(written)
+
+    def _unknown(self, written: Message) -> None:
+        """Report fields that nobody knows, of the layer and all within it; those of a transform were looked at."""
+        for part in written.parts():
+            if part.type == "TransformationParameter":
+                continue
+            whose = "layers" if part is written else part.type
+            for unknown in part.unknown:
+                words = f"`{unknown.name}` is not a field of Caffe's {whose}, nor of a fork that is known"
+                self.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()[part.type]))
 
 
+@functools.cache
 def messages_of(kind: str) -> tuple[str, ...]:
     """The names of the messages that a type reads its parameters from."""
     if kind in _SHARED:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...net import registry
 from ...spec.errors import Place, Problem, Problems
 from ...spec.node import Node
-from .forks import OTHERS, TRAINING_ONLY, Forks
+from .forks import Forks, without_equal
 from .layers import LayerReader, Mapping
 from .message import Entry, Message
 
@@ -22,6 +24,7 @@ class Found:
     problems: Problems
     warnings: list[Problem]  # what may be a mistake, or is not as in Caffe
     notes: list[Problem]  # what was left out or written otherwise, without an effect on numbers
+    folder: Path = Path()  # of the file, where paths are looked for
 
     def note(self, place: Place, words: str) -> None:
         self.notes.append(Problem(place, words))
@@ -66,10 +69,12 @@ def read_net(net: Message, found: Found, until: str = "") -> Mapping:
     layers = _until(net.many("layer"), until, found)
     forks = Forks(found.problems, found.warnings, found.notes, _is_deployed(layers))
     layers = [made for layer in layers for made in forks.layers(layer)]
-    layers = [layer for layer in layers if not _is_unknown(layer, found)]
+    for layer in layers:
+        _report_unknown(layer, found)
     _rename_twice(layers, found)
-    reader = LayerReader(found.problems, found.warnings, found.notes)
+    reader = LayerReader(found.problems, found.warnings, found.notes, found.folder)
     nodes = [(layer, reader.node(layer)) for layer in layers]
+    _mark_broken(nodes, found.problems)
     for layer, node in nodes:
         _no_mirror_in_tests(layer, node, found)
     entries = _with_data_merged(nodes)
@@ -98,40 +103,46 @@ def _until(layers: list[Message], last: str, found: Found) -> list[Message]:
     return layers[:kept]
 
 
-def _is_unknown(layer: Message, found: Found) -> bool:
+def _report_unknown(layer: Message, found: Found) -> None:
     """Report a layer of a fork that has no equal here. Other unknown types are reported with the rest of the spec."""
     kind = layer.one("type")
-    what = OTHERS.get(kind) or TRAINING_ONLY.get(kind)
-    if what is None or registry.layer_type(kind) is not None:
-        return False
-    name = layer.one("name")
-    found.problems.add(
-        layer.at("type"),
-        f"`{name}` is of type {kind}, {what}, not Caffe's, and has no equal here; to take the layers before it: "
-        "nettrain convert … --until LAYER",
-    )
-    return True
+    what = without_equal(kind)
+    if what and registry.layer_type(kind) is None:
+        found.problems.add(layer.at("type"), f"`{layer.one('name')}` is of type {kind}, {what}")
+
+
+def _mark_broken(nodes: list[tuple[Message, Node]], problems: Problems) -> None:
+    """Layers in whose lines something is wrong are not checked further: what is missing there may be what is wrong."""
+    lines = sorted({(problem.place.file, problem.place.line) for problem in problems.found if problem.place.line})
+    for layer, node in nodes:
+        place = layer.place
+        at = bisect.bisect_left(lines, (place.file, place.line))
+        node.is_broken = bool(place.line and at < len(lines) and lines[at] <= (place.file, layer.last_line))
 
 
 def _rename_twice(layers: list[Message], found: Found) -> None:
     """Caffe allows several layers of one name in one phase."""
-    seen: dict[str, list[frozenset[str]]] = {}
+    seen: dict[str, set[frozenset[str]]] = {}
+    last: dict[str, int] = {}  # the number that a name was given last
     for layer in layers:
         name, here = layer.one("name"), phases(layer)
         if not name:
             tops = layer.many("top")
             name = tops[0] if tops else layer.one("type").lower()
             layer.fields["name"] = [Entry(name, layer.place)]
-        taken = seen.setdefault(name, [])
+        taken = seen.setdefault(name, set())
         if is_about_phase_alone(layer) and any(here & other for other in taken):
-            new = next(f"{name}_{i}" for i in range(2, 10**6) if f"{name}_{i}" not in seen)
+            number = last.get(name, 1) + 1
+            while f"{name}_{number}" in seen:
+                number += 1
+            last[name], new = number, f"{name}_{number}"
             found.note(layer.at("name"), f"a second layer `{name}` is called `{new}`: names are given once")
             if not layer.has("top"):
                 layer.fields["top"] = []
             layer.fields["name"] = [Entry(new, layer.at("name"))]
-            seen.setdefault(new, []).append(here)
+            seen[new] = {here}
         elif is_about_phase_alone(layer):
-            taken.append(here)
+            taken.add(here)
 
 
 def _no_mirror_in_tests(layer: Message, node: Node, found: Found) -> None:
@@ -149,7 +160,9 @@ def _with_data_merged(nodes: list[tuple[Message, Node]]) -> list[Node]:
     """A Data layer of each phase with the same tops becomes one, which says what differs."""
     kept: list[tuple[Message, Node]] = []
     for layer, node in nodes:
-        partner = next((pair for pair in kept if _belong_together(pair, (layer, node))), None)
+        partner = None
+        if layer.one("type") == "Data":
+            partner = next((pair for pair in kept if _belong_together(pair, (layer, node))), None)
         if partner is None:
             kept.append((layer, node))
             continue
@@ -186,4 +199,5 @@ def _merged(train: Node, test: Node) -> Node:
             both.put("test", other)
             value = both.node
         merged.put(key, value)
+    merged.node.is_broken = train.is_broken or test.is_broken
     return merged.node

@@ -16,6 +16,7 @@ _DROPPED = {
     "layer_wise_reduce": "it changes no number",
     "snapshot_format": "snapshots are nettrain's own; `nettrain convert` makes Caffe's of them",
     "snapshot_diff": "snapshots have no gradients",
+    **dict.fromkeys(("eval_type", "ap_version", "show_per_class_result"), "it is about SSD's score"),
 }
 
 
@@ -35,9 +36,11 @@ def read_solver(solver: Message, found: Found) -> Node:
             continue
         else:
             result.put(name, several(solver.entries(name)))
-    for unknown in solver.unknown:
-        words = f"`{unknown.name}` is not a field of Caffe's solvers"
-        found.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()["SolverParameter"]))
+    for part in (solver, *solver.many("train_state"), *solver.many("test_state")):
+        whose = "solvers" if part is solver else part.type
+        for unknown in part.unknown:
+            words = f"`{unknown.name}` is not a field of Caffe's {whose}"
+            found.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()[part.type]))
     _say_what_caffe_means(solver, result, found)
     return result.node
 

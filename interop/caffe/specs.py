@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +15,13 @@ from .binding import Binder
 from .layers import Mapping
 from .message import Message
 from .nets import Found, read_net
+from .paths import locate, look_for_files
 from .solvers import NETS, read_solver
 from .text import Comment, parse
 from .upgrade import Upgrade
 
 MOST_BYTES = 4_000_000  # of a text
 _SOLVERS = {"base_lr", "max_iter", "lr_policy", "train_net", "test_net", "snapshot_prefix", "solver_mode", *NETS}
-_PATHS = ("source", "mean_file", "root_folder", "weights")
 
 
 @dataclass
@@ -44,7 +43,7 @@ def read_spec(
     ``name`` is what messages call the file, ``until`` the last layer that is taken, ``folder`` where the spec will lie,
     by default where the file does. Raises SpecError where nothing can be understood.
     """
-    return _Files(problems, until).spec(raw, path, name, folder or path.parent)
+    return _Files(problems, until, path.parent).spec(raw, path, name, folder or path.parent)
 
 
 def read_solver_file(raw: bytes, name: str) -> Message:
@@ -57,8 +56,8 @@ def read_solver_file(raw: bytes, name: str) -> Message:
 
 
 class _Files:
-    def __init__(self, problems: Problems, until: str):
-        self.found = Found(problems, [], [])
+    def __init__(self, problems: Problems, until: str, folder: Path):
+        self.found = Found(problems, [], [], folder)
         self.upgrade = Upgrade(problems, self.found.warnings)
         self.until = until
         self.comments: dict[str, list[Comment]] = {}
@@ -70,7 +69,7 @@ class _Files:
             root = self._solver(self.upgrade.solver(message), path)
         else:
             root = read_net(self.upgrade.net(message), self.found, self.until)
-        _look_for_files(root.node, path.parent, folder)
+        look_for_files(root.node, path.parent, folder)
         return Imported(root.node, self.found.warnings, self.found.notes, self.comments, self.ends)
 
     def message(self, raw: bytes, name: str, wanted: str = "") -> Message:
@@ -101,16 +100,32 @@ class _Files:
         result = Mapping(solver.place)
         nets = list(self._nets(solver, path))
         training = [net for phase, net in nets if phase != "TEST"]
-        if not training:
+        if not training and not any(solver.has(name) for name in NETS):
             self.found.problems.add(solver.place, "the solver names no net to train: `net` or `train_net`")
         for name, node in (training[0] if training else Mapping(solver.place)).node.value.items():
             if name != "layers":
                 result.put(name, node)
         settings = read_solver(solver, self.found)
         result.put("solver", settings)
+        if not nets:
+            raise SpecError(self.found.problems.found)  # why there is none is said
         layers = _together(nets, settings)
+        if not any(solver.has(name) for name in ("test_iter", "test_net", "test_net_param")):
+            self._without_tests(layers)
         result.put("layers", Node(layers, layers[0].place if layers else solver.place))
         return result
+
+    def _without_tests(self, layers: list[Node]) -> None:
+        """Data that TRAIN alone has, and others read, is in both nets: here a net for tests is always made."""
+        missing = {top for node in layers if _in_phase(node, "TRAIN") for top in _names(node, "top")}
+        missing -= {top for node in layers if _in_phase(node, "TEST") for top in _names(node, "top")}
+        read = {name for node in layers if _in_phase(node, "TEST") for name in _names(node, "bottom")}
+        for node in layers:
+            makes = set(_names(node, "top")) & missing & read
+            if makes and not node.value.get("bottom") and not _in_phase(node, "TEST"):
+                place = node.value.pop("include").place if "include" in node.value else node.place
+                node.keys.pop("include", None)
+                self.found.note(place, f"`{min(makes)}` is in both nets: the solver says nothing of tests")
 
     def _nets(self, solver: Message, path: Path) -> Iterator[tuple[str, Mapping]]:
         """Each net of a solver, and the phase that it alone is for, if any."""
@@ -137,38 +152,6 @@ class _Files:
             self.found.problems.add(place, f"{path} cannot be read: {why(error)}")
             return None
         return self.message(raw, str(path), "NetParameter")
-
-
-def locate(name: str, folder: Path) -> Path | None:
-    """Where a path of Caffe's leads: they start where Caffe was run, mostly the root of its sources."""
-    if os.path.isabs(name):
-        return Path(name) if os.path.exists(name) else None
-    above = folder.resolve()
-    for place in (Path(), folder, *([above, *above.parents][:8])):
-        try:
-            if (place / name).exists():
-                return place / name
-        except (OSError, ValueError):
-            return None
-    return None
-
-
-def _look_for_files(root: Node, beside: Path, folder: Path) -> None:
-    """Paths that are found elsewhere than in ``folder``, where the spec lies, are written as seen from there."""
-
-    def walk(node: Node, key: str) -> None:
-        if isinstance(node.value, dict):
-            for name, inner in node.value.items():
-                walk(inner, key if key in _PATHS and name in ("train", "test") else name)
-        elif isinstance(node.value, list):
-            for inner in node.value:
-                walk(inner, key)
-        elif key in _PATHS and isinstance(node.value, str) and node.value:
-            found = None if (folder / node.value).exists() else locate(node.value, beside)
-            if found is not None:
-                node.value = os.path.relpath(found, folder) + ("/" if node.value.endswith("/") else "")
-
-    walk(root, "")
 
 
 def _together(nets: list[tuple[str, Mapping]], settings: Node) -> list[Node]:
@@ -215,6 +198,17 @@ def _in_phase(node: Node, phase: str) -> bool:
     return not any(not isinstance(rule, dict) and names(rule) == phase for rule in rules["exclude"])
 
 
+def _names(node: Node, key: str) -> list[str]:
+    found = node.value.get(key)
+    return (
+        []
+        if found is None
+        else [str(item) for item in found.to_python()]
+        if isinstance(found.value, list)
+        else [str(found.value)]
+    )
+
+
 def _alike(one: Node, other: Node) -> bool:
     def rest(node: Node) -> dict:
         return {key: value for key, value in node.to_python().items() if key not in ("include", "exclude")}
@@ -225,6 +219,7 @@ def _alike(one: Node, other: Node) -> bool:
 def _with_rules(node: Node, users: list[int], states: list[str]) -> Node:
     """A layer that some nets alone have, with the rules that say so."""
     made = Mapping(node.place)
+    made.node.is_broken = node.is_broken
     for key, value in node.value.items():
         if key not in ("include", "exclude"):
             made.put(key, value)

@@ -59,6 +59,9 @@ class Comment:
     alone: bool
 
 
+MOST_WORDS = 1_000_000  # of a text, brackets among them; the largest nets have some 50,000
+
+
 @dataclass
 class Document:
     """A whole text."""
@@ -109,6 +112,9 @@ class _Parser:
                 self.comments.append(Comment(line, match[0][1:].strip(), last_line != line))
                 continue
             found.append(_Token(kind, match[0], match.start()))
+            if len(found) > MOST_WORDS:
+                place = Place(self.name, self._line(match.start()), 1)
+                raise SpecError([Problem(place, f"more than {MOST_WORDS:,} words and brackets, too many for a net")])
             last_line = self._line(match.start())
         return found
 

@@ -137,9 +137,9 @@ class Upgrade:
             for lost in net.take(name)[:1]:
                 self._warn(lost.place, f"`{name}` has no effect in a net of Caffe's first generation")
 
-    def _unpad(self, layer: Message, inner: Message, makers: dict[str, Message]) -> None:
+    def _unpad(self, made: Message, inner: Message, makers: dict[str, Message]) -> None:
         """Take over what a padding layer below pads."""
-        for bottom in layer.entries("bottom"):
+        for bottom in made.entries("bottom"):
             maker = makers.get(bottom.value)
             below = maker.one("layer") if maker else None
             if below is None or below.one("type") != "padding":
@@ -151,7 +151,7 @@ class Upgrade:
                     bottom.place, f"padding `{below.one('name')}` must have one bottom, and stand before a conv or pool"
                 )
                 continue
-            parameters = layer.make(message)
+            parameters = made.make(message)
             parameters.fields["pad"] = [Entry(below.one("pad"), below.at("pad"))]
             bottom.value = maker.many("bottom")[0]
 
