@@ -24,13 +24,16 @@ def read(raw: bytes, path: Path, name: str, problems: Problems, warnings: list[P
 
 def read_large(path: Path, name: str, problems: Problems | None, warnings: list[Problem] | None) -> Node | None:
     """A file that is too large for a text: a net in binary, whose weights make it so; None where it is none."""
-    with mapped(path) as memory:
-        if not is_binary(memory.bytes[:HEAD]):
-            return None
-        from .caffe.specs import read_spec
+    try:
+        with mapped(path) as memory:
+            if not is_net(bytes(memory.bytes[:HEAD])):
+                return None
+            from .caffe.specs import read_spec
 
-        collected = Problems() if problems is None else problems
-        imported = read_spec(memory.bytes, path, name, collected)
+            collected = Problems() if problems is None else problems
+            imported = read_spec(memory.bytes, path, name, collected)
+    except OSError:  # a pipe, which can be read only once
+        return None
     if problems is None:
         collected.raise_if_any()
     if warnings is not None:

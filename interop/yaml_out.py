@@ -14,7 +14,7 @@ from ..spec.node import Node
 from ..spec.reading import scalar
 
 WIDTH = 120
-_PLAIN = re.compile(r"[A-Za-z0-9_./~$%*+][\w./\-+ *$%@<>=^~()]*\Z")
+_PLAIN = re.compile(r"[A-Za-z0-9_./~$+][\w./\-+ *$%@<>=^~()]*\Z")
 
 
 @dataclass
@@ -141,27 +141,17 @@ def _is_default(node: Node, default: Any) -> bool:
     value = node.to_python()
     if isinstance(default, tuple):
         return (value if isinstance(value, list) else [value]) == list(default)
-    return (
-        default is not None
-        and type(default) in (int, float, bool, str)
-        and value == default
-        and type(value)
-        in (
-            type(default),
-            int,
-        )
-    )
+    if type(default) not in (int, float, bool, str):
+        return False
+    return value == default and type(value) in (type(default), int)
 
 
 def flow(node: Node) -> str:
     """A value on one line."""
     value = node.value
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(f"{_text(key)}: {'' if item.value is None else flow(item)}" for key, item in value.items())
-            + "}"
-        )
+        items = [f"{_text(key)}: {'' if item.value is None else flow(item)}" for key, item in value.items()]
+        return "{" + ", ".join(items) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(flow(item) for item in value) + "]"
     if isinstance(value, str):
@@ -195,4 +185,4 @@ def _scalar(text: str) -> Any:
 def _text(value: str) -> str:
     """A text without quotes where YAML reads it as that text."""
     is_plain = _PLAIN.match(value) and not value.endswith(" ") and isinstance(_scalar(value), str) and value != "<<"
-    return value if is_plain else json.dumps(value, ensure_ascii=False)
+    return value if is_plain else json.dumps(value, ensure_ascii=not value.isprintable())

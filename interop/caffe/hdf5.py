@@ -82,6 +82,18 @@ def _in_order(name: str) -> tuple[str, int, str]:
     return (start, int(last), "") if last.isdecimal() and last.isascii() and len(last) < 9 else (start, -1, last)
 
 
+def read_state(path: Path, what: str) -> tuple[int, str]:
+    """``iter`` and ``learned_net`` of a .solverstate.h5. Raises NettrainError."""
+    library = extra("h5py", "hdf5", what)
+    try:
+        with open_file(path) as raw, library.File(raw, "r") as file:
+            iteration, learned_net = int(np.ravel(file["iter"][()])[0]), file["learned_net"][()]
+    except Exception as error:  # h5py raises whatever its library's error looks like
+        raise NettrainError(f"{what} cannot be read as a state of Caffe's: {error}") from None
+    text = learned_net.decode(errors="replace") if isinstance(learned_net, bytes) else str(learned_net)
+    return iteration, text.rstrip("\0")
+
+
 def write_h5(arrays: Mapping[str, np.ndarray], layers: list[str], path: Path) -> bytes:
     """The bytes of a .caffemodel.h5: a group for each layer, with its blobs as 0, 1, …
 

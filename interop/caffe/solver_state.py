@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from ...compute.memory import Memory
-from ...files.extras import extra
-from ...files.reading import mapped, open_file
+from ...files.reading import mapped
 from ...files.writing import write_atomically
 from ...net.build import Parameter
 from ...solver.solver import Solver
 from ...spec.errors import NettrainError, why
 from ..kinds import kind_of_file
 from . import binary
-from .hdf5 import read_h5
+from .hdf5 import read_h5, read_state
 from .message import message
 from .weights import array_of, blob_of
 
@@ -86,15 +85,9 @@ def _read(path: Path, origin: str) -> State:
 
 def _read_h5(path: Path, origin: str) -> State:
     """``iter`` and ``learned_net``, and the history as datasets 0, 1, … of a group."""
-    library = extra("h5py", "hdf5", origin)
-    try:
-        with open_file(path) as raw, library.File(raw, "r") as file:
-            iteration, learned_net = int(np.ravel(file["iter"][()])[0]), file["learned_net"][()]
-    except Exception as error:  # h5py raises whatever its library's error looks like
-        raise NettrainError(f"{origin} cannot be read as a state of Caffe's: {error}") from None
+    iteration, learned_net = read_state(path, origin)
     history = read_h5(path, "history", "solver state")
-    text = learned_net.decode(errors="replace") if isinstance(learned_net, bytes) else str(learned_net)
-    return iteration, text.rstrip("\0"), [(array, False) for array in history.values()]
+    return iteration, learned_net, [(array, False) for array in history.values()]
 
 
 State = tuple[int, str, list[tuple[np.ndarray, bool]]]  # iteration, path of the weights, history

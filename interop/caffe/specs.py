@@ -49,7 +49,7 @@ def read_spec(
 def read_solver_file(raw: bytes, name: str) -> Message:
     """The message of a solver in today's words, without its nets. Raises SpecError for what is wrong in the file."""
     problems = Problems()
-    files = _Files(problems, "")
+    files = _Files(problems, "", Path(name).parent)
     solver = files.upgrade.solver(files.message(raw, name, "SolverParameter"))
     problems.raise_if_any()
     return solver

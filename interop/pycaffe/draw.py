@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...files.extras import extra
 from ...files.writing import write_atomically
 from ...spec.errors import NettrainError, why
 from .process import PHASES
@@ -57,8 +57,11 @@ def draw_net_to_file(
 def get_pydot_graph(
     caffe_net: Any, rankdir: str, label_edges: bool = True, phase: int | None = None, display_lrm: bool = False
 ) -> Any:
-    """The graph as an object of pydot's. Raises MissingExtraError where that is not installed."""
-    pydot = extra("pydot", "caffe", "get_pydot_graph")
+    """The graph as an object of pydot's, which is no extra: pip install pydot. Raises NettrainError where it is not."""
+    try:
+        pydot = importlib.import_module("pydot")
+    except ImportError:
+        raise NettrainError("get_pydot_graph needs pydot; to get it: pip install pydot") from None
     return pydot.graph_from_dot_data(dot_text(caffe_net, rankdir, label_edges, phase, display_lrm))[0]
 
 

@@ -23,8 +23,9 @@ from ...net.net import Net as CoreNet
 from ...net.netspec import load
 from ...net.parameter_files import arrays
 from ...spec.errors import NettrainError, ShapeError, SpecError, did_you_mean, format_shape, why
+from ..caffe.hdf5 import write_h5
 from ..caffe.message import Message, message
-from ..caffe.weights import caffemodel, write_h5
+from ..caffe.weights import caffemodel
 from .blobs import Blob, Versions, keep_diffs_apart
 from .process import PHASES, log, next_seed
 

@@ -225,8 +225,9 @@ CONFIGS = sorted(str(path.relative_to(ROOT / "configs").with_suffix("")) for pat
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_config(mnist, name):
-    data = ["cifar.source=gratings", "cifar.generate={shape: [3, 32, 32], classes: 10}"] if name == "resnet20" else []
+def test_a_config(data_sets, name):
+    images = ["cifar.source=gratings", "cifar.generate={shape: [3, 32, 32], classes: 10}"]
+    data = images if "resnet20" in name or "cifar10" in name else []
     options = Options(settings=tuple(data))
     path = str(ROOT / "configs" / f"{name}.yaml")
     if name in REFUSED:

@@ -35,7 +35,7 @@ def run(text, *inputs, top="y", phase="TEST", change=None):
     return net.blobs[top].data.copy()
 
 
-def layer(kind, fields="", bottom=("x",), top="y"):
+def part(kind, fields="", bottom=("x",), top="y"):
     bottoms = " ".join(f'bottom: "{name}"' for name in bottom)
     return f'layer {{ name: "l" type: "{kind}" {bottoms} top: "{top}" {fields} }}\n'
 
@@ -55,23 +55,23 @@ def refused(text, shapes=((1, 4, 6, 6),)):
 def test_relu6():
     x = 5 * array(2, 3)
     expected = np.minimum(np.maximum(x, 0), 6)
-    assert np.array_equal(run(layer("ReLU6"), x), expected)
-    assert np.array_equal(run(layer("ReLU", "relu_param { relu6: true }"), x), expected)
-    assert np.array_equal(run(layer("ReLU", "relu_param { relu6: false }"), x), np.maximum(x, 0))
+    assert np.array_equal(run(part("ReLU6"), x), expected)
+    assert np.array_equal(run(part("ReLU", "relu_param { relu6: true }"), x), expected)
+    assert np.array_equal(run(part("ReLU", "relu_param { relu6: false }"), x), np.maximum(x, 0))
 
 
 @pytest.mark.parametrize("kind", ["HardSwish", "HSwish"])
 @pytest.mark.parametrize("top", ["v", "y"])
 def test_hard_swish(kind, top):
     x = 4 * array(2, 3)
-    found = run(layer("Power", top="v") + layer(kind, bottom="v", top=top).replace('"l"', '"h"'), x, top=top)
+    found = run(part("Power", top="v") + part(kind, bottom="v", top=top).replace('"l"', '"h"'), x, top=top)
     assert np.allclose(found, x * np.clip(x + 3, 0, 6) / 6)
 
 
 def test_selu():
     x = array(2, 3)
-    assert np.allclose(run(layer("SELU"), x), 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)))
-    found = run(layer("SeLU", "selu_param { alpha: 2 lambda: 3 }"), x)
+    assert np.allclose(run(part("SELU"), x), 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)))
+    found = run(part("SeLU", "selu_param { alpha: 2 lambda: 3 }"), x)
     assert np.allclose(found, 3 * np.where(x > 0, x, 2 * np.expm1(x)))
 
 
@@ -81,20 +81,20 @@ def test_selu():
 def test_squeeze(axes, shape):
     x = array(1, 3, 1, 4)
     fields = " ".join(f"axis: {axis}" for axis in axes)
-    assert np.array_equal(run(layer("Squeeze", f"squeeze_param {{ {fields} }}"), x), x.reshape(shape))
+    assert np.array_equal(run(part("Squeeze", f"squeeze_param {{ {fields} }}"), x), x.reshape(shape))
 
 
 def test_squeeze_that_depends_on_sizes_is_refused():
-    assert "write a Reshape" in refused(layer("Squeeze"))[0]
-    assert "all from the end" in refused(layer("Squeeze", "squeeze_param { axis: 0 axis: -1 }"))[0]
+    assert "write a Reshape" in refused(part("Squeeze"))[0]
+    assert "all from the end" in refused(part("Squeeze", "squeeze_param { axis: 0 axis: -1 }"))[0]
 
 
 def test_arithmetic():
     x, y, z = array(2, 3, 4, 4), array(2, 3, 1, 1, seed=1), array(2, 3, 4, 4, seed=2)
-    assert np.allclose(run(layer("Mul", bottom="xy", top="out"), x, y, top="out"), x * y)
-    assert np.allclose(run(layer("BroadcastAdd", bottom="xy", top="out"), x, y, top="out"), x + y)
-    assert np.allclose(run(layer("Axpy", bottom="yxz", top="out"), x, y, z, top="out"), y * x + z)
-    assert "three bottoms" in refused(layer("Axpy"))[0]
+    assert np.allclose(run(part("Mul", bottom="xy", top="out"), x, y, top="out"), x * y)
+    assert np.allclose(run(part("BroadcastAdd", bottom="xy", top="out"), x, y, top="out"), x + y)
+    assert np.allclose(run(part("Axpy", bottom="yxz", top="out"), x, y, z, top="out"), y * x + z)
+    assert "three bottoms" in refused(part("Axpy"))[0]
 
 
 def ones(net):
@@ -105,10 +105,10 @@ def ones(net):
 
 def test_depthwise_convolutions():
     x, fields = array(1, 4, 6, 6), "convolution_param { num_output: 4 kernel_size: 3 %s bias_term: false }"
-    expected = run(layer("Convolution", fields % "group: 4"), x, change=ones)
+    expected = run(part("Convolution", fields % "group: 4"), x, change=ones)
     for kind in ("ConvolutionDepthwise", "DepthwiseConvolution", "ConvolutionDepthWise"):
-        assert np.array_equal(run(layer(kind, fields % ""), x, change=ones), expected)
-    assert entries(layer("DepthwiseConvolution", fields.replace("4 k", "8 k") % "group: 4"))[0]["group"] == 4
+        assert np.array_equal(run(part(kind, fields % ""), x, change=ones), expected)
+    assert entries(part("DepthwiseConvolution", fields.replace("4 k", "8 k") % "group: 4"))[0]["group"] == 4
 
 
 @pytest.mark.parametrize("sides", [(1, 1, 2, 2), (0, 1, 0, 1), (2, 1, 0, 2), (0, 0, 0, 0)])
@@ -121,11 +121,11 @@ def test_sides_of_their_own(kind, sides):
     around = ((0, 0), (0, 0), (top, bottom), (left, right))
     if kind == "Convolution":
         fields, plain = "num_output: 2 bias_term: false " + fields, "num_output: 2 bias_term: false kernel_size: 3"
-        text = layer("Convolution", "convolution_param { %s }")
+        text = part("Convolution", "convolution_param { %s }")
         expected = run(text % plain, np.pad(x, around), change=ones)
         assert np.allclose(run(text % fields, x, change=ones), expected)
         return
-    text = layer("Pooling", f"pooling_param {{ pool: {kind} %s }}")
+    text = part("Pooling", f"pooling_param {{ pool: {kind} %s }}")
     found = run(text % fields, x)
     padded = np.pad(x, around, constant_values={"MAX": -np.inf, "AVE": 0, "AVE_EXC_PAD": np.nan}[kind])
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
@@ -135,18 +135,18 @@ def test_sides_of_their_own(kind, sides):
 
 def test_sides_of_zero_leave_the_pad():
     fields = "convolution_param { num_output: 2 kernel_size: 3 pad: 1 pad_l: 0 pad_r: 0 pad_t: 0 pad_b: 0 }"
-    assert run(layer("Convolution", fields), array(1, 4, 6, 6)).shape == (1, 2, 6, 6)
+    assert run(part("Convolution", fields), array(1, 4, 6, 6)).shape == (1, 2, 6, 6)
 
 
 def test_different_sides_of_a_deconvolution_are_refused():
     fields = "convolution_param { num_output: 2 kernel_size: 3 pad_l: 1 }"
-    (message,) = refused(layer("Deconvolution", fields))
+    (message,) = refused(part("Deconvolution", fields))
     assert "only a Convolution" in message
 
 
 def test_ceil_mode():
     x = array(1, 4, 6, 6)
-    text = layer("Pooling", "pooling_param { kernel_size: 3 stride: 2 ceil_mode: %s }")
+    text = part("Pooling", "pooling_param { kernel_size: 3 stride: 2 ceil_mode: %s }")
     assert run(text % "false", x).shape == (1, 4, 2, 2)
     assert run(text % "true", x).shape == (1, 4, 3, 3)
 
@@ -162,7 +162,7 @@ def statistics(net):
 
 def test_batch_norm_with_factors():
     x = array(2, 3, 4, 4)
-    text = layer("BatchNorm", "batch_norm_param { scale_bias: true eps: 0.1 %s }")
+    text = part("BatchNorm", "batch_norm_param { scale_bias: true eps: 0.1 %s }")
     net = nettrain.Net(given(x.shape) + text % "", dtype="float64")
     assert len(net.params["l"]) == 5
     statistics(net)
@@ -172,7 +172,7 @@ def test_batch_norm_with_factors():
     moved = (x - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 0.1)
     assert np.allclose(net.blobs["y"].data, moved * factor[:, None, None] + offset[:, None, None])
     for fields in ('scale_filler { type: "constant" value: 1 }', "bias_filler { value: 0 }"):
-        assert entries(layer("BatchNorm", f"batch_norm_param {{ {fields} }}"))[0]["affine"] is True
+        assert entries(part("BatchNorm", f"batch_norm_param {{ {fields} }}"))[0]["affine"] is True
     assert "another" not in refused(text % "add_eps_before_sqrt: false")[0]
 
 
@@ -181,7 +181,7 @@ def test_pspnets_batch_norm():
         "bn_param { slope_filler { value: 1 } bias_filler { value: 0 } frozen: true momentum: 0.95 eps: 0.001 }"
         " param { lr_mult: 1 } param { lr_mult: 1 } param { lr_mult: 0 } param { lr_mult: 0 }"
     )
-    assert entries(layer("BN", fields)) == [
+    assert entries(part("BN", fields)) == [
         {"name": "l", "type": "BatchNorm", "bottom": "x", "top": "y", "affine": True}
         | {"use_global_stats": True, "eps": 0.001}
     ]
@@ -190,9 +190,9 @@ def test_pspnets_batch_norm():
 def test_segnets_batch_norm():
     x = array(2, 3, 4, 4)
     fillers = 'scale_filler { type: "constant" value: 2 } shift_filler { type: "constant" value: 0.5 }'
-    folded = layer("BN", f"bn_param {{ {fillers} bn_mode: INFERENCE }}")
+    folded = part("BN", f"bn_param {{ {fillers} bn_mode: INFERENCE }}")
     assert np.allclose(run(folded, x), 2 * x + 0.5)
-    learned = layer("BN", f"bn_param {{ {fillers} }} param {{ lr_mult: 1 decay_mult: 1 }} param {{ lr_mult: 1 }}")
+    learned = part("BN", f"bn_param {{ {fillers} }} param {{ lr_mult: 1 decay_mult: 1 }} param {{ lr_mult: 1 }}")
     each = (x - x.mean((0, 2, 3), keepdims=True)) / np.sqrt(x.var((0, 2, 3), keepdims=True) + 1e-9)
     for phase in ("TRAIN", "TEST"):  # in SegNet both
         assert np.allclose(run(learned, x, phase=phase), 2 * each + 0.5)
@@ -204,7 +204,7 @@ def test_upsample():
     x = array(1, 2, 2, 3)
     for kind, fields in (("Upsample", "scale: 2"), ("Upsample", "stride: 2"), ("UpsampleDarknet", "stride: 2")):
         field = "upsample_darknet_param" if "Darknet" in kind else "upsample_param"
-        found = run(layer(kind, f"{field} {{ {fields} }}"), x)
+        found = run(part(kind, f"{field} {{ {fields} }}"), x)
         assert np.array_equal(found, x.repeat(2, axis=2).repeat(2, axis=3))
 
 
@@ -212,7 +212,7 @@ def test_segnets_upsample():
     pool = (
         'layer { name: "p" type: "Pooling" bottom: "x" top: "p" top: "m" pooling_param { kernel_size: 2 stride: 2 } }'
     )
-    up = layer("Upsample", "upsample_param { scale: 2 upsample_w: 5 upsample_h: 5 }", bottom=("p", "m"))
+    up = part("Upsample", "upsample_param { scale: 2 upsample_w: 5 upsample_h: 5 }", bottom=("p", "m"))
     x = np.abs(array(1, 2, 5, 5))
     found = run(pool + up, x)
     assert found.shape == x.shape
@@ -236,33 +236,33 @@ def test_segnets_upsample():
 def test_interp(fields, height):
     """One size counts when several are given. Values are held by the layer's own tests; here a plane stays one."""
     x = np.arange(5.0)[:, None] * np.ones((1, 1, 5, 5))
-    found = run(layer("Interp", f"interp_param {{ {fields} }}"), x)
+    found = run(part("Interp", f"interp_param {{ {fields} }}"), x)
     assert found.shape[2] == height
     ends = (1, 3) if "pad" in fields else (0, 4)
     assert np.allclose(found[0, 0, :, 0], np.linspace(*ends, height))
 
 
 def test_interp_to_another_blobs_size():
-    text = layer("Interp", "interp_param { use_blob_size: true }", bottom="xy", top="out")
+    text = part("Interp", "interp_param { use_blob_size: true }", bottom="xy", top="out")
     assert run(text, array(1, 2, 3, 3), array(1, 4, 5, 7), top="out").shape == (1, 2, 5, 7)
 
 
 def test_images_of_another_size():
     x = array(1, 2, 3, 3)
     fields = "resize_nearest_neighbor_param { output_height: 6 output_width: 6 }"
-    assert np.array_equal(run(layer("ResizeNearestNeighbor", fields), x), x.repeat(2, 2).repeat(2, 3))
+    assert np.array_equal(run(part("ResizeNearestNeighbor", fields), x), x.repeat(2, 2).repeat(2, 3))
     fields = "resize_bilinear_param { output_height: 5 output_width: 5 align_corners: true }"
-    assert np.allclose(run(layer("ResizeBilinear", fields), x)[..., ::2, ::2], x)
+    assert np.allclose(run(part("ResizeBilinear", fields), x)[..., ::2, ::2], x)
 
 
 def test_permute_shuffle_and_normalize():
     x = array(2, 4, 3, 5)
-    found = run(layer("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }"), x)
+    found = run(part("Permute", "permute_param { order: 0 order: 2 order: 3 order: 1 }"), x)
     assert np.array_equal(found, x.transpose(0, 2, 3, 1))
-    found = run(layer("ShuffleChannel", "shuffle_channel_param { group: 2 }"), x)
+    found = run(part("ShuffleChannel", "shuffle_channel_param { group: 2 }"), x)
     assert np.array_equal(found, x[:, [0, 2, 1, 3]])
     filler = 'scale_filler { type: "constant" value: 20 }'
-    found = run(layer("Normalize", f"norm_param {{ across_spatial: false {filler} channel_shared: false }}"), x)
+    found = run(part("Normalize", f"norm_param {{ across_spatial: false {filler} channel_shared: false }}"), x)
     assert np.allclose(found, 20 * x / np.sqrt((x**2).sum(1, keepdims=True)))
 
 
@@ -270,7 +270,7 @@ def test_pooling_of_regions():
     x = np.arange(36.0).reshape(1, 1, 6, 6)
     fields = "roi_pooling_param { pooled_w: 2 pooled_h: 2 spatial_scale: 0.5 }"
     regions = np.array([[0, 0, 0, 10, 10]])
-    found = run(layer("ROIPooling", fields, bottom="xy", top="out"), x, regions, top="out")
+    found = run(part("ROIPooling", fields, bottom="xy", top="out"), x, regions, top="out")
     assert np.array_equal(found[0, 0], [[14, 17], [32, 35]])
 
 
@@ -304,14 +304,14 @@ def test_smooth_losses_are_divided_by_examples(sigma, beta):
     x, y = array(4, 3), array(4, 3, seed=1)
     d = np.abs(x - y)
     expected = np.where(d < beta, d**2 / (2 * beta), d - beta / 2).sum() / 4
-    assert np.isclose(run(layer("SmoothL1Loss", sigma, bottom="xy", top="out"), x, y, top="out"), expected)
-    assert "third and fourth" in refused(layer("SmoothL1Loss", bottom="xxxx"))[0]
+    assert np.isclose(run(part("SmoothL1Loss", sigma, bottom="xy", top="out"), x, y, top="out"), expected)
+    assert "third and fourth" in refused(part("SmoothL1Loss", bottom="xxxx"))[0]
 
 
 def test_losses_of_segnet():
     scores, labels = array(2, 3, 2, 2), np.array([0, 1, 2, 0, 1, 1, 2, 2.0]).reshape(2, 1, 2, 2)
     fields = "loss_param { weight_by_label_freqs: %s class_weighting: 0.5 class_weighting: 1 class_weighting: 3 %s }"
-    text = layer("SoftmaxWithLoss", fields, bottom="xy", top="out")
+    text = part("SoftmaxWithLoss", fields, bottom="xy", top="out")
     log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
     chosen = -np.take_along_axis(log_p, labels.astype(int), 1)
     weighted = chosen * np.array([0.5, 1, 3])[labels.astype(int)]
@@ -324,7 +324,7 @@ def test_losses_of_segnet():
 def test_a_fixed_divisor():
     scores, labels = array(4, 3), np.array([0, 1, 2, 0.0])
     fields = "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 8 } loss_weight: 2"
-    text = layer("SoftmaxWithLoss", fields, bottom="xy", top="out")
+    text = part("SoftmaxWithLoss", fields, bottom="xy", top="out")
     net = nettrain.Net(
         given(scores.shape, labels.shape) + text, "TRAIN", dtype="float64", settings=["force_backward=true"]
     )
@@ -338,10 +338,10 @@ def test_a_fixed_divisor():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (layer("PSROIPooling"), "R-FCN's pooling of regions"),
-        (layer("MultiBoxLoss"), "SSD's loss of boxes and classes"),
-        (layer("Dropout", "dropout_param { sample_weights_test: true }"), "SegNet's Bayesian nets"),
-        (layer("Dropout", "dropout_param { scale_train: false }"), "this fork in tests"),
+        (part("PSROIPooling"), "R-FCN's pooling of regions"),
+        (part("MultiBoxLoss"), "SSD's loss of boxes and classes"),
+        (part("Dropout", "dropout_param { sample_weights_test: true }"), "SegNet's Bayesian nets"),
+        (part("Dropout", "dropout_param { scale_train: false }"), "this fork in tests"),
     ],
 )
 def test_what_has_no_equal_is_one_error_that_says_what_it_is(text, words):
@@ -356,12 +356,12 @@ def test_what_has_no_equal_is_one_error_that_says_what_it_is(text, words):
 
 
 def test_what_only_trains_is_left_out_of_nets_to_use():
-    text = layer("ReLU") + layer("MultiBoxLoss", bottom="y", top="loss") + layer("SeLuDropout", bottom="y", top="y")
+    text = part("ReLU") + part("MultiBoxLoss", bottom="y", top="loss") + part("SeLuDropout", bottom="y", top="y")
     assert [entry["type"] for entry in entries(text)] == ["ReLU"]
 
 
 def test_fields_that_change_no_number_are_taken():
-    text = layer("Dropout", "dropout_param { sample_weights_test: false scale_train: true }")
+    text = part("Dropout", "dropout_param { sample_weights_test: false scale_train: true }")
     assert [entry["type"] for entry in entries(text)] == ["Dropout"]
     problems = Problems()
     netspec.load(

@@ -17,12 +17,12 @@ def net_of(*layers, phase="TEST", **options):
     return Net({"layers": list(layers)}, phase=phase, **options)
 
 
-def layer(name, type, bottom=None, **keys):
+def part(name, type, bottom=None, **keys):
     return {"name": name, "type": type} | ({"bottom": bottom} if bottom else {}) | keys
 
 
 def inputs(*shape, name="x"):
-    return layer(name, "Input", shape=list(shape))
+    return part(name, "Input", shape=list(shape))
 
 
 def run(model, **given):
@@ -37,10 +37,10 @@ def nodes(model):
 def test_the_last_version_in_place_has_the_blobs_name():
     net = net_of(
         inputs(2, 3),
-        layer("ip", "InnerProduct", num_output=3, bias_term=False),
-        layer("a", "TanH", "ip", top="ip"),
-        layer("b", "Power", "ip", top="ip", scale=2),
-        layer("drop", "Dropout", "ip", top="ip"),
+        part("ip", "InnerProduct", num_output=3, bias_term=False),
+        part("a", "TanH", "ip", top="ip"),
+        part("b", "Power", "ip", top="ip", scale=2),
+        part("drop", "Dropout", "ip", top="ip"),
     )
     model = export(net)
     assert nodes(model)[:-1] == [("ip", ["x", "ip.weight"], ["ip__0"]), ("a", ["ip__0"], ["ip__1"])]
@@ -49,7 +49,7 @@ def test_the_last_version_in_place_has_the_blobs_name():
 
 
 def test_an_input_keeps_its_name_when_a_layer_works_in_place_on_it():
-    net = net_of(inputs(2, 3), layer("a", "TanH", "x", top="x"), layer("b", "Sigmoid", "x"))
+    net = net_of(inputs(2, 3), part("a", "TanH", "x", top="x"), part("b", "Sigmoid", "x"))
     model = export(net)
     assert nodes(model) == [("a", ["x"], ["x__1"]), ("b", ["x__1"], ["b"])]
     values = np.float32([[1, 2, 3]])
@@ -57,7 +57,7 @@ def test_an_input_keeps_its_name_when_a_layer_works_in_place_on_it():
 
 
 def test_an_output_that_is_an_input_in_place():
-    net = net_of(inputs(2, 3), layer("a", "TanH", "x", top="x"))
+    net = net_of(inputs(2, 3), part("a", "TanH", "x", top="x"))
     model = export(net)
     assert [value.name for value in model.outputs] == ["x__1"]
     assert verify(model, net).difference < 1e-6
@@ -66,13 +66,13 @@ def test_an_output_that_is_an_input_in_place():
 def test_branches_and_copies():
     net = net_of(
         inputs(2, 4),
-        layer("s", "Split", "x", top=["s1", "s2"]),
-        layer("a", "ReLU", "s1"),
-        layer("d", "Dropout", "s2"),
-        layer("b", "Eltwise", ["a", "d"]),
-        layer("c", "Concat", ["b", "s1"]),
-        layer("e", "Slice", "c", top=["e1", "e2"], slice_point=3),
-        layer("f", "Dropout", "e1"),
+        part("s", "Split", "x", top=["s1", "s2"]),
+        part("a", "ReLU", "s1"),
+        part("d", "Dropout", "s2"),
+        part("b", "Eltwise", ["a", "d"]),
+        part("c", "Concat", ["b", "s1"]),
+        part("e", "Slice", "c", top=["e1", "e2"], slice_point=3),
+        part("f", "Dropout", "e1"),
     )
     model = export(net)
     assert [value.name for value in model.outputs] == ["e2", "f"]
@@ -85,7 +85,7 @@ def test_branches_and_copies():
 
 def test_shared_parameters_are_one_initializer():
     twice = {"param": [{"name": "w"}, {"name": "b"}], "num_output": 3, "bias_filler": 1}
-    net = net_of(inputs(2, 3), layer("one", "InnerProduct", "x", **twice), layer("two", "InnerProduct", "one", **twice))
+    net = net_of(inputs(2, 3), part("one", "InnerProduct", "x", **twice), part("two", "InnerProduct", "one", **twice))
     model = export(net)
     assert [one.name for one in model.proto.graph.initializer] == ["one.weight", "one.bias"]
     assert verify(model, net).difference < 1e-6
@@ -95,10 +95,10 @@ def test_names_that_meet():
     """A blob is called as a helper node would be, another as a parameter: blobs keep their names."""
     net = net_of(
         inputs(2, 3, 2),
-        layer("ip/Flatten", "ReLU", "x"),
-        layer("ip.weight", "TanH", "x"),
-        layer("ip", "InnerProduct", "ip/Flatten", num_output=2),
-        layer("end", "Flatten", "ip.weight"),
+        part("ip/Flatten", "ReLU", "x"),
+        part("ip.weight", "TanH", "x"),
+        part("ip", "InnerProduct", "ip/Flatten", num_output=2),
+        part("end", "Flatten", "ip.weight"),
     )
     model = export(net)
     assert {value.name for value in model.outputs} == {"ip", "end"}
@@ -108,10 +108,10 @@ def test_names_that_meet():
 
 
 FIXED = {
-    "shape with a fixed first axis": (inputs(4, 6), layer("y", "Reshape", shape=[4, 2, 3])),
-    "batch as channels": (inputs(4, 6), layer("y", "InnerProduct", axis=0, num_output=2)),
-    "batch in equal parts": (inputs(4, 6), layer("y", "Slice", axis=0, top=["a", "b"])),
-    "batch as classes": (inputs(4, 6), layer("y", "ArgMax", axis=0)),
+    "shape with a fixed first axis": (inputs(4, 6), part("y", "Reshape", shape=[4, 2, 3])),
+    "batch as channels": (inputs(4, 6), part("y", "InnerProduct", axis=0, num_output=2)),
+    "batch in equal parts": (inputs(4, 6), part("y", "Slice", axis=0, top=["a", "b"])),
+    "batch as classes": (inputs(4, 6), part("y", "ArgMax", axis=0)),
 }
 
 
@@ -131,10 +131,10 @@ def test_a_batch_that_a_layer_fixes(name):
 def test_a_batch_that_is_joined_and_cut_is_free():
     net = net_of(
         inputs(4, 6),
-        layer("more", "Input", shape=[2, 6]),
-        layer("both", "Concat", ["x", "more"], axis=0),
-        layer("cut", "Slice", "both", axis=0, slice_point=1, top=["first", "rest"]),
-        layer("flat", "Flatten", "rest", axis=0),
+        part("more", "Input", shape=[2, 6]),
+        part("both", "Concat", ["x", "more"], axis=0),
+        part("cut", "Slice", "both", axis=0, slice_point=1, top=["first", "rest"]),
+        part("flat", "Flatten", "rest", axis=0),
     )
     model = export(net)
     shapes = {value.name: value.shape for value in (*model.inputs, *model.outputs)}
@@ -144,7 +144,10 @@ def test_a_batch_that_is_joined_and_cut_is_free():
 
 def test_what_follows_a_filter_has_a_size_of_its_own():
     net = net_of(
-        inputs(4, 3), inputs(4, name="s"), layer("kept", "Filter", ["x", "s"]), layer("y", "InnerProduct", num_output=2)
+        inputs(4, 3),
+        inputs(4, name="s"),
+        part("kept", "Filter", ["x", "s"]),
+        part("y", "InnerProduct", num_output=2),
     )
     model = export(net)
     assert {value.name: value.shape for value in model.outputs} == {"y": ("K", 2)}
@@ -155,7 +158,7 @@ def test_what_follows_a_filter_has_a_size_of_its_own():
 
 
 def test_examples_that_are_not_of_the_batch_have_a_size_of_their_own():
-    net = net_of(inputs(3, 2), inputs(5, name="which"), layer("y", "BatchReindex", ["x", "which"]))
+    net = net_of(inputs(3, 2), inputs(5, name="which"), part("y", "BatchReindex", ["x", "which"]))
     model = export(net)
     assert [value.shape for value in (*model.inputs, *model.outputs)] == [("N", 2), ("M",), ("M", 2)]
     assert verify(model, net).difference == 0
@@ -164,8 +167,8 @@ def test_examples_that_are_not_of_the_batch_have_a_size_of_their_own():
 def test_ties_of_arg_max_are_the_larger_index():
     net = net_of(
         inputs(2, 4),
-        layer("one", "ArgMax", "x", axis=1),
-        layer("three", "ArgMax", "x", top_k=3, out_max_val=True),
+        part("one", "ArgMax", "x", axis=1),
+        part("three", "ArgMax", "x", top_k=3, out_max_val=True),
     )
     x = np.float32([[1, 3, 3, 0], [2, 2, 2, 2]])
     found, wanted = run(export(net), x=x), net.forward(x=x)
@@ -180,11 +183,11 @@ def test_ties_of_arg_max_are_the_larger_index():
 def test_a_loss_that_has_weights_of_others_beside_it():
     net = net_of(
         inputs(2, 3),
-        layer("t", "Input", shape=[2, 2]),
-        layer("y", "InnerProduct", "x", num_output=2),
-        layer("size", "Reduction", "y", operation="SUMSQ", loss_weight=0.1),
-        layer("loss", "EuclideanLoss", ["y", "t"]),
-        layer("twice", "Power", "loss", scale=2),
+        part("t", "Input", shape=[2, 2]),
+        part("y", "InnerProduct", "x", num_output=2),
+        part("size", "Reduction", "y", operation="SUMSQ", loss_weight=0.1),
+        part("loss", "EuclideanLoss", ["y", "t"]),
+        part("twice", "Power", "loss", scale=2),
     )
     model = export(net)
     assert [value.name for value in model.outputs] == ["y"]
@@ -197,12 +200,12 @@ def test_several_losses_name_their_probabilities_after_the_scores():
     ip = {"type": "InnerProduct", "num_output": 3}
     net = net_of(
         inputs(2, 3),
-        layer("label", "Input", shape=[2]),
-        layer("a", bottom="x", **ip),
-        layer("b", bottom="x", **ip),
-        layer("la", "SoftmaxWithLoss", ["a", "label"]),
-        layer("lb", "SoftmaxWithLoss", ["b", "label"]),
-        layer("again", "SoftmaxWithLoss", ["b", "label"]),
+        part("label", "Input", shape=[2]),
+        part("a", bottom="x", **ip),
+        part("b", bottom="x", **ip),
+        part("la", "SoftmaxWithLoss", ["a", "label"]),
+        part("lb", "SoftmaxWithLoss", ["b", "label"]),
+        part("again", "SoftmaxWithLoss", ["b", "label"]),
     )
     assert [value.name for value in export(net).outputs] == ["a_prob", "b_prob"]
     assert [value.name for value in export(net, keep_logits=True).outputs] == ["a", "b"]
@@ -211,11 +214,11 @@ def test_several_losses_name_their_probabilities_after_the_scores():
 def test_a_softmax_that_is_there_is_taken():
     net = net_of(
         inputs(2, 3),
-        layer("label", "Input", shape=[2]),
-        layer("scores", "InnerProduct", "x", num_output=3),
-        layer("p", "Softmax", "scores"),
-        layer("loss", "SoftmaxWithLoss", ["scores", "label"]),
-        layer("right", "Accuracy", ["p", "label"]),
+        part("label", "Input", shape=[2]),
+        part("scores", "InnerProduct", "x", num_output=3),
+        part("p", "Softmax", "scores"),
+        part("loss", "SoftmaxWithLoss", ["scores", "label"]),
+        part("right", "Accuracy", ["p", "label"]),
     )
     model = export(net)
     assert [(value.name, value.shape) for value in model.outputs] == [("p", ("N", 3))]
@@ -242,9 +245,9 @@ class Cost:
 def test_code_of_the_users_that_brings_data_or_is_a_loss_need_not_be_written(workdir):
     (workdir / "user_layers.py").write_text(CODE)
     net = net_of(
-        layer("x", "Python", module="user_layers", layer="Ones"),
-        layer("y", "ReLU", "x"),
-        layer("cost", "Python", "y", module="user_layers", layer="Cost", loss_weight=1),
+        part("x", "Python", module="user_layers", layer="Ones"),
+        part("y", "ReLU", "x"),
+        part("cost", "Python", "y", module="user_layers", layer="Cost", loss_weight=1),
         allow_python=True,
     )
     model = export(net)
@@ -254,7 +257,7 @@ def test_code_of_the_users_that_brings_data_or_is_a_loss_need_not_be_written(wor
 
 
 def test_a_net_of_which_nothing_is_left():
-    net = net_of(inputs(2, 3), layer("t", "Input", shape=[2, 3]), layer("loss", "EuclideanLoss", ["x", "t"]))
+    net = net_of(inputs(2, 3), part("t", "Input", shape=[2, 3]), part("loss", "EuclideanLoss", ["x", "t"]))
     with pytest.raises(NettrainError, match="nothing of this net can serve"):
         export(net)
 
@@ -265,9 +268,9 @@ def test_preprocessing_is_kept(workdir):
     source = {"train": "images.npz", "test": "images.npz"}
     transform = {"mean_value": [104, 117, 123], "scale": 0.5, "crop_size": 4}
     net = net_of(
-        layer("d", "Data", top=["data", "label"], source=source, batch_size=2, transform=transform),
-        layer("y", "InnerProduct", "data", num_output=2),
-        layer("loss", "SoftmaxWithLoss", ["y", "label"]),
+        part("d", "Data", top=["data", "label"], source=source, batch_size=2, transform=transform),
+        part("y", "InnerProduct", "data", num_output=2),
+        part("loss", "SoftmaxWithLoss", ["y", "label"]),
     )
     model = export(net)
     said = {one.key: json.loads(one.value) for one in model.proto.metadata_props}
@@ -278,9 +281,9 @@ def test_preprocessing_is_kept(workdir):
 
 def test_constant_data_is_an_input_and_its_value_is_said():
     net = net_of(
-        layer("x", "Input", shape=[2, 3]),
-        layer("ones", "DummyData", shape=[2, 3], data_filler=1),
-        layer("y", "Eltwise", ["x", "ones"]),
+        part("x", "Input", shape=[2, 3]),
+        part("ones", "DummyData", shape=[2, 3], data_filler=1),
+        part("y", "Eltwise", ["x", "ones"]),
     )
     model = export(net)
     assert [value.name for value in model.inputs] == ["x", "ones"]
@@ -290,10 +293,10 @@ def test_constant_data_is_an_input_and_its_value_is_said():
 def test_a_softmax_along_another_axis_is_another():
     net = net_of(
         inputs(2, 3, 4),
-        layer("label", "Input", shape=[2, 4]),
-        layer("scores", "Convolution", "x", num_output=3, kernel_size=1),
-        layer("p", "Softmax", "scores", axis=2),
-        layer("loss", "SoftmaxWithLoss", ["scores", "label"]),
+        part("label", "Input", shape=[2, 4]),
+        part("scores", "Convolution", "x", num_output=3, kernel_size=1),
+        part("p", "Softmax", "scores", axis=2),
+        part("loss", "SoftmaxWithLoss", ["scores", "label"]),
     )
     model = export(net)
     assert [value.name for value in model.outputs] == ["p", "prob"]
@@ -340,12 +343,12 @@ layers:
 
 def test_a_training_net_is_refused():
     with pytest.raises(NettrainError, match="TEST"):
-        export(net_of(inputs(2, 3), layer("y", "ReLU"), phase="TRAIN"))
+        export(net_of(inputs(2, 3), part("y", "ReLU"), phase="TRAIN"))
 
 
 def test_a_wrong_word_for_cont():
     with pytest.raises(NettrainError, match="cont must be input or start, got 'begin'"):
-        export(net_of(inputs(2, 3), layer("y", "ReLU")), cont="begin")
+        export(net_of(inputs(2, 3), part("y", "ReLU")), cont="begin")
 
 
 def test_without_onnx_the_command_is_named(monkeypatch):
@@ -353,27 +356,27 @@ def test_without_onnx_the_command_is_named(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=re.escape('pip install "nettrain[onnx]"')):
-        export(net_of(inputs(2, 3), layer("y", "ReLU")))
+        export(net_of(inputs(2, 3), part("y", "ReLU")))
 
 
 def test_without_onnxruntime_nothing_is_compared(monkeypatch):
     import sys
 
-    net = net_of(inputs(2, 3), layer("y", "ReLU"))
+    net = net_of(inputs(2, 3), part("y", "ReLU"))
     model = export(net)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert verify(model, net) is None
 
 
 def test_a_wrong_number_is_noticed():
-    net = net_of(inputs(2, 3), layer("y", "InnerProduct", num_output=2))
+    net = net_of(inputs(2, 3), part("y", "InnerProduct", num_output=2))
     model = export(net)
     net.params["y"][0].data[0, 0] += 0.01
     assert verify(model, net).difference > 1e-4
 
 
 def test_a_wrong_model_is_noticed():
-    net = net_of(inputs(2, 3), layer("y", "InnerProduct", num_output=2))
+    net = net_of(inputs(2, 3), part("y", "InnerProduct", num_output=2))
     model = export(net)
     model.proto.graph.node[0].input[1] = "nothing"
     with pytest.raises(NettrainError, match="onnx finds the model wrong"):
@@ -383,8 +386,8 @@ def test_a_wrong_model_is_noticed():
 def test_the_net_is_left_as_it_was():
     net = net_of(
         inputs(4, 2, 3),
-        layer("cont", "Input", shape=[4, 2]),
-        layer("lstm", "LSTM", ["x", "cont"], num_output=3),
+        part("cont", "Input", shape=[4, 2]),
+        part("lstm", "LSTM", ["x", "cont"], num_output=3),
     )
     other = Net(net.spec, phase="TEST")
     rng = np.random.default_rng(0)
@@ -399,7 +402,7 @@ def test_the_net_is_left_as_it_was():
 
 
 def test_a_file_is_written_whole_or_not_at_all(workdir):
-    net = net_of(inputs(2, 3), layer("y", "ReLU"))
+    net = net_of(inputs(2, 3), part("y", "ReLU"))
     model = export(net)
     save(model, workdir / "net.onnx")
     assert onnx.load(workdir / "net.onnx") == model.proto == export(net).proto
@@ -410,7 +413,7 @@ def test_a_file_is_written_whole_or_not_at_all(workdir):
 
 
 def test_more_than_a_file_can_hold_is_refused(monkeypatch):
-    net = net_of(inputs(2, 3), layer("y", "InnerProduct", num_output=2))
+    net = net_of(inputs(2, 3), part("y", "InnerProduct", num_output=2))
     monkeypatch.setattr("nettrain.interop.onnx_out.exporting.LARGEST", 2**20 + 10)
     with pytest.raises(NettrainError, match="2 GiB at most"):
         export(net)

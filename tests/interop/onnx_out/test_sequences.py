@@ -8,12 +8,12 @@ from nettrain.interop.onnx_out import export, verify
 from nettrain.spec.errors import SpecError
 
 
-def layer(name, type, bottom=None, **keys):
+def part(name, type, bottom=None, **keys):
     return {"name": name, "type": type} | ({"bottom": bottom} if bottom else {}) | keys
 
 
 def inputs(**shapes):
-    return [layer(name, "Input", shape=list(shape)) for name, shape in shapes.items()]
+    return [part(name, "Input", shape=list(shape)) for name, shape in shapes.items()]
 
 
 def net_of(*layers):
@@ -41,7 +41,7 @@ def kinds(model):
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_with_cont_as_an_input_it_is_a_scan_that_carries_its_states(kind, static):
     shapes = {"x": (4, 2, 3, 2), "cont": (4, 2)} | ({"s": (2, 5)} if static else {})
-    net = net_of(*inputs(**shapes), layer("y", kind, list(shapes), num_output=3))
+    net = net_of(*inputs(**shapes), part("y", kind, list(shapes), num_output=3))
     model = export(net)
     assert kinds(model).count("Scan") == 1
     assert kind not in kinds(model)
@@ -67,7 +67,7 @@ def test_with_cont_as_an_input_it_is_a_scan_that_carries_its_states(kind, static
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_sequences_that_begin_with_the_batch_are_onnxs_own_operator(kind, static):
     shapes = {"x": (4, 2, 3), "cont": (4, 2)} | ({"s": (2, 5)} if static else {})
-    net = net_of(*inputs(**shapes), layer("y", kind, list(shapes), num_output=3))
+    net = net_of(*inputs(**shapes), part("y", kind, list(shapes), num_output=3))
     model = export(net, cont="start")
     assert kind in kinds(model)
     assert "Scan" not in kinds(model)
@@ -87,8 +87,8 @@ def test_sequences_that_begin_with_the_batch_are_onnxs_own_operator(kind, static
 def test_a_cont_that_is_computed_stays():
     net = net_of(
         *inputs(x=(4, 2, 3), c=(4, 2)),
-        layer("cont", "Threshold", "c"),
-        layer("y", "LSTM", ["x", "cont"], num_output=3),
+        part("cont", "Threshold", "c"),
+        part("y", "LSTM", ["x", "cont"], num_output=3),
     )
     model = export(net, cont="start")
     assert "Scan" in kinds(model)
@@ -98,10 +98,10 @@ def test_a_cont_that_is_computed_stays():
 def test_words_by_number_before_an_lstm():
     net = net_of(
         *inputs(words=(4, 2), cont=(4, 2)),
-        layer("vectors", "Embed", "words", num_output=3, input_dim=7),
-        layer("y", "LSTM", ["vectors", "cont"], num_output=3),
-        layer("scores", "InnerProduct", "y", num_output=5, axis=2),
-        layer("p", "Softmax", axis=2),
+        part("vectors", "Embed", "words", num_output=3, input_dim=7),
+        part("y", "LSTM", ["vectors", "cont"], num_output=3),
+        part("scores", "InnerProduct", "y", num_output=5, axis=2),
+        part("p", "Softmax", axis=2),
     )
     model = export(net, cont="start")
     assert model.inputs[0].shape == ("T", "N")
@@ -120,7 +120,7 @@ CELL = [
 def recurrent(bottoms, **keys):
     state = {"name": "h", "next": "new", "shape": [2]} | keys.pop("state", {})
     given = {"cell": CELL, "states": [state], "outputs": ["new"]} | keys
-    return layer("y", "Recurrent", bottoms, **given)
+    return part("y", "Recurrent", bottoms, **given)
 
 
 @pytest.mark.parametrize("cont", ["input", "start"])

@@ -118,7 +118,7 @@ def test_infogain_says_what_is_wrong_with_its_file(workdir):
     np.save("large.npy", np.eye(3))
     cases = {
         "none.npy": "not found",
-        "h.binaryproto": "a binaryproto of Caffe must be converted",
+        "h.binaryproto": "says 1 x 1 x 0 x 0 but holds 0 values",
         "two.npz": "must hold one array, but it has a, b",
         "large.npy": "H must be 2 x 2 for 2 classes, got 3 x 3",
     }
