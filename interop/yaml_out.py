@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -62,7 +61,7 @@ def to_yaml(root: Node, remarks: Remarks | None = None, head: Iterable[str] = ()
             for name, block in node.value.items():
                 lines += _block_of(name, block, remarks)
             continue
-        lines.append(f"{key}: {flow(node)}")
+        lines.append(f"{_text(key)}: {flow(node)}")
     lines += ["", "layers:"]
     lines += layer_lines(root.value["layers"].value, "  ", remarks)
     lines += [f"# {text}".rstrip() for text in remarks.rest()]
@@ -70,12 +69,12 @@ def to_yaml(root: Node, remarks: Remarks | None = None, head: Iterable[str] = ()
 
 
 def _block_of(name: str, block: Node, remarks: Remarks) -> list[str]:
-    lines = [f"  {name}:"]
+    lines = [f"  {_text(name)}:"]
     for key, node in block.value.items():
         if key == "layers":
             lines += ["    layers:", *layer_lines(node.value, "      ", remarks)]
         else:
-            lines.append(f"    {key}: {flow(node)}")
+            lines.append(f"    {_text(key)}: {flow(node)}")
     return lines
 
 
@@ -84,7 +83,7 @@ def _block(node: Node, indent: str, remarks: Remarks) -> list[str]:
     for key, value in node.value.items():
         comments = remarks.before(node.keys.get(key, value.place)) if value.place.line else []
         lines += [f"{indent}# {text}".rstrip() for text in comments]
-        lines.append(f"{indent}{key}: {flow(value)}")
+        lines.append(f"{indent}{_text(key)}: {flow(value)}")
     return lines
 
 
@@ -97,7 +96,7 @@ def layer_lines(layers: list[Node], indent: str, remarks: Remarks) -> list[str]:
         shown = _without_defaults(layer, before)
         text = f"{indent}- {flow(shown)}"
         if len(text) > WIDTH:
-            keys = [f"{key}: {flow(value)}" for key, value in shown.value.items()]
+            keys = [f"{_text(key)}: {flow(value)}" for key, value in shown.value.items()]
             lines += [f"{indent}- {keys[0]}", *(f"{indent}  {key}" for key in keys[1:])]
         else:
             lines.append(text)
@@ -185,4 +184,15 @@ def _scalar(text: str) -> Any:
 def _text(value: str) -> str:
     """A text without quotes where YAML reads it as that text."""
     is_plain = _PLAIN.match(value) and not value.endswith(" ") and isinstance(_scalar(value), str) and value != "<<"
-    return value if is_plain else json.dumps(value, ensure_ascii=not value.isprintable())
+    return value if is_plain else '"' + "".join(map(_in_quotes, value)) + '"'
+
+
+def _in_quotes(letter: str) -> str:
+    """A character between quotation marks; what cannot be seen is written as its number."""
+    if letter in '"\\':
+        return f"\\{letter}"
+    if letter.isprintable():
+        return letter
+    return {"\n": "\\n", "\t": "\\t"}.get(letter) or (
+        f"\\u{ord(letter):04x}" if ord(letter) < 0x10000 else f"\\U{ord(letter):08x}"
+    )
