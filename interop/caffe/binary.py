@@ -141,7 +141,7 @@ def _pieces(message: Message) -> tuple[list[bytes | memoryview], int]:
             array = np.ascontiguousarray(message.array(field.name), _WIDTHS[field.type][0])
             found.append(wire.tag_of(field.number, wire.BYTES) + wire.write_varint(array.nbytes))
             if array.size:
-                found.append(memoryview(array.reshape(-1)).cast("B"))
+                found.append(memoryview(array.reshape(-1).view(np.uint8)))  # type: ignore[arg-type]
             continue
         if field.label == "packed":
             packed = b"".join(wire.write_varint(value) for value in message.many(field.name))

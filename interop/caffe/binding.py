@@ -90,7 +90,8 @@ class Binder:
         if name is None:
             near = nearest(word, choices)
             some = ", ".join(choices) if len(choices) < 8 else ", ".join(list(choices)[:7]) + " …"
-            return self._wrong(field, written, f"did you mean {near}?" if near else f"one of {some}")
+            self._wrong(field, written, f"did you mean {near}?" if near else f"one of {some}")
+            return None
         if written.text is not None or (name != word and word not in by_number):
             self.warnings.append(Problem(written.place, f"Caffe takes only {name}, as a word without quotation marks"))
         return name

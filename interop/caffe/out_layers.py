@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ...net.fillers import Filler
-from ...net.records import LayerSpec, NetSpec, ParamSpec, Rule
+from ...net.records import LayerSpec, NetSpec, ParamSpec, Phase, Rule
 from ...spec.declare import Declared
 from ...spec.errors import NettrainError, Problems
 from .layers import _WEIGHTS as ZERO_UNLESS_FILLED
@@ -161,11 +161,8 @@ class LayerWriter:
     def _data(self, spec: LayerSpec, layer: Message, rules: dict[str, list[Message]]) -> list[Message]:
         """One layer for both phases, or one for each where they read other data."""
         p: Any = spec.parameters
-        kept = [
-            (split, phase)
-            for split, phase in (("train", "TRAIN"), ("test", "TEST"))
-            if phase in self.phases and _may_be_in(spec, phase)
-        ]
+        both: tuple[tuple[str, Phase], ...] = (("train", "TRAIN"), ("test", "TEST"))
+        kept = [(split, phase) for split, phase in both if phase in self.phases and _may_be_in(spec, phase)]
         sources = {phase: self._source(spec, getattr(p.source, split), split) for split, phase in kept}
         sizes = {phase: getattr(p.batch_size, split) for split, phase in kept}
         if p.shuffle and "TRAIN" in sources:
@@ -202,7 +199,7 @@ def _has_number(message_type: str, name: str) -> bool:
     return field is not None and bool(field.number)
 
 
-def _may_be_in(spec: LayerSpec, phase: str) -> bool:
+def _may_be_in(spec: LayerSpec, phase: Phase) -> bool:
     include, exclude = spec.common.include, spec.common.exclude
     if include:
         return any(rule.phase in (None, phase) for rule in include)

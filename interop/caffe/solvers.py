@@ -32,8 +32,6 @@ def read_solver(solver: Message, found: Found) -> Node:
         elif name in ("train_state", "test_state"):
             states = [_state(entry.value) for entry in solver.entries(name)]
             result.put(name, states[0] if name == "train_state" else Node(states, place))
-        elif name == "random_seed" and solver.one(name) < 0:
-            continue
         else:
             result.put(name, several(solver.entries(name)))
     for part in (solver, *solver.many("train_state"), *solver.many("test_state")):

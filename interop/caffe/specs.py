@@ -36,7 +36,7 @@ class Imported:
 
 
 def read_spec(
-    raw: bytes, path: Path, name: str, problems: Problems, until: str = "", folder: Path | None = None
+    raw: bytes | memoryview, path: Path, name: str, problems: Problems, until: str = "", folder: Path | None = None
 ) -> Imported:
     """The spec that a file of Caffe's says: of a solver with its nets, or of a net alone.
 
@@ -63,7 +63,7 @@ class _Files:
         self.comments: dict[str, list[Comment]] = {}
         self.ends: dict[tuple[str, int], int] = {}
 
-    def spec(self, raw: bytes, path: Path, name: str, folder: Path) -> Imported:
+    def spec(self, raw: bytes | memoryview, path: Path, name: str, folder: Path) -> Imported:
         message = self.message(raw, name)
         if message.type == "SolverParameter":
             root = self._solver(self.upgrade.solver(message), path)
@@ -72,9 +72,9 @@ class _Files:
         look_for_files(root.node, path.parent, folder)
         return Imported(root.node, self.found.warnings, self.found.notes, self.comments, self.ends)
 
-    def message(self, raw: bytes, name: str, wanted: str = "") -> Message:
+    def message(self, raw: bytes | memoryview, name: str, wanted: str = "") -> Message:
         """The net or solver that bytes hold, as written."""
-        if is_binary(raw[:HEAD]):
+        if not isinstance(raw, bytes) or is_binary(raw[:HEAD]):
             return binary.read(raw, "NetParameter", name)
         try:
             text = raw.decode("utf-8-sig")
@@ -132,9 +132,8 @@ class _Files:
         for field_name in ("net_param", "net", "train_net_param", "train_net", "test_net_param", "test_net"):
             phase = "TRAIN" if "train" in field_name else "TEST" if "test" in field_name else ""
             for entry in solver.entries(field_name):
-                if isinstance(entry.value, Message):
-                    net = entry.value
-                else:
+                net: Message | None = entry.value if isinstance(entry.value, Message) else None
+                if net is None:
                     found = locate(entry.value, path.parent)
                     if found is None:
                         words = "the net is not there (looked in this folder, the solver's and those above it)"

@@ -66,7 +66,7 @@ def blob_of(array: np.ndarray) -> Message:
 def caffemodel(
     arrays: Mapping[str, np.ndarray], name: str = "", layers: Mapping[str, Message] | None = None
 ) -> list[bytes | memoryview]:
-    """A caffemodel in pieces: each layer's name and blobs, and what ``layers`` say of it (type, bottoms, tops)."""
+    """A caffemodel in pieces: each layer's name and blobs, and all that ``layers`` say of it."""
     net = message("NetParameter", name=name or None)
     blobs: dict[str, list[Message]] = {}
     for key, array in arrays.items():
@@ -75,9 +75,8 @@ def caffemodel(
     for layer in dict.fromkeys([*(layers or {}), *blobs]):
         made = Message("LayerParameter").add("name", layer)
         known = (layers or {}).get(layer)
-        for field in ("type", "bottom", "top"):
-            if known is not None and known.has(field):
-                made.fields[field] = known.entries(field)
+        if known is not None:
+            made.fields |= {field: entries for field, entries in known.fields.items() if field not in ("name", "blobs")}
         net.add("layer", made.add("blobs", *blobs.get(layer, [])))
     return binary.write(net)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Options:
     inference: bool = False
     flat: bool = False
     keep_logits: bool = False
-    cont: str = "input"
+    cont: Literal["input", "start"] = "input"
     batch: int = 1
     force: bool = False
     allow_python: bool = False
