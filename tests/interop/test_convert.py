@@ -229,6 +229,8 @@ CONFIGS = sorted(str(path.relative_to(ROOT / "configs").with_suffix("")) for pat
 def test_a_config(data_sets, name):
     images = ["cifar.source=gratings", "cifar.generate={shape: [3, 32, 32], classes: 10}"]
     data = images if "resnet20" in name or "cifar10" in name else []
+    if name in ("googlenet", "squeezenet"):
+        data = ["images.generate={examples: 2, test_examples: 2, shape: [3, 128, 128]}", "images.batch_size=2"]
     options = Options(settings=tuple(data))
     path = str(ROOT / "configs" / f"{name}.yaml")
     if name in REFUSED:

@@ -118,7 +118,7 @@ def alike(one, other):
 
 
 @given(roots)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_tree_reads_back_as_itself(root):
     text = to_yaml(Node.plain(root, Place("it", 1, 1), in_one_place=True))
     back = read_text(text, "it").to_python()

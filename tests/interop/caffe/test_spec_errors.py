@@ -189,10 +189,10 @@ def test_any_words_never_end_in_a_traceback(words):
     ],
 )
 def test_long_texts_end_soon(piece):
-    text = (piece * (400_000 // len(piece) + 1))[:400_000]
+    text = (piece * (100_000 // len(piece) + 1))[:100_000]
     began = time.perf_counter()
     read(text)
-    assert time.perf_counter() - began < 20
+    assert time.perf_counter() - began < 10  # twice as long a text may take twice as long, not four times
 
 
 def test_more_words_than_any_net_has_are_not_read():
