@@ -227,7 +227,10 @@ CONFIGS = sorted(str(path.relative_to(ROOT / "configs").with_suffix("")) for pat
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config(data_sets, name):
-    images = ["cifar.source=gratings", "cifar.generate={shape: [3, 32, 32], classes: 10}"]
+    images = [
+        "cifar.source=gratings",
+        "cifar.generate={examples: 200, test_examples: 200, shape: [3, 32, 32], classes: 10}",
+    ]
     data = images if "resnet20" in name or "cifar10" in name else []
     if name in ("googlenet", "squeezenet"):
         data = ["images.generate={examples: 2, test_examples: 2, shape: [3, 128, 128]}", "images.batch_size=2"]

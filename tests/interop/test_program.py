@@ -523,7 +523,7 @@ def random_net(seed):
     }
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(12))
 def test_random_nets(workdir, capsys, seed):
     """In this process, for speed: the program itself is run by the other tests."""
     spec = spec_of(random_net(seed))

@@ -297,7 +297,13 @@ def test_what_a_solver_says_that_means_something_else(tmp_path):
     text += 'weights: "a.npz,b.npz"'
     imported = read_spec(text.encode(), tmp_path / "s", "s", Problems())
     solver = imported.root.to_python()["solver"]
-    assert solver == {"clip_gradients": 2.5, "iter_size": 4, "base_lr": 0, "weights": ["a.npz", "b.npz"]}
+    assert solver == {
+        "clip_gradients": 2.5,
+        "iter_size": 4,
+        "random_seed": -1,
+        "base_lr": 0,
+        "weights": ["a.npz", "b.npz"],
+    }
     assert sorted(said.message.split(":")[0] for said in imported.warnings) == [
         "there is no `base_lr`, so nothing is learned",
         "there is no `lr_policy`",
