@@ -31,6 +31,7 @@ LOOSER = {
     "Log": 2e-6,
     "Reduction": 1e-5,
 }
+BY_ONEDNN = {"LogSoftmax": 2e-6}  # its own logarithm: 1.3e-6 from onnxruntime, where the formula is within 1e-6
 
 
 def test_every_type_has_taken_a_stand():
@@ -90,7 +91,8 @@ def test_an_example(name, example):
     own = example.bottoms[0][TYPES[name].batch_axis] if example.bottoms[0] else 1
     for batches, values in (([own], values_of(example)), ((1, 3), {} if name in OF_ONE_BATCH else values_of(example))):
         found = verify(model, net, batches, values)
-        assert found.difference < LOOSER.get(name, TOLERANCE)
+        looser = LOOSER | (BY_ONEDNN if net.computed_by == "onednn" else {})
+        assert found.difference < looser.get(name, TOLERANCE)
 
 
 @pytest.mark.parametrize(("name", "example"), examples(["Parameter"]))
