@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -25,8 +26,15 @@ def open_weights(path: Path, what: str) -> AbstractContextManager[Arrays] | None
 
     Opening raises NettrainError for a file that is damaged.
     """
-    reader = {"caffe": _caffemodel, "hdf5": _hdf5, "safetensors": _safetensors}.get(kind_of(path))
+    kind = kind_of(path)
+    if not kind and path.suffix in OTHERS and os.path.isfile(path):
+        size = os.path.getsize(path)
+        raise NettrainError(f"{what} {path} is damaged, or no {path.suffix} file ({size:,} bytes)")
+    reader = {"caffe": _caffemodel, "hdf5": _hdf5, "safetensors": _safetensors}.get(kind)
     return reader(path, what) if reader else None
+
+
+OTHERS = (".caffemodel", ".h5", ".safetensors")
 
 
 def kind_of(path: Path) -> str:

@@ -77,5 +77,9 @@ def find(path: str | Path) -> tuple[Path, str]:
     near = nearest(str(path), names) or {Path(name).stem: name for name in names}.get(
         nearest(path.stem, [Path(name).stem for name in names]) or ""
     )
-    hint = f"; did you mean `{near}`?" if near else f"; bundled: {', '.join(names)}"
+    if near:
+        hint = f"; did you mean `{near}`?"
+    else:  # the lecture's and Caffe's own would fill the screen
+        first = [name for name in names if len(Path(name).parts) == 2]
+        hint = f"; bundled: {', '.join(first)}, and more in configs/lecture and configs/caffe"
     raise NettrainError(f"{path}: no such file{hint}")

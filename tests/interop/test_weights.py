@@ -331,3 +331,20 @@ layers:
         nettrain_cli("train", "net.yaml", "--weights", f"a.{ending}")
         nettrain_cli("train", "net.yaml", "--set", f"solver.weights=a.{ending}")
     assert len(answers) == 1
+
+
+@pytest.mark.parametrize("suffix", [".caffemodel", ".h5", ".safetensors"])
+@pytest.mark.parametrize("raw", [b"", b"hello\n", b"<html>"], ids=["empty", "text", "page"])
+def test_a_file_that_is_none_is_not_called_a_damaged_npz(tmp_path, suffix, raw):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(raw)
+    net = Net(
+        {
+            "layers": [
+                {"name": "x", "type": "Input", "shape": [1, 2]},
+                {"name": "ip", "type": "InnerProduct", "num_output": 2},
+            ]
+        }
+    )
+    with pytest.raises(NettrainError, match=rf"is damaged, or no {suffix} file \({len(raw)} bytes\)"):
+        net.copy_from(path)
