@@ -61,7 +61,7 @@ def load(
         message = f"a spec is a mapping with `layers:` and usually `solver:`, got {root.words()}"
         raise SpecError([Problem(root.place, message)])
     override(root, settings, collected)
-    spec = _read(root, file, collected, folder or beside, allow_python)
+    spec = from_nodes(root, file, collected, folder or beside, allow_python)
     spec.note = note
     spec.warnings += warnings
     if problems is None:
@@ -84,12 +84,13 @@ def _again(spec: NetSpec, settings: list[str]) -> NetSpec:
     """A loaded spec with further overrides."""
     root, problems = copy.deepcopy(spec.root), Problems()
     override(root, settings, problems)
-    changed = _read(root, spec.file, problems, spec.folder, spec.allow_python)
+    changed = from_nodes(root, spec.file, problems, spec.folder, spec.allow_python)
     problems.raise_if_any()
     return changed
 
 
-def _read(root: Node, file: str, problems: Problems, folder: Path, allow_python: bool) -> NetSpec:
+def from_nodes(root: Node, file: str, problems: Problems, folder: Path, allow_python: bool) -> NetSpec:
+    """The checked records of a tree, settings applied; ``file`` is what messages call it. Problems are collected."""
     reader = Reader(problems)
     known = ["name", "solver", "layers", *(key for key in Top.names() if key != "name"), "blocks"]
     aliases = {key: advice for key in root.keys if key not in known and (advice := _belongs(key, root, known))}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 from ...data.sources import load as load_data
 from ...files.reading import read_bytes
-from ...net.netspec import load
+from ...net.netspec import from_nodes, load
 from ...net.records import LayerSpec
 from ...spec.errors import NettrainError, Problems
 from ..yaml_out import Remark, Remarks, to_yaml
@@ -39,6 +40,8 @@ def _as_yaml(job: Job) -> str:
     problems = Problems()
     raw = read_bytes(job.path)
     imported = read_spec(raw, job.path, job.name, problems, job.options.until, job.target.parent)
+    if all("type" in layer.value for layer in imported.root.value["layers"].value):
+        from_nodes(copy.deepcopy(imported.root), job.name, problems, job.path.parent, allow_python=True)
     problems.raise_if_any()
     job.result.notes += [said(note) for note in imported.notes]
     job.result.warnings += [said(warning) for warning in imported.warnings]
@@ -48,7 +51,7 @@ def _as_yaml(job: Job) -> str:
         raise NettrainError(f"{job.name} holds weights without the types of their layers, so not the net; {words}")
     root = imported.root if job.options.flat else with_blocks(imported.root)
     text = to_yaml(root, Remarks(comments, imported.ends))
-    load(text, allow_python=True)  # whatever is wrong with it is told before it is written
+    load(text, allow_python=True)  # blocks that were found are checked too
     return text
 
 

@@ -286,3 +286,17 @@ def test_a_caffemodel_is_a_net_too(workdir):
     back = Net("back.yaml", phase="TEST")
     back.copy_from("back.npz")
     np.testing.assert_allclose(back.forward(data=x)["fc"], net.forward(data=x)["fc"], rtol=1e-5)
+
+
+def test_everything_wrong_with_a_prototxt_is_told_at_once_with_its_places(workdir):
+    Path("bad.prototxt").write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }\n'
+        'layer { name: "a" type: "Relu" bottom: "x" top: "a" }\n'
+        'layer { name: "b" type: "InnerProduct" bottom: "x" top: "b" inner_product_param { outputs: 3 } }\n'
+        'layer { name: "c" type: "Pooling" bottom: "x" top: "c" pooling_param { kernel_size: 0 } }\n'
+    )
+    with pytest.raises(NettrainError) as caught:
+        convert("bad.prototxt", "good.yaml", Options())
+    lines = [problem.place.line for problem in caught.value.problems]
+    assert (lines, {problem.place.file for problem in caught.value.problems}) == ([2, 3, 4], {"bad.prototxt"})
+    assert not Path("good.yaml").exists()
