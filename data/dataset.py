@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,28 +19,53 @@ CHUNK = 1 << 22  # bytes digested at a time
 PIECE = 1 << 17  # values that are looked through at a time: they fit into a processor's cache
 SOME = 64  # examples
 FIRST = 1 << 16  # bytes of a file
+WHOLE, UNDIVIDED = "whole", "undivided"
 
 
 @dataclass(frozen=True)
 class DataSet:
     """``data`` is N x (shape of an example), in the file's own dtype; ``labels`` N x …, or None.
 
-    ``origin`` is what messages call it, ``split`` whether it is the ``train`` or ``test`` part or ``whole``. ``others``
+    ``origin`` is what messages call it, ``split`` whether it is the ``train`` or ``test`` part or
+    ``whole``, which is divided unless a spec says otherwise; Caffe's databases are ``undivided``. ``others``
     are further arrays with a row for each example, by name. What is not in memory has a shape and takes an array of
-    numbers of examples: ``data[indices]``.
+    numbers of examples: ``data[indices]``. ``classes`` are the names of the classes that labels count, if they have some;
+    ``names`` what each example is called, such as a file; ``rows`` the numbers that the examples of a part have in the
+    whole set, None for a whole one.
     """
 
     data: Any
     labels: Any
     origin: str
-    split: str = "whole"
+    split: str = WHOLE
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    names: Sequence[str] | None = None
+    rows: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_counts(self.origin, len(self.data), None if self.labels is None else len(self.labels))
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def name_of(self, i: int) -> str:
+        """What example ``i`` is called: its file, or its number in the whole set, counted from 0."""
+        number = i if self.rows is None else int(self.rows[i])
+        return self.names[number] if self.names is not None else f"{number:,}"
+
+    def part(self, rows: np.ndarray, split: str) -> DataSet:
+        """The examples with these numbers. What is in memory is copied, all else is read when it is asked for."""
+        return DataSet(
+            some_rows(self.data, rows),
+            None if self.labels is None else some_rows(self.labels, rows),
+            self.origin,
+            split,
+            _OthersOfPart(self.others, rows),
+            self.classes,
+            self.names,
+            rows,
+        )
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -54,6 +79,49 @@ class DataSet:
             "kind": kind,
             "contents": digest_of(*(array for array in arrays if array is not None)),
         }
+
+
+def some_rows(array: Any, rows: np.ndarray) -> Any:
+    """The rows with these numbers: a copy of what is in memory, and of what is not, something that reads them then."""
+    in_memory = isinstance(array, np.ndarray) and not isinstance(array, np.memmap)
+    return array[rows] if in_memory else Rows(array, rows)
+
+
+class Rows:
+    """Some rows of what is not in memory, in an order."""
+
+    def __init__(self, of: Any, rows: np.ndarray):
+        self.of, self.rows = of, rows
+        self.shape, self.dtype = (len(rows), *of.shape[1:]), getattr(of, "dtype", None)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return self.of[self.rows[indices]]
+
+    @property
+    def digest(self) -> str:
+        return f"{getattr(self.of, 'digest', self.of.shape)} {digest_of(self.rows)}"
+
+
+class _OthersOfPart(Mapping[str, np.ndarray]):
+    """Further arrays of a part, each made when it is asked for."""
+
+    def __init__(self, of: Mapping[str, np.ndarray], rows: np.ndarray):
+        self.of, self.rows = of, rows
+        self.made: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.made:
+            self.made[name] = some_rows(self.of[name], self.rows)
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.of)
+
+    def __len__(self) -> int:
+        return len(self.of)
 
 
 def check_counts(origin: str, examples: int, labels: int | None) -> None:

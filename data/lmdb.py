@@ -14,7 +14,7 @@ import numpy as np
 from ..files.wire import BYTES, FOUR_BYTES, NUMBER, fields
 from ..spec.errors import NettrainError, format_shape, why
 from .btree import Database
-from .dataset import DataSet, digest, some_of
+from .dataset import UNDIVIDED, DataSet, digest, some_of
 from .images import decode
 
 # The fields of a Datum
@@ -127,4 +127,4 @@ def read_lmdb(path: Path) -> DataSet:
     except OSError as error:
         raise NettrainError(f"{path} cannot be read as LMDB: {why(error)}", key="source") from None
     records = _records(path, (found.st_mtime_ns, found.st_size))
-    return DataSet(_Column(records, False), _Column(records, True), path.name)
+    return DataSet(_Column(records, False), _Column(records, True), path.name, UNDIVIDED)

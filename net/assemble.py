@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,7 @@ def assemble(
     dtype: np.dtype,
     freeze: Iterable[str] = (),
     engine: Engine = "numpy",
+    fitted: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Assembly:
     """Wire the layers, make them, decide which run backward, find the parameters, and share memory, in this order.
 
@@ -46,7 +48,7 @@ def assemble(
     use of a block they are part of) or glob. Raises SpecError with all ``problems``.
     """
     wired = wire(spec, state, problems)
-    steps = build.build_steps(wired, state.phase, seed, dtype, spec.folder, problems, engine)
+    steps = build.build_steps(wired, state.phase, seed, dtype, spec.folder, problems, engine, fitted)
     if problems.found or len(steps) < len(wired):  # a broken layer was reported when the spec was loaded
         raise SpecError(problems.found)
     patterns = tuple(freeze)

@@ -6,6 +6,7 @@ Everything clever happens here, once; running a net is then two plain loops over
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,9 @@ def build_steps(
     folder: Path,
     problems: Problems,
     engine: Engine = "numpy",
+    fitted: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Step]:
-    """Make the layers and give every blob its shape.
+    """Make the layers and give every blob its shape; ``fitted`` is what a run's layers found in its data.
 
     Each problem is collected; layers below a broken one are skipped, since their shapes cannot be known.
     """
@@ -67,6 +69,8 @@ def build_steps(
                 raise
             problems.add(spec.node.at("engine"), f"{spec.title()}: {error}")
             continue
+        layer.fitted = (fitted or {}).get(spec.name, {})
+        layer.serves_both_phases = not (spec.common.include or spec.common.exclude)
         step = Step(
             spec,
             layer,

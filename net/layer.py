@@ -72,6 +72,9 @@ class Layer:
     user_class: type | None = None  # the class of the user's that does the work, and which of its methods: for blame
     called: str = ""
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
+    fitted: Mapping[str, Any] = {}  # before setup what a run found in its training data; after it what was found now
+    serves_both_phases: bool = True  # it is in the TRAIN and in the TEST net, whatever the stages
+    remark: str = ""  # what a person should know of the data, told before training
     how_to_split: str = ""  # what to write so that training and test read different examples
 
     def __init__(

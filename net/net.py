@@ -42,6 +42,7 @@ class Net:
         allow_python: whether layers of type Python may run the code they name.
         freeze: layers whose parameters are not learned, by name or glob.
         engine: what computes the layers: ``numpy``, ``onednn``, or ``auto``, oneDNN where it is installed and can.
+        fitted: what layers of a run found in its training data, by name, as ``fitted()`` gave it.
 
     Raises SpecError with every problem of the spec, its shapes and its data files.
     """
@@ -61,6 +62,7 @@ class Net:
         allow_python: bool = False,
         freeze: Iterable[str] = (),
         engine: Engine = "auto",
+        fitted: Mapping[str, Mapping[str, Any]] | None = None,
     ):
         rest_early()
         phase = as_phase(phase)
@@ -81,6 +83,7 @@ class Net:
             dtype=self.dtype,
             freeze=strings(freeze, "freeze"),
             engine=self.engine,
+            fitted=fitted,
         )
         self.steps, self.parameters = made.steps, made.parameters
         self._index()
@@ -308,6 +311,10 @@ class Net:
                 except Exception as error:
                     what = f"no `{error.args[0]}`" if isinstance(error, KeyError) and error.args else str(error)
                     raise NettrainError(f"the state of layer `{name}` is not one it gave: {what}") from error
+
+    def fitted(self) -> dict[str, dict[str, Any]]:
+        """What each layer found in its training data, such as the names of classes: see ``Layer.fitted``."""
+        return {name: dict(layer.fitted) for name, layer in self.layers.items() if layer.fitted}
 
     def fingerprints(self) -> dict[str, dict[str, Any]]:
         """What identifies the data of each layer that reads some: see ``Layer.fingerprint``."""

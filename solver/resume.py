@@ -32,6 +32,7 @@ def state_of(solver: Solver) -> dict[str, Any]:
         "layers": solver.net.layer_states(),
         "test_layers": [net.layer_states() for net in solver.test_nets],
         "data": solver.data,
+        "fitted": solver.net.fitted(),
         "spec": solver.spec.to_python(),
         "folder": str(solver.spec.folder.resolve()),
     }

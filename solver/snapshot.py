@@ -2,7 +2,7 @@
 
 ``param/LAYER/i`` the parameters, ``history/i`` the rule's arrays, ``state`` a JSON string whose keys SCHEMA lists: the
 iteration, the state of every layer (data cursors, random generators), of the rate policy and of the monitor, the losses
-being averaged, the last test, the warnings that were given, what the data was, and the spec.
+being averaged, the last test, the warnings that were given, what the data was, what was fitted to it, and the spec.
 
 VERSION grows when what a key means changes, or one is added; ADDED has what an older version that can still be read
 lacks. A file is read as a whole or not at all: version, keys, kinds and ranges are looked at before anybody takes
@@ -27,11 +27,12 @@ from ..net.netspec import load
 from ..net.records import NetSpec
 from ..spec.errors import NettrainError
 
-VERSION = 4
+VERSION = 5
 # what older versions lack, as they meant it
 ADDED: dict[int, dict[str, Any]] = {
-    2: {"level": 0, "stages": [], "data": [], "engine": "numpy"},
-    3: {"engine": "numpy"},
+    2: {"level": 0, "stages": [], "data": [], "engine": "numpy", "fitted": {}},
+    3: {"engine": "numpy", "fitted": {}},
+    4: {"fitted": {}},
 }
 FORMAT = re.compile(r"nettrain snapshot ([0-9]{1,9})")
 MOST = 2**53  # of what is counted
@@ -243,6 +244,7 @@ SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "layers": (_mappings, "the state of each layer"),
     "test_layers": (_list_of(_mappings), "the states of the layers of each test net"),
     "data": (_list_of(_mappings), "what the data of each net was"),
+    "fitted": (_mappings, "what each layer found in the training data"),
     "spec": (lambda value: isinstance(value, dict), "the spec"),
     "folder": (_string, "the folder of the spec"),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,10 @@ def run(
     spec.file = what
     level, stages = snapshot.level_and_stages(level, stages)
     asked, given = asked and NetState(level=level, stage=stages), NetState(level=level, stage=stages)
-    seed = snapshot.state["seed"]
+    seed, fitted = snapshot.state["seed"], snapshot.state["fitted"]
     if weights is not None:
-        return measure_file(spec, weights, iterations, asked, given, seed)
-    return measure(spec, snapshot.params, str(snapshot.path), iterations, asked, given, seed)
+        return measure_file(spec, weights, iterations, asked, given, seed, fitted)
+    return measure(spec, snapshot.params, str(snapshot.path), iterations, asked, given, seed, fitted)
 
 
 def measure_file(spec: NetSpec, weights: str | Path, *options: Any) -> dict:
@@ -78,11 +78,12 @@ def measure(
     asked: NetState | None = None,
     given: NetState | None = None,
     seed: int | None = None,
+    fitted: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict:
     """Mean of each output of the test nets with these weights, and which of them were used.
 
     ``asked`` is the state of the only net to test with; without it they are the solver's, ``given`` counts besides
-    what they say. With several nets the names of scores and of layers that read data have the net's before them, as in
+    what they say; ``fitted`` is what the run found in its training data. With several nets the names of scores and of layers that read data have the net's before them, as in
     training.
 
     ``notes`` say what to know of the scores, ``exit_code`` is 0 unless one is not finite (2: the data is to blame). A
@@ -98,7 +99,10 @@ def measure(
         states = [state.beside(given or NetState()) for state in p.test_state or (NetState(),)]
     if seed is None:
         seed = p.random_seed if p.random_seed >= 0 else DEFAULT_SEED
-    nets = [Net(spec, "TEST", level=state.level, stages=state.stage, seed=seed, engine=p.engine) for state in states]
+    nets = [
+        Net(spec, "TEST", level=state.level, stages=state.stage, seed=seed, engine=p.engine, fitted=fitted)
+        for state in states
+    ]
     tests = [replace(test, batches=iterations or test.batches) for test in name_test_nets(p, nets)]
     for test in tests:
         if not test.has_length:

@@ -59,6 +59,8 @@ def prepare(
         say(solver.spec.note)
     for problem in solver.warnings:
         say(f"warning: {problem}")
+    for remark in dict.fromkeys(f"{one.origin}: {one.remark}" for one in solver.net.layers.values() if one.remark):
+        say(remark)
     for report in solver.load_reports:
         say(table(["layer", f"from {report.origin}"], report.rows()))
     if found:

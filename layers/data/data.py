@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...data.dataset import bad_value, digest, digest_of, not_finite
+from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
+from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
 from ...data.sources import NAMED, find_file, load
 from ...data.transform import Transform
@@ -62,22 +63,6 @@ class Source(Declared):
         return {"anyOf": [{"type": "string"}, super().schema()]}
 
 
-class Column(str):
-    """A column of a table, by name or by number from 0."""
-
-    words = "a name, or a number from 0"
-
-    @classmethod
-    def from_node(cls, reader: Reader, node: Node, what: str) -> Any:
-        if isinstance(node.value, bool) or not isinstance(node.value, int | str):
-            return reader.wrong(node, what, cls.words)
-        return cls(node.value)
-
-    @classmethod
-    def schema(cls) -> dict:
-        return {"type": ["string", "integer"]}
-
-
 @register
 class Data(Batches):
     """Batches of examples, and their labels, from a data set.
@@ -103,6 +88,9 @@ class Data(Batches):
         shuffle: bool = param(default=True, doc="TRAIN: a new order each epoch")
         generate: Generate = param(default=Generate(), doc="options of generated sets: examples, classes, noise …")
         backend: Literal["LMDB"] | None = param(default=None, doc="LMDB: the source is a folder with Datum records")
+        split: Split | None = param(
+            default=None, doc="share kept for tests, where the source has no part for them: 0.2 by default, 0 for none"
+        )
         label_column: Column | None = param(default=None, doc="csv: the column with the label, by name or number")
 
         aliases = {
@@ -131,7 +119,11 @@ class Data(Batches):
 
     def setup(self, bottom, top):
         p, split = self.p, "train" if self.phase == "TRAIN" else "test"
-        self.set = load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend)
+        self.set = self.divided(
+            load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend), split
+        )
+        if self.set.classes:
+            self.fitted = {"classes": list(self.set.classes)}
         self.is_quick_to_examine = isinstance(self.set.data, np.ndarray)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
@@ -158,6 +150,18 @@ class Data(Batches):
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
         self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
+
+    def divided(self, found, split):
+        """The part of a set that this phase reads: of one file that is the source of both, a fifth is kept for tests
+        unless the spec says otherwise."""
+        how = self.p.split
+        if how is None and self.serves_both_phases and found.split == WHOLE and len(found) > 1:
+            how, self.remark = Split(), "a fifth is kept for tests (split: 0.2 is the default; split: 0 for none)"
+        if how is None:
+            return found
+        if found.split not in (WHOLE, UNDIVIDED) or self.p.source.train != self.p.source.test:
+            raise NettrainError(f"{found.origin} has a part for tests already; leave out split", key="split")
+        return part_of(found, how, split)
 
     def identity(self, split):
         """``reads`` and ``how_to_split``: a set that has no splits is the same in both phases."""
