@@ -26,12 +26,12 @@ WHOLE, UNDIVIDED = "whole", "undivided"
 class DataSet:
     """``data`` is N x (shape of an example), in the file's own dtype; ``labels`` N x …, or None.
 
-    ``origin`` is what messages call it, ``split`` whether it is the ``train`` or ``test`` part or
-    ``whole``, which is divided unless a spec says otherwise; Caffe's databases are ``undivided``. ``others``
-    are further arrays with a row for each example, by name. What is not in memory has a shape and takes an array of
-    numbers of examples: ``data[indices]``. ``classes`` are the names of the classes that labels count, if they have some;
-    ``names`` what each example is called, such as a file; ``rows`` the numbers that the examples of a part have in the
-    whole set, None for a whole one.
+    ``origin`` is what messages call it, ``split`` whether it is the ``train`` or ``test`` part, ``whole``, which is
+    divided unless a spec says otherwise, or ``undivided`` as Caffe's databases. ``others`` are further arrays with a row
+    for each example, by name. What is not in memory has a shape and takes an array of numbers of examples:
+    ``data[indices]``. ``classes`` are the names of the classes that labels count, if they have some; ``names`` what
+    each example is called, such as a file; ``rows`` the numbers that the examples of a part have in the whole set, None
+    for a whole one.
     """
 
     data: Any
@@ -49,9 +49,13 @@ class DataSet:
     def __len__(self) -> int:
         return len(self.data)
 
+    def number_of(self, i: int) -> int:
+        """The number of example ``i`` in the whole set."""
+        return i if self.rows is None else int(self.rows[i])
+
     def name_of(self, i: int) -> str:
         """What example ``i`` is called: its file, or its number in the whole set, counted from 0."""
-        number = i if self.rows is None else int(self.rows[i])
+        number = self.number_of(i)
         return self.names[number] if self.names is not None else f"{number:,}"
 
     def part(self, rows: np.ndarray, split: str) -> DataSet:

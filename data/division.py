@@ -47,7 +47,9 @@ class Split(Declared):
     group: Column | None = param(
         default=None, doc="a column, or array of an .npz: examples with one value stay together; `test` counts groups"
     )
-    folds: int = param(default=0, minimum=0, doc="divide into so many parts of equal size, of which `fold` is tested on")
+    folds: int = param(
+        default=0, minimum=0, doc="divide into so many parts of equal size, of which `fold` is tested on"
+    )
     fold: int = param(default=1, minimum=1, doc="which of the folds, counted from 1")
     seed: int = param(default=0, minimum=0, doc="another one gives another division")
 
@@ -76,7 +78,9 @@ def part_of(whole: DataSet, how: Split, split: str) -> DataSet:
     if how.group is not None:
         if how.group not in whole.others:
             has = ", ".join(whole.others) or "none"
-            raise NettrainError(f"{whole.origin} has no column or array `{how.group}` to group by; it has {has}", key="split")
+            raise NettrainError(
+                f"{whole.origin} has no column or array `{how.group}` to group by; it has {has}", key="split"
+            )
         groups = np.asarray(whole.others[how.group]).reshape(len(whole), -1)[:, 0]
     rows = divide(len(whole), how, whole.labels, groups)
     return whole.part(rows[split == "test"], split)
@@ -139,9 +143,7 @@ def _shares(count: int, size: int, classes: np.ndarray | None) -> list[tuple[np.
     return list(zip(members, shares.tolist(), strict=True))
 
 
-def _folds(
-    count: int, how: Split, labels: Any, groups: np.ndarray | None, rng: np.random.Generator
-) -> np.ndarray:
+def _folds(count: int, how: Split, labels: Any, groups: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """The fold of each example, from 0."""
     fold = np.empty(count, int)
     if groups is not None:

@@ -48,7 +48,9 @@ def assemble(
     use of a block they are part of) or glob. Raises SpecError with all ``problems``.
     """
     wired = wire(spec, state, problems)
-    steps = build.build_steps(wired, state.phase, seed, dtype, spec.folder, problems, engine, fitted)
+    interval = spec.solver.value.get("test_interval") if spec.solver is not None else None
+    is_tested = spec.solver is not None and (interval is None or interval.value != 0)
+    steps = build.build_steps(wired, state.phase, seed, dtype, spec.folder, problems, engine, fitted, is_tested)
     if problems.found or len(steps) < len(wired):  # a broken layer was reported when the spec was loaded
         raise SpecError(problems.found)
     patterns = tuple(freeze)

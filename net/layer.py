@@ -73,7 +73,7 @@ class Layer:
     called: str = ""
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
     fitted: Mapping[str, Any] = {}  # before setup what a run found in its training data; after it what was found now
-    serves_both_phases: bool = True  # it is in the TRAIN and in the TEST net, whatever the stages
+    keeps_some_for_tests: bool = False  # a solver trains and tests with it: one source is then divided
     remark: str = ""  # what a person should know of the data, told before training
     how_to_split: str = ""  # what to write so that training and test read different examples
 

@@ -2,7 +2,7 @@
 
 ``param/LAYER/i`` the parameters, ``history/i`` the rule's arrays, ``state`` a JSON string whose keys SCHEMA lists: the
 iteration, the state of every layer (data cursors, random generators), of the rate policy and of the monitor, the losses
-being averaged, the last test, the warnings that were given, what the data was, what was fitted to it, and the spec.
+being averaged, the last test, the warnings that were given, what the data was and what was fitted to it, the spec.
 
 VERSION grows when what a key means changes, or one is added; ADDED has what an older version that can still be read
 lacks. A file is read as a whole or not at all: version, keys, kinds and ranges are looked at before anybody takes

@@ -83,8 +83,8 @@ def measure(
     """Mean of each output of the test nets with these weights, and which of them were used.
 
     ``asked`` is the state of the only net to test with; without it they are the solver's, ``given`` counts besides
-    what they say; ``fitted`` is what the run found in its training data. With several nets the names of scores and of layers that read data have the net's before them, as in
-    training.
+    what they say; ``fitted`` is what the run found in its training data. With several nets the names of scores and of
+    layers that read data have the net's before them, as in training.
 
     ``notes`` say what to know of the scores, ``exit_code`` is 0 unless one is not finite (2: the data is to blame). A
     score that is not finite, or of nothing counted, is None. ``examples`` are those that were tested, ``sets`` those

@@ -18,8 +18,6 @@ from ...net.registry import register
 from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError
-from ...spec.node import Node
-from ...spec.reader import Reader
 from .batches import Batches
 
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
@@ -154,12 +152,12 @@ class Data(Batches):
     def divided(self, found, split):
         """The part of a set that this phase reads: of one file that is the source of both, a fifth is kept for tests
         unless the spec says otherwise."""
-        how = self.p.split
-        if how is None and self.serves_both_phases and found.split == WHOLE and len(found) > 1:
+        how, is_one = self.p.split, self.p.source.train == self.p.source.test
+        if how is None and is_one and self.keeps_some_for_tests and found.split == WHOLE and len(found) > 1:
             how, self.remark = Split(), "a fifth is kept for tests (split: 0.2 is the default; split: 0 for none)"
         if how is None:
             return found
-        if found.split not in (WHOLE, UNDIVIDED) or self.p.source.train != self.p.source.test:
+        if found.split not in (WHOLE, UNDIVIDED) or not is_one:
             raise NettrainError(f"{found.origin} has a part for tests already; leave out split", key="split")
         return part_of(found, how, split)
 
@@ -172,7 +170,8 @@ class Data(Batches):
         part = self.set.split
         if source not in NAMED:
             source = str(find_file(source, self.folder, folders=True).resolve())
-        return {f"{source} {part}": origin}, f"give source: {{train: {self.p.source.train}, test: ANOTHER}}"
+        divide = "split: 0.2, or " if part in (WHOLE, UNDIVIDED) and self.p.source.train == self.p.source.test else ""
+        return {f"{source} {part}": origin}, f"give {divide}source: {{train: {self.p.source.train}, test: ANOTHER}}"
 
     def examine(self, top):
         if not self.is_quick_to_examine:
@@ -181,7 +180,7 @@ class Data(Batches):
         for name, array in zip(self.top_names, [self.set.data, *self.further], strict=True):
             found = not_finite(array, self.dtype)
             if found is not None:
-                raise bad_value(f"{self.set.origin}: `{name}`", array, found, found[0])
+                raise bad_value(f"{self.set.origin}: `{name}`", array, found, self.set.number_of(found[0]))
         yield len(self.set), len(self.set)
 
     def fingerprint(self):
@@ -193,6 +192,9 @@ class Data(Batches):
         if len(self.further) > 1:
             more["further"] = digest_of(*self.further[1:])
         return self.set.fingerprint | more
+
+    def which_example(self, k):
+        return f"example {self.set.number_of(int(self.indices[k])):,} of {self.origin}, counted from 0"
 
     def fill(self, indices, top, rng):
         further = list(zip(self.further, (blob.data for blob in top[1:]), strict=True))

@@ -73,3 +73,47 @@ def test_what_cannot_be_divided_is_said():
         part_of(whole, Split(group="g"), "train")
     with pytest.raises(NettrainError, match=r"x.npz has no column or array `p` to group by; it has g"):
         part_of(whole, Split(group="p"), "train")
+
+
+TABLE = "a,b,label\n" + "".join(f"{i},{i * 7 % 11},{i % 2}\n" for i in range(40))
+SPEC = """
+name: one
+solver: {{base_lr: 0.1, max_iter: 4{more}}}
+layers:
+  - {{name: d, type: Data, source: one.csv, batch_size: 8, top: [data, label]{split}}}
+  - {{name: ip, type: InnerProduct, bottom: data, num_output: 2}}
+  - {{name: loss, type: SoftmaxWithLoss, bottom: [ip, label]}}
+"""
+
+
+def test_one_file_is_never_both_silently(nettrain_cli, workdir):
+    (workdir / "one.csv").write_text(TABLE)
+    for split, said, sizes in (
+        ("", True, "32 train / 8 test"),
+        (", split: 0.25", False, "30 train / 10 test"),
+        (", split: {folds: 5, fold: 5}", False, "32 train / 8 test"),
+        (", split: 0", False, "40 train / 40 test"),
+    ):
+        (workdir / "s.yaml").write_text(SPEC.format(split=split, more=""))
+        result = nettrain_cli("train", "s.yaml")
+        assert sizes in result.stdout
+        assert ("one.csv: a fifth is kept for tests (split: 0.2 is the default" in result.stderr) == said
+        assert ("is both training and test set" in result.stderr) == (split == ", split: 0")
+
+
+def test_training_and_tests_read_different_rows_and_name_them_as_the_file_does(workdir):
+    import nettrain
+
+    (workdir / "one.csv").write_text(TABLE)
+    (workdir / "s.yaml").write_text(SPEC.format(split="", more=""))
+    train, test = (nettrain.Net("s.yaml", phase).layers["d"] for phase in ("TRAIN", "TEST"))
+    assert sorted([*train.set.data[:, 0], *test.set.data[:, 0]]) == list(range(40))
+    assert np.bincount(test.set.labels.astype(int)).tolist() == [4, 4]
+    test.indices = np.array([3])
+    assert test.which_example(0) == f"example {int(test.set.data[3, 0])} of one.csv, counted from 0"
+
+
+def test_a_set_with_a_part_for_tests_is_not_divided(nettrain_cli, workdir):
+    (workdir / "s.yaml").write_text(SPEC.format(split=", split: 0.5", more="").replace("one.csv", "digits"))
+    result = nettrain_cli("check", "s.yaml", exit_code=2)
+    assert "digits has a part for tests already; leave out split" in result.stderr

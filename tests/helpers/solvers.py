@@ -27,7 +27,7 @@ B0 = np.array([0.5, -0.25])
 def least_squares(params=(), batch_size=4, **solver):
     """A solver for L = 1/(2N) Σ |x W' + b - t|², from W0 and B0."""
     np.savez("set.npz", data=X, label=T)
-    reader = layer("d", "Data", top=["x", "t"], source="set.npz", batch_size=batch_size, shuffle=False)
+    reader = layer("d", "Data", top=["x", "t"], source="set.npz", batch_size=batch_size, shuffle=False, split=0)
     ip = layer("ip", "InnerProduct", "x", num_output=2, param=list(params))
     loss = layer("loss", "EuclideanLoss", ["ip", "t"])
     keys = {"base_lr": RATE, "max_iter": 100, "test_initialization": False}

@@ -542,10 +542,13 @@ def test_one_file_for_training_and_test_is_warned_of(nettrain_cli, workdir):
     for name, last in (("a.csv", 3), ("b.csv", 4)):
         (workdir / name).write_text(f"1,2,0\n2,1,1\n{last},1,2\n")
     (workdir / "link.csv").symlink_to("a.csv")
-    says = [f"a.csv {SAYS}source: {{train: a.csv, test: ANOTHER}}"]
-    assert warnings_of(nettrain_cli, workdir, source("a.csv")) == says
-    assert warnings_of(nettrain_cli, workdir, source({"train": "a.csv", "test": "./a.csv"})) == says
-    assert warnings_of(nettrain_cli, workdir, source("a.csv", "train"), source("a.csv", "test")) == says
+    other = "source: {train: a.csv, test: ANOTHER}"
+    assert warnings_of(nettrain_cli, workdir, source("a.csv")) == []  # it is divided
+    whole = source("a.csv", split=0)
+    assert warnings_of(nettrain_cli, workdir, whole) == [f"a.csv {SAYS}split: 0.2, or {other}"]
+    assert warnings_of(nettrain_cli, workdir, source({"train": "a.csv", "test": "./a.csv"})) == [f"a.csv {SAYS}{other}"]
+    pair = source("a.csv", "train"), source("a.csv", "test")
+    assert warnings_of(nettrain_cli, workdir, *pair) == [f"a.csv {SAYS}split: 0.2, or {other}"]
     assert warnings_of(nettrain_cli, workdir, source({"train": "a.csv", "test": "link.csv"})) != []
     assert warnings_of(nettrain_cli, workdir, source({"train": "a.csv", "test": "b.csv"})) == []
     assert warnings_of(nettrain_cli, workdir, source("a.csv", "train"), source("b.csv", "test")) == []
@@ -561,7 +564,7 @@ def test_parts_of_one_file_are_two_sets(nettrain_cli, workdir):
     np.savez("whole.npz", x=np.ones((4, 2)), y=np.ones(4))
     assert warnings_of(nettrain_cli, workdir, source("parts.npz")) == []
     assert warnings_of(nettrain_cli, workdir, source("digits")) == []
-    assert len(warnings_of(nettrain_cli, workdir, source("whole.npz"))) == 1
+    assert len(warnings_of(nettrain_cli, workdir, source("whole.npz", split=0))) == 1
 
 
 def test_generated_examples_are_the_same_only_when_that_is_asked_for(nettrain_cli, workdir):
