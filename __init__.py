@@ -22,6 +22,8 @@ _PUBLIC = {
     "Solver": "solver.solver",
     "get_solver": "solver.solver",
     "Listener": "solver.listener",
+    "load": "serving.model",
+    "Model": "serving.model",
     "layer_type_list": "net.registry",
     "NettrainError": "spec.errors",
     "SpecError": "spec.errors",

@@ -27,8 +27,8 @@ class DataSet:
     """``data`` is N x (shape of an example), in the file's own dtype; ``labels`` N x …, or None.
 
     ``origin`` is what messages call it, ``split`` whether it is the ``train`` or ``test`` part, ``whole``, which is
-    divided unless a spec says otherwise, or ``undivided`` as Caffe's databases. ``others`` are further arrays with a row
-    for each example, by name. What is not in memory has a shape and takes an array of numbers of examples:
+    divided unless a spec says otherwise, or ``undivided`` as Caffe's databases. ``others`` are further arrays with a
+    row for each example, by name. What is not in memory has a shape and takes an array of numbers of examples:
     ``data[indices]``. ``classes`` are the names of the classes that labels count, if they have some; ``names`` what
     each example is called, such as a file; ``rows`` the numbers that the examples of a part have in the whole set, None
     for a whole one.

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,26 @@ def load(
         return read_lmdb(path)
     stamp = path.stat()
     return _read_file(path, split, label_column, (stamp.st_mtime_ns, stamp.st_size))
+
+
+def given_examples(given: Any, folder: Path) -> DataSet:
+    """Examples that a trained net is given: an array N x (shape of an example), or a file as of a data set, whose
+    labels do not matter. Raises NettrainError."""
+    if isinstance(given, str | os.PathLike):
+        path = find_file(os.fspath(given), folder, folders=True)
+        if os.path.isdir(path):
+            return read_lmdb(path)
+        stamp = path.stat()
+        return _read_file(path, "test", None, (stamp.st_mtime_ns, stamp.st_size))
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        array = np.empty(0, object)
+    if array.dtype.kind not in "fiub" or not array.ndim:
+        raise NettrainError(
+            f"examples must be an array of numbers with a row for each, or a file; got {type(given).__name__}"
+        )
+    return DataSet(array, None, "the array")
 
 
 def _places(folder: Path) -> list[Path]:

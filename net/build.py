@@ -48,9 +48,10 @@ def build_steps(
     engine: Engine = "numpy",
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
     is_tested: bool = False,
+    serves: bool = False,
 ) -> list[Step]:
     """Make the layers and give every blob its shape; ``fitted`` is what a run's layers found in its data, ``is_tested``
-    whether a solver both trains and tests.
+    whether a solver both trains and tests, ``serves`` whether its data is given.
 
     Each problem is collected; layers below a broken one are skipped, since their shapes cannot be known.
     """
@@ -72,6 +73,7 @@ def build_steps(
             problems.add(spec.node.at("engine"), f"{spec.title()}: {error}")
             continue
         layer.fitted = (fitted or {}).get(spec.name, {})
+        layer.serves = serves
         layer.keeps_some_for_tests = is_tested and not (spec.common.include or spec.common.exclude)
         step = Step(
             spec,

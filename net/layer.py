@@ -73,6 +73,10 @@ class Layer:
     called: str = ""
     reads: Mapping[str, str] = {}  # what names the examples read, the same for all who read them -> what people call it
     fitted: Mapping[str, Any] = {}  # before setup what a run found in its training data; after it what was found now
+    serves: bool = (
+        False  # its data is not read but given, by ``read_given``: shapes follow from ``fitted`` where that has some
+    )
+    can_be_given: ClassVar[bool] = False  # whether it has ``read_given``
     keeps_some_for_tests: bool = False  # a solver trains and tests with it: one source is then divided
     remark: str = ""  # what a person should know of the data, told before training
     how_to_split: str = ""  # what to write so that training and test read different examples
@@ -187,6 +191,14 @@ class Layer:
     def which_example(self, k: int) -> str:
         """Which example of which data is at place k of the last batch, where a layer reads some."""
         return ""
+
+    def name_of(self, k: int) -> str:
+        """What the example at place k of the last batch is called, for tables: a file, or a number."""
+        return str(k)
+
+    def read_given(self, given: Any) -> None:
+        """Read these examples from now on, once, where a net serves. Raises NettrainError for what it cannot read."""
+        raise NotImplementedError
 
     def multiply_adds(self, bottom: list[Blob], top: list[Blob]) -> int:
         """Multiplications of the layer's matrix products in one forward pass; 0 for anything else."""

@@ -43,6 +43,7 @@ class Net:
         freeze: layers whose parameters are not learned, by name or glob.
         engine: what computes the layers: ``numpy``, ``onednn``, or ``auto``, oneDNN where it is installed and can.
         fitted: what layers of a run found in its training data, by name, as ``fitted()`` gave it.
+        serves: whether examples will be given to its data layers, which then open no data of their own.
 
     Raises SpecError with every problem of the spec, its shapes and its data files.
     """
@@ -63,6 +64,7 @@ class Net:
         freeze: Iterable[str] = (),
         engine: Engine = "auto",
         fitted: Mapping[str, Mapping[str, Any]] | None = None,
+        serves: bool = False,
     ):
         rest_early()
         phase = as_phase(phase)
@@ -84,6 +86,7 @@ class Net:
             freeze=strings(freeze, "freeze"),
             engine=self.engine,
             fitted=fitted,
+            serves=serves,
         )
         self.steps, self.parameters = made.steps, made.parameters
         self._index()

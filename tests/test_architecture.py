@@ -18,10 +18,11 @@ ALLOWED = {
     "layers": {"spec", "files", "compute", "net", "data"},
     "engines": {"compute", "net", "layers"},
     "solver": {"spec", "files", "compute", "net"},
-    "interop": {"spec", "files", "compute", "net", "data", "layers", "solver"},
-    "tools": {"spec", "files", "compute", "net", "interop", "solver"},
+    "serving": {"spec", "files", "compute", "net", "solver"},
+    "interop": {"spec", "files", "compute", "net", "data", "layers", "solver", "serving"},
+    "tools": {"spec", "files", "compute", "net", "interop", "solver", "serving"},
     "commands": {"spec", "files", "compute", "net", "interop", "tools"},
-    "": {"spec", "net", "solver", "commands"},  # cli.py, __init__.py, __main__.py
+    "": {"spec", "net", "solver", "serving", "commands"},  # cli.py, __init__.py, __main__.py
 }
 # A family of layers may use the machinery of those named here.
 FAMILIES = {

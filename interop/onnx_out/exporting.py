@@ -12,9 +12,10 @@ from ...files.writing import write_atomically
 from ...net.example import Values
 from ...net.graph import Key
 from ...net.net import Net
+from ...serving.part import Prediction, Serving, serving
 from ...spec.errors import NettrainError, why
 from . import activation, algebra, loss, normalization, recurrent, shape, vision
-from .ends import Prediction, Serving, in_words, preprocessing, serving
+from .ends import in_words, preprocessing
 from .graph import Graph, Tensor, library, name_all
 from .here import Cont, Emitter, Making, State, emit
 from .sizes import BATCH, TIME, Dim, NeedsFixedError, Sizes, find

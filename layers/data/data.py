@@ -10,14 +10,14 @@ import numpy as np
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
 from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
-from ...data.sources import NAMED, find_file, load
+from ...data.sources import NAMED, find_file, given_examples, load
 from ...data.transform import Transform
 from ...net.blob import Known
 from ...net.example import Example
 from ...net.registry import register
 from ...spec.advice import say
 from ...spec.declare import Declared, param
-from ...spec.errors import NettrainError
+from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches
 
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
@@ -103,6 +103,7 @@ class Data(Batches):
         }
 
     num_tops = (1, None)
+    can_be_given = True
     examples = (
         Example(params={"source": "digits", "batch_size": 4}, tops=2),
         Example(params={"source": "spiral", "batch_size": 6, "shuffle": False}, tops=2),
@@ -117,11 +118,12 @@ class Data(Batches):
 
     def setup(self, bottom, top):
         p, split = self.p, "train" if self.phase == "TRAIN" else "test"
+        if self.serves and "example" in self.fitted:
+            self.serve(p)
+            return
         self.set = self.divided(
             load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend), split
         )
-        if self.set.classes:
-            self.fitted = {"classes": list(self.set.classes)}
         self.is_quick_to_examine = isinstance(self.set.data, np.ndarray)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
@@ -147,7 +149,30 @@ class Data(Batches):
         self.are_maps = [p.transform.is_map(array, example) for array in self.further]
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
+        self.fitted = {"example": list(example), "further": [list(shape) for shape in shapes[1:]]}
+        if self.set.classes:
+            self.fitted["classes"] = list(self.set.classes)
         self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
+
+    def serve(self, p):
+        """Shapes as a run found them; examples will be given."""
+        example = tuple(self.fitted["example"])
+        self.mean = p.transform.mean(self.folder, example)
+        shapes = [p.transform.output_shape(example), *map(tuple, self.fitted["further"])]
+        self.begin(1, p.batch_size.test, False, shapes, "what is given")
+
+    def read_given(self, given):
+        self.set, example = given_examples(given, self.folder), tuple(self.fitted["example"])
+        if tuple(self.set.data.shape[1:]) != example:
+            raise ShapeError(
+                f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "
+                f"{format_shape(example)}"
+            )
+        self.further, self.are_maps = [], []
+        self.begin(len(self.set), self.p.batch_size.test, False, self.shapes, self.set.origin)
+
+    def name_of(self, k):
+        return self.set.name_of(int(self.indices[k]))
 
     def divided(self, found, split):
         """The part of a set that this phase reads: of one file that is the source of both, a fifth is kept for tests
@@ -197,7 +222,7 @@ class Data(Batches):
         return f"example {self.set.number_of(int(self.indices[k])):,} of {self.origin}, counted from 0"
 
     def fill(self, indices, top, rng):
-        further = list(zip(self.further, (blob.data for blob in top[1:]), strict=True))
+        further = list(zip(self.further, (blob.data for blob in top[1 : 1 + len(self.further)]), strict=True))
         maps = [pair for pair, is_map in zip(further, self.are_maps, strict=True) if is_map]
         self.p.transform.apply(self.set.data, indices, top[0].data, rng, self.mean, maps)
         for (array, out), is_map in zip(further, self.are_maps, strict=True):
