@@ -1,13 +1,23 @@
-"""Where a program's batches come from: arrays beside it, in the order in which nettrain takes them."""
+"""Where a program's batches come from: arrays beside it, in the order in which nettrain takes them, or formulas."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from ...layers.data.copy_task import SILENT, CopyTask
 from ...layers.data.data import Data
+from ...layers.data.dummy_data import DummyData
+from ...layers.data.hdf5_data import HDF5Data
+from ...layers.data.image_data import ImageData
+from ...net.blob import Blob
+from ...net.fillers import Filler
 from ...net.step import Step
-from .code import Code, refuse
+from ...spec.errors import SpecError
+from .code import Code, refused, uncovered
 from .expressions import comment, number, text, times
+from .initial import as_line
 
 Arrays = dict[str, np.ndarray]
 
@@ -18,46 +28,142 @@ def is_source(step: Step) -> bool:
 
 
 class Source:
-    """The lines that load the arrays of a Data layer, and those that take the next batch of them."""
+    """The lines that make the batches of a layer: ``loading`` before the loop, ``next`` in it."""
+
+    def __init__(self, code: Code, step: Step, arrays: Arrays, iter_size: int = 1):
+        self.code, self.step, self.iter_size = code, step, iter_size
+        self.layer: Any = step.layer
+        self.tops = [code.blobs[key] for key in step.top_keys]
+        if why := self.refusal():
+            raise SpecError([refused(step, why)])
+
+    def refusal(self) -> str:
+        """Why this case of the type is not covered; nothing when it is."""
+        return ""
+
+    def loading(self) -> list[str]:
+        """The lines before the loop."""
+        return []
+
+    def next(self) -> list[str]:
+        """The lines that take the next batch."""
+        raise NotImplementedError
+
+    def title(self, what: str = "", indent: int = 8) -> list[str]:
+        """A comment with the layer's name and type."""
+        return comment(f"{self.step.spec.name} ({type(self.layer).__name__}): {what}", indent)
+
+    def batch(self) -> str:
+        """The number of the batch, from 0."""
+        return "iteration" if self.iter_size == 1 else f"({self.iter_size} * iteration + part)"
+
+
+class CopyTaskSource(Source):
+    """Random bits to be repeated."""
+
+    def next(self):
+        p, layer = self.layer.p, self.layer
+        self.code.functions.add("stream")
+        rng, length, bits = (self.code.names.new(what) for what in ("rng", "length", "bits"))
+        x, target, *cont = self.tops
+        N, B = p.batch_size, p.bits
+        lines = [
+            *self.title("bits, a marker, then silence, in which the bits are wanted"),
+            f'{rng} = stream({text(layer.name)}, f"{layer.phase} batch {{{self.batch()}}}")',
+            f"{length} = int({rng}.integers({p.min_length}, {p.max_length + 1}))",
+            f"{bits} = {rng}.integers(0, 2, ({length}, {N}, {B}))",
+            f"{x} = np.zeros((2 * {length} + 1, {N}, {B + 1}))",
+            f"{x}[:{length}, :, :{B}] = {bits}",
+            f"{x}[{length}, :, {B}] = 1",
+            f"{target} = np.full((2 * {length} + 1, {N}, {B}), {SILENT})",
+            f"{target}[{length} + 1 :] = {bits}",
+        ]
+        for name in cont:
+            lines += [f"{name} = np.ones((2 * {length} + 1, {N}))", f"{name}[0] = 0"]
+        return lines
+
+
+class DummySource(Source):
+    """Constants, and random numbers."""
+
+    def __init__(self, code, step, arrays, iter_size=1):
+        fillers = step.layer.p.data_filler or (Filler(),)
+        shapes = [blob.shape for blob in step.top]
+        self.fillers = list(zip(shapes, fillers if len(fillers) > 1 else fillers * len(shapes), strict=True))
+        super().__init__(code, step, arrays, iter_size)
+
+    def values(self, random):
+        rng = self.code.local(self.step, "rng")
+        for top, (shape, filler) in zip(self.tops, self.fillers, strict=True):
+            if (filler.type != "constant") == random:
+                yield top, as_line(filler, shape, False, rng)
+
+    def refusal(self):
+        made = [line for random in (False, True) for _, line in self.values(random)]
+        return "" if all(made) else "a filler of its is not, which takes more than a line"
+
+    def loading(self):
+        lines = [f"{top} = {line}" for top, line in self.values(False)]
+        if any(True for _ in self.values(True)):
+            self.code.functions.add("stream")
+            lines.append(f"{self.code.local(self.step, 'rng')} = stream({text(self.layer.name)})")
+        return [*self.title("made here", 0), *lines]
+
+    def next(self):
+        lines = [f"{top} = {line}" for top, line in self.values(True)]
+        return [*self.title("random numbers"), *lines] if lines else []
+
+
+class ArraySource(Source):
+    """Examples that are read once, and taken in the order in which nettrain takes them."""
 
     def __init__(self, code: Code, step: Step, arrays: Arrays, iter_size: int = 1, test: bool = False):
-        if not isinstance(step.layer, Data):
-            raise refuse(step, "of the layers that read data only Data can")
-        self.code, self.step, self.iter_size = code, step, iter_size
-        self.layer: Data = step.layer
-        self.transform = self.layer.p.transform
-        if any(self.layer.are_maps):
-            raise refuse(step, "label maps that are cropped and flipped with their images are not covered")
-        self.tops = [code.blobs[key] for key in step.top_keys]
+        super().__init__(code, step, arrays, iter_size)
+        self.transform = getattr(self.layer.p, "transform", None)
         self.size, self.count = self.layer.order.size, self.layer.batch_size
-        self.moves = bool(self.transform.crop_size or self.transform.mirror)
+        self.moves = self.is_moved()
         self.is_whole = self.size == self.count and not (self.layer.order.shuffle or self.moves or test)
         word = "test" if test else "all"
         self.names = self.tops if self.is_whole else [code.names.new(f"{word}_{top}") for top in self.tops]
         self.keys = self.names if test else self.tops  # in the file of arrays
         code.whole |= self._keep(arrays)
 
-    def _keep(self, arrays: Arrays) -> set:
-        """Put the arrays among those to be saved; returns the blobs that hold integers."""
-        whole = set()
-        numbers = np.arange(self.size)
-        sets = [self.layer.set.data, *self.layer.further]
-        self.kinds = []
-        for i, (key, array) in enumerate(zip(self.step.top_keys, sets, strict=True)):
-            values = array if isinstance(array, np.ndarray) else np.asarray(array[numbers])
-            if i and values.dtype.kind in "bui":
-                values = values.astype(np.int64)
-                whole.add(key)
-            arrays[self.keys[i]] = values
-            self.kinds.append("" if (i and key in whole) or values.dtype == np.float64 else ".astype(float)")
-        if self.layer.mean is not None:
-            self.mean = self.code.names.new(f"mean_of_{self.tops[0]}")
-            arrays[self.mean] = self.layer.mean
-        return whole
+    def is_moved(self) -> bool:
+        """Whether examples are cut or mirrored at random."""
+        return self.transform is not None and bool(self.transform.crop_size or self.transform.mirror)
 
-    def loading(self) -> list[str]:
-        """The lines before the loop."""
-        lines = comment(f"{self.step.spec.name} (Data): {self.size:,} examples of {self.layer.set.origin}")
+    def refusal(self):
+        if self.is_read_at_random():
+            return "images that are cut, mirrored or left out at random are not, unless they are read by Data"
+        return ""
+
+    def is_read_at_random(self) -> bool:
+        p = self.layer.p
+        if not isinstance(self.layer, ImageData) or self.layer.phase == "TEST":
+            return False
+        return bool(p.transform.crop_size or p.transform.mirror or p.rand_skip > 1)
+
+    def origin(self) -> str:
+        return self.layer.origin
+
+    def transformed(self, values: str) -> str:
+        """What is done to the examples of the first top."""
+        return values
+
+    def _keep(self, arrays: Arrays) -> set:
+        """Put the arrays among those to be saved, as single precision where nothing is lost."""
+        read = [Blob((self.size, *shape), np.dtype(float)) for shape in self.layer.shapes]
+        self.layer.fill(np.arange(self.size), read, None)
+        self.kinds = []
+        for key, blob in zip(self.keys, read, strict=True):
+            small = blob.data.astype(np.float32)
+            is_same = np.array_equal(small, blob.data, equal_nan=True)
+            arrays[key] = small if is_same else blob.data
+            self.kinds.append(".astype(float)" if is_same else "")
+        return set()
+
+    def loading(self):
+        lines = self.title(f"{self.size:,} examples of {self.origin()}", 0)
         for i, (name, key, kind) in enumerate(zip(self.names, self.keys, self.kinds, strict=True)):
             values = f'arrays["{key}"]{kind}'
             lines.append(f"{name} = {values if i else self.transformed(values)}")
@@ -66,22 +172,7 @@ class Source:
             lines.append(f"{self.order}, {self.epoch} = np.arange(0), 0")
         return lines
 
-    def transformed(self, values: str) -> str:
-        """The mean subtracted, and scaled."""
-        p = self.transform
-        if self.layer.mean is not None:
-            values = f'({values} - arrays["{self.mean}"])'
-        if len(p.mean_value) > 1:
-            axes = len(self.layer.set.data.shape) - 2
-            values = f"({values} - np.array({[float(v) for v in p.mean_value]})[:{', None' * axes}])"
-        elif p.mean_value and p.mean_value[0]:
-            values = f"({values} - {number(p.mean_value[0])})"
-        if p.scale == 1:
-            return values[1:-1] if values.startswith("(") else values
-        return times(values, p.scale)
-
-    def next(self) -> list[str]:
-        """The lines that take the next batch."""
+    def next(self):
         if self.is_whole:
             return []
         batch = self.code.names.new("batch")
@@ -104,11 +195,66 @@ class Source:
                 f"{batch} = ({taken} + np.arange({self.count})) % {self.size}",
             ]
         first, *others = zip(self.tops, self.names, strict=True)
-        lines += self.cut(first, batch, taken) if self.moves else [f"{first[0]} = {first[1]}[{batch}]"]
+        lines += self.cut(first, batch, taken)
         return lines + [f"{top} = {name}[{batch}]" for top, name in others]
 
     def cut(self, first: tuple[str, str], batch: str, taken: str) -> list[str]:
+        """The lines that give the first top, (its name, that of all examples)."""
+        return [f"{first[0]} = {first[1]}[{batch}]"]
+
+
+class DataSource(ArraySource):
+    """A Data layer's examples, transformed by the program."""
+
+    layer: Data
+
+    def is_read_at_random(self):
+        return False
+
+    def refusal(self):
+        if any(self.layer.are_maps):
+            return "label maps that are cropped and flipped with their images are not"
+        return ""
+
+    def origin(self):
+        return self.layer.set.origin
+
+    def _keep(self, arrays: Arrays) -> set:
+        """Put the arrays among those to be saved; returns the blobs that hold integers."""
+        whole: set = set()
+        numbers = np.arange(self.size)
+        sets = [self.layer.set.data, *self.layer.further]
+        self.kinds = []
+        for i, (key, array) in enumerate(zip(self.step.top_keys, sets, strict=True)):
+            values = array if isinstance(array, np.ndarray) else np.asarray(array[numbers])
+            if i and values.dtype.kind in "bui":
+                values = values.astype(np.int64)
+                whole.add(key)
+            arrays[self.keys[i]] = values
+            self.kinds.append("" if (i and key in whole) or values.dtype == np.float64 else ".astype(float)")
+        if self.layer.mean is not None:
+            self.mean = self.code.names.new(f"mean_of_{self.tops[0]}")
+            arrays[self.mean] = self.layer.mean
+        return whole
+
+    def transformed(self, values: str) -> str:
+        """The mean subtracted, and scaled."""
+        p = self.transform
+        if self.layer.mean is not None:
+            values = f'({values} - arrays["{self.mean}"])'
+        if len(p.mean_value) > 1:
+            axes = len(self.layer.set.data.shape) - 2
+            values = f"({values} - np.array({[float(v) for v in p.mean_value]})[:{', None' * axes}])"
+        elif p.mean_value and p.mean_value[0]:
+            values = f"({values} - {number(p.mean_value[0])})"
+        if p.scale == 1:
+            return values[1:-1] if values.startswith("(") else values
+        return times(values, p.scale)
+
+    def cut(self, first: tuple[str, str], batch: str, taken: str) -> list[str]:
         """A random square of each image, or its mirror image."""
+        if not self.moves:
+            return super().cut(first, batch, taken)
         self.code.functions.add("stream")
         (height, width), (rows, columns) = self.layer.set.data.shape[2:], self.layer.shapes[0][1:]
         names = {what: self.code.names.new(what) for what in ("rng", "top", "left", "rows", "columns", "flipped")}
@@ -126,6 +272,23 @@ class Source:
         channels = f"np.arange({C})[:, None, None]"
         places = f"{batch}[:, None, None, None], {channels}, {h}[:, None, :, None], {w}[:, None, None, :]"
         return [*lines, f"{first[0]} = {first[1]}[{places}]"]
+
+
+SOURCES: dict[type, type[Source]] = {
+    CopyTask: CopyTaskSource,
+    Data: DataSource,
+    DummyData: DummySource,
+    HDF5Data: ArraySource,
+    ImageData: ArraySource,
+}
+
+
+def source(code: Code, step: Step, arrays: Arrays, iter_size: int = 1) -> Source:
+    """The lines for a layer that makes blobs from none. Raises SpecError for one that cannot be written."""
+    found = SOURCES.get(type(step.layer))
+    if found is None:
+        raise SpecError([uncovered(step)])
+    return found(code, step, arrays, iter_size)
 
 
 def inference_lines(code: Code, step: Step, x: str, arrays: Arrays) -> tuple[list[str], str]:

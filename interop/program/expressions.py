@@ -114,6 +114,10 @@ def over(expression: str, divisor: str) -> str:
     return f"{above} / {in_brackets(divisor)}"
 
 
+def sigmoid(x: str) -> str:
+    return f"1 / (1 + np.exp(-{in_brackets(x)}))"
+
+
 def shaped(expression: str, have: Shape, wanted: Shape) -> str:
     """The expression in another shape; the first axis, which may be that of the examples, follows from the others."""
     if tuple(have) == tuple(wanted):
@@ -151,7 +155,7 @@ def comment(words: str, indent: int = 0) -> list[str]:
 
 def fit(line: str, indent: int) -> list[str]:
     """A line of code, broken at its last brackets where it is too long."""
-    if len(line) + indent <= WIDTH or line.startswith("#"):
+    if len(line) + indent <= WIDTH or line.lstrip().startswith("#"):
         return [line]
     room = " " * (len(line) - len(line.lstrip()))
     opens, depth = [], 0

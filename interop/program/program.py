@@ -13,15 +13,15 @@ from ...net.net import Net
 from ...net.records import NetSpec
 from ...net.step import Step
 from ...solver.blueprint import Blueprint, draw
-from ...spec.errors import NettrainError
-from .code import Code, address, block
-from .data import Source, inference_lines, is_source
+from ...spec.errors import NettrainError, Problems, SpecError
+from .code import Code, Writer, address, block
+from .data import Source, inference_lines, is_source, source
 from .expressions import comment, plain, times
 from .functions import FUNCTIONS
 from .initial import initial
 from .rules import rate_lines, update_lines
 from .testing import final_test
-from .writers import make, writer_class
+from .writers import make
 
 
 @dataclass
@@ -70,14 +70,9 @@ def needed_for(net: Net) -> list[Step]:
 def _training(blueprint: Blueprint) -> Program:
     net, p = blueprint.net, blueprint.p
     steps = needed_for(net)
-    for step in steps:
-        if not is_source(step):
-            writer_class(step)
     code = Code(net, steps, accumulate=p.iter_size > 1)
     arrays: dict[str, np.ndarray] = {}
-    sources = [Source(code, step, arrays, p.iter_size) for step in steps if is_source(step)]
-    code.steps = [step for step in steps if not is_source(step)]
-    writers = make(code)
+    sources, writers = _writers(code, arrays, p.iter_size)
     left_out = [step.spec.name for step in net.steps if step not in steps]
     notes = [f"left out, since no loss depends on it: {', '.join(left_out)}"] if left_out else []
 
@@ -126,6 +121,25 @@ def _training(blueprint: Blueprint) -> Program:
         begin.append("losses = []")
     about = f"It trains for {blueprint.max_iter:,} iterations, in double precision, and prints the training loss."
     return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), "", *loop, *test], arrays, notes)
+
+
+def _writers(code: Code, arrays: dict[str, np.ndarray], iter_size: int) -> tuple[list[Source], list[Writer]]:
+    """What writes the layers that make batches, and the others. Raises SpecError with every layer that cannot be
+    written."""
+    problems = Problems()
+    steps, sources, writers = code.steps, [], []
+    code.steps = [step for step in steps if not is_source(step)]
+    for step in filter(is_source, steps):
+        try:
+            sources.append(source(code, step, arrays, iter_size))
+        except SpecError as error:
+            problems.found += error.problems
+    try:
+        writers = make(code)
+    except SpecError as error:
+        problems.found += error.problems
+    problems.raise_if_any()
+    return sources, writers
 
 
 def _total(code: Code) -> str:
@@ -190,7 +204,7 @@ def _inference(net: Net) -> Program:
     steps, inputs = _from_inputs(net)
     if not inputs:
         raise NettrainError(f"the TEST net of {net.spec.file or net.name} computes nothing from inputs alone")
-    code = Code(net, [*inputs, *steps])
+    code = Code(net, [*inputs, *steps], forward_only=True)
     code.steps = steps
     arrays: dict[str, np.ndarray] = {}
     writers = make(code)

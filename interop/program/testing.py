@@ -8,7 +8,7 @@ from ...net.step import Step
 from ...solver.blueprint import Blueprint
 from ...spec.errors import NettrainError
 from .code import Code, address, block
-from .data import Arrays, Source, is_source
+from .data import Arrays, DataSource, is_source
 from .writers import make
 
 
@@ -28,13 +28,13 @@ def final_test(train: Code, used: set[int], blueprint: Blueprint, arrays: Arrays
     transform = sources[0].layer.p.transform
     if transform.crop_size or transform.mirror:
         return None
-    code = Code(net, steps, train=train)
+    code = Code(net, steps, train=train, forward_only=True)
     code.steps = [step for step in steps if step is not sources[0]]
     try:
         writers = make(code)
     except NettrainError:
         return None
-    source = Source(code, sources[0], arrays, test=True)
+    source = DataSource(code, sources[0], arrays, test=True)
     code.write_forward(writers)
     train.functions |= code.functions
     train.imports |= code.imports
