@@ -4,7 +4,21 @@
 update, ``data`` the batches, ``initial`` the first values; the other modules write the layers, a family each.
 """
 
-from . import activations, addressing, algebra, cells, channels, images, losses, margins, over_time, scores, shapes
+from . import (
+    activations,
+    addressing,
+    algebra,
+    cells,
+    channels,
+    images,
+    losses,
+    margins,
+    normalizing,
+    over_time,
+    resizing,
+    scores,
+    shapes,
+)
 from .program import Program, write
 from .writers import covered
 
@@ -19,7 +33,9 @@ __all__ = [
     "images",
     "losses",
     "margins",
+    "normalizing",
     "over_time",
+    "resizing",
     "scores",
     "shapes",
     "write",

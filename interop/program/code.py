@@ -126,7 +126,7 @@ class Code:
         self.before: list[str] = []  # what is done once, before the first batch
         self.functions: set[str] = set()
         self.imports: set[str] = set()
-        self.notes: list[str] = []
+        self.arrays: dict[str, np.ndarray] = {}  # what must lie beside the program
         self.given: set[Key] = set()  # blobs whose gradient has a name by now
         self.numbers: dict[Key, str] = {}  # blobs whose gradient is a number
         self.learned: dict[str, Parameter] = {}  # parameters that have a gradient, by name
@@ -145,7 +145,7 @@ class Code:
         the cell finds."""
         cell = Code(self.net, [], accumulate=True, train=self, forward_only=self.forward_only)
         cell.around = [*self.around, around]
-        cell.before, cell.functions, cell.imports, cell.notes = self.before, self.functions, self.imports, self.notes
+        cell.before, cell.functions, cell.imports, cell.arrays = self.before, self.functions, self.imports, self.arrays
         cell.steps, cell.blobs = steps, dict(named)
         for step in steps:
             for key in step.top_keys:

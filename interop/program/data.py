@@ -19,8 +19,6 @@ from .code import Code, refused, uncovered
 from .expressions import comment, number, text, times
 from .initial import as_line
 
-Arrays = dict[str, np.ndarray]
-
 
 def is_source(step: Step) -> bool:
     """Whether a layer makes blobs from no others, and has nothing to learn."""
@@ -30,7 +28,7 @@ def is_source(step: Step) -> bool:
 class Source:
     """The lines that make the batches of a layer: ``loading`` before the loop, ``next`` in it."""
 
-    def __init__(self, code: Code, step: Step, arrays: Arrays, iter_size: int = 1):
+    def __init__(self, code: Code, step: Step, iter_size: int = 1):
         self.code, self.step, self.iter_size = code, step, iter_size
         self.layer: Any = step.layer
         self.tops = [code.blobs[key] for key in step.top_keys]
@@ -86,11 +84,11 @@ class CopyTaskSource(Source):
 class DummySource(Source):
     """Constants, and random numbers."""
 
-    def __init__(self, code, step, arrays, iter_size=1):
+    def __init__(self, code, step, iter_size=1):
         fillers = step.layer.p.data_filler or (Filler(),)
         shapes = [blob.shape for blob in step.top]
         self.fillers = list(zip(shapes, fillers if len(fillers) > 1 else fillers * len(shapes), strict=True))
-        super().__init__(code, step, arrays, iter_size)
+        super().__init__(code, step, iter_size)
 
     def values(self, random):
         rng = self.code.local(self.step, "rng")
@@ -117,8 +115,8 @@ class DummySource(Source):
 class ArraySource(Source):
     """Examples that are read once, and taken in the order in which nettrain takes them."""
 
-    def __init__(self, code: Code, step: Step, arrays: Arrays, iter_size: int = 1, test: bool = False):
-        super().__init__(code, step, arrays, iter_size)
+    def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
+        super().__init__(code, step, iter_size)
         self.transform = getattr(self.layer.p, "transform", None)
         self.size, self.count = self.layer.order.size, self.layer.batch_size
         self.moves = self.is_moved()
@@ -126,7 +124,7 @@ class ArraySource(Source):
         word = "test" if test else "all"
         self.names = self.tops if self.is_whole else [code.names.new(f"{word}_{top}") for top in self.tops]
         self.keys = self.names if test else self.tops  # in the file of arrays
-        code.whole |= self._keep(arrays)
+        code.whole |= self._keep()
 
     def is_moved(self) -> bool:
         """Whether examples are cut or mirrored at random."""
@@ -150,7 +148,7 @@ class ArraySource(Source):
         """What is done to the examples of the first top."""
         return values
 
-    def _keep(self, arrays: Arrays) -> set:
+    def _keep(self) -> set:
         """Put the arrays among those to be saved, as single precision where nothing is lost."""
         read = [Blob((self.size, *shape), np.dtype(float)) for shape in self.layer.shapes]
         self.layer.fill(np.arange(self.size), read, None)
@@ -158,7 +156,7 @@ class ArraySource(Source):
         for key, blob in zip(self.keys, read, strict=True):
             small = blob.data.astype(np.float32)
             is_same = np.array_equal(small, blob.data, equal_nan=True)
-            arrays[key] = small if is_same else blob.data
+            self.code.arrays[key] = small if is_same else blob.data
             self.kinds.append(".astype(float)" if is_same else "")
         return set()
 
@@ -219,7 +217,7 @@ class DataSource(ArraySource):
     def origin(self):
         return self.layer.set.origin
 
-    def _keep(self, arrays: Arrays) -> set:
+    def _keep(self) -> set:
         """Put the arrays among those to be saved; returns the blobs that hold integers."""
         whole: set = set()
         numbers = np.arange(self.size)
@@ -230,11 +228,11 @@ class DataSource(ArraySource):
             if i and values.dtype.kind in "bui":
                 values = values.astype(np.int64)
                 whole.add(key)
-            arrays[self.keys[i]] = values
+            self.code.arrays[self.keys[i]] = values
             self.kinds.append("" if (i and key in whole) or values.dtype == np.float64 else ".astype(float)")
         if self.layer.mean is not None:
             self.mean = self.code.names.new(f"mean_of_{self.tops[0]}")
-            arrays[self.mean] = self.layer.mean
+            self.code.arrays[self.mean] = self.layer.mean
         return whole
 
     def transformed(self, values: str) -> str:
@@ -283,15 +281,15 @@ SOURCES: dict[type, type[Source]] = {
 }
 
 
-def source(code: Code, step: Step, arrays: Arrays, iter_size: int = 1) -> Source:
+def source(code: Code, step: Step, iter_size: int = 1) -> Source:
     """The lines for a layer that makes blobs from none. Raises SpecError for one that cannot be written."""
     found = SOURCES.get(type(step.layer))
     if found is None:
         raise SpecError([uncovered(step)])
-    return found(code, step, arrays, iter_size)
+    return found(code, step, iter_size)
 
 
-def inference_lines(code: Code, step: Step, x: str, arrays: Arrays) -> tuple[list[str], str]:
+def inference_lines(code: Code, step: Step, x: str) -> tuple[list[str], str]:
     """(what is done to inputs before the net takes them, how they look) for a layer whose first top they replace."""
     layer = step.layer
     if not isinstance(layer, Data):
@@ -301,7 +299,7 @@ def inference_lines(code: Code, step: Step, x: str, arrays: Arrays) -> tuple[lis
     shape = layer.set.data.shape[1:]
     if layer.mean is not None:
         mean = code.names.new(f"mean_of_{x}")
-        arrays[mean] = layer.mean
+        code.arrays[mean] = layer.mean
         lines.append(f'{x} = {x} - arrays["{mean}"]')
     if p.mean_value:
         values = [float(v) for v in p.mean_value]

@@ -71,8 +71,8 @@ def _training(blueprint: Blueprint) -> Program:
     net, p = blueprint.net, blueprint.p
     steps = needed_for(net)
     code = Code(net, steps, accumulate=p.iter_size > 1)
-    arrays: dict[str, np.ndarray] = {}
-    sources, writers = _writers(code, arrays, p.iter_size)
+    arrays = code.arrays
+    sources, writers = _writers(code, p.iter_size)
     left_out = [step.spec.name for step in net.steps if step not in steps]
     notes = [f"left out, since no loss depends on it: {', '.join(left_out)}"] if left_out else []
 
@@ -96,7 +96,7 @@ def _training(blueprint: Blueprint) -> Program:
     notes += more
     kept, update = update_lines(p, owners, code.learned, rate, code.names.new)
     lying = {address(owner.blob.data) for _, owner in owners}
-    before_test, test = final_test(code, lying, blueprint, arrays) or ([], [])
+    before_test, test = final_test(code, lying, blueprint) or ([], [])
     if any(step.layer.moves_blobs for step in steps):
         notes.append("running statistics, which only tests read, are not kept")
     if blueprint.tests:
@@ -123,7 +123,7 @@ def _training(blueprint: Blueprint) -> Program:
     return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), "", *loop, *test], arrays, notes)
 
 
-def _writers(code: Code, arrays: dict[str, np.ndarray], iter_size: int) -> tuple[list[Source], list[Writer]]:
+def _writers(code: Code, iter_size: int) -> tuple[list[Source], list[Writer]]:
     """What writes the layers that make batches, and the others. Raises SpecError with every layer that cannot be
     written."""
     problems = Problems()
@@ -131,7 +131,7 @@ def _writers(code: Code, arrays: dict[str, np.ndarray], iter_size: int) -> tuple
     code.steps = [step for step in steps if not is_source(step)]
     for step in filter(is_source, steps):
         try:
-            sources.append(source(code, step, arrays, iter_size))
+            sources.append(source(code, step, iter_size))
         except SpecError as error:
             problems.found += error.problems
     try:
@@ -206,7 +206,7 @@ def _inference(net: Net) -> Program:
         raise NettrainError(f"the TEST net of {net.spec.file or net.name} computes nothing from inputs alone")
     code = Code(net, [*inputs, *steps], forward_only=True)
     code.steps = steps
-    arrays: dict[str, np.ndarray] = {}
+    arrays = code.arrays
     writers = make(code)
     weights = {name: np.ascontiguousarray(owner.blob.data) for name, owner in code.owners()}
     arrays |= weights
@@ -214,7 +214,7 @@ def _inference(net: Net) -> Program:
     forward, code.lines = code.lines, []
     read = {key for step in steps for key in step.bottom_keys}
     outputs = [code.blobs[key] for step in steps for key in step.top_keys if key not in read]
-    loaded, shapes, prepared = _inputs(code, inputs, arrays)
+    loaded, shapes, prepared = _inputs(code, inputs)
     left_out = [step.spec.name for step in net.steps if step not in steps and step not in inputs]
     notes = [f"left out, since they need labels or score: {', '.join(left_out)}"] if left_out else []
     code.imports.add("sys")
@@ -253,7 +253,7 @@ def _judges(step: Step) -> bool:
     return step.layer.is_loss or step.layer.is_score or any(step.loss_weights)
 
 
-def _inputs(code: Code, inputs: list[Step], arrays: dict[str, np.ndarray]) -> tuple[list[str], list[str], list[str]]:
+def _inputs(code: Code, inputs: list[Step]) -> tuple[list[str], list[str], list[str]]:
     """(lines that load the inputs, what they are in words, lines that prepare them)."""
     names = [
         (step, code.blobs[key])
@@ -262,7 +262,7 @@ def _inputs(code: Code, inputs: list[Step], arrays: dict[str, np.ndarray]) -> tu
     ]
     prepared, shapes = [], []
     for step, name in names:
-        lines, shape = inference_lines(code, step, name, arrays)
+        lines, shape = inference_lines(code, step, name)
         prepared += lines
         shapes.append(f"{name}, {shape}")
     if len(names) == 1:

@@ -8,11 +8,11 @@ from ...net.step import Step
 from ...solver.blueprint import Blueprint
 from ...spec.errors import NettrainError
 from .code import Code, address, block
-from .data import Arrays, DataSource, is_source
+from .data import DataSource, is_source
 from .writers import make
 
 
-def final_test(train: Code, used: set[int], blueprint: Blueprint, arrays: Arrays) -> tuple[list[str], list[str]] | None:
+def final_test(train: Code, used: set[int], blueprint: Blueprint) -> tuple[list[str], list[str]] | None:
     """(lines before the loop, lines after it); None where a test is more than one pass over one data set that gives
     means over its examples. ``used`` is where the parameters lie that the program has."""
     tests = [test for test in blueprint.tests if any(step.layer.is_score for step in test.net.steps)]
@@ -29,12 +29,13 @@ def final_test(train: Code, used: set[int], blueprint: Blueprint, arrays: Arrays
     if transform.crop_size or transform.mirror:
         return None
     code = Code(net, steps, train=train, forward_only=True)
+    code.arrays = train.arrays
     code.steps = [step for step in steps if step is not sources[0]]
     try:
         writers = make(code)
     except NettrainError:
         return None
-    source = DataSource(code, sources[0], arrays, test=True)
+    source = DataSource(code, sources[0], test=True)
     code.write_forward(writers)
     train.functions |= code.functions
     train.imports |= code.imports

@@ -162,10 +162,6 @@ REFUSED = {  # cases of a type that is covered
     "BinaryAccuracy-1": "ignore_label",
     "Convolution-4": "two spatial axes",
     "Convolution-5": "two spatial axes",
-    "LRN-2": "WITHIN_CHANNEL",
-    "LRN-3": "WITHIN_CHANNEL",
-    "Pooling-2": "second top",
-    "Pooling-9": "second top",
     "Pooling-12": "STOCHASTIC",
     "Pooling-13": "STOCHASTIC",
 }
