@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ...layers.recurrent.recurrent import Recurrent
 from .code import Writer
-from .expressions import WIDTH, number
+from .expressions import WIDTH, indented, number
 from .writers import make, writes
 
 Lines = list[str]
@@ -51,9 +51,10 @@ class _Recurrent(Writer):
                 self.cell.name_parameter(self.first_blob(state).data, f"{state.name}_0")
         self.steps, self.starts = self.local("steps"), self.local("starts")
         self.t = self.counter("t")
+        self.carries = p.carry
 
     def refusal(self):
-        if self.code.around and self.p.carry:
+        if self.code.around and self.carries:
             return "in a cell, where it would carry states from batch to batch, it is not"
         return ""
 
@@ -80,7 +81,7 @@ class _Recurrent(Writer):
         if state.name in self.given:
             self.say(f"{own} = {self.x[self.given[state.name]]}[0]")
             return
-        carried = self.p.carry and not self.code.forward_only
+        carried = self.carries and not self.code.forward_only
         N = str(self.layer.N) if carried else f"{self.x[0]}.shape[1]"
         shape = f"({', '.join([N, *map(str, state.shape)])})"
         if state.has_blob:
@@ -220,7 +221,7 @@ class _Recurrent(Writer):
                     self.give(self.given[state.name], f"{d}[None]")
             elif self.learns_first(state):
                 i = self.layer.initial_blobs[state.name]
-                if self.p.carry:
+                if self.carries:
                     name = code.parameter(self.first_blob(state).data)
                     begins.append(f"d_{name} = d_{name} + {d}.sum(axis=0)")
                     if name not in code.learned:
@@ -235,10 +236,6 @@ class _Recurrent(Writer):
 
     def owner(self, i):
         return dict(self.code.owners())[self.code.parameter(self.layer.blobs[i].data)]
-
-
-def indented(lines: Iterable[str]) -> Lines:
-    return [f"    {line}" if line else "" for line in lines]
 
 
 def names_in(lines: Iterable[str], context: type) -> Lines:

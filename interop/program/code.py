@@ -11,7 +11,6 @@ from ...net.build import Parameter
 from ...net.graph import Key
 from ...net.net import Net
 from ...net.step import Step
-from ...spec.errors import Problem
 from .expressions import Names, comment, fit, number, shaped, text
 
 
@@ -22,6 +21,7 @@ class Writer:
     """
 
     parameters: tuple[str, ...] = ("W", "b")  # what each blob is called, after the layer's name; see ``called``
+    carries = False  # whether a batch begins with what the one before left
 
     def __init__(self, code: Code, step: Step):
         self.code, self.step = code, step
@@ -121,6 +121,7 @@ class Code:
         forward_only: bool = False,
     ):
         self.net, self.steps, self.accumulate, self.forward_only = net, steps, accumulate, forward_only
+        self.trained = train is not None and (train.trained or not train.forward_only)
         self.around: list[Step] = []  # the layers whose cell this is, the outermost first
         self.lines: list[str] = []
         self.before: list[str] = []  # what is done once, before the first batch
@@ -151,6 +152,11 @@ class Code:
             for key in step.top_keys:
                 cell.blobs[key] = cell._name(key, step)
         return cell
+
+    @property
+    def once(self) -> bool:
+        """Whether the lines are all that there is: no training comes before them."""
+        return self.forward_only and not self.trained
 
     def title(self, step: Step) -> str:
         """What a layer is called: in a cell without the name of the layer around it."""
@@ -293,12 +299,3 @@ def block(lines: Iterable[str], indent: int) -> list[str]:
     """Lines of code at this depth, each short enough."""
     room = " " * indent
     return [room + part if part else "" for line in lines for part in fit(line, indent)]
-
-
-def refused(step: Step, why: str) -> Problem:
-    return Problem(step.spec.place, f"{step.spec.title()} cannot be written as a numpy program: {why}")
-
-
-def uncovered(step: Step) -> Problem:
-    """The problem with a layer whose type nobody writes."""
-    return refused(step, "its type is not one of those that docs/convert.md lists")

@@ -1,23 +1,20 @@
-"""Where a program's batches come from: arrays beside it, in the order in which nettrain takes them, or formulas."""
+"""Where a program's batches come from: arrays beside it, in the order in which nettrain takes them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ...layers.data.copy_task import SILENT, CopyTask
 from ...layers.data.data import Data
-from ...layers.data.dummy_data import DummyData
-from ...layers.data.hdf5_data import HDF5Data
 from ...layers.data.image_data import ImageData
 from ...net.blob import Blob
-from ...net.fillers import Filler
 from ...net.step import Step
 from ...spec.errors import SpecError
-from .code import Code, refused, uncovered
-from .expressions import comment, number, text, times
-from .initial import as_line
+from .code import Code
+from .expressions import comment, has_brackets, number, text, times
+from .refusals import refused
 
 
 def is_source(step: Step) -> bool:
@@ -56,62 +53,6 @@ class Source:
         return "iteration" if self.iter_size == 1 else f"({self.iter_size} * iteration + part)"
 
 
-class CopyTaskSource(Source):
-    """Random bits to be repeated."""
-
-    def next(self):
-        p, layer = self.layer.p, self.layer
-        self.code.functions.add("stream")
-        rng, length, bits = (self.code.names.new(what) for what in ("rng", "length", "bits"))
-        x, target, *cont = self.tops
-        N, B = p.batch_size, p.bits
-        lines = [
-            *self.title("bits, a marker, then silence, in which the bits are wanted"),
-            f'{rng} = stream({text(layer.name)}, f"{layer.phase} batch {{{self.batch()}}}")',
-            f"{length} = int({rng}.integers({p.min_length}, {p.max_length + 1}))",
-            f"{bits} = {rng}.integers(0, 2, ({length}, {N}, {B}))",
-            f"{x} = np.zeros((2 * {length} + 1, {N}, {B + 1}))",
-            f"{x}[:{length}, :, :{B}] = {bits}",
-            f"{x}[{length}, :, {B}] = 1",
-            f"{target} = np.full((2 * {length} + 1, {N}, {B}), {SILENT})",
-            f"{target}[{length} + 1 :] = {bits}",
-        ]
-        for name in cont:
-            lines += [f"{name} = np.ones((2 * {length} + 1, {N}))", f"{name}[0] = 0"]
-        return lines
-
-
-class DummySource(Source):
-    """Constants, and random numbers."""
-
-    def __init__(self, code, step, iter_size=1):
-        fillers = step.layer.p.data_filler or (Filler(),)
-        shapes = [blob.shape for blob in step.top]
-        self.fillers = list(zip(shapes, fillers if len(fillers) > 1 else fillers * len(shapes), strict=True))
-        super().__init__(code, step, iter_size)
-
-    def values(self, random):
-        rng = self.code.local(self.step, "rng")
-        for top, (shape, filler) in zip(self.tops, self.fillers, strict=True):
-            if (filler.type != "constant") == random:
-                yield top, as_line(filler, shape, False, rng)
-
-    def refusal(self):
-        made = [line for random in (False, True) for _, line in self.values(random)]
-        return "" if all(made) else "a filler of its is not, which takes more than a line"
-
-    def loading(self):
-        lines = [f"{top} = {line}" for top, line in self.values(False)]
-        if any(True for _ in self.values(True)):
-            self.code.functions.add("stream")
-            lines.append(f"{self.code.local(self.step, 'rng')} = stream({text(self.layer.name)})")
-        return [*self.title("made here", 0), *lines]
-
-    def next(self):
-        lines = [f"{top} = {line}" for top, line in self.values(True)]
-        return [*self.title("random numbers"), *lines] if lines else []
-
-
 class ArraySource(Source):
     """Examples that are read once, and taken in the order in which nettrain takes them."""
 
@@ -128,7 +69,8 @@ class ArraySource(Source):
 
     def is_moved(self) -> bool:
         """Whether examples are cut or mirrored at random."""
-        return self.transform is not None and bool(self.transform.crop_size or self.transform.mirror)
+        p = self.transform
+        return p is not None and self.layer.phase == "TRAIN" and bool(p.crop_size or p.mirror)
 
     def refusal(self):
         if self.is_read_at_random():
@@ -245,8 +187,10 @@ class DataSource(ArraySource):
             values = f"({values} - np.array({[float(v) for v in p.mean_value]})[:{', None' * axes}])"
         elif p.mean_value and p.mean_value[0]:
             values = f"({values} - {number(p.mean_value[0])})"
+        if p.crop_size and not self.moves:
+            values += middle(self.layer.set.data.shape[2:], p.crop_size)
         if p.scale == 1:
-            return values[1:-1] if values.startswith("(") else values
+            return values[1:-1] if has_brackets(values) else values
         return times(values, p.scale)
 
     def cut(self, first: tuple[str, str], batch: str, taken: str) -> list[str]:
@@ -272,21 +216,10 @@ class DataSource(ArraySource):
         return [*lines, f"{first[0]} = {first[1]}[{places}]"]
 
 
-SOURCES: dict[type, type[Source]] = {
-    CopyTask: CopyTaskSource,
-    Data: DataSource,
-    DummyData: DummySource,
-    HDF5Data: ArraySource,
-    ImageData: ArraySource,
-}
-
-
-def source(code: Code, step: Step, iter_size: int = 1) -> Source:
-    """The lines for a layer that makes blobs from none. Raises SpecError for one that cannot be written."""
-    found = SOURCES.get(type(step.layer))
-    if found is None:
-        raise SpecError([uncovered(step)])
-    return found(code, step, iter_size)
+def middle(sizes: Sequence[int], crop: int) -> str:
+    """The index of the square in the middle of images."""
+    top, left = ((size - crop) // 2 for size in sizes)
+    return f"[:, :, {top}:{top + crop}, {left}:{left + crop}]"
 
 
 def inference_lines(code: Code, step: Step, x: str) -> tuple[list[str], str]:
@@ -308,6 +241,5 @@ def inference_lines(code: Code, step: Step, x: str) -> tuple[list[str], str]:
     if p.scale != 1:
         lines.append(f"{x} = {times(x, p.scale)}")
     if p.crop_size:
-        top, left = ((size - p.crop_size) // 2 for size in shape[1:])
-        lines.append(f"{x} = {x}[:, :, {top}:{top + p.crop_size}, {left}:{left + p.crop_size}]")
+        lines.append(f"{x} = {x}{middle(shape[1:], p.crop_size)}")
     return lines, " x ".join(map(str, ["N", *shape]))

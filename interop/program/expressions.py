@@ -179,6 +179,11 @@ def fit(line: str, indent: int) -> list[str]:
     return [line[: start + 1], *(f"{room}    {piece}," for piece in pieces), room + rest]
 
 
+def indented(lines: Iterable[str]) -> list[str]:
+    """Lines of code one step deeper."""
+    return [f"    {line}" if line else "" for line in lines]
+
+
 def top_level(text: str) -> list[str]:
     """The parts between commas that stand in no brackets."""
     pieces, depth, start = [], 0, 0

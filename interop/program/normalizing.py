@@ -8,7 +8,7 @@ from ...layers.normalization.layer_norm import LayerNorm
 from ...layers.normalization.mvn import MVN
 from ...layers.normalization.normalize import Normalize
 from .code import Writer
-from .expressions import along, number, times, tuple_of
+from .expressions import along, in_brackets, number, times, tuple_of
 from .writers import writes
 
 
@@ -19,7 +19,7 @@ class _BatchNorm(Writer):
     def __init__(self, code, step):
         super().__init__(code, step)
         n = len(self.bottoms[0])
-        self.axes = f"axis={tuple(i for i in range(n) if i != 1)}"
+        self.axes = f"axis={tuple_of(i for i in range(n) if i != 1)}"
         self.spread = f"[:{', None' * (n - 2)}]" if n > 2 else ""
         self.hat = self.local("hat") if self.p.affine else self.y[0]
 
@@ -30,18 +30,37 @@ class _BatchNorm(Writer):
 
     def forward(self):
         x, sigma, eps = self.x[0], self.local("sigma"), number(self.p.eps)
-        mean, variance, count = self.w[:3]
         if self.layer.use_global:
-            seen = self.layer.blobs[2].data[0] != 0
-            average = [f"{total} / {count}" if seen else f"0 * {total}" for total in (mean, variance)]
-            self.say(f"{sigma} = np.sqrt({average[1]} + {eps}){self.spread}")
-            centre = f"({average[0]}){self.spread}" if self.spread else average[0]
-            self.say(f"{self.hat} = ({x} - {centre}) / {sigma}")
+            mean, variance = self.remembered()
         else:
-            self.say(f"{sigma} = np.sqrt({x}.var({self.axes}, keepdims=True) + {eps})")
-            self.say(f"{self.hat} = ({x} - {x}.mean({self.axes}, keepdims=True)) / {sigma}")
+            mean, variance = self.local("mean"), self.local("variance")
+            self.say(f"{mean} = {x}.mean({self.axes})", f"{variance} = {x}.var({self.axes})")
+            self.remember(mean, variance)
+        self.say(f"{sigma} = np.sqrt({variance} + {eps}){self.spread}")
+        self.say(f"{self.hat} = ({x} - {in_brackets(mean) if self.spread else mean}{self.spread}) / {sigma}")
         if self.p.affine:
             self.say(f"{self.y[0]} = {self.hat} * {self.w[3]}{self.spread} + {self.w[4]}{self.spread}")
+
+    def remembered(self):
+        """Mean and variance of all batches so far; zero before the first."""
+        total, of_variance, count = self.w[:3]
+        if self.code.once:
+            seen = self.layer.blobs[2].data[0] != 0
+            return [f"{one} / {count}" if seen else f"0 * {one}" for one in (total, of_variance)]
+        share = self.local("share")
+        self.say(f"{share} = 1 / {count}[0] if {count}[0] else 0  # nothing is known before the first batch")
+        return [f"{share} * {one}" for one in (total, of_variance)]
+
+    def remember(self, mean, variance):
+        """The batch becomes part of what tests take; its variance as an estimate for what it was drawn from."""
+        m, kept = self.local("m"), number(self.p.moving_average_fraction)
+        total, of_variance, count = self.w[:3]
+        self.say(
+            f"{m} = {self.x[0]}.size // {self.layer.C}",
+            f"{total} = {kept} * {total} + {mean}",
+            f"{of_variance} = {kept} * {of_variance} + {variance} * {m} / max(1, {m} - 1)",
+            f"{count} = {kept} * {count} + 1",
+        )
 
     def backward(self):
         d, sigma, hat = self.d(), self.local("sigma"), self.hat

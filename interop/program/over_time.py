@@ -7,7 +7,7 @@ from ...layers.recurrent.lstm import LSTM
 from ...layers.recurrent.lstm_unit import LSTMUnit
 from ...layers.recurrent.rnn import RNN
 from .code import Writer
-from .expressions import shaped, sigmoid, times
+from .expressions import indented, shaped, sigmoid, times
 from .writers import writes
 
 Lines = list[str]
@@ -32,9 +32,10 @@ class _Recurrence(Writer):
         self.W_h, self.sums, self.cont, self.steps = (self.w[layer.of_h], *map(self.local, ("in", "cont", "steps")))
         self.d_states, self.d_sums = [f"d_{name}" for name in self.states], f"d_{self.sums}"
         self.exposed = list(range(len(self.x) - len(self.states), len(self.x))) if self.p.expose_hidden else []
+        self.carries = not self.exposed
 
     def refusal(self):
-        if self.code.around and not self.exposed:
+        if self.code.around and self.carries:
             return "in a cell, where it would carry states from batch to batch, it is not"
         return ""
 
@@ -84,7 +85,7 @@ class _Recurrence(Writer):
         body += [*self.one_step(), f"{y}.append({self.output()})"]
         if not self.code.forward_only:
             body.append(f"{self.steps}.append(({', '.join(self.kept)}))")
-        self.say(*(f"    {line}" for line in body), f"{y} = np.array({y})")
+        self.say(*indented(body), f"{y} = np.array({y})")
         for name, state in zip(self.y[1:], self.states, strict=False):
             self.say(f"{name} = {state}[None]")
 
@@ -100,7 +101,7 @@ class _Recurrence(Writer):
         self.say(f"for {t} in reversed(range(len({self.x[0]}))):")
         body = [f"{', '.join(self.kept)} = {self.steps}[{t}]", *self.step_back()]
         body += [f"{name} = {self.cont}[{t}] * {name}" for name in self.d_states]
-        self.say(*(f"    {line}" for line in body))
+        self.say(*indented(body))
         self.learn_all()
         if self.wants(0):
             dx = f"{self.d_sums} @ {self.w[0]}"

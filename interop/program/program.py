@@ -15,12 +15,13 @@ from ...net.step import Step
 from ...solver.blueprint import Blueprint, draw
 from ...spec.errors import NettrainError, Problems, SpecError
 from .code import Code, Writer, address, block
-from .data import Source, inference_lines, is_source, source
+from .data import Source, inference_lines, is_source
 from .expressions import comment, plain, times
 from .functions import FUNCTIONS
 from .initial import initial
 from .rules import rate_lines, update_lines
-from .testing import final_test
+from .sources import source
+from .testing import tests
 from .writers import make
 
 
@@ -96,16 +97,14 @@ def _training(blueprint: Blueprint) -> Program:
     notes += more
     kept, update = update_lines(p, owners, code.learned, rate, code.names.new)
     lying = {address(owner.blob.data) for _, owner in owners}
-    before_test, test = final_test(code, lying, blueprint) or ([], [])
-    if any(step.layer.moves_blobs for step in steps):
-        notes.append("running statistics, which only tests read, are not kept")
-    if blueprint.tests:
-        notes.append("tests are left out, but for one at the end" if test else "tests are left out")
+    tested = tests(code, lying, blueprint)
+    if blueprint.tests and not tested.function:
+        notes.append("tests are left out")
 
-    begin = [*loaded, *before_test, *(["", "# What is learned"] if made else []), *made, *code.before, *kept]
+    begin = [*loaded, *tested.loading, *(["", "# What is learned"] if made else []), *made, *code.before, *kept]
     zeros = [f"d_{name} = np.zeros_like({name})" for name in code.learned] if p.iter_size > 1 else []
     seen = [*batches, "# Forward", *forward, "", "# Backward", *backward]
-    loop = [f"for iteration in range({blueprint.max_iter}):"]
+    loop = [*tested.function, "", f"for iteration in range({blueprint.max_iter}):", *block(tested.in_loop, 4)]
     if p.iter_size > 1:
         losses = code.names.new("losses_of_parts")
         part = "part" if any("part)" in line for line in batches) else "_"
@@ -120,7 +119,7 @@ def _training(blueprint: Blueprint) -> Program:
     if p.average_loss > 1:
         begin.append("losses = []")
     about = f"It trains for {blueprint.max_iter:,} iterations, in double precision, and prints the training loss."
-    return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), "", *loop, *test], arrays, notes)
+    return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), *loop, *tested.at_end], arrays, notes)
 
 
 def _writers(code: Code, iter_size: int) -> tuple[list[Source], list[Writer]]:

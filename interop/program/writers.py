@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...net.layer import Layer
 from ...spec.errors import Problems, SpecError
-from .code import Code, Writer, refused, uncovered
+from .code import Code, Writer
+from .refusals import refused, uncovered
 
 WRITERS: dict[type[Layer], type[Writer]] = {}
 
