@@ -81,7 +81,7 @@ class _Recurrent(Writer):
         if state.name in self.given:
             self.say(f"{own} = {self.x[self.given[state.name]]}[0]")
             return
-        carried = self.carries and not self.code.forward_only
+        carried = self.goes_on(state)
         N = str(self.layer.N) if carried else f"{self.x[0]}.shape[1]"
         shape = f"({', '.join([N, *map(str, state.shape)])})"
         if state.has_blob:
@@ -89,9 +89,19 @@ class _Recurrent(Writer):
         else:
             value = f"np.full({shape}, {float(self.first(state))!r})" if self.first(state) else f"np.zeros({shape})"
         if carried:
-            self.code.before.append(f"{own} = {value}  # goes on with the next batch")
+            last = self.last(state)
+            self.code.before.append(f"{last} = {value}  # goes on with the next batch")
+            self.say(f"{own} = {last}")
         else:
             self.say(f"{own} = {value}")
+
+    def goes_on(self, state) -> bool:
+        """Whether a batch begins with this state of the one before."""
+        return self.carries and not self.code.forward_only and state.name not in self.given
+
+    def last(self, state) -> str:
+        """The state for the next batch, which is not touched on the way back."""
+        return self.local(f"last {state.name}")
 
     def spread(self, state) -> str:
         """cont at this step, in the shape that multiplies a state."""
@@ -134,6 +144,7 @@ class _Recurrent(Writer):
         if moves:
             body.append(f"{', '.join(own for own, _ in moves)} = {', '.join(after for _, after in moves)}")
         self.say(*indented(body), *(f"{y} = np.array({y})" for y, _ in outputs))
+        self.say(*(f"{self.last(state)} = {self.of[state.name]}" for state in p.states if self.goes_on(state)))
         for y, state in zip(self.y[len(p.outputs) :], p.states, strict=False):
             self.say(f"{y} = {self.of[state.name]}[None]")
 

@@ -11,7 +11,7 @@ from ...net.build import Parameter
 from ...net.graph import Key
 from ...net.net import Net
 from ...net.step import Step
-from .expressions import Names, comment, fit, number, shaped, text
+from .expressions import Names, comment, number, shaped, text
 
 
 class Writer:
@@ -293,9 +293,3 @@ def heading(writer: Writer) -> list[str]:
 def address(data: np.ndarray) -> int:
     """Where an array lies in memory: blobs that share it are one parameter."""
     return data.__array_interface__["data"][0]
-
-
-def block(lines: Iterable[str], indent: int) -> list[str]:
-    """Lines of code at this depth, each short enough."""
-    room = " " * indent
-    return [room + part if part else "" for line in lines for part in fit(line, indent)]

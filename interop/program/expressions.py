@@ -179,6 +179,12 @@ def fit(line: str, indent: int) -> list[str]:
     return [line[: start + 1], *(f"{room}    {piece}," for piece in pieces), room + rest]
 
 
+def block(lines: Iterable[str], indent: int) -> list[str]:
+    """Lines of code at this depth, each short enough."""
+    room = " " * indent
+    return [room + part if part else "" for line in lines for part in fit(line, indent)]
+
+
 def indented(lines: Iterable[str]) -> list[str]:
     """Lines of code one step deeper."""
     return [f"    {line}" if line else "" for line in lines]

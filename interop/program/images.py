@@ -281,5 +281,6 @@ class _LRN(Writer):
     def backward(self):
         if self.wants():
             s, x, d, beta = self.local("s"), self.x[0], self.d(), self.p.beta
-            total = self.around(f"{d} * {self.y[0]} / {s}")
+            total = self.local("total")
+            self.say(f"{total} = {self.around(f'{d} * {self.y[0]} / {s}')}")
             self.give(0, f"{d} / {s}**{number(beta)} - {times(2 * self.layer.a * beta, x, total)}")

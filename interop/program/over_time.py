@@ -137,14 +137,14 @@ class _Recurrence(Writer):
 @writes(RNN)
 class _RNN(_Recurrence):
     parameters = ("W_o", "b_o")
-    gates = ("h",)
+    gates = ("h1",)  # the state after the step; h goes on to the next batch, and must not be touched on the way back
 
     def formula(self):
         return "h = tanh(W_x x + b + W_h h0), y = tanh(W_o h + b_o), h0 that of the step before"
 
     def one_step(self):
-        h, h0 = self.local("h"), self.local("h0")
-        return [f"{h} = np.tanh({self.sums}[{self.t()}] + {h0} @ {self.W_h}.T)"]
+        h, h0, h1 = map(self.local, ("h", "h0", "h1"))
+        return [f"{h} = {h1} = np.tanh({self.sums}[{self.t()}] + {h0} @ {self.W_h}.T)"]
 
     def output(self):
         return f"np.tanh({self.local('h')} @ {self.w[-2]}.T + {self.w[-1]})"
@@ -154,17 +154,17 @@ class _RNN(_Recurrence):
         self.say(f"{self.local('d_out')} = {times(self.d(), f'1 - {self.y[0]}**2')}")
 
     def step_back(self):
-        t, d_h, d_sums, d_out, h = self.t(), self.d_states[0], self.d_sums, self.local("d_out"), self.local("h")
+        t, d_h, d_sums, d_out, h1 = self.t(), self.d_states[0], self.d_sums, self.local("d_out"), self.local("h1")
         return [
             f"{d_h} = {d_h} + {d_out}[{t}] @ {self.w[-2]}",
-            f"{d_sums}[{t}] = {d_h} * (1 - {h}**2)",
+            f"{d_sums}[{t}] = {d_h} * (1 - {h1}**2)",
             f"{d_h} = {d_sums}[{t}] @ {self.W_h}",
         ]
 
     def learn_all(self):
         super().learn_all()
         if self.learns(len(self.w) - 2):
-            self.learn(len(self.w) - 2, f'np.einsum("tno,tnh->oh", {self.local("d_out")}, {self.all("h")})')
+            self.learn(len(self.w) - 2, f'np.einsum("tno,tnh->oh", {self.local("d_out")}, {self.all("h1")})')
         if self.learns(len(self.w) - 1):
             self.learn(len(self.w) - 1, f"{self.local('d_out')}.sum(axis=(0, 1))")
 

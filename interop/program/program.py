@@ -14,9 +14,9 @@ from ...net.records import NetSpec
 from ...net.step import Step
 from ...solver.blueprint import Blueprint, draw
 from ...spec.errors import NettrainError, Problems, SpecError
-from .code import Code, Writer, address, block
+from .code import Code, Writer, address
 from .data import Source, inference_lines, is_source
-from .expressions import comment, plain, times
+from .expressions import block, comment, plain, times
 from .functions import FUNCTIONS
 from .initial import initial
 from .rules import rate_lines, update_lines

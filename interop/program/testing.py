@@ -10,9 +10,9 @@ from ...net.net import Net
 from ...net.step import Step
 from ...solver.blueprint import Blueprint
 from ...spec.errors import NettrainError
-from .code import Code, address, block
+from .code import Code, address
 from .data import DataSource, is_source
-from .expressions import indented
+from .expressions import block, indented
 from .writers import make
 
 
