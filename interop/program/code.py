@@ -11,7 +11,7 @@ from ...net.build import Parameter
 from ...net.graph import Key
 from ...net.net import Net
 from ...net.step import Step
-from .expressions import Names, comment, number, shaped, text
+from .expressions import Names, number, plain, shaped, text
 
 
 class Writer:
@@ -260,7 +260,7 @@ class Code:
             if not step.needs_backward or not writer.keeps_gradient():
                 continue
             self._seed(step, writer.y)
-            self._under(comment(self.title(step), 4), writer.backward)
+            self._under([f"# {plain(self.title(step))}"], writer.backward)
 
     def _under(self, title: list[str], write: Callable[[], None]) -> None:
         """Lines under a title, which is left out where there are none."""
@@ -284,10 +284,10 @@ class Code:
 
 
 def heading(writer: Writer) -> list[str]:
-    """The comment before a layer: its name, type and formula."""
+    """The comment before a layer: its name, type and formula; ``block`` gives it as many lines as it needs."""
     step, formula = writer.step, writer.formula()
     title = f"{writer.code.title(step)} ({type(step.layer).__name__})"
-    return comment(title + (f": {formula}" if formula else ""), 4)
+    return [f"# {plain(title + (f': {formula}' if formula else ''))}"]
 
 
 def address(data: np.ndarray) -> int:

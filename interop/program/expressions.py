@@ -154,10 +154,12 @@ def comment(words: str, indent: int = 0) -> list[str]:
 
 
 def fit(line: str, indent: int) -> list[str]:
-    """A line of code, broken at its last brackets where it is too long."""
-    if len(line) + indent <= WIDTH or line.lstrip().startswith("#"):
+    """A line of code, broken at its last brackets where it is too long; a comment between words."""
+    if len(line) + indent <= WIDTH:
         return [line]
     room = " " * (len(line) - len(line.lstrip()))
+    if line.startswith(f"{room}# "):
+        return [room + part for part in comment(line[len(room) + 2 :], indent + len(room))]
     opens, depth = [], 0
     for at, letter in enumerate(line):
         if letter in "([{":

@@ -221,7 +221,10 @@ class _Pooling(Writer):
             windows, first = self.local("windows"), self.local("first")
             border = ", value=-np.inf" if any(map(any, self.border)) else ""
             flat = shaped(self.seen(border), (), (N, C, *self.output, math.prod(self.kernel)))
-            self.say(f"{windows} = {flat}", f"{first} = {windows}.argmax(axis=4)", f"{y} = {windows}.max(axis=4)")
+            self.say(f"{windows} = {flat}")
+            if len(self.y) > 1 or not self.code.forward_only:
+                self.say(f"{first} = {windows}.argmax(axis=4)")
+            self.say(f"{y} = {windows}.max(axis=4)")
             if len(self.y) > 1:
                 self.say(f"{self.y[1]} = {self.places(first)}  # where in the image")
         else:
