@@ -55,7 +55,7 @@ class _CosineSimilarity(Writer):
         m, k, eps = self.x[0], self.key, number(self.p.eps)
         if not self.heads:
             self.say(f"{k} = {self.per_head(self.x[1])}")
-        self.say(f"{self.of_m} = np.sqrt(({m}**2).sum(axis=2) + {eps})[:, None]  # lengths")
+        self.say("# the lengths of both", f"{self.of_m} = np.sqrt(({m}**2).sum(axis=2) + {eps})[:, None]")
         self.say(f"{self.of_k} = np.sqrt(({k}**2).sum(axis=2, keepdims=True) + {eps})")
         cosine = f"{k} @ {m}.swapaxes(1, 2) / {self.of_m} / {self.of_k}"
         self.say(f"{self.y[0]} = {cosine if self.heads else f'({cosine})[:, 0]'}")

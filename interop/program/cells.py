@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ...layers.recurrent.recurrent import Recurrent
 from .code import Writer
-from .expressions import WIDTH, indented, number
+from .expressions import WIDTH, indented, number, plain
 from .writers import make, writes
 
 Lines = list[str]
@@ -90,7 +90,8 @@ class _Recurrent(Writer):
             value = f"np.full({shape}, {float(self.first(state))!r})" if self.first(state) else f"np.zeros({shape})"
         if carried:
             last = self.last(state)
-            self.code.before.append(f"{last} = {value}  # goes on with the next batch")
+            title = plain(self.code.title(self.step))
+            self.code.before += [f"# {title}: a batch goes on where the last one ended", f"{last} = {value}"]
             self.say(f"{own} = {last}")
         else:
             self.say(f"{own} = {value}")

@@ -23,9 +23,10 @@ def is_source(step: Step) -> bool:
 
 
 class Source:
-    """The lines that make the batches of a layer: ``loading`` before the loop, ``next`` in it."""
+    """The lines that make the batches of a layer: ``loading`` before the loop, ``next`` in it. ``test`` says that a
+    test goes through the examples once."""
 
-    def __init__(self, code: Code, step: Step, iter_size: int = 1):
+    def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
         self.code, self.step, self.iter_size = code, step, iter_size
         self.layer: Any = step.layer
         self.tops = [code.blobs[key] for key in step.top_keys]
@@ -57,7 +58,7 @@ class ArraySource(Source):
     """Examples that are read once, and taken in the order in which nettrain takes them."""
 
     def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
-        super().__init__(code, step, iter_size)
+        super().__init__(code, step, iter_size, test)
         self.transform = getattr(self.layer.p, "transform", None)
         self.size, self.count = self.layer.order.size, self.layer.batch_size
         self.moves = self.is_moved()

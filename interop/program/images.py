@@ -226,7 +226,7 @@ class _Pooling(Writer):
                 self.say(f"{first} = {windows}.argmax(axis=4)")
             self.say(f"{y} = {windows}.max(axis=4)")
             if len(self.y) > 1:
-                self.say(f"{self.y[1]} = {self.places(first)}  # where in the image")
+                self.say("# where in the image", f"{self.y[1]} = {self.places(first)}")
         else:
             area = self.area()
             if not area.isdigit():

@@ -44,7 +44,7 @@ class _MulticlassSVMLoss(Loss):
         label = f"{self.local('label')}"
         self.say(f"{label} = {shaped(self.x[1], self.bottoms[1], (N, 1, inner))}")
         scores = shaped(self.x[0], self.bottoms[0], (N, C, inner))
-        self.say(f"{true} = {label} == np.arange({C})[:, None]  # where the label's class is")
+        self.say("# where the label's class is", f"{true} = {label} == np.arange({C})[:, None]")
         s = self.local("s")
         self.say(f"{s} = {scores}", f"{behind} = {s} - ({s} * {true}).sum(axis=1, keepdims=True) + {number(p.margin)}")
         kept = f"~{true}"

@@ -48,7 +48,8 @@ class _BatchNorm(Writer):
             seen = self.layer.blobs[2].data[0] != 0
             return [f"{one} / {count}" if seen else f"0 * {one}" for one in (total, of_variance)]
         share = self.local("share")
-        self.say(f"{share} = 1 / {count}[0] if {count}[0] else 0  # nothing is known before the first batch")
+        self.say("# nothing is known before the first batch")
+        self.say(f"{share} = 1 / {count}[0] if {count}[0] else 0")
         return [f"{share} * {one}" for one in (total, of_variance)]
 
     def remember(self, mean, variance):

@@ -7,7 +7,7 @@ from ...layers.recurrent.lstm import LSTM
 from ...layers.recurrent.lstm_unit import LSTMUnit
 from ...layers.recurrent.rnn import RNN
 from .code import Writer
-from .expressions import indented, shaped, sigmoid, times
+from .expressions import indented, plain, shaped, sigmoid, times
 from .writers import writes
 
 Lines = list[str]
@@ -70,14 +70,15 @@ class _Recurrence(Writer):
         elif self.code.forward_only:
             self.say(*(f"{name} = np.zeros(({self.x[0]}.shape[1], {H}))" for name in self.states))
         else:
-            self.code.before += [f"{name} = np.zeros({(N, H)})  # goes on with the next batch" for name in self.states]
+            self.code.before.append(f"# {plain(self.code.title(self.step))}: a batch goes on where the last one ended")
+            self.code.before += [f"{name} = np.zeros({(N, H)})" for name in self.states]
 
     def forward(self):
         t, y = self.t(), self.y[0]
         self.first()
         static = f" + {self.static()} @ {self.w[2]}.T" if self.layer.static else ""
         self.say(f"{self.sums} = {self.inputs()} @ {self.w[0]}.T + {self.w[1]}{static}")
-        self.say(f"{self.cont} = {self.x[1]}[:, :, None]  # 0 where a sequence begins, else 1")
+        self.say("# 0 where a sequence begins, else 1", f"{self.cont} = {self.x[1]}[:, :, None]")
         if not self.code.forward_only:
             self.say(f"{self.steps} = []")
         self.say(f"{y} = []", f"for {t} in range(len({self.x[0]})):")

@@ -74,7 +74,8 @@ class _Upsample(Writer):
         height, width = self.layer.sizes
         size, row, place, flat = height * width, self.local("row"), self.local("place"), self.local("flat")
         self.say(f"{row} = np.arange(len({x}) * {C})[:, None]")
-        self.say(f"{place} = np.rint({self.x[1]}).astype(int).reshape(-1, {H * W})  # -1, none, is one behind the end")
+        self.say("# -1, which is no place, is one behind the end")
+        self.say(f"{place} = np.rint({self.x[1]}).astype(int).reshape(-1, {H * W})")
         self.say(f"{flat} = np.zeros(({row}.size, {size + 1}))", f"{flat}[{row}, {place}] = {x}.reshape(-1, {H * W})")
         self.say(f"{y} = {flat}[:, :{size}].reshape(-1, {C}, {height}, {width})")
 
@@ -91,7 +92,7 @@ class _Upsample(Writer):
             return
         size, row, place = self.layer.sizes[0] * self.layer.sizes[1], self.local("row"), self.local("place")
         holder, moved, number_of = self.local("holder"), self.local("d_flat"), f"np.arange({H * W})"
-        self.say(f"{holder} = np.zeros(({row}.size, {size + 1}), int)  # which x has the place")
+        self.say("# which x has the place: of several the last", f"{holder} = np.zeros(({row}.size, {size + 1}), int)")
         self.say(f"{holder}[{row}, {place}] = {number_of}")
         self.say(f"{moved} = np.pad({d}.reshape(-1, {size}), ((0, 0), (0, 1)))[{row}, {place}]")
         self.give(0, f"({moved} * ({holder}[{row}, {place}] == {number_of})).reshape({self.x[0]}.shape)")

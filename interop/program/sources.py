@@ -45,11 +45,11 @@ class CopyTaskSource(Source):
 class DummySource(Source):
     """Constants, and random numbers."""
 
-    def __init__(self, code, step, iter_size=1):
+    def __init__(self, code, step, iter_size=1, test=False):
         fillers = step.layer.p.data_filler or (Filler(),)
         shapes = [blob.shape for blob in step.top]
         self.fillers = list(zip(shapes, fillers if len(fillers) > 1 else fillers * len(shapes), strict=True))
-        super().__init__(code, step, iter_size)
+        super().__init__(code, step, iter_size, test)
 
     def values(self, random):
         rng = self.code.local(self.step, "rng")
@@ -82,9 +82,9 @@ SOURCES: dict[type, type[Source]] = {
 }
 
 
-def source(code: Code, step: Step, iter_size: int = 1) -> Source:
+def source(code: Code, step: Step, iter_size: int = 1, test: bool = False) -> Source:
     """The lines for a layer that makes blobs from none. Raises SpecError for one that cannot be written."""
     found = SOURCES.get(type(step.layer))
     if found is None:
         raise SpecError([uncovered(step)])
-    return found(code, step, iter_size)
+    return found(code, step, iter_size, test)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...layers.data.data import Data
 from ...net.net import Net
 from ...net.step import Step
 from ...solver.blueprint import Blueprint
 from ...spec.errors import NettrainError
 from .code import Code, address
-from .data import DataSource, is_source
+from .data import ArraySource, is_source
 from .expressions import block, indented
+from .sources import source
 from .writers import make
 
 
@@ -28,35 +28,34 @@ class Tests(NamedTuple):
 def tests(train: Code, used: set[int], blueprint: Blueprint) -> Tests:
     """The tests, where each is one pass over one data set that gives means over its examples. ``used`` is where the
     parameters lie that the program has."""
-    found = [test for test in blueprint.tests if any(step.layer.is_score for step in test.net.steps)]
-    if len(found) != 1 or len(blueprint.tests) != 1 or found[0].batches is not None:
+    if len(blueprint.tests) != 1 or blueprint.tests[0].batches is not None:
         return Tests()
-    net, p = found[0].net, blueprint.p
+    net, p = blueprint.tests[0].net, blueprint.p
     steps, shown = _judging(net)
     sources = [step for step in steps if is_source(step)]
     own = {address(blob.data) for step in steps for blob in step.layer.blobs}
-    if len(sources) != 1 or not isinstance(sources[0].layer, Data) or not own <= used:
+    if not shown or len(sources) != 1 or not own <= used:
         return Tests()
     code = Code(net, steps, train=train, forward_only=True)
     code.arrays = train.arrays
     code.steps = [step for step in steps if step is not sources[0]]
     try:
         writers = make(code)
-        source = DataSource(code, sources[0], test=True)
+        examples = source(code, sources[0], test=True)
     except NettrainError:
         return Tests()
-    if any(writer.carries for writer in writers):
+    if not isinstance(examples, ArraySource) or any(writer.carries for writer in writers):
         return Tests()
     code.write_forward(writers)
     train.functions |= code.functions
     train.imports |= code.imports
     function, start, scores, of_batch = map(code.names.new, ("test", "start", "scores", "of_batch"))
-    size, count = source.size, source.count
+    size, count = examples.size, examples.count
     pieces = [
-        f"{top} = {name}[{start} : {start} + {count}]" for top, name in zip(source.tops, source.names, strict=True)
+        f"{top} = {name}[{start} : {start} + {count}]" for top, name in zip(examples.tops, examples.names, strict=True)
     ]
     values = ", ".join(code.blobs[key] for key in shown)
-    counted = f"{of_batch} = [{values}]", f"{scores} = {scores} + len({source.tops[0]}) * np.array({of_batch})"
+    counted = f"{of_batch} = [{values}]", f"{scores} = {scores} + len({examples.tops[0]}) * np.array({of_batch})"
     printed = ", ".join(f'"{code.blobs[key]}", {scores}[{i}] / {size}' for i, key in enumerate(shown))
     body = [
         f'"""Print how good the net is on the {size:,} examples of the test set, {count} at a time."""',
@@ -69,7 +68,7 @@ def tests(train: Code, used: set[int], blueprint: Blueprint) -> Tests:
     lines = ["", "", f"def {function}(iteration):", *block(body, 4), ""]
     due = f"iteration % {p.test_interval} == 0" + ("" if p.test_initialization else " and iteration")
     in_loop = [f"if {due}:", f"    {function}(iteration)"] if p.test_interval else []
-    return Tests(source.loading(), lines, in_loop, ["", f"{function}({blueprint.max_iter})"])
+    return Tests(examples.loading(), lines, in_loop, ["", f"{function}({blueprint.max_iter})"])
 
 
 def _judging(net: Net) -> tuple[list[Step], list]:
