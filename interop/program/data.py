@@ -223,11 +223,11 @@ def middle(sizes: Sequence[int], crop: int) -> str:
     return f"[:, :, {top}:{top + crop}, {left}:{left + crop}]"
 
 
-def inference_lines(code: Code, step: Step, x: str) -> tuple[list[str], str]:
-    """(what is done to inputs before the net takes them, how they look) for a layer whose first top they replace."""
+def inference_lines(code: Code, step: Step, i: int, x: str) -> tuple[list[str], str]:
+    """(what is done to inputs before the net takes them, how they look) for a layer whose top i they replace."""
     layer = step.layer
-    if not isinstance(layer, Data):
-        return [], " x ".join(map(str, ["N", *step.top[0].shape[1:]]))
+    if not isinstance(layer, Data) or i:
+        return [], " x ".join(map(str, ["T" if layer.batch_axis else "N", *step.top[i].shape[1:]]))
     p = layer.p.transform
     lines = []
     shape = layer.set.data.shape[1:]

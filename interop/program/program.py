@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...net import parameter_files
+from ...net.graph import Key
 from ...net.net import Net
 from ...net.records import NetSpec
 from ...net.step import Step
@@ -226,25 +227,34 @@ def _inference(net: Net) -> Program:
         "",
         *forward,
         "",
-        *_answers(outputs, code),
+        *_answers(outputs, code, 1 + max(step.layer.batch_axis for step in inputs)),
     ]
     about = f"It computes {', '.join(outputs)} for {' and '.join(shapes)}: python net.py INPUTS.npy [OUTPUTS.npz]"
     return _assemble(code, net, about, 0, block(body, 0), arrays, notes)
 
 
 def _from_inputs(net: Net) -> tuple[list[Step], list[Step]]:
-    """(the steps that can be computed from examples, the layers whose first tops, or all of Input's, are these)."""
+    """(the steps that can be computed from examples, the layers that make these)."""
     known: set = set()
     steps, inputs = [], []
     for step in net.steps:
         if is_source(step):
-            known.update(step.top_keys if step.layer.is_input else step.top_keys[:1])
+            known.update(_given(step, net))
             inputs.append(step)
         elif step.top and not _judges(step) and known.issuperset(step.bottom_keys):
             known.update(step.top_keys)
             steps.append(step)
     read = {key for step in steps for key in step.bottom_keys}
     return steps, [step for step in inputs if any(key in read for key in step.top_keys)]
+
+
+def _given(step: Step, net: Net) -> list[Key]:
+    """The tops of a layer without bottoms that are inputs of the program: all of Input's, of others the first, and
+    what says where sequences begin."""
+    if step.layer.is_input:
+        return step.top_keys
+    begins = {one.bottom_keys[one.layer.continues_by] for one in net.steps if one.layer.continues_by is not None}
+    return [key for i, key in enumerate(step.top_keys) if not i or key in begins]
 
 
 def _judges(step: Step) -> bool:
@@ -254,32 +264,29 @@ def _judges(step: Step) -> bool:
 
 def _inputs(code: Code, inputs: list[Step]) -> tuple[list[str], list[str], list[str]]:
     """(lines that load the inputs, what they are in words, lines that prepare them)."""
-    names = [
-        (step, code.blobs[key])
-        for step in inputs
-        for key in (step.top_keys if step.layer.is_input else step.top_keys[:1])
-    ]
+    names = [(step, key, code.blobs[key]) for step in inputs for key in _given(step, code.net)]
     prepared, shapes = [], []
-    for step, name in names:
-        lines, shape = inference_lines(code, step, name)
+    for step, key, name in names:
+        lines, shape = inference_lines(code, step, step.top_keys.index(key), name)
         prepared += lines
         shapes.append(f"{name}, {shape}")
     if len(names) == 1:
-        return [f"{names[0][1]} = np.load(sys.argv[1]).astype(float)"], shapes, prepared
+        return [f"{names[0][2]} = np.load(sys.argv[1]).astype(float)"], shapes, prepared
     if not names:
         return [], shapes, prepared
     inputs_name = code.names.new("inputs")
-    loads = [f'{name} = {inputs_name}["{name}"].astype(float)' for _, name in names]
+    loads = [f'{name} = {inputs_name}["{name}"].astype(float)' for _, _, name in names]
     return [f"{inputs_name} = np.load(sys.argv[1])  # an .npz", *loads], shapes, prepared
 
 
-def _answers(outputs: list[str], code: Code) -> list[str]:
-    """Lines that print the class of each example, or a summary, and save all of it where that is asked for."""
+def _answers(outputs: list[str], code: Code, axis: int) -> list[str]:
+    """Lines that print the class of each example, or a summary, and save all of it where that is asked for. ``axis``
+    is that of the classes."""
     blobs = {code.blobs[key]: blob for step in code.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
     lines = []
     for name in outputs:
         shape = blobs[name].shape
-        many = len(shape) >= 2 and shape[1] > 1
-        lines.append(f'print("{name}", {f"{name}.argmax(axis=1)" if many else name})')
+        many = len(shape) > axis and shape[axis] > 1
+        lines.append(f'print("{name}", {f"{name}.argmax(axis={axis})" if many else name})')
     saved = ", ".join(f"{name}={name}" for name in outputs)
     return [*lines, "if len(sys.argv) > 2:", f"    np.savez(sys.argv[2], {saved})"]

@@ -422,6 +422,22 @@ def test_inference_with_trained_statistics(run, workdir):
     np.testing.assert_allclose(values, net.blobs["class"].data, rtol=1e-9)
 
 
+@pytest.mark.parametrize("config", ["lstm_copy", "ntm_copy"])
+def test_inference_over_time(run, workdir, config):
+    """Of other lengths than the net's; nothing is kept for a way back."""
+    spec = spec_of(ROOT / "configs" / f"{config}.yaml", "test.min_length=2", "test.max_length=3", "test.batch_size=2")
+    net = Net(spec, "TEST", dtype="float64")
+    net.forward()
+    program = write(spec, inference=True)
+    given = {name: net.blobs[name].data for name in ("x", "cont") if name in net.blobs}
+    np.save("inputs.npy", given["x"]) if len(given) == 1 else np.savez("inputs.npz", **given)
+    run(program, f"inputs.np{'y' if len(given) == 1 else 'z'}", "outputs.npz")
+    with np.load("outputs.npz") as outputs:
+        assert outputs.files == ["bit"]
+        np.testing.assert_allclose(outputs["bit"], net.blobs["bit"].data, rtol=1e-9)
+    assert "_steps" not in program.text
+
+
 def test_inference_of_several_inputs(run, workdir):
     layers = [
         {"name": "in", "type": "Input", "top": ["a", "b"], "shape": [2, 3]},
