@@ -121,7 +121,7 @@ class Code:
         forward_only: bool = False,
     ):
         self.net, self.steps, self.accumulate, self.forward_only = net, steps, accumulate, forward_only
-        self.trained = train is not None and (train.trained or not train.forward_only)
+        self.trained: bool = train is not None and (train.trained or not train.forward_only)
         self.around: list[Step] = []  # the layers whose cell this is, the outermost first
         self.lines: list[str] = []
         self.before: list[str] = []  # what is done once, before the first batch

@@ -59,7 +59,7 @@ class ArraySource(Source):
 
     def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
         super().__init__(code, step, iter_size, test)
-        self.transform = getattr(self.layer.p, "transform", None)
+        self.transform: Any = getattr(self.layer.p, "transform", None)
         self.size, self.count = self.layer.order.size, self.layer.batch_size
         self.moves = self.is_moved()
         self.is_whole = self.size == self.count and not (self.layer.order.shuffle or self.moves or test)

@@ -120,8 +120,8 @@ class _Deconvolution(_Convolution):
             if self.p.group > 1:
                 shape = [M, *self.bottoms[i][2:], *self.layer.kernel]
                 self.say(f"{made} = {made}.reshape(-1, {', '.join(map(str, shape))})")
-            shape = f"(len({x}), {M}, {output[0]}, {output[1]})"
-            self.say(f"{y} = {self.needs('add_windows')}({made}, {shape}, {self.how()})")
+            whole = f"(len({x}), {M}, {output[0]}, {output[1]})"
+            self.say(f"{y} = {self.needs('add_windows')}({made}, {whole}, {self.how()})")
             if self.p.bias_term:
                 self.say(f"{y} += {self.w[1]}[:, None, None]")
 

@@ -87,7 +87,7 @@ class _BatchNorm(Writer):
 class _Rows(Writer):
     """(x - mean) / divisor over some axes; then w y + b. With ``rows`` x is looked at in another shape."""
 
-    parameters = ("w", "b")
+    parameters: tuple[str, ...] = ("w", "b")
 
     def axes(self) -> tuple[int, ...]:
         """Over which mean and variance are taken."""

@@ -153,7 +153,7 @@ layers:
     top: [a, b]
     carry: true
     states: [{name: t, next: h, shape: 3, initial: gaussian, learned: true}, {name: late, next: t, shape: 3}]
-    outputs: [h, d]
+    outputs: [end, d]
     cell:
       - {name: both, type: Concat, bottom: [x, t, late]}
       - {name: d, type: Dropout}
@@ -161,6 +161,17 @@ layers:
       - {name: n, type: BatchNorm, affine: true}
       - {name: h, type: TanH}
       - {name: unread, type: InnerProduct, bottom: both, num_output: 3, param: {name: w}}
+      - {name: sequence, type: Reshape, bottom: h, shape: [3, -1, 1]}
+      - name: within
+        type: Recurrent
+        cont: false
+        states: [{name: t, next: h, shape: 2}]
+        outputs: h
+        cell:
+          - {name: both, type: Concat, bottom: [x, t]}
+          - {name: sum, type: InnerProduct, num_output: 2}
+          - {name: h, type: TanH}
+      - {name: end, type: Reshape, shape: [3, 6]}
   - {name: rows, type: Reshape, bottom: b, shape: [-1, 9]}
   - {name: score, type: InnerProduct, num_output: 3}
   - {name: loss, type: SoftmaxWithLoss, bottom: [score, label]}
@@ -170,7 +181,7 @@ layers:
 
 def test_states_go_on_with_the_next_batch(compare):
     """Nothing begins within or between batches, so every loss depends on all batches before; a cell with a state that
-    is the one of the step before, random numbers, statistics, parameters used twice and a layer nobody reads."""
+    is the one of the step before, random numbers, statistics, parameters used twice, a layer nobody reads, a cell."""
     compare(OVER_TIME, iterations=4)
     compare(OVER_TIME, "solver.iter_size=1", iterations=4)
 
