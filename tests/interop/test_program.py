@@ -321,6 +321,27 @@ def test_random_squares_of_images(compare):
     compare(CROPPED, iterations=9)
 
 
+def test_images_of_a_list(compare, workdir):
+    """Read once, resized and shuffled as nettrain does it; what would be drawn for each image is refused."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for k in range(5):
+        Image.fromarray(rng.integers(0, 256, (4 + k, 5, 3), np.uint8)).save(f"{k}.png")
+    (workdir / "list.txt").write_text("".join(f"{k}.png {k % 3}\n" for k in range(5)))
+    data = "  - {name: images, type: ImageData, top: [x, label], source: list.txt, batch_size: 2"
+    spec = (
+        CROPPED.partition("layers:")[0]
+        + "layers:\n"
+        + data
+        + ", new_height: 4, new_width: 4, shuffle: true, transform: {scale: 0.01}}\n"
+    )
+    spec += "  - {name: score" + CROPPED.partition("  - {name: score")[2]
+    compare(spec, iterations=4)
+    with pytest.raises(SpecError, match="cut, mirrored or left out at random are not"):
+        write(spec_of(spec, "images.transform.mirror=true"))
+
+
 def test_lines_of_progress_are_where_nettrain_has_them(run):
     spec = spec_of(MLP, "solver.display=5", "solver.average_loss=3")
     lines = [line for line in run(write(spec)).splitlines() if not line.startswith("test ")]
