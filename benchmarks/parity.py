@@ -69,8 +69,12 @@ def nettrain_numbers(name):
     x, label = batch(name)
     labels = [list(x.shape[:2])] * 2 if name == "lstm" else [[len(label)]]
     shapes = [list(x.shape), *(labels if name != "autoencoder" else [])]
-    dropouts = re.findall(r"name: (\w+), type: Dropout", spec.read_text())
+    dropouts, filled = (
+        re.findall(rf"name: (\w+), type: {kind}", spec.read_text())
+        for kind in ("Dropout", "(?:Convolution|InnerProduct)")
+    )
     settings = [f"data.shape={shapes}", *(f"{layer}.dropout_ratio=0" for layer in dropouts)]
+    settings += [f"{layer}.weight_filler=constant" for layer in filled]  # not drawn, as other values take their place
     net = nettrain.Net(spec, "TRAIN", settings=settings, dtype="float64")
     learned = [parameter.blob for parameter in net.parameters if parameter.lr_mult]
     shapes = [blob.shape for blob in learned]

@@ -36,8 +36,9 @@ def convert(source: str, target: str, **options: Any) -> None:
     \b
     nettrain convert lenet_solver.prototxt --to lenet.yaml
     nettrain convert deploy.prototxt --weights net.caffemodel --to net.onnx
-    nettrain convert configs/lenet.yaml --to lenet.prototxt             and lenet_solver.prototxt
-    nettrain convert runs/lenet/001/best.npz --to lenet.caffemodel      or .caffemodel.h5, .safetensors
+    nettrain convert configs/mlp.yaml --to mlp.prototxt                 and mlp_solver.prototxt, and its data
+    nettrain convert runs/mlp/001/best.npz --to mlp.caffemodel          or .caffemodel.h5, .safetensors
+    nettrain convert model.onnx --to model.yaml                         and model.npz
     nettrain convert configs/lecture/two_layer.yaml --to net.py         a program that needs numpy alone
     nettrain convert mean.binaryproto --to mean.npy
 

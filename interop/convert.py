@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..files.reading import mapped
 from ..spec.errors import NettrainError
 from .conversions import models, specs, weights
 from .conversions.job import SPECS, WEIGHTS, Converted, Job, Options
 from .kinds import kind_of_file
+from .refused import words
 
 _SUFFIXES = {
     ".yaml": "yaml",
@@ -62,7 +64,9 @@ def convert(source: str, target: str, options: Options) -> Converted:
         raise NettrainError(f"{target}: what to write is told by its ending: {', '.join(_SUFFIXES)}")
     job.kind = kind_of_file(job.path)
     if not job.kind:
-        raise NettrainError(f"{job.path} is neither a spec, weights, a mean nor a model that is known")
+        with mapped(job.path) as memory:
+            what = words(memory.bytes, job.name) or "is neither a spec, weights, a mean nor a model that is known"
+        raise NettrainError(f"{job.path} {what}")
     if os.path.exists(target) and os.path.samefile(target, job.path):
         raise NettrainError(f"{target} is the file that is read; give the new one another name")
     make = _function(job)
@@ -81,15 +85,16 @@ def _function(job: Job) -> Make:
     if is_spec and job.to in WEIGHTS and not job.options.weights:
         raise NettrainError(f"{job.name} is a spec, without weights; give them: --weights FILE")
     if found is None and is_weights and job.to in _OF_SPECS:
-        words = f"give the net, and them: nettrain convert SPEC --weights {job.name} --to {job.target}"
-        raise NettrainError(f"{job.name} holds weights; {words}")
+        what = f"give the net, and them: nettrain convert SPEC --weights {job.name} --to {job.target}"
+        raise NettrainError(f"{job.name} holds weights; {what}")
     if found is None and job.kind == job.to:
         raise NettrainError(f"{job.name} is {_WORDS[job.kind]} already")
     if found is None:
         targets = _OF.get(job.kind, {})
         can = ", ".join(suffix for suffix, to in _SUFFIXES.items() if to in targets)
-        words = f"it can become {can}" if can else "it becomes nothing else"
-        raise NettrainError(f"{job.name} is {_WORDS[job.kind]}; {words}, not {job.target.suffix}")
+        what = f"it can become {can}" if can else "it becomes nothing else"
+        then = f"; convert it to .yaml and .npz, and those to {job.target.suffix}" if job.kind == "onnx" else ""
+        raise NettrainError(f"{job.name} is {_WORDS[job.kind]}; {what}, not {job.target.suffix}{then}")
     return found
 
 

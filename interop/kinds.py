@@ -78,7 +78,7 @@ def kind_of_file(path: Path) -> str:
                 text = file.read(MOST_TEXT).decode("utf-8-sig", errors="replace")
             return "prototxt" if is_prototxt(text) else "yaml"
         with mapped(path) as memory:
-            return _message(memory.bytes)
+            return kind_of_message(memory.bytes)
     except OSError as error:
         raise NettrainError(f"{path} cannot be read: {why(error)}") from None
 
@@ -86,8 +86,8 @@ def kind_of_file(path: Path) -> str:
 MOST_TEXT = 4_000_000
 
 
-def _message(buffer: memoryview) -> str:
-    """Which message bytes are, by the numbers of its fields and how they are written."""
+def kind_of_message(buffer: wire.Buffer) -> str:
+    """Which message of Caffe's or ONNX's bytes are, by the numbers of its fields and their kinds; else nothing."""
     try:
         found = {(number, kind) for number, kind, _ in wire.fields(buffer)}
     except wire.WireError:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..files.reading import mapped
-from ..spec.errors import Problem, Problems
+from ..files.wire import Buffer
+from ..spec.errors import Place, Problem, Problems, SpecError
 from ..spec.node import Node
 from .kinds import HEAD, is_binary, is_net, is_prototxt
+from .refused import words
 
 
 def read(raw: bytes, path: Path, name: str, problems: Problems, warnings: list[Problem]) -> Node | None:
     """The tree of a spec of Caffe's; None for what may be YAML. Raises SpecError where nothing can be understood."""
     head = raw[:HEAD]
+    _refuse(raw, name)
     if not is_net(head) and (is_binary(head) or not is_prototxt(raw.decode("utf-8-sig", errors="replace"))):
         return None
     from .caffe.specs import read_spec  # not for YAML: it is not needed there
@@ -26,6 +29,7 @@ def read_large(path: Path, name: str, problems: Problems | None, warnings: list[
     """A file that is too large for a text: a net in binary, whose weights make it so; None where it is none."""
     try:
         with mapped(path) as memory:
+            _refuse(memory.bytes, name)
             if not is_net(bytes(memory.bytes[:HEAD])):
                 return None
             from .caffe.specs import read_spec
@@ -39,3 +43,9 @@ def read_large(path: Path, name: str, problems: Problems | None, warnings: list[
     if warnings is not None:
         warnings += imported.warnings
     return imported.root
+
+
+def _refuse(buffer: Buffer, name: str) -> None:
+    """Raise SpecError for what is known to be something else."""
+    if refused := words(buffer, name):
+        raise SpecError([Problem(Place(name), f"this {refused}")])

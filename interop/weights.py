@@ -19,6 +19,7 @@ from ..spec.errors import NettrainError, why
 from . import torch_names
 from .caffe import binary, hdf5, weights
 from .kinds import HEAD, kind_of_weights
+from .refused import words
 
 
 def open_weights(path: Path, what: str) -> AbstractContextManager[Arrays] | None:
@@ -26,7 +27,13 @@ def open_weights(path: Path, what: str) -> AbstractContextManager[Arrays] | None
 
     Opening raises NettrainError for a file that is damaged.
     """
-    kind = kind_of(path)
+    try:
+        with mapped(path) as memory:
+            kind, refused = kind_of_weights(bytes(memory.bytes[:HEAD])), words(memory.bytes, str(path))
+    except OSError:  # which whoever reads it says
+        return None
+    if refused:
+        raise NettrainError(f"{what} {path} {refused}")
     if not kind and path.suffix in OTHERS and os.path.isfile(path):
         size = os.path.getsize(path)
         raise NettrainError(f"{what} {path} is damaged, or no {path.suffix} file ({size:,} bytes)")
@@ -35,15 +42,6 @@ def open_weights(path: Path, what: str) -> AbstractContextManager[Arrays] | None
 
 
 OTHERS = (".caffemodel", ".h5", ".safetensors")
-
-
-def kind_of(path: Path) -> str:
-    """The kind of weights in a file; nothing where it cannot be read, which whoever reads it says."""
-    try:
-        with open_file(path) as file:
-            return kind_of_weights(file.read(HEAD))
-    except OSError:
-        return ""
 
 
 @contextlib.contextmanager
@@ -108,4 +106,4 @@ def _bfloat16(path: Path, start: int, entry: dict) -> np.ndarray:
     return (raw.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
 
 
-__all__ = ["Borrowed", "kind_of", "open_weights", "read_safetensors"]
+__all__ = ["Borrowed", "open_weights", "read_safetensors"]

@@ -61,8 +61,16 @@ class Copies:
                 self._blame(
                     "top", f" works in place, so its top has the name of its bottom, {inputs[output]}; got {top}"
                 )
-            elif output not in inputs and top in self.bottoms:
+            elif output not in inputs and top in self.bottoms and not self._is_second():
                 self._blame("top", f" reads `{top}` and makes another blob; give its top another name")
+
+    def _is_second(self) -> bool:
+        """Report a name that an earlier use has, whose output this one therefore seems to write over."""
+        first = next((use for use in self.writer.result.uses if use.name == self.keys.name), None)
+        if first is not None:
+            message = f"the name `{first.name}` is used twice; first at {first.place}"
+            self.problems.add(self.node.at("name"), message)
+        return first is not None
 
     def _blame(self, key: str, message: str) -> None:
         self.problems.add(self.node.at(key), f"{self.title}{message}")
@@ -101,8 +109,8 @@ class Copies:
 
     def _copy(self, k: int, name: str, bottoms: list[str], tops: list[str], last: bool) -> list[Node]:
         use = Use(name, self.keys.name, self.node.place)
-        values = {"name": Node(name, self.node.place)}
-        template = Template(self.block_name, values, use, self.problems, self.writer.budget)
+        values, before = {"name": Node(name, self.node.place)}, len(self.problems.found)
+        template = Template(self.block_name, values, use, self.problems, self.writer.budget, tuple(self.block.defaults))
         for key, default in self.block.defaults.items():
             value = self.node.value.get(key)
             if value is None:
@@ -110,11 +118,11 @@ class Copies:
             elif self.keys.repeat is not None and isinstance(value.value, list):
                 value = value.value[min(k, len(value.value) - 1)]
             values[key] = value
-        nodes = []
+        has_values, nodes = len(self.problems.found) == before, []
         for layer in self.block.layers.nodes:
             before = len(self.problems.found)
             nodes.append(template.fill(layer))
-            if len(self.problems.found) > before:
+            if not has_values or len(self.problems.found) > before:
                 self.writer.result.broken.add(id(nodes[-1]))
         if "engine" in self.node.value:
             for node in nodes:

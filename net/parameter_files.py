@@ -148,7 +148,9 @@ def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") 
     found = _by_layer(arrays)
     if not found:
         some = ", ".join(list(arrays)[:5]) or "nothing"
-        raise NettrainError(f"{origin} holds no parameters of a net (it has {some})")
+        raise NettrainError(
+            f"{origin} holds no parameters of a net (it has {some}); those are called param/LAYER/INDEX"
+        )
     report = LoadReport(origin, ignored=[name for name in found if name not in params])
     for name, blobs in params.items():
         if name not in found:
@@ -170,7 +172,10 @@ def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") 
         raise NettrainError(f"{origin}: " + "\n   ".join(wrong) + f"; {hint}")
     if not report.loaded:
         names = f"file: {', '.join(found)}; net: {', '.join(params)}"
-        raise NettrainError(f"{origin}: no layer of the file has the name of one in the net ({names})")
+        message = (
+            f"no layer of the file has the name of one in the net ({names}); a layer takes the weights of its name"
+        )
+        raise NettrainError(f"{origin}: {message}")
     return report
 
 

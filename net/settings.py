@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from ..spec.errors import Place, Problems, SpecError, nearest
+from ..spec.errors import Place, Problems, SpecError, did_you_mean, nearest
 from ..spec.node import Node
 from ..spec.reading import read_text
 from . import registry
+
+BLOCK_KEYS = ("parameters", "inputs", "outputs", "layers")
 
 
 def override(root: Node, settings: Iterable[str], problems: Problems) -> None:
@@ -39,7 +41,7 @@ def _set(root: Node, path: list[str], value: Node, place: Place, problems: Probl
         kind = named[first][0].value.get("type")
         name = str(kind.value) if kind else ""
         cls = registry.layer_type(name)
-        keys = _mapping(_mapping(blocks.get(name)).get("parameters")) if name in blocks and not cls else {}
+        keys = _parameters(blocks[name]) if name in blocks and not cls else {}
         key = next(iter(cls.Parameters.names() if cls else keys), "bottom")
         what = "a layer" if cls or name not in blocks else f"a use of the block `{name}`"
         problems.add(place, f"`{first}` is {what}; set one of its keys, such as {first}.{key}=…")
@@ -48,14 +50,13 @@ def _set(root: Node, path: list[str], value: Node, place: Place, problems: Probl
             _set_below(node, [first], rest, value, place, problems)
     elif first == "blocks" and len(path) > 2 and path[1] in blocks:
         _set_in_block(path[1], blocks[path[1]], path[2:], value, place, problems)
+    elif first == "blocks" and len(path) > 2 and _is_block_mapping(root):
+        known = f"; the blocks are {', '.join(blocks)}" if blocks else "; this spec has none"
+        problems.add(place, f"there is no block `{path[1]}`{did_you_mean(path[1], blocks, known)}")
     elif not rest or first in ("solver", "blocks"):
         _set_below(root, [], path, value, place, problems)
-    elif use := _use_around(first, named, blocks):
-        block = str(named[use][0].value["type"].value)
-        parameters = ", ".join(f"{use}.{key}" for key in _mapping(_mapping(blocks[block]).get("parameters")))
-        inner = ".".join(["blocks", block, first.rpartition("/")[2], *rest])
-        message = f"`{first}` is written in the block `{block}`; {inner} sets it in every use"
-        problems.add(place, message + (f", and these set a parameter of this one: {parameters}" if parameters else ""))
+    elif written := _written_in(first, named, blocks):
+        problems.add(place, f"`{first}` is {_advice(written, rest, named, blocks)}")
     else:
         problems.add(place, f"there is no layer `{first}`{_meant_path(first, rest, list(named))}")
 
@@ -63,24 +64,76 @@ def _set(root: Node, path: list[str], value: Node, place: Place, problems: Probl
 def _set_in_block(name: str, block: Node, path: list[str], value: Node, place: Place, problems: Problems) -> None:
     """Set a key of a block, or of a layer in it, by the layer's name."""
     named = _named_layers(block)
-    if path[0] in named and path[0] not in ("parameters", "inputs", "outputs", "layers"):
-        if not path[1:]:
-            problems.add(place, f"`{path[0]}` is a layer of the block `{name}`; set one of its keys")
-        for node in named[path[0]] if path[1:] else []:
-            _set_below(node, ["blocks", name, path[0]], path[1:], value, place, problems)
+    key, rest = path[0], path[1:]
+    if key in named and key not in BLOCK_KEYS:
+        if not rest:
+            problems.add(place, f"`{key}` is a layer of the block `{name}`; set one of its keys")
+        for node in named[key] if rest else []:
+            _set_below(node, ["blocks", name, key], rest, value, place, problems)
+    elif key == "layers" and rest[:1] and rest[0] in named:
+        problems.add(place, f"a layer is addressed by its name: `{'.'.join(['blocks', name, *rest])}`")
+    elif key in _parameters(block) and key not in BLOCK_KEYS:
+        meant = ".".join(["blocks", name, "parameters", *path])
+        problems.add(place, f"`{key}` is a parameter of the block; {meant}=… gives it a value where a use gives none")
     else:
         _set_below(block, ["blocks", name], path, value, place, problems)
 
 
-def _use_around(name: str, named: dict[str, list[Node]], blocks: dict[str, Node]) -> str:
-    """The use of a block that a name such as ``res2a/conv1`` begins with, or nothing."""
-    use = name.partition("/")[0]
-    kind = named[use][0].value.get("type") if use in named and use != name else None
-    return use if kind is not None and isinstance(kind.value, str) and kind.value in blocks else ""
+def _is_block_mapping(root: Node) -> bool:
+    return "blocks" not in root.value or isinstance(root.value["blocks"].value, dict)
+
+
+@dataclass
+class _Written:
+    """Where a name such as ``res2a/conv1`` comes from: a layer of a block, or without ``layer`` a copy of a use."""
+
+    use: str  # the outermost, which is a layer of the spec
+    block: str
+    layer: str
+
+
+def _written_in(name: str, named: Mapping[str, list[Node]], blocks: Mapping[str, Node]) -> _Written | None:
+    """Which layer of which block has this name outside, blocks in blocks included."""
+    for use, nodes in named.items():
+        kind = nodes[0].value.get("type")
+        block = kind.value if kind is not None and isinstance(kind.value, str) else ""
+        if not name.startswith(f"{use}/") or block not in blocks:
+            continue
+        inner = name.removeprefix(f"{use}/")
+        if "repeat" in nodes[0].value:
+            copy, _, inner = inner.partition("/")
+            if not _is_index(copy):
+                continue
+            if not inner:
+                return _Written(use, block, "")
+        inside = _named_layers(blocks[block])
+        if inner in inside:
+            return _Written(use, block, inner)
+        if len(inner) < len(name) and (found := _written_in(inner, inside, blocks)):
+            return replace(found, use=use) if found.layer else _Written(use, block, found.use)
+    return None
+
+
+def _advice(written: _Written, rest: list[str], named: Mapping[str, list[Node]], blocks: Mapping[str, Node]) -> str:
+    """What a name in a block is, and which settings there are instead of one of its keys."""
+    use, outer = written.use, str(named[written.use][0].value["type"].value)
+    parameters = [f"{use}.{key}" for key in _parameters(blocks[outer])]
+    if not written.layer:
+        lists = ", ".join(f"{one}=[…]" for one in parameters)
+        return f"a copy of `{use}`" + (
+            f", whose parameters take a list with a value for each: {lists}" if lists else ""
+        )
+    inner = ".".join(["blocks", written.block, written.layer, *rest])
+    message = f"written in the block `{written.block}`; {inner} sets it in every use"
+    return message + (f", and these set a parameter of this one: {', '.join(parameters)}" if parameters else "")
 
 
 def _mapping(node: Node | None) -> dict[str, Node]:
     return node.value if node is not None and isinstance(node.value, dict) else {}
+
+
+def _parameters(block: Node) -> dict[str, Node]:
+    return _mapping(_mapping(block).get("parameters"))
 
 
 def _named_layers(root: Node) -> dict[str, list[Node]]:

@@ -62,13 +62,17 @@ def moved(node: Node, place: Place, budget: Budget) -> Node:
 
 @dataclass
 class Template:
-    """Copies what a block has for one use of it: parameters have their values, and every place knows the use."""
+    """Copies what a block has for one use of it: parameters have their values, and every place knows the use.
+
+    ``later`` are parameters that a default cannot use yet.
+    """
 
     block: str
     values: Mapping[str, Node]
     use: Use
     problems: Problems
     budget: Budget
+    later: tuple[str, ...] = ()
 
     def fill(self, node: Node) -> Node:
         """A copy of a value for this use. What is wrong with it is reported, and left as it is."""
@@ -83,9 +87,12 @@ class Template:
             return Node(node.value, place)
         unknown = [name for name in references(node) if name not in self.values]
         for name in unknown:
-            known = ", ".join(one for one in self.values if one != "name")
-            has = f"; it has {known}" if known else "; it has none"
-            near = did_you_mean(name, self.values, has)
+            if name in self.later:
+                message = f"a default is made from parameters that stand before it; `{name}` stands after it"
+                self.problems.add(place, message)
+                continue
+            names = [one for one in dict.fromkeys([*self.values, *self.later]) if one != "name"]
+            near = did_you_mean(name, names, f"; it has {', '.join(names) or 'none'}")
             self.problems.add(place, f"block `{self.block}` has no parameter `{name}`{near}")
         return Node(None if unknown else node.value, place) if unknown else self._filled(node, place)
 

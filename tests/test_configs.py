@@ -19,6 +19,7 @@ def sequences(longest):
     return options(f"task.max_length={longest}", "test.min_length=3", "test.max_length=3", "solver.test_iter=1")
 
 
+SMALL_MEMORY = ("ntm.states.0.shape=[16, 20]", "ntm.states.1.shape=[2, 16]")
 SMALL = options("mnist.batch_size={train: 8, test: 50}")  # LeNet, quickly
 
 
@@ -94,7 +95,7 @@ TO_CHECK = {  # what makes a numerical gradient quick
         *options("blocks.classifier.conv.num_output=2", "blocks.classifier.fc.num_output=3"),
         *options("blocks.classifier.classifier.num_output=10", "loss3/classifier.num_output=10"),
     ),
-    "ntm_copy": (*sequences(2), *options("task.batch_size=2")),
+    "ntm_copy": (*sequences(2), *options("task.batch_size=2", *SMALL_MEMORY)),
     "lstm_copy": (*sequences(2), *options("task.batch_size=2")),
 }
 
@@ -145,8 +146,8 @@ def test_the_classifiers_of_googlenet_have_a_small_weight(workdir):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_gradients(nettrain_cli, data_sets, monkeypatch, config):
-    if Path(config).stem in DEEP:  # some entries of each of their many parameters
-        monkeypatch.setattr("nettrain.tools.gradcheck.ENTRIES_OF_A_NET", 3)
+    entries = 3 if Path(config).stem in DEEP else 12  # of each parameter; the layers' own checks look at all
+    monkeypatch.setattr("nettrain.tools.gradcheck.ENTRIES_OF_A_NET", entries)
     assert "all ok" in nettrain_cli("gradcheck", config, *TO_CHECK.get(Path(config).stem, ())).stdout
 
 

@@ -68,7 +68,10 @@ class Job:
             arrays = {key: np.array(stored[key]) for key in stored if key.startswith("param/")}
             others = [key for key in stored if not key.startswith("param/")]
         if not arrays and not may_be_empty:
-            raise NettrainError(f"{path} holds no parameters of a net (it has {', '.join(others[:5]) or 'nothing'})")
+            some = ", ".join(others[:5]) or "nothing"
+            raise NettrainError(
+                f"{path} holds no parameters of a net (it has {some}); those are called param/LAYER/INDEX"
+            )
         if others:
             self.result.notes.append(f"only the parameters of {path} are taken, not the solver's state")
         return arrays

@@ -4,19 +4,38 @@
 update, ``data`` the batches, ``initial`` the first values; the other modules write the layers, a family each.
 """
 
-from . import activations, algebra, channels, images, losses, margins, scores, shapes
+from . import (
+    activations,
+    addressing,
+    algebra,
+    cells,
+    channels,
+    images,
+    losses,
+    margins,
+    normalizing,
+    over_time,
+    resizing,
+    scores,
+    shapes,
+)
 from .program import Program, write
 from .writers import covered
 
 __all__ = [
     "Program",
     "activations",
+    "addressing",
     "algebra",
+    "cells",
     "channels",
     "covered",
     "images",
     "losses",
     "margins",
+    "normalizing",
+    "over_time",
+    "resizing",
     "scores",
     "shapes",
     "write",

@@ -8,7 +8,7 @@ from ...layers.activation.maxout import Maxout
 from ...layers.activation.prelu import PReLU
 from ...layers.activation.softmax import Softmax
 from .code import Writer
-from .expressions import along, in_brackets, number, shaped, text, times
+from .expressions import along, in_brackets, number, shaped, times
 from .writers import writes
 
 
@@ -36,6 +36,9 @@ class _PReLU(Writer):
 
 @writes(Dropout)
 class _Dropout(Writer):
+    def refusal(self):
+        return "in a cell within a cell it is not" if len(self.code.around) > 1 else ""
+
     def formula(self):
         return "y = x in tests" if self.layer.phase == "TEST" else "y = x mask, a random share of it 0"
 
@@ -43,9 +46,8 @@ class _Dropout(Writer):
         if self.layer.phase == "TEST":
             self.say(f"{self.y[0]} = {self.x[0]}")
             return
-        rng, mask, x, blob = self.local("rng"), self.local("mask"), self.x[0], self.step.bottom[0]
-        self.needs("stream")
-        self.code.before.append(f"{rng} = stream({text(self.layer.name)})")
+        rng, mask = self.code.randomness(self.step), self.local("mask")
+        x, blob = self.x[0], self.step.bottom[0]
         drawn = f"{rng}.random({x}.shape)"
         if blob.channels_last and len(blob.shape) > 2:  # drawn in the order in which nettrain has the values in memory
             n, (N, C, *spatial) = len(blob.shape), blob.shape

@@ -11,8 +11,7 @@ from ...net.build import Parameter
 from ...net.graph import Key
 from ...net.net import Net
 from ...net.step import Step
-from ...spec.errors import NettrainError
-from .expressions import Names, comment, fit, number, shaped
+from .expressions import Names, number, plain, shaped, text
 
 
 class Writer:
@@ -21,7 +20,8 @@ class Writer:
     ``x`` and ``y`` are the names of bottoms and tops, ``w`` those of the parameters as they are to be read.
     """
 
-    parameters: tuple[str, ...] = ("W", "b")  # what each blob is called, after the layer's name
+    parameters: tuple[str, ...] = ("W", "b")  # what each blob is called, after the layer's name; see ``called``
+    carries = False  # whether a batch begins with what the one before left
 
     def __init__(self, code: Code, step: Step):
         self.code, self.step = code, step
@@ -32,6 +32,11 @@ class Writer:
         self.bottoms = [blob.shape for blob in step.bottom]
         self.tops = [blob.shape for blob in step.top]
         self.w = [code.parameter(blob.data) for blob in step.layer.blobs]
+
+    @classmethod
+    def called(cls, layer: Any) -> tuple[str, ...]:
+        """What each of a layer's blobs is called."""
+        return cls.parameters
 
     def refusal(self) -> str:
         """Why this case of the type is not covered; nothing when it is."""
@@ -56,6 +61,10 @@ class Writer:
         """A name for something of the layer's own: the same each time."""
         return self.code.local(self.step, what)
 
+    def counter(self, letter: str) -> str:
+        """A name for the number of a step or place: the letter, unless something is called so."""
+        return self.code.local(self.step, f"number {letter}", letter)
+
     def needs(self, function: str) -> str:
         self.code.functions.add(function)
         return function
@@ -66,7 +75,7 @@ class Writer:
 
     def wants(self, i: int = 0) -> bool:
         """Whether the gradient of bottom i is wanted."""
-        return self.step.propagate_down[i]
+        return self.step.propagate_down[i] and self.step.bottom_keys[i] not in self.code.unwanted
 
     def learns(self, i: int) -> bool:
         """Whether the gradient of parameter i is wanted."""
@@ -74,7 +83,7 @@ class Writer:
 
     def keeps_gradient(self) -> bool:
         """Whether anything is to be done in backward."""
-        return any(self.step.propagate_down) or any(self.learns(i) for i in range(len(self.w)))
+        return any(map(self.wants, range(len(self.x)))) or any(map(self.learns, range(len(self.w))))
 
     def give(self, i: int, expression: str) -> None:
         """This is what the layer adds to the gradient of bottom i."""
@@ -99,21 +108,31 @@ class Writer:
 class Code:
     """The lines for a net. ``steps`` are those that are written.
 
-    ``accumulate`` says that gradients of parameters begin at zero and grow over several batches; ``test`` a code
-    whose parameters this one reads.
+    ``accumulate`` says that gradients of parameters begin at zero and grow over several batches; ``train`` is a code
+    whose parameters this one reads. ``forward_only`` says that nothing is kept for a backward pass or a next batch.
     """
 
-    def __init__(self, net: Net, steps: list[Step], accumulate: bool = False, train: Code | None = None):
-        self.net, self.steps, self.accumulate = net, steps, accumulate
+    def __init__(
+        self,
+        net: Net,
+        steps: list[Step],
+        accumulate: bool = False,
+        train: Code | None = None,
+        forward_only: bool = False,
+    ):
+        self.net, self.steps, self.accumulate, self.forward_only = net, steps, accumulate, forward_only
+        self.trained: bool = train is not None and (train.trained or not train.forward_only)
+        self.around: list[Step] = []  # the layers whose cell this is, the outermost first
         self.lines: list[str] = []
         self.before: list[str] = []  # what is done once, before the first batch
         self.functions: set[str] = set()
         self.imports: set[str] = set()
-        self.notes: list[str] = []
+        self.arrays: dict[str, np.ndarray] = {}  # what must lie beside the program
         self.given: set[Key] = set()  # blobs whose gradient has a name by now
         self.numbers: dict[Key, str] = {}  # blobs whose gradient is a number
         self.learned: dict[str, Parameter] = {}  # parameters that have a gradient, by name
         self.whole: set[Key] = set()  # blobs that hold integers
+        self.unwanted: set[Key] = set()  # blobs whose gradient nobody reads
         self.names: Names = train.names if train else Names()
         self.blobs: dict[Key, str] = {}
         self._locals: dict[tuple[str, str], str] = train._locals if train else {}
@@ -122,27 +141,60 @@ class Code:
             for key in step.top_keys:
                 self.blobs[key] = train.blobs[key] if train and key in train.blobs else self._name(key, step)
 
+    def inner(self, around: Step, steps: list[Step], named: Mapping[Key, str]) -> Code:
+        """The code of a cell, whose layers run several times: gradients of parameters add up. ``named`` are blobs that
+        the cell finds."""
+        cell = Code(self.net, [], accumulate=True, train=self, forward_only=self.forward_only)
+        cell.around = [*self.around, around]
+        cell.before, cell.functions, cell.imports, cell.arrays = self.before, self.functions, self.imports, self.arrays
+        cell.steps, cell.blobs = steps, dict(named)
+        for step in steps:
+            for key in step.top_keys:
+                cell.blobs[key] = cell._name(key, step)
+        return cell
+
+    @property
+    def once(self) -> bool:
+        """Whether the lines are all that there is: no training comes before them."""
+        return self.forward_only and not self.trained
+
+    def title(self, step: Step) -> str:
+        """What a layer is called: in a cell without the name of the layer around it."""
+        return step.spec.name.removeprefix(f"{self.around[-1].spec.name}/") if self.around else step.spec.name
+
     def _name(self, key: Key, step: Step) -> str:
         """A blob that is computed in place has a name of its own: the layer's."""
-        return self.names.new(key[0] if not key[1] else step.spec.name)
+        return self.names.new(key[0] if not key[1] else self.title(step))
 
     def name_parameters(self, called: Mapping[str, tuple[str, ...]]) -> None:
         """Name the parameters of the written layers: ``conv1_W``; ``called`` has the letters of each layer."""
         for step in self.steps:
-            letters = called[step.spec.name]
+            letters = called.get(step.spec.name, ())
             for letter, blob in zip(letters, step.layer.blobs, strict=False):
-                where = address(blob.data)
-                if where not in self._parameters:
-                    owner = next(one for one in self.net.parameters if address(one.blob.data) == where)
-                    itself = not letter and self.is_read_once(blob.data)
-                    name = (
-                        self.blobs[step.top_keys[0]] if itself else self.names.new(f"{step.spec.name}_{letter or 'w'}")
-                    )
-                    self._parameters[where] = name, owner
+                itself = not letter and self.is_read_once(blob.data)
+                self.name_parameter(
+                    blob.data, f"{self.title(step)}_{letter or 'w'}", self.blobs[step.top_keys[0]] if itself else ""
+                )
+
+    def name_parameter(self, data: np.ndarray, wanted: str, taken: str = "") -> None:
+        """Give a parameter a name like this, or one that is there."""
+        where = address(data)
+        if where not in self._parameters:
+            owner = next(one for one in self.net.parameters if address(one.blob.data) == where)
+            self._parameters[where] = taken or self.names.new(wanted), owner
 
     def owners(self) -> Iterable[tuple[str, Parameter]]:
         """Each parameter once, with its name."""
         return self._parameters.values()
+
+    def randomness(self, step: Step) -> str:
+        """A name for the random numbers that a layer draws: all layers of a cell draw from one stream."""
+        owner = self.around[0] if self.around else step
+        self.functions.add("stream")
+        rng = self.local(owner, "rng")
+        if (line := f"{rng} = stream({text(owner.spec.name)})") not in self.before:
+            self.before.append(line)
+        return rng
 
     def parameter(self, data: np.ndarray) -> str:
         """How a layer reads a parameter."""
@@ -161,10 +213,11 @@ class Code:
     def say(self, *lines: str) -> None:
         self.lines += lines
 
-    def local(self, step: Step, what: str) -> str:
+    def local(self, step: Step, what: str, wanted: str = "") -> str:
         found = self._locals.get((step.spec.name, what))
         if found is None:
-            found = self._locals[step.spec.name, what] = self.names.new(f"{step.spec.name}_{what}")
+            found = self.names.new(wanted or f"{self.title(step)}_{what}")
+            self._locals[step.spec.name, what] = found
         return found
 
     def gradient(self, key: Key, name: str) -> str:
@@ -207,7 +260,7 @@ class Code:
             if not step.needs_backward or not writer.keeps_gradient():
                 continue
             self._seed(step, writer.y)
-            self._under(comment(step.spec.name, 4), writer.backward)
+            self._under([f"# {plain(self.title(step))}"], writer.backward)
 
     def _under(self, title: list[str], write: Callable[[], None]) -> None:
         """Lines under a title, which is left out where there are none."""
@@ -231,21 +284,12 @@ class Code:
 
 
 def heading(writer: Writer) -> list[str]:
-    """The comment before a layer: its name, type and formula."""
+    """The comment before a layer: its name, type and formula; ``block`` gives it as many lines as it needs."""
     step, formula = writer.step, writer.formula()
-    return comment(f"{step.spec.name} ({type(step.layer).__name__})" + (f": {formula}" if formula else ""), 4)
+    title = f"{writer.code.title(step)} ({type(step.layer).__name__})"
+    return [f"# {plain(title + (f': {formula}' if formula else ''))}"]
 
 
 def address(data: np.ndarray) -> int:
     """Where an array lies in memory: blobs that share it are one parameter."""
     return data.__array_interface__["data"][0]
-
-
-def block(lines: Iterable[str], indent: int) -> list[str]:
-    """Lines of code at this depth, each short enough."""
-    room = " " * indent
-    return [room + part if part else "" for line in lines for part in fit(line, indent)]
-
-
-def refuse(step: Step, why: str) -> NettrainError:
-    return NettrainError(f"{step.spec.place}: {step.spec.title()} cannot be written as a numpy program: {why}")

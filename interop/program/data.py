@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from ...layers.data.data import Data
+from ...layers.data.image_data import ImageData
+from ...net.blob import Blob
 from ...net.step import Step
-from .code import Code, refuse
-from .expressions import comment, number, text, times
-
-Arrays = dict[str, np.ndarray]
+from ...spec.errors import SpecError
+from .code import Code
+from .expressions import comment, has_brackets, number, text, times
+from .refusals import refused
 
 
 def is_source(step: Step) -> bool:
@@ -18,46 +23,88 @@ def is_source(step: Step) -> bool:
 
 
 class Source:
-    """The lines that load the arrays of a Data layer, and those that take the next batch of them."""
+    """The lines that make the batches of a layer: ``loading`` before the loop, ``next`` in it. ``test`` says that a
+    test goes through the examples once."""
 
-    def __init__(self, code: Code, step: Step, arrays: Arrays, iter_size: int = 1, test: bool = False):
-        if not isinstance(step.layer, Data):
-            raise refuse(step, "of the layers that read data only Data can")
+    def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
         self.code, self.step, self.iter_size = code, step, iter_size
-        self.layer: Data = step.layer
-        self.transform = self.layer.p.transform
-        if any(self.layer.are_maps):
-            raise refuse(step, "label maps that are cropped and flipped with their images are not covered")
+        self.layer: Any = step.layer
         self.tops = [code.blobs[key] for key in step.top_keys]
+        if why := self.refusal():
+            raise SpecError([refused(step, why)])
+
+    def refusal(self) -> str:
+        """Why this case of the type is not covered; nothing when it is."""
+        return ""
+
+    def loading(self) -> list[str]:
+        """The lines before the loop."""
+        return []
+
+    def next(self) -> list[str]:
+        """The lines that take the next batch."""
+        raise NotImplementedError
+
+    def title(self, what: str = "", indent: int = 8) -> list[str]:
+        """A comment with the layer's name and type."""
+        return comment(f"{self.step.spec.name} ({type(self.layer).__name__}): {what}", indent)
+
+    def batch(self) -> str:
+        """The number of the batch, from 0."""
+        return "iteration" if self.iter_size == 1 else f"({self.iter_size} * iteration + part)"
+
+
+class ArraySource(Source):
+    """Examples that are read once, and taken in the order in which nettrain takes them."""
+
+    def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
+        super().__init__(code, step, iter_size, test)
+        self.transform: Any = getattr(self.layer.p, "transform", None)
         self.size, self.count = self.layer.order.size, self.layer.batch_size
-        self.moves = bool(self.transform.crop_size or self.transform.mirror)
+        self.moves = self.is_moved()
         self.is_whole = self.size == self.count and not (self.layer.order.shuffle or self.moves or test)
         word = "test" if test else "all"
         self.names = self.tops if self.is_whole else [code.names.new(f"{word}_{top}") for top in self.tops]
         self.keys = self.names if test else self.tops  # in the file of arrays
-        code.whole |= self._keep(arrays)
+        code.whole |= self._keep()
 
-    def _keep(self, arrays: Arrays) -> set:
-        """Put the arrays among those to be saved; returns the blobs that hold integers."""
-        whole = set()
-        numbers = np.arange(self.size)
-        sets = [self.layer.set.data, *self.layer.further]
+    def is_moved(self) -> bool:
+        """Whether examples are cut or mirrored at random."""
+        p = self.transform
+        return p is not None and self.layer.phase == "TRAIN" and bool(p.crop_size or p.mirror)
+
+    def refusal(self):
+        if self.is_read_at_random():
+            return "images that are cut, mirrored or left out at random are not, unless they are read by Data"
+        return ""
+
+    def is_read_at_random(self) -> bool:
+        p = self.layer.p
+        if not isinstance(self.layer, ImageData) or self.layer.phase == "TEST":
+            return False
+        return bool(p.transform.crop_size or p.transform.mirror or p.rand_skip > 1)
+
+    def origin(self) -> str:
+        return self.layer.origin
+
+    def transformed(self, values: str) -> str:
+        """What is done to the examples of the first top."""
+        return values
+
+    def _keep(self) -> set:
+        """Put the arrays among those to be saved, as single precision where nothing is lost."""
+        read = [Blob((self.size, *shape), np.dtype(float)) for shape in self.layer.shapes]
+        self.layer.fill(np.arange(self.size), read, None)
         self.kinds = []
-        for i, (key, array) in enumerate(zip(self.step.top_keys, sets, strict=True)):
-            values = array if isinstance(array, np.ndarray) else np.asarray(array[numbers])
-            if i and values.dtype.kind in "bui":
-                values = values.astype(np.int64)
-                whole.add(key)
-            arrays[self.keys[i]] = values
-            self.kinds.append("" if (i and key in whole) or values.dtype == np.float64 else ".astype(float)")
-        if self.layer.mean is not None:
-            self.mean = self.code.names.new(f"mean_of_{self.tops[0]}")
-            arrays[self.mean] = self.layer.mean
-        return whole
+        for key, blob in zip(self.keys, read, strict=True):
+            small = blob.data.astype(np.float32)
+            is_same = np.array_equal(small, blob.data, equal_nan=True)
+            self.code.arrays[key] = small if is_same else blob.data
+            self.kinds.append(".astype(float)" if is_same else "")
+        return set()
 
-    def loading(self) -> list[str]:
-        """The lines before the loop."""
-        lines = comment(f"{self.step.spec.name} (Data): {self.size:,} examples of {self.layer.set.origin}")
+    def loading(self):
+        lines = self.title(f"{self.size:,} examples of {self.origin()}", 0)
         for i, (name, key, kind) in enumerate(zip(self.names, self.keys, self.kinds, strict=True)):
             values = f'arrays["{key}"]{kind}'
             lines.append(f"{name} = {values if i else self.transformed(values)}")
@@ -66,22 +113,7 @@ class Source:
             lines.append(f"{self.order}, {self.epoch} = np.arange(0), 0")
         return lines
 
-    def transformed(self, values: str) -> str:
-        """The mean subtracted, and scaled."""
-        p = self.transform
-        if self.layer.mean is not None:
-            values = f'({values} - arrays["{self.mean}"])'
-        if len(p.mean_value) > 1:
-            axes = len(self.layer.set.data.shape) - 2
-            values = f"({values} - np.array({[float(v) for v in p.mean_value]})[:{', None' * axes}])"
-        elif p.mean_value and p.mean_value[0]:
-            values = f"({values} - {number(p.mean_value[0])})"
-        if p.scale == 1:
-            return values[1:-1] if values.startswith("(") else values
-        return times(values, p.scale)
-
-    def next(self) -> list[str]:
-        """The lines that take the next batch."""
+    def next(self):
         if self.is_whole:
             return []
         batch = self.code.names.new("batch")
@@ -104,11 +136,68 @@ class Source:
                 f"{batch} = ({taken} + np.arange({self.count})) % {self.size}",
             ]
         first, *others = zip(self.tops, self.names, strict=True)
-        lines += self.cut(first, batch, taken) if self.moves else [f"{first[0]} = {first[1]}[{batch}]"]
+        lines += self.cut(first, batch, taken)
         return lines + [f"{top} = {name}[{batch}]" for top, name in others]
 
     def cut(self, first: tuple[str, str], batch: str, taken: str) -> list[str]:
+        """The lines that give the first top, (its name, that of all examples)."""
+        return [f"{first[0]} = {first[1]}[{batch}]"]
+
+
+class DataSource(ArraySource):
+    """A Data layer's examples, transformed by the program."""
+
+    layer: Data
+
+    def is_read_at_random(self):
+        return False
+
+    def refusal(self):
+        if any(self.layer.are_maps):
+            return "label maps that are cropped and flipped with their images are not"
+        return ""
+
+    def origin(self):
+        return self.layer.set.origin
+
+    def _keep(self) -> set:
+        """Put the arrays among those to be saved; returns the blobs that hold integers."""
+        whole: set = set()
+        numbers = np.arange(self.size)
+        sets = [self.layer.set.data, *self.layer.further]
+        self.kinds = []
+        for i, (key, array) in enumerate(zip(self.step.top_keys, sets, strict=True)):
+            values = array if isinstance(array, np.ndarray) else np.asarray(array[numbers])
+            if i and values.dtype.kind in "bui":
+                values = values.astype(np.int64)
+                whole.add(key)
+            self.code.arrays[self.keys[i]] = values
+            self.kinds.append("" if (i and key in whole) or values.dtype == np.float64 else ".astype(float)")
+        if self.layer.mean is not None:
+            self.mean = self.code.names.new(f"mean_of_{self.tops[0]}")
+            self.code.arrays[self.mean] = self.layer.mean
+        return whole
+
+    def transformed(self, values: str) -> str:
+        """The mean subtracted, and scaled."""
+        p = self.transform
+        if self.layer.mean is not None:
+            values = f'({values} - arrays["{self.mean}"])'
+        if len(p.mean_value) > 1:
+            axes = len(self.layer.set.data.shape) - 2
+            values = f"({values} - np.array({[float(v) for v in p.mean_value]})[:{', None' * axes}])"
+        elif p.mean_value and p.mean_value[0]:
+            values = f"({values} - {number(p.mean_value[0])})"
+        if p.crop_size and not self.moves:
+            values += middle(self.layer.set.data.shape[2:], p.crop_size)
+        if p.scale == 1:
+            return values[1:-1] if has_brackets(values) else values
+        return times(values, p.scale)
+
+    def cut(self, first: tuple[str, str], batch: str, taken: str) -> list[str]:
         """A random square of each image, or its mirror image."""
+        if not self.moves:
+            return super().cut(first, batch, taken)
         self.code.functions.add("stream")
         (height, width), (rows, columns) = self.layer.set.data.shape[2:], self.layer.shapes[0][1:]
         names = {what: self.code.names.new(what) for what in ("rng", "top", "left", "rows", "columns", "flipped")}
@@ -128,17 +217,23 @@ class Source:
         return [*lines, f"{first[0]} = {first[1]}[{places}]"]
 
 
-def inference_lines(code: Code, step: Step, x: str, arrays: Arrays) -> tuple[list[str], str]:
-    """(what is done to inputs before the net takes them, how they look) for a layer whose first top they replace."""
+def middle(sizes: Sequence[int], crop: int) -> str:
+    """The index of the square in the middle of images."""
+    top, left = ((size - crop) // 2 for size in sizes)
+    return f"[:, :, {top}:{top + crop}, {left}:{left + crop}]"
+
+
+def inference_lines(code: Code, step: Step, i: int, x: str) -> tuple[list[str], str]:
+    """(what is done to inputs before the net takes them, how they look) for a layer whose top i they replace."""
     layer = step.layer
-    if not isinstance(layer, Data):
-        return [], " x ".join(map(str, ["N", *step.top[0].shape[1:]]))
+    if not isinstance(layer, Data) or i:
+        return [], " x ".join(map(str, ["T" if layer.batch_axis else "N", *step.top[i].shape[1:]]))
     p = layer.p.transform
     lines = []
     shape = layer.set.data.shape[1:]
     if layer.mean is not None:
         mean = code.names.new(f"mean_of_{x}")
-        arrays[mean] = layer.mean
+        code.arrays[mean] = layer.mean
         lines.append(f'{x} = {x} - arrays["{mean}"]')
     if p.mean_value:
         values = [float(v) for v in p.mean_value]
@@ -147,6 +242,5 @@ def inference_lines(code: Code, step: Step, x: str, arrays: Arrays) -> tuple[lis
     if p.scale != 1:
         lines.append(f"{x} = {times(x, p.scale)}")
     if p.crop_size:
-        top, left = ((size - p.crop_size) // 2 for size in shape[1:])
-        lines.append(f"{x} = {x}[:, :, {top}:{top + p.crop_size}, {left}:{left + p.crop_size}]")
+        lines.append(f"{x} = {x}{middle(shape[1:], p.crop_size)}")
     return lines, " x ".join(map(str, ["N", *shape]))

@@ -114,6 +114,10 @@ def over(expression: str, divisor: str) -> str:
     return f"{above} / {in_brackets(divisor)}"
 
 
+def sigmoid(x: str) -> str:
+    return f"1 / (1 + np.exp(-{in_brackets(x)}))"
+
+
 def shaped(expression: str, have: Shape, wanted: Shape) -> str:
     """The expression in another shape; the first axis, which may be that of the examples, follows from the others."""
     if tuple(have) == tuple(wanted):
@@ -150,10 +154,12 @@ def comment(words: str, indent: int = 0) -> list[str]:
 
 
 def fit(line: str, indent: int) -> list[str]:
-    """A line of code, broken at its last brackets where it is too long."""
-    if len(line) + indent <= WIDTH or line.startswith("#"):
+    """A line of code, broken at its last brackets where it is too long; a comment between words."""
+    if len(line) + indent <= WIDTH:
         return [line]
     room = " " * (len(line) - len(line.lstrip()))
+    if line.startswith(f"{room}# "):
+        return [room + part for part in comment(line[len(room) + 2 :], indent + len(room))]
     opens, depth = [], 0
     for at, letter in enumerate(line):
         if letter in "([{":
@@ -173,6 +179,17 @@ def fit(line: str, indent: int) -> list[str]:
     if len(pieces) == 1:
         return [line]
     return [line[: start + 1], *(f"{room}    {piece}," for piece in pieces), room + rest]
+
+
+def block(lines: Iterable[str], indent: int) -> list[str]:
+    """Lines of code at this depth, each short enough."""
+    room = " " * indent
+    return [room + part if part else "" for line in lines for part in fit(line, indent)]
+
+
+def indented(lines: Iterable[str]) -> list[str]:
+    """Lines of code one step deeper."""
+    return [f"    {line}" if line else "" for line in lines]
 
 
 def top_level(text: str) -> list[str]:

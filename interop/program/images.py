@@ -1,15 +1,16 @@
-"""Convolution, pooling and normalization as lines of numpy."""
+"""Convolution, pooling and what else looks at neighbours in an image: as lines of numpy."""
 
 from __future__ import annotations
 
 import math
 
-from ...layers.normalization.batch_norm import BatchNorm
 from ...layers.vision.convolution import Convolution
+from ...layers.vision.deconvolution import Deconvolution
+from ...layers.vision.im2col import Im2col
 from ...layers.vision.lrn import LRN
 from ...layers.vision.pooling import Pooling
 from .code import Writer
-from .expressions import number, shaped, times
+from .expressions import in_brackets, number, shaped, times
 from .writers import writes
 
 
@@ -90,6 +91,88 @@ class _Convolution(Writer):
                 self.give(i, f"{self.needs('add_windows')}({moved}, {self.x[i]}.shape, {self.how()})")
 
 
+@writes(Deconvolution)
+class _Deconvolution(_Convolution):
+    def formula(self):
+        return "each x times W, added up where these windows lie" + (", plus b" if self.p.bias_term else "")
+
+    def grouped(self):
+        return "nchw,cmij->nmhwij" if self.p.group == 1 else "ngchw,gcmij->ngmhwij"
+
+    def weights(self):
+        C, M, *kernel = self.layer.blobs[0].shape
+        if self.p.group == 1:
+            return self.w[0]
+        return f"{self.w[0]}.reshape({self.p.group}, {C // self.p.group}, {M}, {kernel[0]}, {kernel[1]})"
+
+    def apart_x(self, i):
+        return self.apart(self.x[i], self.bottoms[i])
+
+    def forward(self):
+        M, *output = self.tops[0][1:]
+        W = self.weights()
+        if self.p.group > 1:
+            self.say(f"{self.local('groups')} = {W}")
+            W = self.local("groups")
+        for i, (x, y) in enumerate(zip(self.x, self.y, strict=True)):
+            made = self.looked_at(i)
+            self.say(f'{made} = np.einsum("{self.grouped()}", {self.apart_x(i)}, {W}, optimize=True)')
+            if self.p.group > 1:
+                shape = [M, *self.bottoms[i][2:], *self.layer.kernel]
+                self.say(f"{made} = {made}.reshape(-1, {', '.join(map(str, shape))})")
+            whole = f"(len({x}), {M}, {output[0]}, {output[1]})"
+            self.say(f"{y} = {self.needs('add_windows')}({made}, {whole}, {self.how()})")
+            if self.p.bias_term:
+                self.say(f"{y} += {self.w[1]}[:, None, None]")
+
+    def backward(self):
+        inputs, output = self.grouped().split("->")
+        x, W = inputs.split(",")
+        for i in range(len(self.x)):
+            d = self.d(i)
+            if self.learns(1):
+                self.learn(1, f"{d}.sum(axis=(0, 2, 3))")
+            if not (self.learns(0) or self.wants(i)):
+                continue
+            seen = self.local("d_windows")
+            found = f"{self.needs('windows')}({d}, {tuple(self.layer.kernel)}, {self.how()})"
+            shape = [0, self.tops[i][1], *self.bottoms[i][2:], *self.layer.kernel]
+            self.say(f"{seen} = {self.apart(found, shape)}")
+            if self.learns(0):
+                dW = f'np.einsum("{output},{x}->{W}", {seen}, {self.apart_x(i)}, optimize=True)'
+                self.learn(0, dW + (f".reshape{tuple(self.layer.blobs[0].shape)}" if self.p.group > 1 else ""))
+            if self.wants(i):
+                weights = self.w[0] if self.p.group == 1 else self.local("groups")
+                dx = f'np.einsum("{output},{W}->{x}", {seen}, {weights}, optimize=True)'
+                self.give(i, dx if self.p.group == 1 else f"{dx}.reshape({self.x[i]}.shape)")
+
+
+@writes(Im2col)
+class _Im2col(Writer):
+    def refusal(self):
+        if len(self.layer.kernel) != 2 or self.layer.axis != 1:
+            return "it has other than two spatial axes, or its channels are not on axis 1"
+        return ""
+
+    def formula(self):
+        return "the windows of x, each element of them a channel"
+
+    def how(self):
+        (top, left), layer = self.layer.pad, self.layer
+        return f"{layer.stride}, {((top, top), (left, left))}, {layer.dilation}"
+
+    def forward(self):
+        seen = f"{self.needs('windows')}({self.x[0]}, {tuple(self.layer.kernel)}, {self.how()})"
+        shape = ", ".join(map(str, self.tops[0][1:]))
+        self.say(f"{self.y[0]} = {seen}.transpose(0, 1, 4, 5, 2, 3).reshape(-1, {shape})")
+
+    def backward(self):
+        if self.wants():
+            shape = ", ".join(map(str, [self.bottoms[0][1], *self.layer.kernel, *self.layer.output]))
+            moved = f"{in_brackets(self.d())}.reshape(-1, {shape}).transpose(0, 1, 4, 5, 2, 3)"
+            self.give(0, f"{self.needs('add_windows')}({moved}, {self.x[0]}.shape, {self.how()})")
+
+
 @writes(Pooling)
 class _Pooling(Writer):
     def __init__(self, code, step):
@@ -107,9 +190,7 @@ class _Pooling(Writer):
         return zip(self.output, self.stride, self.kernel, sizes, self.pad, self.after, strict=True)
 
     def refusal(self):
-        if self.p.pool == "STOCHASTIC":
-            return "pool STOCHASTIC is not"
-        return "the second top of MAX is not" if len(self.y) > 1 else ""
+        return "pool STOCHASTIC is not" if self.p.pool == "STOCHASTIC" else ""
 
     def formula(self):
         return "the largest value of each window" if self.p.pool == "MAX" else "the mean of each window"
@@ -140,7 +221,12 @@ class _Pooling(Writer):
             windows, first = self.local("windows"), self.local("first")
             border = ", value=-np.inf" if any(map(any, self.border)) else ""
             flat = shaped(self.seen(border), (), (N, C, *self.output, math.prod(self.kernel)))
-            self.say(f"{windows} = {flat}", f"{first} = {windows}.argmax(axis=4)", f"{y} = {windows}.max(axis=4)")
+            self.say(f"{windows} = {flat}")
+            if len(self.y) > 1 or not self.code.forward_only:
+                self.say(f"{first} = {windows}.argmax(axis=4)")
+            self.say(f"{y} = {windows}.max(axis=4)")
+            if len(self.y) > 1:
+                self.say("# where in the image", f"{self.y[1]} = {self.places(first)}")
         else:
             area = self.area()
             if not area.isdigit():
@@ -148,6 +234,13 @@ class _Pooling(Writer):
                 area = self.local("area")
             self.say(f"{y} = {self.seen()}.sum(axis=(4, 5)) / {area}")
             self.size = area
+
+    def places(self, first):
+        """Where in the image the chosen element of each window is."""
+        rows, columns = (f"{s} * np.arange({n})" for s, n in zip(self.stride, self.output, strict=True))
+        width, (top, left) = self.bottoms[0][3], self.pad
+        row = f"({rows}{f' - {top}' if top else ''})[:, None] + {first} // {self.kernel[1]}"
+        return f"({row}) * {width} + {columns}{f' - {left}' if left else ''} + {first} % {self.kernel[1]}"
 
     def backward(self):
         if not self.wants():
@@ -168,71 +261,29 @@ class _Pooling(Writer):
 
 @writes(LRN)
 class _LRN(Writer):
-    def refusal(self):
-        return "" if self.layer.axes == (1,) else "norm_region WITHIN_CHANNEL is not"
-
     def formula(self):
-        return "y = x / s**beta, s = k + alpha / size times the sum of x² over the channels around it"
+        where = "places" if self.within() else "channels"
+        over = "size²" if self.within() else "size"
+        return f"y = x / s**beta, s = k + alpha / {over} times the sum of x² over the {where} around it"
+
+    def within(self):
+        return self.layer.axes != (1,)
+
+    def around(self, values):
+        size = self.p.local_size
+        if not self.within():
+            return f"{self.needs('neighbours')}({values}, {size})"
+        reach = (size // 2, size // 2)
+        return f"{self.needs('windows')}({values}, {(size, size)}, (1, 1), {(reach, reach)}).sum(axis=(4, 5))"
 
     def forward(self):
         s, x = self.local("s"), self.x[0]
-        total = times(self.layer.a, f"{self.needs('neighbours')}({x}**2, {self.p.local_size})")
+        total = times(self.layer.a, self.around(f"{x}**2"))
         self.say(f"{s} = {number(self.layer.k)} + {total}", f"{self.y[0]} = {x} / {s}**{number(self.p.beta)}")
 
     def backward(self):
         if self.wants():
             s, x, d, beta = self.local("s"), self.x[0], self.d(), self.p.beta
-            total = f"neighbours({d} * {self.y[0]} / {s}, {self.p.local_size})"
+            total = self.local("total")
+            self.say(f"{total} = {self.around(f'{d} * {self.y[0]} / {s}')}")
             self.give(0, f"{d} / {s}**{number(beta)} - {times(2 * self.layer.a * beta, x, total)}")
-
-
-@writes(BatchNorm)
-class _BatchNorm(Writer):
-    parameters = ("mean_sum", "variance_sum", "count", "w", "b")
-
-    def __init__(self, code, step):
-        super().__init__(code, step)
-        n = len(self.bottoms[0])
-        self.axes = f"axis={tuple(i for i in range(n) if i != 1)}"
-        self.spread = f"[:{', None' * (n - 2)}]" if n > 2 else ""
-        self.hat = self.local("hat") if self.p.affine else self.y[0]
-
-    def formula(self):
-        of = "all batches so far" if self.layer.use_global else "the batch"
-        more = ", then w y + b" if self.p.affine else ""
-        return f"y = (x - mean) / sqrt(variance + eps), of {of}, for each channel{more}"
-
-    def forward(self):
-        x, sigma, eps = self.x[0], self.local("sigma"), number(self.p.eps)
-        mean, variance, count = self.w[:3]
-        if self.layer.use_global:
-            seen = self.layer.blobs[2].data[0] != 0
-            average = [f"{total} / {count}" if seen else f"0 * {total}" for total in (mean, variance)]
-            self.say(f"{sigma} = np.sqrt({average[1]} + {eps}){self.spread}")
-            centre = f"({average[0]}){self.spread}" if self.spread else average[0]
-            self.say(f"{self.hat} = ({x} - {centre}) / {sigma}")
-        else:
-            self.say(f"{sigma} = np.sqrt({x}.var({self.axes}, keepdims=True) + {eps})")
-            self.say(f"{self.hat} = ({x} - {x}.mean({self.axes}, keepdims=True)) / {sigma}")
-        if self.p.affine:
-            self.say(f"{self.y[0]} = {self.hat} * {self.w[3]}{self.spread} + {self.w[4]}{self.spread}")
-
-    def backward(self):
-        d, sigma, hat = self.d(), self.local("sigma"), self.hat
-        if self.p.affine:
-            if self.learns(3):
-                self.learn(3, f"({d} * {hat}).sum({self.axes})")
-            if self.learns(4):
-                self.learn(4, f"{d}.sum({self.axes})")
-            if self.wants():
-                self.say(f"{self.local('d_hat')} = {d} * {self.w[3]}{self.spread}")
-                d = self.local("d_hat")
-        if not self.wants():
-            return
-        if self.layer.use_global:
-            self.give(0, f"{d} / {sigma}")
-            return
-        level, slope = self.local("d_level"), self.local("d_slope")
-        self.say(f"{level} = {d}.mean({self.axes}, keepdims=True)")
-        self.say(f"{slope} = ({d} * {hat}).mean({self.axes}, keepdims=True)")
-        self.give(0, f"({d} - {level} - {hat} * {slope}) / {sigma}")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...layers.recurrent.recurrent import Recurrent
 from ...net.build import Parameter
 from ...net.fillers import Filler, stream
 from ...net.net import Net
+from ...net.step import Step
+from .code import address
 from .expressions import number, text
 
 
 def initial(net: Net, name: str, owner: Parameter, seed: int, arrays: dict[str, np.ndarray]) -> tuple[str, bool]:
     """(the line that makes a parameter, whether it draws random numbers). What no line makes is added to ``arrays``."""
     data = owner.blob.data
-    step, i = next((step, i) for step in net.steps for i, blob in enumerate(step.layer.blobs) if blob is owner.blob)
-    filler, swap_fans = step.layer.fillers[i]
-    names = step.spec.name, f"filler {i}"
+    filler, swap_fans, names = _filler(net.steps, data)
     line = as_line(filler, data.shape, swap_fans, f"stream({text(names[0])}, {text(names[1])})")
     if line:
         again = np.empty_like(data)
@@ -24,6 +25,23 @@ def initial(net: Net, name: str, owner: Parameter, seed: int, arrays: dict[str, 
             return f"{name} = {line}", "stream" in line
     arrays[name] = np.ascontiguousarray(data)
     return f'{name} = arrays["{name}"]', False
+
+
+def _filler(steps: list[Step], data: np.ndarray) -> tuple[Filler, bool, tuple[str, str]]:
+    """(the filler of a parameter, whether its fans are exchanged, what its random numbers are named after)."""
+    for step in steps:
+        layer = step.layer
+        where = [address(blob.data) for blob in layer.blobs]
+        if address(data) not in where:
+            continue
+        if not isinstance(layer, Recurrent):
+            i = where.index(address(data))
+            return *layer.fillers[i], (layer.name, f"filler {i}")
+        for state in layer.p.states:
+            if state.has_blob and layer.blobs[layer.initial_blobs[state.name]].data is data:
+                return state.initial, False, (layer.name, f"state {state.name}")
+        return _filler(layer.unrolled.copies[0].steps, data)
+    raise LookupError("a parameter of no layer")
 
 
 def as_line(filler: Filler, shape: tuple[int, ...], swap_fans: bool, rng: str) -> str:

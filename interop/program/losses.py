@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ...layers.loss.euclidean_loss import EuclideanLoss
+from ...layers.loss.infogain_loss import InfogainLoss
 from ...layers.loss.l1_loss import L1Loss
 from ...layers.loss.multinomial_logistic_loss import SMALLEST, MultinomialLogisticLoss
 from ...layers.loss.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss
@@ -190,6 +191,52 @@ class _SoftmaxWithLoss(Loss):
             t, s = self.local("t"), self.local("s")
             gradient = f"{s} * (np.exp({log_p}) * {t}.sum(axis=1, keepdims=True) - {t})"
             self.give(0, shaped(over(times(d, gradient), self.over), self.spatial, self.bottoms[0]))
+        if len(self.y) > 1 and self.code.has_gradient(self.step.top_keys[1]):
+            dp, y = self.d(1), self.y[1]
+            axis = self.step.bottom[0].canonical_axis(self.p.axis)
+            self.give(0, f"{y} * ({dp} - ({dp} * {y}).sum(axis={axis}, keepdims=True))")
+
+
+@writes(InfogainLoss)
+class _InfogainLoss(Loss):
+    def formula(self):
+        return "the mean of -sum of H[label, k] log p_k, p the softmax of the scores"
+
+    def forward(self):
+        layer, p = self.layer, self.p
+        self.spatial = N, C, inner = layer.outer, layer.C, layer.inner
+        x, log_p, label, t = map(self.local, ("scores", "log_p", "label", "t"))
+        if layer.H is None:
+            H = shaped(self.x[2], self.bottoms[2], (C, C))
+        else:
+            H = self.local("H")
+            self.code.arrays[H] = layer.H
+            self.code.before.append(f'{H} = arrays["{H}"].reshape({C}, {C})')
+        self.say(f"{x} = {shaped(self.x[0], self.bottoms[0], self.spatial)}")
+        self.say(f"{x} = {x} - {x}.max(axis=1, keepdims=True)")
+        self.say(f"{log_p} = {x} - np.log(np.exp({x}).sum(axis=1, keepdims=True))")
+        self.say(f"{label} = {self.labels((N, inner))}")
+        valid = f"{label}.size"
+        if p.ignore_label is None:
+            self.say(f"{t} = {H}[{label}].swapaxes(1, 2)")
+        else:
+            counts = f"({label} != {p.ignore_label})"
+            self.say(f"{t} = ({H}[{label} * {counts}] * {counts}[:, :, None]).swapaxes(1, 2)")
+            valid = f"{counts}.sum()"
+        self.over = self.divisor(self.mode(), f"len({x})", f"{label}.size", valid)
+        if valid.endswith("sum()") and self.mode() == "VALID":
+            self.say(f"{self.local('count')} = {valid} or 1")
+            self.over = self.local("count")
+        self.say(f"{self.y[0]} = {over(f'-({t} * {log_p}).sum()', self.over)}")
+        if len(self.y) > 1:
+            self.say(f"{self.y[1]} = {shaped(f'np.exp({log_p})', self.spatial, self.bottoms[0])}")
+
+    def backward(self):
+        if not self.wants():
+            return
+        log_p, t = self.local("log_p"), self.local("t")
+        gradient = f"np.exp({log_p}) * {t}.sum(axis=1, keepdims=True) - {t}"
+        self.give(0, shaped(over(times(self.d(), gradient), self.over), self.spatial, self.bottoms[0]))
         if len(self.y) > 1 and self.code.has_gradient(self.step.top_keys[1]):
             dp, y = self.d(1), self.y[1]
             axis = self.step.bottom[0].canonical_axis(self.p.axis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...layers.loss.contrastive_loss import ContrastiveLoss
 from ...layers.loss.hinge_loss import HingeLoss
 from ...layers.loss.multiclass_svm_loss import MulticlassSVMLoss
 from .expressions import number, over, shaped, times
@@ -43,7 +44,7 @@ class _MulticlassSVMLoss(Loss):
         label = f"{self.local('label')}"
         self.say(f"{label} = {shaped(self.x[1], self.bottoms[1], (N, 1, inner))}")
         scores = shaped(self.x[0], self.bottoms[0], (N, C, inner))
-        self.say(f"{true} = {label} == np.arange({C})[:, None]  # where the label's class is")
+        self.say("# where the label's class is", f"{true} = {label} == np.arange({C})[:, None]")
         s = self.local("s")
         self.say(f"{s} = {scores}", f"{behind} = {s} - ({s} * {true}).sum(axis=1, keepdims=True) + {number(p.margin)}")
         kept = f"~{true}"
@@ -64,3 +65,33 @@ class _MulticlassSVMLoss(Loss):
             self.say(f"{m} = np.sign({self.local('behind')})")
             gradient = over(times(self.d(), f"{m} - {true} * {m}.sum(axis=1, keepdims=True)"), self.over)
             self.give(0, shaped(gradient, (layer.outer, layer.C, layer.inner), self.bottoms[0]))
+
+
+@writes(ContrastiveLoss)
+class _ContrastiveLoss(Loss):
+    def formula(self):
+        other = "max(margin - d², 0)" if self.p.legacy_version else "max(margin - d, 0)²"
+        return f"half the mean of d² for similar pairs and {other} for others, d = |a - b|"
+
+    def forward(self):
+        N, C = self.layer.N, self.layer.C
+        apart, d, similar, inside = map(self.local, ("difference", "distance", "similar", "inside"))
+        self.say(f"{apart} = {shaped(f'{self.x[0]} - {self.x[1]}', self.bottoms[0], (N, C))}")
+        length = f"({apart}**2).sum(axis=1)"
+        self.say(f"{d} = {length if self.p.legacy_version else f'np.sqrt({length})'}")
+        self.say(f"{similar} = {shaped(self.x[2], self.bottoms[2], (N,))} != 0")
+        self.say(f"{inside} = np.maximum({number(self.p.margin)} - {d}, 0)")
+        near, far = (d, inside) if self.p.legacy_version else (f"{d}**2", f"{inside}**2")
+        self.say(f"{self.y[0]} = np.where({similar}, {near}, {far}).sum() / (2 * len({d}))")
+
+    def backward(self):
+        N, C = self.layer.N, self.layer.C
+        apart, d, similar, inside, slope = map(self.local, ("difference", "distance", "similar", "inside", "slope"))
+        if not (self.wants(0) or self.wants(1)):
+            return
+        far = f"-np.sign({inside})" if self.p.legacy_version else f"-{inside} / ({d} + 1e-4)"
+        self.say(f"{slope} = np.where({similar}, 1, {far}) / len({d})")
+        gradient = f"{times(self.d(), f'{slope}[:, None]')} * {apart}"
+        for i, sign in ((0, ""), (1, "-")):
+            if self.wants(i):
+                self.give(i, sign + shaped(gradient if not sign else f"({gradient})", (N, C), self.bottoms[i]))

@@ -9,19 +9,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...net import parameter_files
+from ...net.graph import Key
 from ...net.net import Net
 from ...net.records import NetSpec
 from ...net.step import Step
 from ...solver.blueprint import Blueprint, draw
-from ...spec.errors import NettrainError
-from .code import Code, address, block
+from ...spec.errors import NettrainError, Problems, SpecError
+from .code import Code, Writer, address
 from .data import Source, inference_lines, is_source
-from .expressions import comment, plain, times
+from .expressions import block, comment, plain, times
 from .functions import FUNCTIONS
 from .initial import initial
 from .rules import rate_lines, update_lines
-from .testing import final_test
-from .writers import make, writer_class
+from .sources import source
+from .testing import tests
+from .writers import make
 
 
 @dataclass
@@ -70,14 +72,9 @@ def needed_for(net: Net) -> list[Step]:
 def _training(blueprint: Blueprint) -> Program:
     net, p = blueprint.net, blueprint.p
     steps = needed_for(net)
-    for step in steps:
-        if not is_source(step):
-            writer_class(step)
     code = Code(net, steps, accumulate=p.iter_size > 1)
-    arrays: dict[str, np.ndarray] = {}
-    sources = [Source(code, step, arrays, p.iter_size) for step in steps if is_source(step)]
-    code.steps = [step for step in steps if not is_source(step)]
-    writers = make(code)
+    arrays = code.arrays
+    sources, writers = _writers(code, p.iter_size)
     left_out = [step.spec.name for step in net.steps if step not in steps]
     notes = [f"left out, since no loss depends on it: {', '.join(left_out)}"] if left_out else []
 
@@ -101,16 +98,14 @@ def _training(blueprint: Blueprint) -> Program:
     notes += more
     kept, update = update_lines(p, owners, code.learned, rate, code.names.new)
     lying = {address(owner.blob.data) for _, owner in owners}
-    before_test, test = final_test(code, lying, blueprint, arrays) or ([], [])
-    if any(step.layer.moves_blobs for step in steps):
-        notes.append("running statistics, which only tests read, are not kept")
-    if blueprint.tests:
-        notes.append("tests are left out, but for one at the end" if test else "tests are left out")
+    tested = tests(code, lying, blueprint)
+    if blueprint.tests and not tested.function:
+        notes.append("tests are left out")
 
-    begin = [*loaded, *before_test, *(["", "# What is learned"] if made else []), *made, *code.before, *kept]
+    begin = [*loaded, *tested.loading, *(["", "# What is learned"] if made else []), *made, *code.before, *kept]
     zeros = [f"d_{name} = np.zeros_like({name})" for name in code.learned] if p.iter_size > 1 else []
     seen = [*batches, "# Forward", *forward, "", "# Backward", *backward]
-    loop = [f"for iteration in range({blueprint.max_iter}):"]
+    loop = [*tested.function, "", f"for iteration in range({blueprint.max_iter}):", *block(tested.in_loop, 4)]
     if p.iter_size > 1:
         losses = code.names.new("losses_of_parts")
         part = "part" if any("part)" in line for line in batches) else "_"
@@ -125,7 +120,26 @@ def _training(blueprint: Blueprint) -> Program:
     if p.average_loss > 1:
         begin.append("losses = []")
     about = f"It trains for {blueprint.max_iter:,} iterations, in double precision, and prints the training loss."
-    return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), "", *loop, *test], arrays, notes)
+    return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), *loop, *tested.at_end], arrays, notes)
+
+
+def _writers(code: Code, iter_size: int) -> tuple[list[Source], list[Writer]]:
+    """What writes the layers that make batches, and the others. Raises SpecError with every layer that cannot be
+    written."""
+    problems = Problems()
+    steps, sources, writers = code.steps, [], []
+    code.steps = [step for step in steps if not is_source(step)]
+    for step in filter(is_source, steps):
+        try:
+            sources.append(source(code, step, iter_size))
+        except SpecError as error:
+            problems.found += error.problems
+    try:
+        writers = make(code)
+    except SpecError as error:
+        problems.found += error.problems
+    problems.raise_if_any()
+    return sources, writers
 
 
 def _total(code: Code) -> str:
@@ -190,9 +204,9 @@ def _inference(net: Net) -> Program:
     steps, inputs = _from_inputs(net)
     if not inputs:
         raise NettrainError(f"the TEST net of {net.spec.file or net.name} computes nothing from inputs alone")
-    code = Code(net, [*inputs, *steps])
+    code = Code(net, [*inputs, *steps], forward_only=True)
     code.steps = steps
-    arrays: dict[str, np.ndarray] = {}
+    arrays = code.arrays
     writers = make(code)
     weights = {name: np.ascontiguousarray(owner.blob.data) for name, owner in code.owners()}
     arrays |= weights
@@ -200,7 +214,7 @@ def _inference(net: Net) -> Program:
     forward, code.lines = code.lines, []
     read = {key for step in steps for key in step.bottom_keys}
     outputs = [code.blobs[key] for step in steps for key in step.top_keys if key not in read]
-    loaded, shapes, prepared = _inputs(code, inputs, arrays)
+    loaded, shapes, prepared = _inputs(code, inputs)
     left_out = [step.spec.name for step in net.steps if step not in steps and step not in inputs]
     notes = [f"left out, since they need labels or score: {', '.join(left_out)}"] if left_out else []
     code.imports.add("sys")
@@ -213,19 +227,19 @@ def _inference(net: Net) -> Program:
         "",
         *forward,
         "",
-        *_answers(outputs, code),
+        *_answers(outputs, code, 1 + max(step.layer.batch_axis for step in inputs)),
     ]
     about = f"It computes {', '.join(outputs)} for {' and '.join(shapes)}: python net.py INPUTS.npy [OUTPUTS.npz]"
     return _assemble(code, net, about, 0, block(body, 0), arrays, notes)
 
 
 def _from_inputs(net: Net) -> tuple[list[Step], list[Step]]:
-    """(the steps that can be computed from examples, the layers whose first tops, or all of Input's, are these)."""
+    """(the steps that can be computed from examples, the layers that make these)."""
     known: set = set()
     steps, inputs = [], []
     for step in net.steps:
         if is_source(step):
-            known.update(step.top_keys if step.layer.is_input else step.top_keys[:1])
+            known.update(_given(step, net))
             inputs.append(step)
         elif step.top and not _judges(step) and known.issuperset(step.bottom_keys):
             known.update(step.top_keys)
@@ -234,39 +248,45 @@ def _from_inputs(net: Net) -> tuple[list[Step], list[Step]]:
     return steps, [step for step in inputs if any(key in read for key in step.top_keys)]
 
 
+def _given(step: Step, net: Net) -> list[Key]:
+    """The tops of a layer without bottoms that are inputs of the program: all of Input's, of others the first, and
+    what says where sequences begin."""
+    if step.layer.is_input:
+        return step.top_keys
+    begins = {one.bottom_keys[one.layer.continues_by] for one in net.steps if one.layer.continues_by is not None}
+    return [key for i, key in enumerate(step.top_keys) if not i or key in begins]
+
+
 def _judges(step: Step) -> bool:
     """Whether a layer says how good the net is."""
     return step.layer.is_loss or step.layer.is_score or any(step.loss_weights)
 
 
-def _inputs(code: Code, inputs: list[Step], arrays: dict[str, np.ndarray]) -> tuple[list[str], list[str], list[str]]:
+def _inputs(code: Code, inputs: list[Step]) -> tuple[list[str], list[str], list[str]]:
     """(lines that load the inputs, what they are in words, lines that prepare them)."""
-    names = [
-        (step, code.blobs[key])
-        for step in inputs
-        for key in (step.top_keys if step.layer.is_input else step.top_keys[:1])
-    ]
+    names = [(step, key, code.blobs[key]) for step in inputs for key in _given(step, code.net)]
     prepared, shapes = [], []
-    for step, name in names:
-        lines, shape = inference_lines(code, step, name, arrays)
+    for step, key, name in names:
+        lines, shape = inference_lines(code, step, step.top_keys.index(key), name)
         prepared += lines
         shapes.append(f"{name}, {shape}")
     if len(names) == 1:
-        return [f"{names[0][1]} = np.load(sys.argv[1]).astype(float)"], shapes, prepared
+        return [f"{names[0][2]} = np.load(sys.argv[1]).astype(float)"], shapes, prepared
     if not names:
         return [], shapes, prepared
     inputs_name = code.names.new("inputs")
-    loads = [f'{name} = {inputs_name}["{name}"].astype(float)' for _, name in names]
+    loads = [f'{name} = {inputs_name}["{name}"].astype(float)' for _, _, name in names]
     return [f"{inputs_name} = np.load(sys.argv[1])  # an .npz", *loads], shapes, prepared
 
 
-def _answers(outputs: list[str], code: Code) -> list[str]:
-    """Lines that print the class of each example, or a summary, and save all of it where that is asked for."""
+def _answers(outputs: list[str], code: Code, axis: int) -> list[str]:
+    """Lines that print the class of each example, or a summary, and save all of it where that is asked for. ``axis``
+    is that of the classes."""
     blobs = {code.blobs[key]: blob for step in code.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
     lines = []
     for name in outputs:
         shape = blobs[name].shape
-        many = len(shape) >= 2 and shape[1] > 1
-        lines.append(f'print("{name}", {f"{name}.argmax(axis=1)" if many else name})')
+        many = len(shape) > axis and shape[axis] > 1
+        lines.append(f'print("{name}", {f"{name}.argmax(axis={axis})" if many else name})')
     saved = ", ".join(f"{name}={name}" for name in outputs)
     return [*lines, "if len(sys.argv) > 2:", f"    np.savez(sys.argv[2], {saved})"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...net.layer import Layer
-from ...net.step import Step
-from .code import Code, Writer, refuse
+from ...spec.errors import Problems, SpecError
+from .code import Code, Writer
+from .refusals import refused, uncovered
 
 WRITERS: dict[type[Layer], type[Writer]] = {}
 
@@ -24,22 +25,23 @@ def covered() -> list[str]:
     return sorted(cls.__name__ for cls in WRITERS)
 
 
-def writer_class(step: Step) -> type[Writer]:
-    """The writer of a layer. Raises NettrainError for a type that has none."""
-    cls = WRITERS.get(type(step.layer))
-    if cls is None:
-        raise refuse(step, f"its type is not one of those that can: {', '.join(covered())}")
-    return cls
-
-
 def make(code: Code) -> list[Writer]:
-    """The writers of a code's layers. Raises NettrainError for a case that is not covered."""
-    classes = {step.spec.name: writer_class(step) for step in code.steps}
-    code.name_parameters({name: cls.parameters for name, cls in classes.items()})
+    """The writers of a code's layers. Raises SpecError with every layer that cannot be written."""
+    problems = Problems()
+    known = [step for step in code.steps if type(step.layer) in WRITERS]
+    code.name_parameters({step.spec.name: WRITERS[type(step.layer)].called(step.layer) for step in known})
     writers = []
     for step in code.steps:
-        writer = classes[step.spec.name](code, step)
+        if step not in known:
+            problems.found.append(uncovered(step))
+            continue
+        try:
+            writer = WRITERS[type(step.layer)](code, step)
+        except SpecError as error:  # of layers in its cell
+            problems.found += error.problems
+            continue
         if why := writer.refusal():
-            raise refuse(step, why)
+            problems.found.append(refused(step, why))
         writers.append(writer)
+    problems.raise_if_any()
     return writers

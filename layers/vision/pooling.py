@@ -59,10 +59,13 @@ class PoolingParameters(Declared):
         elif kernel == (None, None):
             yield "kernel", "needs `kernel_size`, or `kernel_h` and `kernel_w`, or `global_pooling: true`"
         elif None not in kernel:
-            for pad in dict.fromkeys(self.pads()):
-                if any(p >= k for p, k in zip(pad, kernel, strict=True)):
-                    pads, kernels = (" x ".join(map(str, dict.fromkeys(pair))) for pair in (pad, kernel))
-                    yield "pad", f"must be smaller than the kernel, got {pads} and {kernels}"
+            for side, size in zip(SIDES, (kernel[0], kernel[0], kernel[1], kernel[1]), strict=True):
+                if (getattr(self, side) or 0) >= size:
+                    yield side, f"must be smaller than the kernel, got {getattr(self, side)} and {size}"
+            pad = self.pair("pad", 0)
+            if any(p >= k for p, k in zip(pad, kernel, strict=True)):
+                pads, kernels = (" x ".join(map(str, dict.fromkeys(pair))) for pair in (pad, kernel))
+                yield "pad", f"must be smaller than the kernel, got {pads} and {kernels}"
         if not self.count_include_pad and self.pool != "AVE":
             yield "count_include_pad", f"works with AVE only, not with {self.pool}"
         if self.pool == "STOCHASTIC":

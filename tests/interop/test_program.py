@@ -1,6 +1,7 @@
 """Nets as numpy programs print what nettrain prints, and every layer's lines compute what the layer does."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +9,12 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
-from nettrain.interop.program import write
-from nettrain.interop.program.code import Code
+from nettrain.interop.program import covered, write
 from nettrain.interop.program.expressions import Names
-from nettrain.interop.program.functions import FUNCTIONS
-from nettrain.interop.program.writers import WRITERS, make
+from nettrain.interop.program.sources import SOURCES
 from nettrain.net.net import Net
 from nettrain.net.netspec import load
-from nettrain.spec.errors import NettrainError, Problems
+from nettrain.spec.errors import NettrainError, Problems, SpecError
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -27,35 +26,54 @@ def spec_of(source, *settings):
     return spec
 
 
-def ruff(path):
-    """Whether ruff has nothing to say; names such as ``w1_W`` are the spec's."""
-    words = ["--config", str(ROOT / "pyproject.toml"), str(path)]
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A folder for the programs of all tests, which are as clean as the house's own code: ruff has nothing to say.
+    Names such as ``w1_W`` are the spec's."""
+    folder = tmp_path_factory.mktemp("programs")
+    yield folder
+    words = ["--config", str(ROOT / "pyproject.toml"), str(folder)]
     for command in (["format", "--check", "--diff"], ["check", "--no-cache", "--ignore", "N816"]):
         done = subprocess.run([sys.executable, "-m", "ruff", *command, *words], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def run(program, folder, *arguments):
-    """Save a program with its arrays as a person would, run it, and give what it prints."""
-    path = folder / "net.py"
-    path.write_text(program.text, encoding="utf-8")
-    if program.arrays:
-        np.savez(folder / "net.npz", **program.arrays)
-    imported = {
-        alias.name for node in ast.walk(ast.parse(program.text)) if isinstance(node, ast.Import) for alias in node.names
-    }
-    assert imported <= {"numpy", "math", "sys"}
-    assert "import nettrain" not in program.text
-    words = [sys.executable, "-W", "error", str(path), *arguments]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(written, workdir, monkeypatch, capsys, request):
+    """Save a program with its arrays as a person would, run it in this process, and give what it prints."""
+    count = 0
+
+    def run(program, *arguments):
+        nonlocal count
+        imported = [node for node in ast.walk(ast.parse(program.text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert {alias.name for node in imported for alias in node.names} <= {"numpy", "math", "sys"}
+        count += 1
+        safe = re.sub(r"\W", "_", request.node.name)
+        (written / f"{safe}_{count}.py").write_text(program.text, encoding="utf-8")
+        path = workdir / "net.py"
+        if program.arrays:
+            np.savez(workdir / "net.npz", **program.arrays)
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        capsys.readouterr()
+        namespace = {"__file__": str(path)}
+        exec(compile(program.text, "net.py", "exec"), namespace)
+        if "arrays" in namespace:
+            namespace["arrays"].close()
+        return capsys.readouterr().out
+
+    return run
 
 
-def printed(program, folder):
-    lines = [line.split() for line in run(program, folder).splitlines() if not line.startswith("test ")]
-    assert [int(line[0]) for line in lines] == list(range(len(lines)))
-    return [float(line[1]) for line in lines]
+@pytest.fixture
+def printed(run):
+    """The losses that a program prints, one of each iteration."""
+
+    def printed(program):
+        lines = [line.split() for line in run(program).splitlines() if not line.startswith("test ")]
+        assert [int(line[0]) for line in lines] == list(range(len(lines)))
+        return [float(line[1]) for line in lines]
+
+    return printed
 
 
 def losses(spec, iterations):
@@ -68,107 +86,18 @@ def losses(spec, iterations):
     return found
 
 
-def compare(source, folder, *settings, iterations=20, clean=True):
-    spec = spec_of(source, "solver.display=1", *settings, f"solver.max_iter={iterations}")
-    program = write(spec)
-    assert printed(program, folder) == pytest.approx(losses(spec, iterations), rel=1e-9)
-    if clean:
-        ruff(folder / "net.py")
-    return program
+@pytest.fixture
+def compare(printed):
+    """A spec's program prints nettrain's losses."""
 
+    def compare(source, *settings, iterations=12):
+        spec = spec_of(source, "solver.display=1", *settings, f"solver.max_iter={iterations}")
+        program = write(spec)
+        assert printed(program) == pytest.approx(losses(spec, iterations), rel=1e-9)
+        return program
 
-# Every layer type, on its examples
+    return compare
 
-EXAMPLES = [
-    pytest.param(cls, example, id=f"{cls.__name__}-{i}") for cls in WRITERS for i, example in enumerate(cls.examples)
-]
-
-
-def values_of(example, rng):
-    for i, shape in enumerate(example.bottoms):
-        yield example.values.get(i, lambda rng, shape: rng.standard_normal(shape))(rng, shape)
-
-
-def net_of(cls, example):
-    count = example.tops or (len(example.bottoms) if cls.same_number_of_tops else np.atleast_1d(cls.num_tops)[0])
-    inputs = [{"name": f"x{i}", "type": "Input", "shape": list(s)} for i, s in enumerate(example.bottoms)]
-    layer = {"name": "layer", "type": cls.__name__, "bottom": [one["name"] for one in inputs], **example.params}
-    layer["top"] = [f"y{i}" for i in range(count)]
-    spec = {
-        "force_backward": True,
-        "layers": [*inputs, {k: v for k, v in layer.items() if v or k not in ("bottom", "top")}],
-    }
-    return Net(spec, example.phase, dtype="float64")
-
-
-@pytest.mark.parametrize(("cls", "example"), EXAMPLES)
-def test_the_lines_compute_what_the_layer_does(cls, example, request):
-    rng = np.random.default_rng(5)
-    net = net_of(cls, example)
-    (step,) = [step for step in net.steps if not step.layer.is_input]
-    if example.prepare:
-        example.prepare(step.layer)
-    for blob, learned in zip(step.layer.blobs, step.layer.param_propagate_down, strict=True):
-        if learned:
-            blob.data[...] += 0.1 * rng.standard_normal(blob.shape)
-    step.loss_weights = [0.0] * len(step.top)
-    code = Code(net, net.steps)
-    code.steps = [step]
-    why = REFUSED.get(request.node.callspec.id)
-    if why:
-        with pytest.raises(
-            NettrainError, match=f"{cls.__name__} `layer` cannot be written as a numpy program: .*{why}"
-        ):
-            make(code)
-        return
-    (writer,) = make(code)
-    inputs = dict(zip(writer.x, values_of(example, rng), strict=True))
-    upstream = {f"d_{name}": rng.standard_normal(blob.shape) for name, blob in zip(writer.y, step.top, strict=True)}
-    program = {name: np.array(value) for name, value in inputs.items()} | upstream
-    for name, owner in code.owners():
-        program[name] = owner.blob.data.copy()
-    code.write_forward([writer])
-    code.given.update(step.top_keys)
-    writer.backward()
-    text = "\n".join(["import math", "import numpy as np", *FUNCTIONS.values(), *code.before, *code.lines]).replace(
-        "{seed}", "1701"
-    )
-    with np.errstate(all="ignore"):
-        exec(text, program)
-
-    net.clear_param_diffs()
-    for blob, value in zip(step.bottom, inputs.values(), strict=True):
-        blob.data[...] = value
-    step.layer.Forward_cpu(step.bottom, step.top)
-    for blob, value in zip(step.top, upstream.values(), strict=True):
-        blob.diff[...] = value
-    for name, blob in zip(writer.y, step.top, strict=True):
-        np.testing.assert_allclose(program[name], blob.data, rtol=1e-11, atol=1e-12)
-    if step.layer.no_gradient == "all":
-        return
-    step.layer.Backward_cpu(step.top, step.propagate_down, step.bottom)
-    for i, (name, blob) in enumerate(zip(writer.x, step.bottom, strict=True)):
-        if step.propagate_down[i]:
-            np.testing.assert_allclose(program[f"d_{name}"], blob.diff, rtol=1e-10, atol=1e-12)
-            assert np.shape(program[f"d_{name}"]) == blob.shape
-    for name, owner in code.learned.items():
-        np.testing.assert_allclose(program[f"d_{name}"], owner.blob.diff, rtol=1e-10, atol=1e-12)
-        assert np.shape(program[f"d_{name}"]) == owner.blob.shape
-    assert len(code.learned) == step.fixed.count(False)
-
-
-REFUSED = {  # cases of a type that is covered
-    "Accuracy-1": "the share of each class",
-    "BinaryAccuracy-1": "ignore_label",
-    "Convolution-4": "two spatial axes",
-    "Convolution-5": "two spatial axes",
-    "LRN-2": "WITHIN_CHANNEL",
-    "LRN-3": "WITHIN_CHANNEL",
-    "Pooling-2": "second top",
-    "Pooling-9": "second top",
-    "Pooling-12": "STOCHASTIC",
-    "Pooling-13": "STOCHASTIC",
-}
 
 # Every config of the lecture, and others
 
@@ -177,13 +106,84 @@ OTHERS = [ROOT / "configs" / f"{name}.yaml" for name in ("mlp", "logreg", "spira
 
 
 @pytest.mark.parametrize("config", [*LECTURE, *OTHERS], ids=lambda path: path.stem)
-def test_a_program_prints_what_nettrain_prints(config, workdir):
-    compare(config, workdir)
+def test_a_program_prints_what_nettrain_prints(compare, config):
+    compare(config, iterations=6)
 
 
-def test_lenet(mnist):
+def test_lenet(compare, mnist):
     """Few examples, quickly: a plain convolution in double precision takes its time."""
-    compare(ROOT / "configs" / "lenet.yaml", mnist, "mnist.batch_size={train: 8, test: 50}", iterations=6)
+    compare(
+        ROOT / "configs" / "lenet.yaml", "mnist.batch_size={train: 8, test: 50}", "conv2.num_output=8", iterations=4
+    )
+
+
+SMALL = {  # configs of types that no other test of these has, made small
+    "lstm_copy": ("task.max_length=4", "task.batch_size=3"),
+    "ntm_copy": ("task.max_length=2", "task.batch_size=2"),
+    "caffe/cifar10_full": (
+        "cifar.source=gratings",
+        "cifar.generate={examples: 8, test_examples: 4, shape: [3, 12, 12], classes: 10}",
+        *("cifar.batch_size=4", "conv1.num_output=3", "conv2.num_output=3", "conv3.num_output=4"),
+        "solver.base_lr=0.01",
+    ),
+    "caffe/hdf5_classification": (),
+    "caffe/siamese": ("pairs.batch_size={train: 4, test: 100}",),
+}
+
+
+@pytest.mark.parametrize("config", SMALL)
+def test_configs_made_small(compare, data_sets, config):
+    compare(ROOT / "configs" / f"{config}.yaml", "solver.average_loss=1", *SMALL[config], iterations=2)
+
+
+OVER_TIME = """
+name: over_time
+solver: {base_lr: 0.1, momentum: 0.5, max_iter: 6, iter_size: 2}
+layers:
+  - {name: data, type: Data, top: [x, label], source: spiral, batch_size: 12}
+  - {name: begin, type: DummyData, top: [cont, noise], shape: [[4, 3], [4, 3, 2]], data_filler: [1, gaussian]}
+  - {name: steps, type: Reshape, bottom: x, shape: [4, 3, 2]}
+  - {name: noisy, type: Eltwise, bottom: [steps, noise]}
+  - {name: rnn, type: RNN, bottom: [noisy, cont], num_output: 3}
+  - {name: gru, type: GRU, bottom: [rnn, cont], num_output: 3}
+  - {name: lstm, type: LSTM, bottom: [gru, cont], num_output: 3}
+  - name: recurrent
+    type: Recurrent
+    bottom: [lstm, cont]
+    top: [a, b]
+    carry: true
+    states: [{name: t, next: h, shape: 3, initial: gaussian, learned: true}, {name: late, next: t, shape: 3}]
+    outputs: [end, d]
+    cell:
+      - {name: both, type: Concat, bottom: [x, t, late]}
+      - {name: d, type: Dropout}
+      - {name: in, type: InnerProduct, num_output: 3, param: {name: w}}
+      - {name: n, type: BatchNorm, affine: true}
+      - {name: h, type: TanH}
+      - {name: unread, type: InnerProduct, bottom: both, num_output: 3, param: {name: w}}
+      - {name: sequence, type: Reshape, bottom: h, shape: [3, -1, 1]}
+      - name: within
+        type: Recurrent
+        cont: false
+        states: [{name: t, next: h, shape: 2}]
+        outputs: h
+        cell:
+          - {name: both, type: Concat, bottom: [x, t]}
+          - {name: sum, type: InnerProduct, num_output: 2}
+          - {name: h, type: TanH}
+      - {name: end, type: Reshape, shape: [3, 6]}
+  - {name: rows, type: Reshape, bottom: b, shape: [-1, 9]}
+  - {name: score, type: InnerProduct, num_output: 3}
+  - {name: loss, type: SoftmaxWithLoss, bottom: [score, label]}
+  - {name: small, type: Reduction, bottom: a, operation: SUMSQ, loss_weight: 0.01}
+"""
+
+
+def test_states_go_on_with_the_next_batch(compare):
+    """Nothing begins within or between batches, so every loss depends on all batches before; a cell with a state that
+    is the one of the step before, random numbers, statistics, parameters used twice, a layer nobody reads, a cell."""
+    compare(OVER_TIME, iterations=4)
+    compare(OVER_TIME, "solver.iter_size=1", iterations=4)
 
 
 ALEXNET = (
@@ -195,9 +195,9 @@ ALEXNET = (
 )
 
 
-def test_alexnet_made_small(workdir):
+def test_alexnet_made_small(compare):
     """Groups, LRN, pooling that overlaps, and dropout from the same random numbers."""
-    compare(ROOT / "configs" / "alexnet.yaml", workdir, *ALEXNET, iterations=8)
+    compare(ROOT / "configs" / "alexnet.yaml", *ALEXNET, iterations=8)
 
 
 RESIDUAL = """
@@ -229,8 +229,8 @@ layers:
 """
 
 
-def test_a_residual_net(workdir):
-    program = compare(RESIDUAL, workdir)
+def test_a_residual_net(compare):
+    program = compare(RESIDUAL)
     assert "a_1 = np.einsum" in program.text  # names that are none are made into some
     assert "\nclass_2_W = " in program.text or "\nclass_W = " in program.text
 
@@ -282,8 +282,8 @@ layers:
     ],
     ids=" ".join,
 )
-def test_rules_and_rates(workdir, settings):
-    compare(MLP, workdir, *(f"solver.{one}" for one in settings))
+def test_rules_and_rates(compare, settings):
+    compare(MLP, *(f"solver.{one}" for one in settings))
 
 
 @pytest.mark.parametrize(
@@ -298,8 +298,8 @@ def test_rules_and_rates(workdir, settings):
     ],
     ids=" ".join,
 )
-def test_orders_fillers_and_gradients(workdir, settings):
-    compare(MLP, workdir, *settings)
+def test_orders_fillers_and_gradients(compare, settings):
+    compare(MLP, *settings)
 
 
 CROPPED = """
@@ -317,24 +317,45 @@ layers:
 """
 
 
-def test_random_squares_of_images(workdir):
-    compare(CROPPED, workdir, iterations=9)
+def test_random_squares_of_images(compare):
+    compare(CROPPED, iterations=9)
 
 
-def test_lines_of_progress_are_where_nettrain_has_them(workdir):
+def test_images_of_a_list(compare, workdir):
+    """Read once, resized and shuffled as nettrain does it; what would be drawn for each image is refused."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for k in range(5):
+        Image.fromarray(rng.integers(0, 256, (4 + k, 5, 3), np.uint8)).save(f"{k}.png")
+    (workdir / "list.txt").write_text("".join(f"{k}.png {k % 3}\n" for k in range(5)))
+    data = "  - {name: images, type: ImageData, top: [x, label], source: list.txt, batch_size: 2"
+    spec = (
+        CROPPED.partition("layers:")[0]
+        + "layers:\n"
+        + data
+        + ", new_height: 4, new_width: 4, shuffle: true, transform: {scale: 0.01}}\n"
+    )
+    spec += "  - {name: score" + CROPPED.partition("  - {name: score")[2]
+    compare(spec, iterations=4)
+    with pytest.raises(SpecError, match="cut, mirrored or left out at random are not"):
+        write(spec_of(spec, "images.transform.mirror=true"))
+
+
+def test_lines_of_progress_are_where_nettrain_has_them(run):
     spec = spec_of(MLP, "solver.display=5", "solver.average_loss=3")
-    lines = run(write(spec), workdir).splitlines()
+    lines = [line for line in run(write(spec)).splitlines() if not line.startswith("test ")]
     assert [int(line.split()[0]) for line in lines] == [0, 5, 10, 15]
 
 
-def test_the_two_layer_net_is_as_short_as_the_lectures(workdir):
+def test_the_two_layer_net_is_as_short_as_the_lectures():
     program = write(spec_of(ROOT / "configs" / "lecture" / "two_layer.yaml"))
-    lines = [line.strip() for line in program.text.partition("for iteration")[2].splitlines()]
-    assert len([line for line in lines if line and not line.startswith("#")]) <= 16
+    lines = [line.strip() for line in program.text.partition("for iteration")[2].splitlines() if line.startswith(" ")]
+    assert len([line for line in lines if not line.startswith("#")]) <= 16
     assert "d_w1 = d_h * h * (1 - h)" in lines
 
 
-def test_given_weights_are_those_it_begins_with(workdir):
+def test_given_weights_are_those_it_begins_with(printed, workdir):
     spec = spec_of(MLP, "solver.display=1")
     net = Net(spec, "TRAIN", dtype="float64", seed=5)
     given = {f"param/{name}/{i}": blob.data for name, blobs in net.params.items() for i, blob in enumerate(blobs)}
@@ -342,20 +363,64 @@ def test_given_weights_are_those_it_begins_with(workdir):
     net.save(workdir / "given.npz")
     expected = nettrain.get_solver(spec, dtype="float64", weights=[workdir / "given.npz"])
     expected.step(3)
-    assert printed(program, workdir)[2] == pytest.approx(expected.losses[-1], rel=1e-9)
+    assert printed(program)[2] == pytest.approx(expected.losses[-1], rel=1e-9)
 
 
-def test_a_type_that_is_not_covered_is_named():
-    spec = spec_of(ROOT / "configs" / "ntm_copy.yaml")
-    with pytest.raises(NettrainError, match=r"`.*` cannot be written as a numpy program: .*InnerProduct.*ReLU"):
+NOT_COVERED = """
+solver: {base_lr: 0.1, max_iter: 2}
+layers:
+  - name: images
+    type: Data
+    top: [x, label]
+    source: gratings
+    batch_size: 2
+    generate: {examples: 4, test_examples: 0, shape: [1, 4, 4], classes: 2}
+  - {name: pyramid, type: SPP, bottom: x, pyramid_height: 2}
+  - {name: drawn, type: Pooling, bottom: x, pool: STOCHASTIC, kernel_size: 4}
+  - {name: over, type: Reshape, bottom: pyramid, shape: [0, 1, -1]}
+  - name: cell
+    type: Recurrent
+    bottom: over
+    top: again
+    cont: false
+    states: [{name: s, next: h, shape: 5}]
+    outputs: h
+    cell:
+      - {name: both, type: Eltwise, bottom: [x, s]}
+      - {name: image, type: Reshape, shape: [0, 5, 1, 1]}
+      - {name: inside, type: SPP, pyramid_height: 1}
+      - {name: h, type: Flatten}
+  - {name: one, type: InnerProduct, num_output: 3, bottom: again}
+  - {name: two, type: InnerProduct, num_output: 3, bottom: drawn}
+  - {name: loss, type: EuclideanLoss, bottom: [one, two]}
+"""
+
+
+def test_all_layers_that_cannot_be_written_are_named_at_once():
+    spec = spec_of(NOT_COVERED)
+    with pytest.raises(SpecError) as caught:
         write(spec)
+    messages = [problem.message for problem in caught.value.problems]
+    unknown = "its type is not one of those that docs/convert.md lists"
+    assert messages == [
+        f"SPP `pyramid` cannot be written as a numpy program: {unknown}",
+        "Pooling `drawn` cannot be written as a numpy program: pool STOCHASTIC is not",
+        f"SPP `cell/inside` cannot be written as a numpy program: {unknown}",
+    ]
+    assert [problem.place.line for problem in caught.value.problems] == [10, 11, 23]
+
+
+def test_the_documentation_lists_what_can_be_written():
+    text = (ROOT / "docs" / "convert.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"can be written: (.*?)\.\n", text, re.DOTALL)
+    assert re.split(r",\s+", listed) == sorted({*covered(), *(cls.__name__ for cls in SOURCES)})
 
 
 # Inference
 
 
 @pytest.mark.parametrize("config", ["mlp", "lecture/svm", "lenet", "lecture/activations"])
-def test_inference(mnist, config):
+def test_inference(run, mnist, config):
     spec = spec_of(ROOT / "configs" / f"{config}.yaml")
     net = Net(spec, "TEST", dtype="float64")
     net.forward()
@@ -363,8 +428,7 @@ def test_inference(mnist, config):
     raw = data.layer.set.data[data.layer.indices]
     program = write(spec, inference=True)
     np.save(mnist / "inputs.npy", raw)
-    shown = run(program, mnist, str(mnist / "inputs.npy"), str(mnist / "outputs.npz"))
-    ruff(mnist / "net.py")
+    shown = run(program, str(mnist / "inputs.npy"), str(mnist / "outputs.npz"))
     with np.load(mnist / "outputs.npz") as outputs:
         assert outputs.files
         for name in outputs.files:
@@ -374,7 +438,7 @@ def test_inference(mnist, config):
     assert "loss" in " ".join(program.notes)
 
 
-def test_inference_with_trained_statistics(workdir):
+def test_inference_with_trained_statistics(run, workdir):
     spec = spec_of(RESIDUAL)
     solver = nettrain.get_solver(spec, dtype="float64")
     solver.step(3)
@@ -384,13 +448,29 @@ def test_inference_with_trained_statistics(workdir):
     with np.load(workdir / "trained.npz") as arrays:
         program = write(spec, inference=True, arrays=dict(arrays))
     np.save(workdir / "inputs.npy", net.blobs["data"].data)
-    run(program, workdir, str(workdir / "inputs.npy"), str(workdir / "outputs.npz"))
+    run(program, str(workdir / "inputs.npy"), str(workdir / "outputs.npz"))
     with np.load(workdir / "outputs.npz") as outputs:
         (values,) = outputs.values()
     np.testing.assert_allclose(values, net.blobs["class"].data, rtol=1e-9)
 
 
-def test_inference_of_several_inputs(workdir):
+@pytest.mark.parametrize("config", ["lstm_copy", "ntm_copy"])
+def test_inference_over_time(run, workdir, config):
+    """Of other lengths than the net's; nothing is kept for a way back."""
+    spec = spec_of(ROOT / "configs" / f"{config}.yaml", "test.min_length=2", "test.max_length=3", "test.batch_size=2")
+    net = Net(spec, "TEST", dtype="float64")
+    net.forward()
+    program = write(spec, inference=True)
+    given = {name: net.blobs[name].data for name in ("x", "cont") if name in net.blobs}
+    np.save("inputs.npy", given["x"]) if len(given) == 1 else np.savez("inputs.npz", **given)
+    run(program, f"inputs.np{'y' if len(given) == 1 else 'z'}", "outputs.npz")
+    with np.load("outputs.npz") as outputs:
+        assert outputs.files == ["bit"]
+        np.testing.assert_allclose(outputs["bit"], net.blobs["bit"].data, rtol=1e-9)
+    assert "_steps" not in program.text
+
+
+def test_inference_of_several_inputs(run, workdir):
     layers = [
         {"name": "in", "type": "Input", "top": ["a", "b"], "shape": [2, 3]},
         {"name": "sum", "type": "Eltwise", "bottom": ["a", "b"], "coeff": [1, -2]},
@@ -398,21 +478,51 @@ def test_inference_of_several_inputs(workdir):
     a, b = np.random.default_rng(1).standard_normal((2, 2, 3))
     np.savez(workdir / "inputs.npz", a=a, b=b)
     program = write(spec_of({"layers": layers}), inference=True)
-    shown = run(program, workdir, str(workdir / "inputs.npz"), str(workdir / "outputs.npz"))
+    shown = run(program, str(workdir / "inputs.npz"), str(workdir / "outputs.npz"))
     assert "sum" in shown
     with np.load(workdir / "outputs.npz") as outputs:
         (values,) = outputs.values()
     assert values == pytest.approx(a - 2 * b)
 
 
-def test_the_test_at_the_end_gives_nettrains_scores(workdir):
-    spec = spec_of(ROOT / "configs" / "mlp.yaml", "solver.max_iter=50", "digits.batch_size=64")
-    solver = nettrain.get_solver(spec, dtype="float64")
-    solver.step(50)
+def compare_tests(text, solver, every, iterations):
+    """The tests that a program prints are nettrain's, at every so many iterations and at the end."""
+    lines = [line.split() for line in text.splitlines() if line.startswith("test ")]
+    assert [int(line[1]) for line in lines] == [*range(0, iterations, every), iterations]
+    for _, iteration, *scores in lines:
+        solver.step(int(iteration) - solver.iter)
+        found = {name: float(value) for name, value in zip(scores[::2], scores[1::2], strict=True)}
+        assert found == pytest.approx(solver.test(), rel=1e-9)
+
+
+def test_a_program_tests_as_often_as_nettrain(run):
+    spec = spec_of(
+        ROOT / "configs" / "mlp.yaml", "solver.max_iter=10", "solver.test_interval=4", "digits.batch_size=64"
+    )
     program = write(spec)
-    lines = [line.split() for line in run(program, workdir).splitlines() if line.startswith("test ")]
-    assert {name: float(value) for _, name, value in lines} == pytest.approx(solver.test(), rel=1e-9)
-    assert "tests are left out, but for one at the end" in program.notes
+    compare_tests(run(program), nettrain.get_solver(spec, dtype="float64"), 4, 10)
+    assert not program.notes
+
+
+def test_running_statistics_and_the_middle_of_images(run):
+    """Before the first batch a BatchNorm knows nothing; a test cuts the middle out of images, as training cuts at
+    random; with iter_size 2 statistics move twice in an iteration."""
+    settings = "solver.max_iter=6", "solver.test_interval=3", "solver.iter_size=2", "images.transform.crop_size=8"
+    spec = spec_of(RESIDUAL, *settings)
+    compare_tests(run(write(spec)), nettrain.get_solver(spec, dtype="float64"), 3, 6)
+
+
+def test_a_program_runs_as_a_user_runs_it(workdir):
+    """In a process of its own, from another folder."""
+    spec = spec_of(MLP, "solver.display=1", "solver.max_iter=2")
+    program, folder = write(spec), workdir / "there"
+    folder.mkdir()
+    (folder / "net.py").write_text(program.text, encoding="utf-8")
+    np.savez(folder / "net.npz", **program.arrays)
+    words = [sys.executable, "-W", "error", str(folder / "net.py")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert [float(line.split()[1]) for line in done.stdout.splitlines()[:2]] == pytest.approx(losses(spec, 2), rel=1e-9)
 
 
 def test_a_net_without_anything_to_compute_from_inputs_is_refused():
@@ -420,16 +530,16 @@ def test_a_net_without_anything_to_compute_from_inputs_is_refused():
         write(spec_of(ROOT / "configs" / "lecture" / "add_mul.yaml"), inference=True)
 
 
-def test_a_mean_image_is_saved_and_subtracted(workdir):
+def test_a_mean_image_is_saved_and_subtracted(printed, run, workdir):
     np.save(workdir / "mean.npy", np.random.default_rng(3).random((1, 8, 8)))
     source = CROPPED.replace("mean_value: 8", "mean_file: mean.npy")
     spec = spec_of(source, "solver.display=1")
-    assert printed(write(spec), workdir) == pytest.approx(losses(spec, 9), rel=1e-9)
+    assert printed(write(spec)) == pytest.approx(losses(spec, 9), rel=1e-9)
     net = Net(spec, "TEST", dtype="float64")
     net.forward()
     (data,) = [step.layer for step in net.steps if not step.bottom]
     np.save(workdir / "inputs.npy", data.set.data[data.indices])
-    run(write(spec, inference=True), workdir, str(workdir / "inputs.npy"), str(workdir / "outputs.npz"))
+    run(write(spec, inference=True), str(workdir / "inputs.npy"), str(workdir / "outputs.npz"))
     with np.load(workdir / "outputs.npz") as outputs:
         np.testing.assert_allclose(outputs["score"], net.blobs["score"].data, rtol=1e-9)
 
@@ -455,7 +565,7 @@ HOSTILE = [
 ]
 
 
-def test_any_name_becomes_an_identifier_of_its_own(workdir):
+def test_any_name_becomes_an_identifier_of_its_own(printed):
     layers = [{"name": "data", "type": "Data", "top": ["in", "label"], "source": "spiral", "batch_size": 70}]
     bottom = "in"
     for name in HOSTILE:
@@ -465,8 +575,7 @@ def test_any_name_becomes_an_identifier_of_its_own(workdir):
     solver = {"base_lr": 0.01, "max_iter": 4, "weight_decay": 0.1, "clip_gradients": 1, "display": 1}
     spec = spec_of({"name": '"""\nimport os', "solver": solver, "layers": layers})
     program = write(spec)
-    assert printed(program, workdir) == pytest.approx(losses(spec, 4), rel=1e-9)
-    ruff(workdir / "net.py")
+    assert printed(program) == pytest.approx(losses(spec, 4), rel=1e-9)
 
 
 def test_names_are_unique_with_their_gradients():
@@ -524,16 +633,5 @@ def random_net(seed):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_random_nets(workdir, capsys, seed):
-    """In this process, for speed: the program itself is run by the other tests."""
-    spec = spec_of(random_net(seed))
-    program = write(spec)
-    (workdir / "net.py").write_text(program.text, encoding="utf-8")
-    np.savez(workdir / "net.npz", **program.arrays)
-    capsys.readouterr()
-    namespace = {"__file__": str(workdir / "net.py")}
-    exec(compile(program.text, "net.py", "exec"), namespace)
-    namespace["arrays"].close()
-    lines = capsys.readouterr().out.split()
-    assert [float(word) for word in lines[1::2]] == pytest.approx(losses(spec, 4), rel=1e-9)
-    ruff(workdir / "net.py")
+def test_random_nets(compare, seed):
+    compare(random_net(seed), iterations=4)

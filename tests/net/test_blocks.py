@@ -448,14 +448,47 @@ def test_a_parameter_of_a_use_is_set():
         ),
         ("res2a=3", "`res2a` is a use of the block `residual`; set one of its keys, such as res2a.channels=…"),
         ("res2a.chanels=3", "residual has no key `chanels`; did you mean `res2a.channels`?"),
-        (
-            "blocks.residul.conv1.pad=1",
-            "blocks.residul needs `layers`: its layers; their names and blobs become USE/NAME",
-        ),
+        ("blocks.residul.conv1.pad=1", "there is no block `residul`; did you mean `residual`?"),
+        ("blocks.residual.layers.conv1.pad=1", "a layer is addressed by its name: `blocks.residual.conv1.pad`"),
+        ("blocks.residual.stride=2", "`stride` is a parameter of the block; blocks.residual.parameters.stride=… gives"),
+        ("res3/1.stride=2", "`res3/1` is a copy of `res3`, whose parameters take a list with a value for each: res3."),
+        ("res3/4/conv7.pad=2", "there is no layer `res3/4/conv7`; the layers are "),
     ],
 )
 def test_settings_that_are_wrong(setting, message):
-    assert message in wrong(WITH_BLOCKS, setting)
+    (only,) = wrong(WITH_BLOCKS, setting)
+    assert message in only
+
+
+def test_a_setting_of_a_layer_in_nested_blocks_names_the_block_it_is_written_in():
+    spec = blocks(
+        "{layers: [{name: p, type: c, repeat: 2}]}\n  c: {layers: [{name: q, type: ReLU}]}",
+        inputs("x") + "- {name: u/v, type: b}\n",
+    )
+    for setting, words in (
+        ("u/v/p/2/q.top=z", "`u/v/p/2/q` is written in the block `c`; blocks.c.q.top sets it in every use"),
+        ("u/v/p/2.top=z", "`u/v/p/2` is written in the block `b`; blocks.b.p.top sets it in every use"),
+    ):
+        assert wrong(spec, setting) == [words]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("{n: 2 * $m, m: 3}", "a default is made from parameters that stand before it; `m` stands after it"),
+        ("{n: 2 * $l, m: 3}", "block `b` has no parameter `l`; it has n, m"),
+    ],
+)
+def test_a_default_of_what_is_not_there_is_one_error(parameters, message):
+    layer = "{name: a, type: InnerProduct, num_output: $n}, {name: c, type: InnerProduct, num_output: $m}"
+    spec = blocks(f"{{parameters: {parameters}, layers: [{layer}]}}", inputs("x") + "- {name: u, type: b}\n")
+    assert wrong(spec) == [message]
+
+
+def test_a_use_with_the_name_of_the_one_before():
+    uses = "- {name: u, type: b}\n- {name: u, type: b}\n"
+    spec = blocks("{layers: [{name: a, type: ReLU}]}", inputs("x") + uses)
+    assert wrong(spec) == ["the name `u` is used twice; first at spec:5:3"]
 
 
 # Limits
@@ -581,6 +614,10 @@ def test_the_page_about_blocks_tells_the_truth(nettrain_cli):
     page = (Path(nettrain.__file__).parent / "docs" / "blocks.md").read_text(encoding="utf-8")
     example = page.split("```yaml\n")[1].split("```")[0]
     Path("net.yaml").write_text(example)
+    settings = ["res2a.channels=32", "blocks.residual.conv2.weight_filler=msra", "solver.max_iter=6"]
+    solver = nettrain.get_solver("net.yaml", settings=settings)
+    solver.solve()
+    assert max(solver.losses) < 5
     assert json.loads(nettrain_cli("check", "net.yaml", "--json").stdout)["warnings"] == []
     Path("net.yaml").write_text(example.replace("channels: 8}", "channels: -3}"))
     assert page.split("```text\n")[1].split("```")[0] in nettrain_cli("check", "net.yaml", exit_code=2).stderr

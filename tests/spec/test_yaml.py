@@ -485,8 +485,8 @@ def test_libyaml_and_python_read_the_same():
 
     rng = random.Random(0)
     pieces = [*PIECES, *HOSTILE, "\n", "\n  ", "|\n"]
-    texts = ["".join(rng.choice(pieces) for _ in range(rng.randrange(1, 9))) for _ in range(5000)]
-    for _ in range(400):  # real specs, damaged
+    texts = ["".join(rng.choice(pieces) for _ in range(rng.randrange(1, 9))) for _ in range(1500)]
+    for _ in range(150):  # real specs, damaged
         text = rng.choice(CONFIGS)
         where = rng.randrange(len(text))
         texts.append(text[:where] + rng.choice(pieces) + text[where + rng.randrange(3) :])
@@ -495,7 +495,7 @@ def test_libyaml_and_python_read_the_same():
         patch.setattr(spec, "_FastLoader", spec._Loader)
         slow = [outcome(text) for text in texts]
     assert [(text, a, b) for text, a, b in zip(texts, fast, slow, strict=True) if a != b] == []
-    assert sum(not isinstance(a, str) for a in fast) > 300
+    assert sum(not isinstance(a, str) for a in fast) > 90
 
 
 def test_a_spec_of_a_very_large_net_is_read():

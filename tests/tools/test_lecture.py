@@ -171,6 +171,7 @@ def test_alexnet_is_the_published_net():
 
 SMALL_NTM = [
     *("task.max_length=4", "test.min_length=4", "test.max_length=4", "task.bits=3", "test.bits=3", "bit.num_output=3"),
+    *("ntm.states.0.shape=[16, 20]", "ntm.states.1.shape=[2, 16]"),
     *("solver.base_lr=0.005", "solver.max_iter=600", "solver.test_interval=600"),
 ]
 

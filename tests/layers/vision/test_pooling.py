@@ -297,7 +297,7 @@ SPECS = {
     "stride_h alone": ({"kernel_size": 2, "stride_h": 2}, "stride_h needs `stride_w` too"),
     "pad_w alone": ({"kernel_size": 2, "pad_w": 1}, "pad_w needs `pad_h` too"),
     "pad as large as the kernel": ({"kernel_size": 2, "pad": 2}, "must be smaller than the kernel"),
-    "pad_b as large": ({"kernel_size": 2, "pad_b": 2}, "must be smaller than the kernel, got 2 x 0 and 2"),
+    "pad_b as large": ({"kernel_size": 2, "pad_b": 2}, r"Pooling.pad_b must be smaller than the kernel, got 2 and 2"),
     "sides and pad": ({"kernel_size": 2, "pad": 1, "pad_b": 1}, "cannot be combined with `pad`"),
     "sides and pairs": ({"kernel_size": 2, "pad_h": 1, "pad_w": 1, "pad_b": 1}, "cannot be combined with `pad_h`"),
     "global and a side": ({"global_pooling": True, "pad_l": 1}, "needs pad 0 and stride 1"),
