@@ -48,6 +48,7 @@ class WrittenField:
     name: str
     place: Place
     values: list[Written]
+    is_list: bool = False
 
 
 @dataclass(slots=True)
@@ -199,20 +200,20 @@ class _Parser:
         has_colon = self._is(":")
         self.next += has_colon
         if self._is("["):
-            return WrittenField(token.text, place, self._list(depth))
+            return WrittenField(token.text, place, self._list(depth), is_list=True)
         after = self._peek()
         if not has_colon and not self._is("{", "<"):
-            shown = (
-                f"{token.text}: {after.text}" if after and self._line(after.at) == place.line else f"{token.text}: …"
-            )
-            self._wrong(token, f"a `:` is missing: {shown}")
+            if after and after.text.startswith("="):
+                self._wrong(after, f"a field and its value have a `:` between them: {token.text}: …")
+            is_shown = after and after.kind in ("word", "string") and self._line(after.at) == place.line
+            self._wrong(token, f"a `:` is missing: {token.text}: {after.text if after and is_shown else '…'}")
         return WrittenField(token.text, place, [self._value(token.text, depth)])
 
     def _not_a_name(self, token: _Token) -> str:
         if token.text.startswith(("//", "/*")):
             return "comments begin with #"
         if token.kind == "other":
-            return "a quotation mark is not closed on its line"
+            return self._odd(token)
         if token.text in ",;":
             return f"`{token.text}` has nothing before it"
         if token.text == "[":
@@ -220,7 +221,13 @@ class _Parser:
         before = self.tokens[self.next - 1] if self.next else None
         if re.match(r"[0-9]", token.text) and before and before.text == ",":
             return f"a field's name must stand here, got {token.text}; numbers have a point, not a comma"
-        return f"a field's name must stand here, got {token.text}"
+        shown = token.text if token.text.isprintable() else ascii(token.text)[1:-1]
+        return f"a field's name must stand here, got {shown}"
+
+    def _odd(self, token: _Token) -> str:
+        if token.text in "\"'":
+            return "a quotation mark is not closed on its line"
+        return f"the character U+{ord(token.text):04X} is here, which looks like a space; write a plain one"
 
     def _list(self, depth: int) -> list[Written]:
         opened = self.tokens[self.next]
@@ -259,19 +266,26 @@ class _Parser:
             fields = self._fields(token, depth + 1)
             return Written(place, fields=fields, last_line=self._line(self.tokens[self.next - 1].at))
         if token.kind == "other":
-            self._wrong(token, "a quotation mark is not closed on its line")
+            self._wrong(token, self._odd(token))
         self._wrong(token, f"the value of `{name}` must stand here, got `{token.text}`")
 
     def _strings(self, place: Place) -> Written:
         """Strings side by side are one."""
         parts = []
         while (token := self._peek()) is not None and token.kind == "string":
+            for match in _NO_ESCAPE.finditer(token.text) if "\\" in token.text else ():
+                if match[1]:
+                    words = f"`{match[1]}` stands for no character; a backslash itself is `\\\\`, and paths have `/`"
+                    self.problems.add(self.place(_Token("", match[1], token.at + match.start())), words)
             parts.append(_unescaped(token.text[1:-1]))
             self.next += 1
         return Written(place, text=b"".join(parts))
 
 
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
+_NO_ESCAPE = re.compile(  # group 1 is a backslash with something behind it that means nothing
+    r"\\(?:[0-7abfnrtv\\'\"?]|[xX][0-9a-fA-F]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})|(\\.)"
+)
 _LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
