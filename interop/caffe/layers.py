@@ -30,7 +30,7 @@ _SHARED: dict[str, tuple[str, ...]] = {
 _TRANSFORMED = ("Data", "ImageData", "WindowData")
 _WEIGHTS = ("Convolution", "Deconvolution", "InnerProduct", "Embed", "LSTM", "RNN")  # 0 in Caffe unless filled
 _WITHOUT_EFFECT = {  # fields that change nothing that is computed here
-    "DataParameter": ("rand_skip", "force_encoded_color", "prefetch"),
+    "DataParameter": ("rand_skip", "force_encoded_color", "prefetch", "cache", "precache", "threads", "parser_threads"),
     "ImageDataParameter": ("rand_skip",),
     "MVNParameter": (),
 }
@@ -150,7 +150,8 @@ class LayerReader:
                 said = "is written here" if is_written else "is what leaving out `backend` means"
                 self.warn(backend.place, f"LEVELDB {said}; nettrain reads LMDB, so the source has to be an LMDB")
         found.put("backend", Node("LMDB", backend.place))
-        found.put("shuffle", Node(False, written.place))  # Caffe never does
+        if not found.has("shuffle"):  # in forks alone
+            found.put("shuffle", Node(False, written.place))
 
     def _common(self, written: Message, found: Mapping) -> None:
         specs = written.entries("param")

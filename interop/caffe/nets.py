@@ -67,7 +67,8 @@ def read_net(net: Message, found: Found, until: str = "") -> Mapping:
     for unknown in net.unknown:
         found.warn(unknown.place, f"`{unknown.name}` is left out: it is not a field of Caffe's nets")
     layers = _until(net.many("layer"), until, found)
-    forks = Forks(found.problems, found.warnings, found.notes, _is_deployed(layers))
+    scaled = [b for layer in layers if layer.one("type") == "Scale" and len(b := layer.many("bottom")) == 1]
+    forks = Forks(found.problems, found.warnings, found.notes, _is_deployed(layers), [names[0] for names in scaled])
     layers = [made for layer in layers for made in forks.layers(layer)]
     for layer in layers:
         _report_unknown(layer, found)
