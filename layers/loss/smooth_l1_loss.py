@@ -38,6 +38,10 @@ class SmoothL1Loss(DifferenceLoss):
         Example([(3, 4)] * 4, {"beta": 0.5, "normalization": "BATCH_SIZE"}),
     )
 
+    def reshape(self, bottom, top):
+        super().reshape(bottom, top)
+        self.backward_reads = ("bottom.data",) if len(bottom) > 2 else ()
+
     def value(self, d, out):
         if self.p.beta == 0:
             np.abs(d, out=out)

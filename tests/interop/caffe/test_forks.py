@@ -1,8 +1,12 @@
 """What forks of Caffe wrote: each layer and field computes what the fork does, or is refused by name."""
 
+from pathlib import Path
+
 import nettrain
 import numpy as np
 import pytest
+from nettrain.interop.caffe.message import message
+from nettrain.interop.caffe.weights import caffemodel
 from nettrain.net import netspec
 from nettrain.spec.errors import Problems, SpecError
 
@@ -191,6 +195,15 @@ def test_pspnets_batch_norm():
     assert np.allclose(mean / count, x.mean((0, 2, 3)) * (0.75 * 1 + 2) / 1.75)
     hat = (2 * x - 2 * x.mean((0, 2, 3), keepdims=True)) / np.sqrt(4 * x.var((0, 2, 3), keepdims=True) + 0.1)
     assert np.allclose(net.blobs["y"].data, hat * factor[:, None, None] + offset[:, None, None])
+    arrays = {f"param/l/{i}": array(1, 4, 1, 1, seed=i) ** 2 for i in range(4)}  # as its caffemodels have them
+    raw = b"".join(caffemodel(arrays, layers={"l": message("LayerParameter", name="l", type="BN")}))
+    Path("bn.caffemodel").write_bytes(raw)
+    net = nettrain.Net(given(x.shape) + part("BN", fields % ""), dtype="float64")
+    net.copy_from("bn.caffemodel")
+    net.blobs["x"].data[...] = x
+    net.forward()
+    factor, offset, mean, variance = arrays.values()
+    assert np.allclose(net.blobs["y"].data, (x - mean) / np.sqrt(variance + 0.1) * factor + offset)
     (plain,), (frozen,) = entries(part("BN", fields % "" + specs)), entries(part("BN", fields % "frozen: true" + specs))
     rest = {"lr_mult": 0, "decay_mult": 0}
     assert plain["param"] == [rest, rest, rest, {"lr_mult": 2, "decay_mult": 0}, {"lr_mult": 3}]
