@@ -85,6 +85,7 @@ class _Token:
     kind: str
     text: str
     at: int
+    line: int
 
 
 class _SkippedError(Exception):
@@ -103,28 +104,25 @@ class _Parser:
 
     def _tokens(self) -> list[_Token]:
         found = []
-        last_line = 0  # of a token that is not a comment
+        line, last_line = 1, 0  # here, and of the last token that is not a comment
         for match in _TOKEN.finditer(self.text):
-            kind = match.lastgroup or ""
+            kind, text = match.lastgroup or "", match[0]
             if kind == "space":
+                line += text.count("\n")
                 continue
             if kind == "comment":
-                line = self._line(match.start())
-                self.comments.append(Comment(line, match[0][1:].strip(), last_line != line))
+                self.comments.append(Comment(line, text[1:].strip(), last_line != line))
                 continue
-            found.append(_Token(kind, match[0], match.start()))
+            found.append(_Token(kind, text, match.start(), line))
             if len(found) > MOST_WORDS:
-                place = Place(self.name, self._line(match.start()), 1)
+                place = Place(self.name, line, 1)
                 raise SpecError([Problem(place, f"more than {MOST_WORDS:,} words and brackets, too many for a net")])
-            last_line = self._line(match.start())
+            last_line = line
         return found
-
-    def _line(self, at: int) -> int:
-        return bisect.bisect_right(self.starts, at)
 
     def place(self, token: _Token | None) -> Place:
         at = token.at if token else max(0, len(self.text.rstrip()) - 1)
-        line = self._line(at)
+        line = token.line if token else bisect.bisect_right(self.starts, at)
         length = len(token.text) if token else 1
         return Place(self.name, line, at - self.starts[line - 1] + 1, max(1, length), self.lines[line - 1])
 
@@ -153,9 +151,9 @@ class _Parser:
     def _skip_line(self) -> None:
         """Go on after the line; brackets that open on it are skipped with what they hold."""
         start = self.tokens[min(self.next, len(self.tokens) - 1)]
-        line, depth = self._line(start.at), 0
+        line, depth = start.line, 0
         while token := self._peek():
-            if depth == 0 and (self._line(token.at) > line or self._is("}", ">")):
+            if depth == 0 and (token.line > line or self._is("}", ">")):
                 return
             depth += {"{": 1, "}": -1}.get(token.text, 0) if token.kind == "mark" else 0
             self.next += 1
@@ -185,7 +183,7 @@ class _Parser:
         if token.text != closing:
             self._stop(
                 self.place(token),
-                f"`{token.text}` closes `{opened.text}` of line {self._line(opened.at)}; `{closing}` is right",
+                f"`{token.text}` closes `{opened.text}` of line {opened.line}; `{closing}` is right",
             )
         self.next += 1
         return found
@@ -205,7 +203,7 @@ class _Parser:
         if not has_colon and not self._is("{", "<"):
             if after and after.text.startswith("="):
                 self._wrong(after, f"a field and its value have a `:` between them: {token.text}: …")
-            is_shown = after and after.kind in ("word", "string") and self._line(after.at) == place.line
+            is_shown = after and after.kind in ("word", "string") and after.line == place.line
             self._wrong(token, f"a `:` is missing: {token.text}: {after.text if after and is_shown else '…'}")
         return WrittenField(token.text, place, [self._value(token.text, depth)])
 
@@ -264,7 +262,7 @@ class _Parser:
                 self._stop(place, f"nested deeper than {DEEPEST} levels")
             self.next += 1
             fields = self._fields(token, depth + 1)
-            return Written(place, fields=fields, last_line=self._line(self.tokens[self.next - 1].at))
+            return Written(place, fields=fields, last_line=self.tokens[self.next - 1].line)
         if token.kind == "other":
             self._wrong(token, self._odd(token))
         self._wrong(token, f"the value of `{name}` must stand here, got `{token.text}`")
@@ -276,7 +274,7 @@ class _Parser:
             for match in _NO_ESCAPE.finditer(token.text) if "\\" in token.text else ():
                 if match[1]:
                     words = f"`{match[1]}` stands for no character; a backslash itself is `\\\\`, and paths have `/`"
-                    self.problems.add(self.place(_Token("", match[1], token.at + match.start())), words)
+                    self.problems.add(self.place(_Token("", match[1], token.at + match.start(), token.line)), words)
             parts.append(_unescaped(token.text[1:-1]))
             self.next += 1
         return Written(place, text=b"".join(parts))

@@ -453,3 +453,38 @@ def test_fields_that_change_no_number_are_taken():
         problems=problems,
     )
     assert problems.found == []
+
+
+def test_fields_of_machines_are_left_out_and_those_that_learn_are_named():
+    problems = Problems()
+    layer = part("ReLU", 'engine: "MKL2017" forward_type: FLOAT relu_param { engine: MKLDNN }')
+    layer += part(
+        "Convolution", "quantization_param { bw_params: 8 } convolution_param { num_output: 1 kernel_size: 1 }"
+    )
+    fields = 'source: "s" batch_size: 1 shuffle: %s cache: true threads: 2'
+    data = f'layer {{ name: "data" type: "Data" top: "d" data_param {{ {fields} }} }}'
+    text = "base_lr: 0.1 richness: 100 larc: true warmup_iter: 5 nonsense: 1 net_param { "
+    spec = netspec.load(text + given((1, 1, 2, 2)) + layer.replace('"y"', '"z"', 1) + "}", problems=problems)
+    assert [problem.message for problem in problems.found] == [
+        "`larc` is not a field of Caffe's solvers; it is NVIDIA's: rates by layer",
+        "`warmup_iter` is not a field of Caffe's solvers; it is Intel's, which changes momentum too; `warmup_iter` and "
+        "`warmup_lr` in YAML do not",
+        "`nonsense` is not a field of Caffe's solvers",
+    ]
+    assert "8 bits" in "".join(warning.message for warning in spec.warnings)
+    assert entries(data % "true")[0]["shuffle"] is True
+
+
+def test_types_that_nobody_knows_have_a_way_out():
+    (message,) = refused(part("Fancy"))
+    assert message.startswith("unknown layer type `Fancy`; ")
+    assert "--until LAYER" in message
+    with pytest.raises(SpecError, match="CROP is FCN's first"):
+        nettrain.Net('layers {\n name: "c" type: CROP bottom: "x" bottom: "y" top: "z"\n}')
+
+
+def test_long_texts_are_read(tmp_path):
+    """A YAML spec is at most 1 MB; nets with a scale for each channel are longer."""
+    path = tmp_path / "long.prototxt"
+    path.write_text(given((1, 2)) + part("ReLU") + "# long\n" * 200_000)
+    assert [layer.cls.__name__ for layer in netspec.load(path).layers] == ["Input", "ReLU"]

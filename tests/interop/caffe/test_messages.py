@@ -249,6 +249,11 @@ def test_what_caffe_refuses_has_a_place_and_a_reason(written, line, message):
     assert (line, message) in [(at, words) for at, _, words in errors_of(LAYER.format(written))]
 
 
+BOOLS = "true false t f True False 1 0 TRUE yes 2 'true' True. -1"
+WHOLE = "1 0x1F 0X1f 010 08 00 -0 1.0 1e3 -1 --1 - '1' 1L 0x 1; 1, 1,2 2147483648"
+FLOATS = "1 1. .5 1.5f 1F -1 1e5 1E+5 e5 1e 0x10 010 0.1,2 . - 1.2.3 1d"
+SPECIAL = "inf -inf INF Infinity nan -nan NaN 1/2 1e99 08 09.5 0.5. 0f '1'"
+
 # Texts that people write, each taken or refused as protobuf's own reader does, and with its values.
 WRITTEN = [
     *("name: 'a'", "name:'a';", "name: 'a',", "name: 'a';;", "name 'a'", "name: “a”", "name: a", "name: 5", "name"),
@@ -256,34 +261,8 @@ WRITTEN = [
     *("name: ['a']", "name: []", "name: ['a', 'b']", "name: 'a' name: 'b'", "name:: 'a'", "name: 'a' }", "{", "<", "x"),
     *("input: 'a' input: ['b', 'c' 'd']", "input: ['a' , , 'b']", "input: ['a'", "input: 'a', input: 'b'; input: 'c'"),
     *("name: 'a'input: 'b'", "input_dim: 5name: 'a'", "layer{name:'a'type:'b'}layer{}", "// c\nname: 'a'", "# only"),
-    *(
-        f"force_backward: {word}"
-        for word in ["true", "false", "t", "f", "True", "False", "1", "0", "TRUE", "yes", "2", "'true'", "True.", "-1"]
-    ),
-    *(
-        f"input_dim: {n}"
-        for n in [
-            "1",
-            "0x1F",
-            "0X1f",
-            "010",
-            "08",
-            "00",
-            "-0",
-            "1.0",
-            "1e3",
-            "-1",
-            "--1",
-            "-",
-            "'1'",
-            "1L",
-            "0x",
-            "1;",
-            "1,",
-            "1,2",
-            "2147483648",
-        ]
-    ),
+    *(f"force_backward: {word}" for word in BOOLS.split()),
+    *(f"input_dim: {n}" for n in WHOLE.split()),
     *("input_dim: [1, 2]", "input_dim: [1 2]", "input_dim: [1; 2]", "input_dim: 1 2", "input_dim:1input_dim:2"),
     *(
         "layer: { }",
@@ -309,47 +288,8 @@ WRITTEN = [
         "name; 'a'",
         "name 'a' :",
     ),
-    *(
-        f"layer {{ loss_weight: {x} }}"
-        for x in [
-            "1",
-            "1.",
-            ".5",
-            "1.5f",
-            "1F",
-            "-1",
-            "1e5",
-            "1E+5",
-            "e5",
-            "1e",
-            "0x10",
-            "010",
-            "0.1,2",
-            ".",
-            "-",
-            "1.2.3",
-            "1d",
-        ]
-    ),
-    *(
-        f"layer {{ loss_weight: {x} }}"
-        for x in [
-            "inf",
-            "-inf",
-            "INF",
-            "Infinity",
-            "nan",
-            "-nan",
-            "NaN",
-            "1/2",
-            "1e99",
-            "08",
-            "09.5",
-            "0.5.",
-            "0f",
-            "'1'",
-        ]
-    ),
+    *(f"layer {{ loss_weight: {x} }}" for x in FLOATS.split()),
+    *(f"layer {{ loss_weight: {x} }}" for x in SPECIAL.split()),
 ]
 
 
