@@ -483,6 +483,17 @@ def test_types_that_nobody_knows_have_a_way_out():
         nettrain.Net('layers {\n name: "c" type: CROP bottom: "x" bottom: "y" top: "z"\n}')
 
 
+def test_a_net_that_was_moved_with_its_solver_is_found(tmp_path):
+    (tmp_path / "net.prototxt").write_text(given((1, 2)) + part("ReLU"))
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text('net: "/elsewhere/models/net.prototxt"\nbase_lr: 0.1\nlr_policy: "fixed"\nmax_iter: 1\n')
+    spec = netspec.load(solver)
+    assert [layer.name for layer in spec.layers] == ["x", "l"]
+    assert [(warning.place.line, warning.message) for warning in spec.warnings] == [
+        (1, "/elsewhere/models/net.prototxt is not there; net.prototxt beside the solver is read in its place")
+    ]
+
+
 def test_long_texts_are_read(tmp_path):
     """A YAML spec is at most 1 MB; nets with a scale for each channel are longer."""
     path = tmp_path / "long.prototxt"
