@@ -221,3 +221,8 @@ WITHOUT_EQUAL = {
     "Gather": "a batch that several processes share",
     "TRT": "NVIDIA's TensorRT",
 }
+
+
+def left_out(message: str, name: str) -> str:
+    """Why a field that a fork alone has can be left out of a message; nothing where it cannot."""
+    return LEFT_OUT.get(message, {}).get(name, "") or LEFT_OUT_EVERYWHERE.get(name, "")

@@ -10,8 +10,8 @@ from typing import Any
 from ...net import registry
 from ...spec.errors import Place, Problem, Problems, did_you_mean
 from ...spec.node import Node
-from .fork_fields import LEFT_OUT, LEFT_OUT_EVERYWHERE
-from .message import Entry, Message, Unknown
+from .fork_fields import left_out
+from .message import Entry, Message
 from .paths import is_there, locate
 from .schema import messages
 
@@ -178,7 +178,7 @@ class LayerReader:
                 continue
             whose = "layers" if part is written else part.type
             for unknown in part.unknown:
-                why = left_out(unknown)
+                why = left_out(unknown.message, unknown.name)
                 if why:
                     self.warn(unknown.place, f"`{unknown.name}` is left out: {why}")
                     continue
@@ -194,11 +194,6 @@ def messages_of(kind: str) -> tuple[str, ...]:
     wanted = kind.casefold()
     known = messages()["LayerParameter"]
     return tuple(name for name in known if name.endswith("_param") and name[:-6].replace("_", "") == wanted)
-
-
-def left_out(unknown: Unknown) -> str:
-    """Why a field that a fork alone has can be left out; nothing where it cannot."""
-    return LEFT_OUT.get(unknown.message, {}).get(unknown.name, "") or LEFT_OUT_EVERYWHERE.get(unknown.name, "")
 
 
 class Mapping:

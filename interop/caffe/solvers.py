@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ...spec.errors import did_you_mean
 from ...spec.node import Node
-from .fork_fields import OF_SOLVERS
-from .layers import Mapping, left_out, several
+from .fork_fields import OF_SOLVERS, left_out
+from .layers import Mapping, several
 from .message import Message
 from .nets import Found
 from .schema import messages
@@ -38,7 +38,7 @@ def read_solver(solver: Message, found: Found) -> Node:
     for part in (solver, *solver.many("train_state"), *solver.many("test_state")):
         whose = "solvers" if part is solver else part.type
         for unknown in part.unknown:
-            if why := left_out(unknown):
+            if why := left_out(unknown.message, unknown.name):
                 found.note(unknown.place, f"`{unknown.name}` is left out: {why}")
                 continue
             words, fork = f"`{unknown.name}` is not a field of Caffe's {whose}", OF_SOLVERS.get(unknown.name)

@@ -15,7 +15,7 @@ from .binding import Binder
 from .layers import Mapping
 from .message import Message
 from .nets import Found, read_net
-from .paths import locate, look_for_files
+from .paths import is_there, locate, look_for_files
 from .solvers import NETS, read_solver
 from .text import Comment, parse
 from .upgrade import Upgrade
@@ -147,7 +147,7 @@ class _Files:
     def _beside(self, name: str, solver: Path, place: Place) -> Path | None:
         """The net of a solver that was moved with it: a file with the last part of its name."""
         found = solver.parent / PurePosixPath(name).name
-        if not name or not found.is_file():
+        if not name or not is_there(found):
             return None
         self.found.warn(place, f"{name} is not there; {found.name} beside the solver is read in its place")
         return found

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ...spec.errors import Place, Problem, Problems, SpecError
+from .escapes import meaningless, unescaped
 
 DEEPEST = 50
 MOST_SYNTAX_PROBLEMS = 25
@@ -271,35 +272,9 @@ class _Parser:
         """Strings side by side are one."""
         parts = []
         while (token := self._peek()) is not None and token.kind == "string":
-            for match in _NO_ESCAPE.finditer(token.text) if "\\" in token.text else ():
-                if match[1]:
-                    words = f"`{match[1]}` stands for no character; a backslash itself is `\\\\`, and paths have `/`"
-                    self.problems.add(self.place(_Token("", match[1], token.at + match.start(), token.line)), words)
-            parts.append(_unescaped(token.text[1:-1]))
+            for at, wrong in meaningless(token.text):
+                words = f"`{wrong}` stands for no character; a backslash itself is `\\\\`, and paths have `/`"
+                self.problems.add(self.place(_Token("", wrong, token.at + at, token.line)), words)
+            parts.append(unescaped(token.text[1:-1]))
             self.next += 1
         return Written(place, text=b"".join(parts))
-
-
-_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
-_NO_ESCAPE = re.compile(  # group 1 is a backslash with something behind it that means nothing
-    r"\\(?:[0-7abfnrtv\\'\"?]|[xX][0-9a-fA-F]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})|(\\.)"
-)
-_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
-
-
-def _unescaped(text: str) -> bytes:
-    """The bytes that a string in quotes stands for."""
-    if "\\" not in text:
-        return text.encode()
-    parts, last = [], 0
-    for match in _ESCAPE.finditer(text):
-        parts.append(text[last : match.start()].encode())
-        last = match.end()
-        octal, hexadecimal, short, long, letter = match.groups()
-        if octal or hexadecimal:
-            parts.append(bytes([int(octal, 8) & 255 if octal else int(hexadecimal, 16)]))
-        elif short or long:
-            parts.append(chr(min(int(short or long, 16), 0x10FFFF)).encode(errors="replace"))
-        else:
-            parts.append(_LETTERS.get(letter, letter).encode())
-    return b"".join([*parts, text[last:].encode()])
