@@ -111,7 +111,15 @@ class Filler(Declared):
         elif self.type == "constant":
             if self.value or data.any():  # new memory is zero; unless it is written, a net that is never run takes none
                 data[...] = self.value
-        elif self.type == "uniform":
+        elif self.type == "bilinear":
+            data[...] = bilinear(shape)
+        else:
+            assert rng is not None
+            self._draw(data, rng, swap_fans)
+
+    def _draw(self, data: np.ndarray, rng: np.random.Generator, swap_fans: bool) -> None:
+        shape = data.shape
+        if self.type == "uniform":
             data[...] = rng.uniform(self.min, self.max, shape)
         elif self.type == "gaussian":
             data[...] = rng.normal(self.mean, self.std, shape)
@@ -124,10 +132,8 @@ class Filler(Declared):
         elif self.type == "xavier":
             limit = math.sqrt(3 / self.fan(shape, swap_fans))
             data[...] = rng.uniform(-limit, limit, shape)
-        elif self.type == "msra":
+        else:  # msra
             data[...] = rng.normal(0, math.sqrt(2 / self.fan(shape, swap_fans)), shape)
-        else:
-            data[...] = bilinear(shape)
 
     def fan(self, shape: tuple[int, ...], swap_fans: bool) -> float:
         """n of xavier and msra."""
