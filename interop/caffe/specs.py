@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ...files.reading import read_bytes
 from ...spec.errors import Place, Problem, Problems, SpecError, why
@@ -15,7 +15,7 @@ from .binding import Binder
 from .layers import Mapping
 from .message import Message
 from .nets import Found, read_net
-from .paths import locate, look_for_files
+from .paths import is_there, locate, look_for_files
 from .solvers import NETS, read_solver
 from .text import Comment, parse
 from .upgrade import Upgrade
@@ -134,7 +134,7 @@ class _Files:
             for entry in solver.entries(field_name):
                 net: Message | None = entry.value if isinstance(entry.value, Message) else None
                 if net is None:
-                    found = locate(entry.value, path.parent)
+                    found = locate(entry.value, path.parent) or self._beside(entry.value, path, entry.place)
                     if found is None:
                         words = "the net is not there (looked in this folder, the solver's and those above it)"
                         self.found.problems.add(entry.place, f"{entry.value}: {words}")
@@ -143,6 +143,14 @@ class _Files:
                     if net is None:
                         continue
                 yield phase, read_net(self.upgrade.net(net), self.found, self.until)
+
+    def _beside(self, name: str, solver: Path, place: Place) -> Path | None:
+        """The net of a solver that was moved with it: a file with the last part of its name."""
+        found = solver.parent / PurePosixPath(name).name
+        if not name or not is_there(found):
+            return None
+        self.found.warn(place, f"{name} is not there; {found.name} beside the solver is read in its place")
+        return found
 
     def _file(self, path: Path, place: Place) -> Message | None:
         try:

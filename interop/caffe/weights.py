@@ -21,23 +21,35 @@ def parameters(net: Message, origin: str, memory: Mapped | None = None) -> dict[
 
     Raises NettrainError for a blob whose shape and values do not agree.
     """
-    last = dict(_layers(net))
+    last = {name: (kind, blobs) for name, kind, blobs in _layers(net)}
     found: dict[str, Borrowed] = {}
-    for name, blobs in last.items():
-        for i, blob in enumerate(blobs):
-            array, is_legacy = array_of(blob, f"{origin}: blob {i} of layer `{name}`")
+    for name, (kind, blobs) in last.items():
+        arrays = [array_of(blob, f"{origin}: blob {i} of layer `{name}`") for i, blob in enumerate(blobs)]
+        for i, (array, is_legacy) in enumerate(_of_bn(arrays) if kind == "BN" else arrays):
             found[f"param/{name}/{i}"] = Borrowed(array, memory.forget if memory else None, is_legacy)
     return found
 
 
-def _layers(net: Message) -> Iterator[tuple[str, list[Message]]]:
-    """Name and blobs of each layer that has blobs, as any generation wrote them."""
+def _of_bn(arrays: list[tuple[np.ndarray, bool]]) -> list[tuple[np.ndarray, bool]]:
+    """Blobs of a fork's BN, 1 x C x 1 x 1, as those of the layers it is read as, C.
+
+    SegNet's two are those of a Scale; PSPNet's factor, offset, mean and variance a BatchNorm's with ``affine``.
+    """
+    flat = [(array.reshape(-1), False) for array, _ in arrays]
+    if len(flat) != 4:
+        return flat
+    factor, offset, mean, variance = flat
+    return [mean, variance, (np.ones(1, mean[0].dtype), False), factor, offset]
+
+
+def _layers(net: Message) -> Iterator[tuple[str, str, list[Message]]]:
+    """Name, type and blobs of each layer that has blobs, as any generation wrote them."""
     for layer in [*net.many("layers"), *net.many("layer")]:
         inner = layer.one("layer") if layer.type == "V1LayerParameter" else None
         holder = inner if inner is not None else layer
         blobs = holder.many("blobs") or layer.many("blobs")
         if blobs:
-            yield holder.one("name"), blobs
+            yield holder.one("name"), holder.one("type"), blobs
 
 
 def array_of(blob: Message, what: str) -> tuple[np.ndarray, bool]:
