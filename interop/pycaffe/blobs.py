@@ -34,6 +34,10 @@ class Values(np.ndarray):
         plain = np.asarray(array)
         return plain[()] if return_scalar else plain
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled as an array like any other, which is read without nettrain."""
+        return np.array(self, order="C", subok=False).__reduce_ex__(protocol)
+
     def _kept(self, made: np.ndarray) -> np.ndarray:
         if self.base is not None and not np.may_share_memory(made, self):
             made.flags.writeable = False
@@ -41,11 +45,11 @@ class Values(np.ndarray):
 
 
 class Blob(View):
-    """An array ``data`` with a gradient ``diff``, ``shape``, ``num`` … ``width``, ``count`` and ``reshape``."""
+    """An array ``data`` with a gradient ``diff``, ``shape``, ``num`` … ``width``, ``count`` and ``reshape``.
 
-    def __init__(self, blob: CoreBlob):
-        super().__init__(blob)
-        self._seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    Each time it is asked for, the array is a new one over the same memory: a program that sets its ``shape`` changes
+    what it holds, and not the net.
+    """
 
     @property
     def data(self) -> np.ndarray:
@@ -65,11 +69,7 @@ class Blob(View):
 
     def _values(self, which: str) -> np.ndarray:
         array = getattr(self._blob, which)
-        if array.flags.c_contiguous:
-            return array
-        if which not in self._seen or self._seen[which][0] is not array:
-            self._seen[which] = array, array.view(Values)
-        return self._seen[which][1]
+        return array.view() if array.flags.c_contiguous else array.view(Values)
 
 
 class Versions:

@@ -10,7 +10,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,12 +22,15 @@ from ...net.blob import Blob as CoreBlob
 from ...net.net import Net as CoreNet
 from ...net.netspec import load
 from ...net.parameter_files import arrays
+from ...net.user_code import UserCodeError
 from ...spec.errors import NettrainError, ShapeError, SpecError, did_you_mean, format_shape, why
 from ..caffe.hdf5 import write_h5
 from ..caffe.message import Message, message
 from ..caffe.weights import caffemodel
 from .blobs import Blob, Versions, keep_diffs_apart
 from .process import PHASES, log, next_seed
+
+Made = TypeVar("Made")
 
 
 class MissingFileError(NettrainError, RuntimeError):
@@ -47,13 +50,19 @@ def check_file(path: Any) -> Path:
     return Path(path)
 
 
-def as_pycaffe(error: SpecError) -> BaseException:
-    """What a program expects: the exception that its own Python layer raised, where that is what went wrong."""
-    causes = [problem.cause for problem in error.problems if problem.cause is not None]
-    if not causes:
-        return error
-    causes[0].add_note(str(error))
-    return causes[0]
+def as_in_pycaffe(function: Callable[..., Made], *arguments: Any) -> Made:
+    """Call a function; where the program's own Python layer raises, raise that very exception, with a note of where."""
+    try:
+        return function(*arguments)
+    except SpecError as error:
+        raised, causes = error, [problem.cause for problem in error.problems]
+    except UserCodeError as error:
+        raised, causes = error, [error.__cause__]
+    found = next((cause for cause in causes if cause is not None), None)
+    if found is None:
+        raise raised
+    found.add_note(str(raised))
+    raise found
 
 
 class Layer:
@@ -104,20 +113,10 @@ class Net:
         path = check_file(network_file)
         if weights is not None:
             check_file(weights)
-        try:
-            spec = load(path, allow_python=True)
-            with python_first():
-                core = CoreNet(
-                    spec,
-                    PHASES[phase],
-                    level=level,
-                    stages=tuple(stages or ()),
-                    seed=next_seed(),
-                    allow_python=True,
-                    engine="numpy",
-                )
-        except SpecError as error:
-            raise as_pycaffe(error) from error
+        spec = load(path, allow_python=True)
+        state = {"level": level, "stages": tuple(stages or ()), "seed": next_seed()}
+        with python_first():
+            core = as_in_pycaffe(lambda: CoreNet(spec, PHASES[phase], **state, allow_python=True, engine="numpy"))
         for warning in spec.warnings:
             log(f"WARNING: {warning}", level=1)
         self._take(core)
@@ -204,7 +203,7 @@ class Net:
             for hook in before:
                 hook(first)
             self._versions.before_forward(first)
-            loss += self._core.run_forward(first, last)
+            loss += as_in_pycaffe(self._core.run_forward, first, last)
             self._versions.after_forward(first, last)
             for hook in after:
                 hook(first)
@@ -219,7 +218,7 @@ class Net:
         for first, last in parts:
             for hook in before:
                 hook(first)
-            self._core.run_backward(first, last)
+            as_in_pycaffe(self._core.run_backward, first, last)
             self._versions.after_backward(first, last)
             for hook in after:
                 hook(first)
@@ -332,7 +331,7 @@ class Net:
 
     def reshape(self) -> None:
         """Pass changed shapes of inputs through the whole net, without computing."""
-        self._core.reshape()
+        as_in_pycaffe(self._core.reshape)
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""

@@ -16,12 +16,12 @@ from ...files.reading import read_bytes
 from ...layers.python import python_first
 from ...solver.policies import rate_policy
 from ...solver.solver import Solver as CoreSolver
-from ...spec.errors import NettrainError, SpecError, why
+from ...spec.errors import NettrainError, why
 from ..caffe.message import Message
 from ..caffe.solver_state import restore_state, write_state
 from ..caffe.specs import MOST_BYTES, read_solver_file
 from ..kinds import is_prototxt
-from .net import Net, as_pycaffe, check_file
+from .net import Net, as_in_pycaffe, check_file
 from .process import log, next_seed
 
 Callback = Callable[[], Any]
@@ -79,11 +79,8 @@ class Solver:
             settings.append("solver.max_iter=0")
         if not message.has("random_seed") or message.one("random_seed") < 0:
             settings.append(f"solver.random_seed={next_seed()}")
-        try:
-            with python_first():
-                core = CoreSolver(path, settings=settings, allow_python=True)
-        except SpecError as error:
-            raise as_pycaffe(error) from error
+        with python_first():
+            core = as_in_pycaffe(lambda: CoreSolver(path, settings=settings, allow_python=True))
         for warning in [*core.spec.warnings, *core.warnings]:
             log(f"WARNING: {warning}", level=1)
         self._core, self._message = core, message
