@@ -80,8 +80,9 @@ class Solver:
         if not message.has("random_seed") or message.one("random_seed") < 0:
             settings.append(f"solver.random_seed={next_seed()}")
         with python_first():
-            core = as_in_pycaffe(lambda: CoreSolver(path, settings=settings, allow_python=True))
-        for warning in [*core.spec.warnings, *core.warnings]:
+            with_tests = not message.fields or bool(message.many("test_iter"))
+            core = as_in_pycaffe(lambda: CoreSolver(path, settings=settings, allow_python=True, with_tests=with_tests))
+        for warning in core.warnings:
             log(f"WARNING: {warning}", level=1)
         self._core, self._message = core, message
         self._prefix = _prefix(message, path)
@@ -149,6 +150,8 @@ class Solver:
         if resume_file is not None:
             self.restore(resume_file)
         p = self._core.p
+        log(f"Solving {self._core.spec.name}")
+        log(f"Learning Rate Policy: {p.lr_policy.name}")
         self.step(max(0, self._core.max_iter - self.iter))
         if p.snapshot_after_train and (not p.snapshot or self.iter % p.snapshot):
             self.snapshot()
