@@ -129,6 +129,17 @@ def _copy(source: CoreBlob, target: CoreBlob, what: str) -> None:
         np.copyto(getattr(target, what), getattr(source, what))
 
 
+def keep_parameters_in_order(*cores: CoreNet) -> None:
+    """Keep the parameters of nets, which may share them, in memory as their shapes say, as Caffe does: what a program
+    reshapes, to prune it or to quantise it, is then still the net's. Layers cope with either order."""
+    found = [blob for core in cores for blobs in core.params.values() for blob in blobs if blob.channels_last]
+    values = [blob.data.copy() for blob in found]
+    for blob in found:
+        blob.reshape(blob.shape, channels_last=False)
+    for blob, value in zip(found, values, strict=True):
+        blob.data[...] = value
+
+
 def keep_diffs_apart(core: CoreNet) -> None:
     """Give gradients that lie in one memory, to save it, each their own: a program may write into one of them.
 

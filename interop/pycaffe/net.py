@@ -5,6 +5,7 @@ It is one file because it is one class.
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections import OrderedDict
@@ -27,7 +28,7 @@ from ...spec.errors import NettrainError, ShapeError, SpecError, did_you_mean, f
 from ..caffe.hdf5 import write_h5
 from ..caffe.message import Message, message
 from ..caffe.weights import caffemodel
-from .blobs import Blob, Versions, keep_diffs_apart
+from .blobs import Blob, Versions, keep_diffs_apart, keep_parameters_in_order
 from .process import PHASES, log, next_seed
 
 Made = TypeVar("Made")
@@ -97,7 +98,7 @@ class Net:
         stages: Iterable[str] | None = None,
         weights: str | Path | None = None,
     ):
-        if arguments and not isinstance(arguments[0], int):  # the weights come first
+        if arguments and isinstance(arguments[0], str | os.PathLike):  # the weights come first
             if weights is not None or len(arguments) > 2:
                 raise NettrainError("Net takes (file, phase, …) or (file, weights, phase)")
             warnings.warn(
@@ -119,6 +120,7 @@ class Net:
             core = as_in_pycaffe(lambda: CoreNet(spec, PHASES[phase], **state, allow_python=True, engine="numpy"))
         for warning in spec.warnings:
             log(f"WARNING: {warning}", level=1)
+        keep_parameters_in_order(core)
         self._take(core)
         if weights is not None:
             self.copy_from(weights)
@@ -179,6 +181,10 @@ class Net:
     @property
     def _blobs(self) -> list[Blob]:
         return list(self.blobs.values())
+
+    @property
+    def _blob_loss_weights(self) -> list[float]:
+        return list(self.blob_loss_weights.values())
 
     @property
     def _inputs(self) -> list[int]:
@@ -274,7 +280,7 @@ class Net:
     def forward_all(self, blobs: Iterable[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
         """``forward`` over any number of examples, in batches; returns arrays as long as what was given."""
         found: dict[str, list[np.ndarray]] = {}
-        for batch in self._batches(kwargs):
+        for batch in self._batch(kwargs):
             for name, values in self.forward(blobs, **batch).items():
                 found.setdefault(name, []).extend(np.atleast_1d(values.copy()))
         return _cut(found, kwargs)
@@ -285,18 +291,18 @@ class Net:
         """``forward`` and ``backward`` over any number of examples: values for inputs, gradients for outputs."""
         values: dict[str, list[np.ndarray]] = {}
         gradients: dict[str, list[np.ndarray]] = {}
-        forward = self._batches({name: kwargs[name] for name in self.inputs if name in kwargs})
-        backward = self._batches({name: kwargs[name] for name in self.outputs if name in kwargs})
+        forward = self._batch({name: kwargs[name] for name in self.inputs if name in kwargs})
+        backward = self._batch({name: kwargs[name] for name in self.outputs if name in kwargs})
         if kwargs.keys() - {*self.inputs, *self.outputs}:
             raise _other_names("Arguments match neither inputs nor outputs.", kwargs, [*self.inputs, *self.outputs])
-        for batch in forward:
+        for batch, seeds in itertools.zip_longest(forward, backward, fillvalue={}):
             for name, found in self.forward(blobs, **batch).items():
                 values.setdefault(name, []).extend(np.atleast_1d(found.copy()))
-            for name, found in self.backward(diffs, **next(backward, {})).items():
+            for name, found in self.backward(diffs, **seeds).items():
                 gradients.setdefault(name, []).extend(np.atleast_1d(found.copy()))
         return _cut(values, kwargs), _cut(gradients, kwargs)
 
-    def _batches(self, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _batch(self, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The values in batches of the net's size, the last one filled up with zeros."""
         if not given:
             return

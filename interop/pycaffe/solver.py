@@ -21,6 +21,7 @@ from ..caffe.message import Message
 from ..caffe.solver_state import restore_state, write_state
 from ..caffe.specs import MOST_BYTES, read_solver_file
 from ..kinds import is_prototxt
+from .blobs import keep_parameters_in_order
 from .net import Net, as_in_pycaffe, check_file
 from .process import log, next_seed
 
@@ -86,6 +87,7 @@ class Solver:
             log(f"WARNING: {warning}", level=1)
         self._core, self._message = core, message
         self._prefix = _prefix(message, path)
+        keep_parameters_in_order(core.net, *(test.net for test in core.tests))
         self.net = Net.of(core.net)
         self.net._is_trained = True
         self._batches = [test.batches for test in core.tests if test.batches is not None]

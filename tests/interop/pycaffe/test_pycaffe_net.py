@@ -513,23 +513,65 @@ def test_parts_of_a_pass_give_what_the_whole_gives(file):
 
 def test_what_is_written_into_a_convolutions_arrays_is_never_lost_in_silence(file):
     net = caffe.Net(file(RESIDUAL), caffe.TRAIN)
-    weights = net.params["a"][0]
-    weights.data.flat = np.arange(81)
-    np.testing.assert_array_equal(weights.data, np.arange(81).reshape(3, 3, 3, 3))
-    weights.data[1] += 1000
-    assert net._core.params["a"][0].data[1].min() >= 1000
-    for copied in (
-        weights.data.reshape(3, -1),
-        weights.data.ravel(),
-        np.reshape(weights.data, -1),
-        weights.data[0].ravel(),
-    ):
-        np.testing.assert_array_equal(copied.ravel()[:27], np.arange(27))
+    blob = net.blobs["a"]
+    blob.data.flat = np.arange(96)
+    np.testing.assert_array_equal(blob.data, np.arange(96).reshape(2, 3, 4, 4))
+    blob.data[1] += 1000
+    assert net._core.blobs["a"].data[1].min() >= 1000
+    for copied in (blob.data.reshape(2, -1), blob.data.ravel(), np.reshape(blob.data, -1), blob.data[0].ravel()):
+        np.testing.assert_array_equal(copied.ravel()[:48], np.arange(48))
         with pytest.raises(ValueError, match="read-only"):
             copied[...] = 0
-    free = (weights.data * 2).reshape(-1)  # of a result of the program's own
+    blob.data[0].reshape(3, -1)[1] = 5  # the places of one image lie together
+    assert (blob.data[0, 1] == 5).all()
+    free = (blob.data * 2).reshape(-1)  # of a result of the program's own
     free[...] = 1
     assert net.blobs["x"].data.reshape(-1).base is not None
-    stored = pickle.dumps(weights.data)
+    stored = pickle.dumps(blob.data)
     assert b"nettrain" not in stored
-    np.testing.assert_array_equal(pickle.loads(stored), weights.data)
+    np.testing.assert_array_equal(pickle.loads(stored), blob.data)
+
+
+def test_parameters_can_be_reshaped_and_written_into(file, workdir):
+    """As programs do that prune and quantise: what they write is in the net, and in the file."""
+    (workdir / "s.prototxt").write_text(
+        'train_net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" test_iter: 1 '
+        'test_net: "net.prototxt" test_interval: 9'
+    )
+    file(
+        RESIDUAL.replace(
+            'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 4 }',
+            'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 '
+            'dim: 4 dim: 4 } data_filler { type: "gaussian" } } }',
+        )
+    )
+    solver = caffe.SGDSolver("s.prototxt")
+    tested = solver.test_nets[0].params["a"][0]
+    for net in (solver.net, caffe.Net("net.prototxt", caffe.TEST)):
+        before = net.params["a"][0].data.copy()
+        rows = net.params["a"][0].data.reshape(3, -1)
+        rows[:, ::2] = 0
+        np.testing.assert_array_equal(
+            net.params["a"][0].data, np.where(np.arange(27) % 2, before.reshape(3, 27), 0).reshape(before.shape)
+        )
+        columns = net.params["a"][0].data
+        columns.shape = [3, -1]
+        columns[1] = 8
+        assert (net.params["a"][0].data[1] == 8).all()
+        net.save("pruned")
+        np.testing.assert_array_equal(caffe.Net("net.prototxt", caffe.TEST, weights="pruned").params["a"][0].data[1], 8)
+    assert (tested.data[1] == 8).all()
+    solver.step(1)
+    assert solver.net.params["a"][0].diff.any()
+    np.testing.assert_array_equal(tested.data, solver.net.params["a"][0].data)
+
+
+def test_batches_of_gradients_need_no_batches_of_inputs(file):
+    net = caffe.Net(file(), caffe.TEST)
+    net.blobs["x"].data[...] = 1
+    seeds = np.arange(16, dtype=np.float32).reshape(4, 4)
+    values, gradients = net.forward_backward_all(y=seeds)
+    assert values["y"].shape == (4, 4)
+    for i in (0, 2):
+        net.forward()
+        np.testing.assert_allclose(gradients["x"][i : i + 2], net.backward(y=seeds[i : i + 2])["x"], rtol=1e-5)
