@@ -116,6 +116,8 @@ FORK_FIELDS: dict[str, dict[str, tuple]] = {
         ),
         "num_test_image": ("uint32",),
     },
+    "LabelMap": {"item": ("LabelMapItem", "repeated")},  # SSD's names of classes
+    "LabelMapItem": {"name": ("string",), "label": ("int32",), "display_name": ("string",)},
 }
 FORK_ENUMS: dict[str, list[str]] = {
     "PoolingParameter.PoolMethod": ["AVE_EXC_PAD", "AVE_TF"],

@@ -17,11 +17,11 @@ from ..caffe.schema import enums, messages
 
 def param_name_dict() -> dict[str, str]:
     """The field of a layer that has the parameters of a type: Convolution -> convolution_param."""
-    fields = messages()["LayerParameter"].values()
+    fields = list(messages()["LayerParameter"].values())
     return {
         field.type.removesuffix("Parameter"): field.name
-        for field in fields
-        if field.number and field.name.endswith("_param") and field.is_message
+        for field in reversed(fields)  # of two names that forks have for one message, the first
+        if field.name.endswith("_param") and field.is_message
     }
 
 
@@ -88,7 +88,6 @@ class Values:
             for enum, values in enums().items()
             if enum.startswith(f"{self._message}.")
             for value, number in values.items()
-            if number >= 0
         }
         if name not in known:
             raise AttributeError(f"{self._message} has no value {name}{did_you_mean(name, known)}")
@@ -150,7 +149,7 @@ class NetSpec:
 
 
 def _proto(tops: Any, names: dict[Any, str]) -> Any:
-    net = classes()["NetParameter"]()
+    net = classes(with_forks=True)["NetParameter"]()
     counts: Counter[str] = Counter()
     blobs: dict[Top, str] = {}
 

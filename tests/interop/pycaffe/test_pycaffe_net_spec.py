@@ -208,6 +208,26 @@ def test_a_picture_is_drawn_by_dot(drawn, workdir, monkeypatch):
         caffe.draw.draw_net(drawn, "LR")
 
 
+def test_layers_of_forks_are_written_and_read(workdir):
+    n = caffe.NetSpec()
+    n.data = L.Input(shape={"dim": [1, 4, 2, 3]})
+    n.norm = L.Normalize(n.data, across_spatial=False, scale_filler={"type": "constant", "value": 20})
+    n.pool = L.Pooling(n.norm, pool=P.Pooling.MAX, kernel_size=1, ceil_mode=False)
+    n.perm = L.Permute(n.pool, order=[0, 2, 3, 1])
+    n.boxes = L.PriorBox(n.pool, n.data, min_size=1, variance=[0.1] * 4)
+    text = str(n.to_proto())
+    assert text_format.Parse(text, pb.NetParameter()) == n.to_proto()
+    (workdir / "net.prototxt").write_text(text)
+    net = caffe.Net("net.prototxt", caffe.TEST)
+    x = np.random.default_rng(0).normal(size=(1, 4, 2, 3)).astype(np.float32)
+    wanted = 20 * x / np.sqrt((x**2).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(net.forward(data=x)["perm"], wanted.transpose(0, 2, 3, 1), rtol=1e-4)
+    assert net.blobs["boxes"].data.shape == (1, 2, 24)
+    assert pb.PriorBoxParameter.CORNER == P.PriorBox.CORNER
+    labels = text_format.Parse('item { name: "n1" label: 1 display_name: "cat" }', pb.LabelMap())
+    assert (labels.item[0].label, labels.item[0].display_name) == (1, "cat")
+
+
 def test_caffe_pb2_has_messages_and_enums_and_nothing_else():
     assert (pb.TRAIN, pb.TEST) == (0, 1)
     assert pb.SolverParameter().base_lr == 0
