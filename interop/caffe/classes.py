@@ -24,6 +24,8 @@ def classes(with_forks: bool = False) -> dict[str, Any]:
     pb = extra("google.protobuf.descriptor_pb2", "caffe", "classes of Caffe's messages", "protobuf")
     pool = extra("google.protobuf.descriptor_pool", "caffe", "classes of Caffe's messages", "protobuf").DescriptorPool()
     factory = extra("google.protobuf.message_factory", "caffe", "classes of Caffe's messages", "protobuf")
+    # programs write google.protobuf.text_format without importing it: older releases did so themselves
+    extra("google.protobuf.text_format", "caffe", "classes of Caffe's messages", "protobuf")
     file = _file(pb, with_forks)
     pool.Add(file)
     return {

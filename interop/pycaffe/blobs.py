@@ -72,6 +72,10 @@ class Blob(View):
         return array.view() if array.flags.c_contiguous else array.view(Values)
 
 
+class BlobVec(list):
+    """The blobs of a layer. Programs that merge BatchNorm into convolutions ask for this type."""
+
+
 class Versions:
     """The blobs of a name of which there are several, and the passes that write them."""
 

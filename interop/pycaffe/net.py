@@ -28,7 +28,7 @@ from ...spec.errors import NettrainError, ShapeError, SpecError, did_you_mean, f
 from ..caffe.hdf5 import write_h5
 from ..caffe.message import Message, message
 from ..caffe.weights import caffemodel
-from .blobs import Blob, Versions, keep_diffs_apart, keep_parameters_in_order
+from .blobs import Blob, BlobVec, Versions, keep_diffs_apart, keep_parameters_in_order
 from .process import PHASES, log, next_seed
 
 Made = TypeVar("Made")
@@ -136,14 +136,14 @@ class Net:
         self._core = core
         keep_diffs_apart(core)
         self.blobs: OrderedDict[str, Blob] = OrderedDict((name, Blob(blob)) for name, blob in core.blobs.items())
-        self.params: OrderedDict[str, list[Blob]] = OrderedDict(
-            (name, [Blob(blob) for blob in blobs]) for name, blobs in core.params.items()
+        self.params: OrderedDict[str, BlobVec] = OrderedDict(
+            (name, BlobVec(map(Blob, blobs))) for name, blobs in core.params.items()
         )
         self.inputs, self.outputs = list(core.inputs), list(core.outputs)
         self.layers = [
             layer.user
             if isinstance(layer, Python)
-            else Layer(step.spec.common.type, self.params.get(step.spec.name, []))
+            else Layer(step.spec.common.type, self.params.get(step.spec.name, BlobVec()))
             for step in core.steps
             for layer in [step.layer]
         ]
