@@ -55,15 +55,13 @@ def as_in_pycaffe(function: Callable[..., Made], *arguments: Any) -> Made:
     """Call a function; where the program's own Python layer raises, raise that very exception, with a note of where."""
     try:
         return function(*arguments)
-    except SpecError as error:
-        raised, causes = error, [problem.cause for problem in error.problems]
-    except UserCodeError as error:
-        raised, causes = error, [error.__cause__]
-    found = next((cause for cause in causes if cause is not None), None)
-    if found is None:
-        raise raised
-    found.add_note(str(raised))
-    raise found
+    except (SpecError, UserCodeError) as error:
+        causes = [problem.cause for problem in error.problems] if isinstance(error, SpecError) else [error.__cause__]
+        found = next((cause for cause in causes if cause is not None), None)
+        if found is None:
+            raise
+        found.add_note(str(error))
+    raise found  # outside, so that its own cause and context stay
 
 
 class Layer:
@@ -115,9 +113,14 @@ class Net:
         if weights is not None:
             check_file(weights)
         spec = load(path, allow_python=True)
-        state = {"level": level, "stages": tuple(stages or ()), "seed": next_seed()}
+        seed = next_seed()
+
+        def make() -> CoreNet:
+            kept = tuple(stages or ())
+            return CoreNet(spec, PHASES[phase], level=level, stages=kept, seed=seed, allow_python=True, engine="numpy")
+
         with python_first():
-            core = as_in_pycaffe(lambda: CoreNet(spec, PHASES[phase], **state, allow_python=True, engine="numpy"))
+            core = as_in_pycaffe(make)
         for warning in spec.warnings:
             log(f"WARNING: {warning}", level=1)
         keep_parameters_in_order(core)
@@ -295,7 +298,8 @@ class Net:
         backward = self._batch({name: kwargs[name] for name in self.outputs if name in kwargs})
         if kwargs.keys() - {*self.inputs, *self.outputs}:
             raise _other_names("Arguments match neither inputs nor outputs.", kwargs, [*self.inputs, *self.outputs])
-        for batch, seeds in itertools.zip_longest(forward, backward, fillvalue={}):
+        nothing: dict[str, Any] = {}
+        for batch, seeds in itertools.zip_longest(forward, backward, fillvalue=nothing):
             for name, found in self.forward(blobs, **batch).items():
                 values.setdefault(name, []).extend(np.atleast_1d(found.copy()))
             for name, found in self.backward(diffs, **seeds).items():
