@@ -123,6 +123,8 @@ FORK_FIELDS: dict[str, dict[str, tuple]] = {
         ),
         "num_test_image": ("uint32",),
     },
+    "LabelMap": {"item": ("LabelMapItem", "repeated")},  # SSD's names of classes
+    "LabelMapItem": {"name": ("string",), "label": ("int32",), "display_name": ("string",)},
 }
 _ENGINES = ("Convolution", "LRN", "Pooling", "ReLU", "SPP", "Sigmoid", "Softmax", "TanH")
 FORK_ENUMS: dict[str, list[str]] = {

@@ -224,6 +224,56 @@ assert 0 <= timer.ms < 1000
     run(program, workdir)
 
 
+MERGED = """
+import google.protobuf as pb2
+import caffe
+from caffe.proto import caffe_pb2
+model = caffe_pb2.NetParameter()
+with open('deploy.prototxt') as f:
+    pb2.text_format.Merge(f.read(), model)
+for layer in list(model.layer):
+    if layer.type in ('BatchNorm', 'Scale'):
+        model.layer.remove(layer)
+    elif layer.type == 'Convolution':
+        layer.convolution_param.bias_term = True
+with open('merged.prototxt', 'w') as f:
+    f.write(str(model))
+net = caffe.Net('deploy.prototxt', 'weights.caffemodel', caffe.TEST)
+merged = caffe.Net('merged.prototxt', caffe.TEST)
+for key in net.params.keys():
+    if type(net.params[key]) is caffe._caffe.BlobVec and key + '/bn' in net.params:
+        mean, var, factor = [blob.data for blob in net.params[key + '/bn']]
+        scale, shift = [blob.data for blob in net.params[key + '/scale']]
+        rstd = 1 / (var / factor + 1e-5) ** 0.5
+        w, b = merged.params[key]
+        w.data[...] = net.params[key][0].data * (rstd * scale).reshape((-1, 1, 1, 1))
+        b.data[...] = -mean / factor * rstd * scale + shift
+merged.save('merged.caffemodel')
+"""
+NORMALIZED = """input: "data" input_shape { dim: 2 dim: 3 dim: 4 dim: 4 }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 2 kernel_size: 3 bias_term: false weight_filler { type: "xavier" } } }
+layer { name: "conv/bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "conv/scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+"""
+
+
+def test_batch_norm_is_merged_into_convolutions(workdir):
+    (workdir / "deploy.prototxt").write_text(NORMALIZED)
+    net = caffe.Net("deploy.prototxt", caffe.TEST)
+    values = {"conv/bn": ([1, 2], [3, 4], [2]), "conv/scale": ([0.5, -1], [0.1, 0.2])}
+    for name, wanted in values.items():
+        for blob, value in zip(net.params[name], wanted, strict=True):
+            blob.data[...] = value
+    net.save("weights.caffemodel")
+    run(MERGED, workdir)
+    merged = caffe.Net("merged.prototxt", caffe.TEST, weights="merged.caffemodel")
+    assert [layer.type for layer in merged.layers] == ["Input", "Convolution", "ReLU"]
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(merged.forward(data=x)["conv"], net.forward(data=x)["conv"], rtol=1e-4, atol=1e-6)
+
+
 def test_without_protobuf_all_but_the_messages_works(workdir):
     program = """
 import sys
