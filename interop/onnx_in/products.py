@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .activations import eltwise
-from .builder import Value, has_batch, name_of, plain
+from .builder import Value, broadcast, has_batch, name_of, plain
 from .converter import Converter, operation, refuse
 from .graph import GraphNode
 from .reductions import reduced
@@ -93,7 +93,7 @@ def mat_mul(net: Converter, node: GraphNode) -> Value:
 def _mat_mul(net: Converter, name: str, a: Value, b: Value) -> Value:
     if len(a.shape) < 2 or len(b.shape) < 2:
         raise refuse("one of its inputs is a vector")
-    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    shape = (*broadcast(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     if a.shape[-1] != b.shape[-2]:
         raise refuse("the sizes of its inputs do not fit")
     (a, turned_a), (b, turned_b) = _turned(a), _turned(b)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .builder import BATCH, Shape, Value
+from .builder import BATCH, TIME, Shape, Value, broadcast
 from .converter import Converter, Known, folds, operation, refuse
 from .graph import GraphNode
 
@@ -57,7 +57,7 @@ def _resolved(net: Converter, shape: Shape, target: Sequence[int], copy_zero: bo
 
 
 def in_words(shape: Sequence[int]) -> str:
-    return " x ".join("N" if size == BATCH else str(size) for size in shape) or "a number"
+    return " x ".join({BATCH: "N", TIME: "T"}.get(size, str(size)) for size in shape) or "a number"
 
 
 def _reshaped(net: Converter, node: GraphNode, known: Known) -> Shape:
@@ -117,7 +117,7 @@ def transpose(net: Converter, node: GraphNode) -> Value:
 @operation("Expand")
 def expand(net: Converter, node: GraphNode) -> Value:
     value, target = net.value(node), net.integers(node, 1, "shape") or []
-    shape = np.broadcast_shapes(value.shape, tuple(target))
+    shape = broadcast(value.shape, tuple(target))
     if shape != value.shape:
         raise refuse(f"it repeats {in_words(value.shape)} as {in_words(shape)}; use the input's own sizes")
     return value

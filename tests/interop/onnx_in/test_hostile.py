@@ -178,7 +178,7 @@ def test_all_that_cannot_be_read_is_said_at_once():
         node("NonZero", ["a"], ["b"], name="first"),
         node("TopK", ["b", "k"], ["c", "d"], name="second"),
         node("Attention", ["c"], ["e"], name="third", domain="com.microsoft"),
-        node("GRU", ["x3", "W", "R"], ["f"], name="fourth", hidden_size=1),
+        node("GRU", ["x3", "W", "R"], ["f"], name="fourth", hidden_size=1, clip=1.0),
         node("Concat", ["e", "f"], ["y"], axis=0),
     ]
     arrays = {"k": np.array([1]), "W": f(1, 3, 4), "R": f(1, 3, 1)}
@@ -188,7 +188,7 @@ def test_all_that_cannot_be_read_is_said_at_once():
     assert "node `first` (NonZero): the shape of its output depends on values" in said
     assert "node `second` (TopK)" in said
     assert "node `third` (com.microsoft.Attention): it is of the domain com.microsoft, of one program alone" in said
-    assert "node `fourth` (GRU): GRU here multiplies by the reset gate after the matrix" in said
+    assert "node `fourth` (GRU): it clips what goes into the gates" in said
     assert said.endswith("4 errors.")
 
 
