@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from .graph import GraphNode, UnsupportedError
+from .graph import UnsupportedError
+from .names import unique
 
 # The number of examples while a graph is read, and that of steps in sequences of any length: larger than any axis and
 # prime, so that sizes made of them are told.
@@ -122,7 +122,7 @@ class Builder:
 
     def unique(self, name: str) -> str:
         """A name that no layer and blob has yet."""
-        return _unique(name, self.names)
+        return unique(name, self.names)
 
     def needed(self, outputs: Iterable[str], given: Sequence[str] = ()) -> tuple[list[Layer], dict[str, str]]:
         """The layers that some blobs depend on, and what each of their blobs is called in the end.
@@ -143,10 +143,10 @@ class Builder:
         names: set[str] = set(given)
         blobs: dict[str, str] = {name: name for name in given}
         for layer in sorted(layers, key=lambda layer: layer.rank):
-            layer.name = _unique(layer.wanted, names)
+            layer.name = unique(layer.wanted, names)
             tops = layer.tops
             layer.tops = (
-                [layer.name] if len(tops) == 1 else [_unique(f"{layer.name}_{i}", names) for i in range(len(tops))]
+                [layer.name] if len(tops) == 1 else [unique(f"{layer.name}_{i}", names) for i in range(len(tops))]
             )
             blobs.update(zip(tops, layer.tops, strict=True))
         for layer in layers:
@@ -242,16 +242,6 @@ class Builder:
 _ADDED = ("Permute", "Reshape", "Flatten", "Pad", "Power", "Slice")
 
 
-def _unique(name: str, names: set[str]) -> str:
-    name = (re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).strip("_.") or "layer")[:80]
-    found, i = name, 1
-    while found in names:
-        i += 1
-        found = f"{name}_{i}"
-    names.add(found)
-    return found
-
-
 def _keeps_order(order: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether an order of axes only moves axes of one place, so that the values lie as before."""
     moved = [axis for axis in order if shape[axis] != 1]
@@ -276,30 +266,6 @@ def _no_batch(parameters: dict[str, Any]) -> None:
         for number in np.ravel(np.asarray(value, dtype=object)):
             if isinstance(number, int) and not isinstance(number, bool) and has_batch(abs(number)):
                 raise UnsupportedError(f"`{name}` would depend on the number of examples")
-
-
-def name_of(node: GraphNode, parameters: Sequence[str] = ()) -> str:
-    """What a node's layer is called: as its parameters (`features.0.weight`), else as the node, in a readable part."""
-    for parameter in parameters:
-        module, dot, last = parameter.rpartition(".")
-        if dot and last in ("weight", "bias", "running_mean") and "/" not in module and "::" not in module:
-            return module
-    path = [part for part in (node.name or "").split(";")[0].split("/") if part]
-    op = node.op.casefold()
-    if path and _KERAS.fullmatch(path[0]) and len(path) > 1:  # model/layer/operation
-        return path[1]
-    if len(path) > 1 and path[-1].casefold().startswith(op):
-        path.pop()
-    while len(path) > 1 and path[1].startswith(f"{path[0]}."):  # features/features.0
-        path.pop(0)
-    for i in range(len(path) - 1, 0, -1):
-        if path[i].startswith(f"{path[i - 1]}."):
-            del path[i - 1]
-    last = re.sub(r"(__\d+|:\d+)$", "", ".".join(path[-4:]))
-    return re.sub(r"^node_", "", last) or op
-
-
-_KERAS = re.compile(r"(StatefulPartitionedCall|PartitionedCall|sequential|functional|model)[_\d]*")
 
 
 def entries(layers: list[Layer]) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ...spec.errors import NettrainError, Place, Problems
-from .builder import BATCH, TIME, Builder, Shape, Value, has_batch, name_of, plain
+from .builder import BATCH, TIME, Builder, Shape, Value, has_batch, plain
 from .graph import GraphNode, UnsupportedError, needed
 from .messages import Message
+from .names import name_of
 from .tensors import to_array
 
 Known = np.ndarray | Value

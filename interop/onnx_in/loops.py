@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,48 +10,21 @@ import numpy as np
 from .activations import number
 from .builder import BATCH, Value, entries, plain
 from .converter import Converter, Known, LostError, is_all, operation, refuse
+from .gated import Loop, State, first_of, gated
 from .graph import GraphNode, nodes_in
 from .shapes import in_words
 from .sharing import owned, share
 from .tensors import to_array
 
 
-@dataclass
-class _State:
-    """A value that goes from step to step: its names in the body, and what it is before the first one."""
-
-    name: str
-    next: str
-    before: Known
-    shape: tuple[int, ...]  # of all sequences together
-    last: str  # the output of the Scan that holds it after the last step, where anything reads that
-
-    @property
-    def blob(self) -> Value | None:
-        """The blob it begins as; None for a constant."""
-        return self.before if isinstance(self.before, Value) else None
-
-
-@dataclass
-class _Loop:
-    node: GraphNode
-    nodes: list[GraphNode]  # of the body
-    states: list[_State]
-    sequences: dict[str, Value]  # by their names in the body
-    outputs: list[str]  # of the body, one for each step
-    known: dict[str, Known]  # what the body reads of outside, and its own tensors
-    steps: int
-    count: int  # how many sequences there are
-
-
 @operation("Scan")
 def scan(net: Converter, node: GraphNode) -> list[Value | None]:
     """The last states, and what the steps make, T x N x …, of states and sequences whose first axis is T."""
     loop = _read(net, node)
-    return _gated(net, loop) or _recurrent(net, loop)
+    return gated(net, loop) or _recurrent(net, loop)
 
 
-def _read(net: Converter, node: GraphNode) -> _Loop:
+def _read(net: Converter, node: GraphNode) -> Loop:
     body = node.graph("body")
     if body is None or 0 < node.opset < 9:
         raise refuse("its body is missing" if body is None else "it is of opset 8; export the model with a newer one")
@@ -76,7 +48,7 @@ def _read(net: Converter, node: GraphNode) -> _Loop:
             raise refuse(f"its state `{name}` has not a part for each sequence")
         last = node.outputs[i] if i < len(node.outputs) else ""
         is_read = bool(last) and (last in net.readers or last in net.outputs)
-        found.append(_State(name, after, before, tuple(before.shape), last if is_read else ""))
+        found.append(State(name, after, before, tuple(before.shape), last if is_read else ""))
     nodes = nodes_in(body, node.opset)
     for one in nodes:
         one.name = one.name.removeprefix(f"{node.name}/")
@@ -85,131 +57,10 @@ def _read(net: Converter, node: GraphNode) -> _Loop:
     for one in dict.fromkeys(name for node in nodes for name in (*node.inputs, *node.captured)):
         if one in net.values and one not in own:
             known[one] = net.values[one]
-    return _Loop(node, nodes, found, given, ends[states:], known, *shapes[0][:2])
+    return Loop(node, nodes, found, given, ends[states:], known, *shapes[0][:2])
 
 
-# LSTM and GRU
-
-
-class _Terms:
-    """Formulas as numbers: two that compute the same of the same have the same one."""
-
-    def __init__(self) -> None:
-        self.known: dict[tuple, int] = {}
-
-    def __call__(self, op: str, *parts: Any) -> int:
-        parts = tuple(sorted(parts)) if op in ("Add", "Mul") else parts
-        return self.known.setdefault((op, *parts), len(self.known))
-
-    def gates(self, x: int, count: int) -> list[int]:
-        return [self("Split", x, count, i) for i in range(count)]
-
-
-def _lstm(t: _Terms, h: int, c: int) -> list[int]:
-    x, k = t("x"), t("k")
-    i, f, o, g = t.gates(t("Add", x, t("MatMul", t("Mul", h, k), t("W"))), 4)
-    i, f, o, g = t("Sigmoid", i), t("Sigmoid", f), t("Sigmoid", o), t("Tanh", g)
-    c = t("Add", t("Mul", f, t("Mul", c, k)), t("Mul", i, g))
-    return [t("Mul", o, t("Tanh", c)), c]
-
-
-def _gru(t: _Terms, h: int) -> list[int]:
-    kept = t("Mul", h, t("k"))
-    r_x, z_x, n_x = t.gates(t("x"), 3)
-    r_h, z_h, n_h = t.gates(t("Add", t("MatMul", kept, t("W")), t("b")), 3)
-    r, z = t("Sigmoid", t("Add", r_x, r_h)), t("Sigmoid", t("Add", z_x, z_h))
-    n = t("Tanh", t("Add", n_x, t("Mul", r, n_h)))
-    return [t("Add", n, t("Mul", t("Sub", kept, n), z))]
-
-
-_GATED: dict[int, tuple[str, int, Callable[..., list[int]]]] = {2: ("LSTM", 4, _lstm), 1: ("GRU", 3, _gru)}
-_MOST_NODES = 30  # of the steps of these
-
-
-def _gated(net: Converter, loop: _Loop) -> list[Value | None] | None:
-    """The loop as an LSTM or GRU layer, as these are exported; None where it is neither."""
-    kind, gates, formula = _GATED.get(len(loop.states), ("", 0, _gru))
-    if not kind or len(loop.sequences) != 2 or len(loop.nodes) > _MOST_NODES or len(loop.outputs) != 1:
-        return None
-    blobs = [state.blob for state in loop.states if state.blob is not None]
-    carried = [blob for blob in blobs if blob.blob in net.carried]
-    if len(blobs) != len(loop.states) or (carried and len(carried) != len(blobs)):
-        return None
-    x, cont = loop.sequences.values()
-    size = loop.states[0].shape[-1]
-    product = next((layer for layer in net.build.layers if layer.tops == [x.blob]), None)
-    if (
-        x.is_reshaped
-        or x.is_permuted
-        or product is None
-        or product.type != "InnerProduct"
-        or product.parameters.get("axis") != 2
-    ):
-        return None
-    constants = _constants(loop, size)
-    if (
-        constants is None
-        or product.parameters.get("axis") != 2
-        or len(product.blobs) != 2
-        or x.shape[2:] != (gates * size,)
-        or cont.shape[2:] != (1,)
-    ):
-        return None
-    t = _Terms()
-    terms = {name: t(kind) for name, kind in constants.items()}
-    terms |= {state.name: t("state", i) for i, state in enumerate(loop.states)}
-    terms |= dict(zip(loop.sequences, (t("x"), t("k")), strict=True))
-    for node in loop.nodes:
-        inputs = [terms.setdefault(name, t("name", name)) for name in node.inputs if name]
-        if node.op == "Split" and node.integer("axis") in (-1, 1):
-            made = t.gates(inputs[0], len(node.outputs))
-        else:
-            made = inputs[:1] if node.op == "Identity" else [t(node.op, *inputs)]
-        terms |= zip(node.outputs, made, strict=False)
-    wanted = formula(t, *(t("state", i) for i in range(len(loop.states))))
-    if [terms.get(state.next) for state in loop.states] != wanted or terms.get(loop.outputs[0]) != wanted[0]:
-        return None
-    at = {kind: loop.known[name] for name, kind in constants.items()}
-    W_h = np.asarray(at["W"], np.float32).T
-    if W_h.shape != (gates * size, size):
-        return None
-    arrays = [*product.blobs, W_h, *([np.asarray(at["b"], np.float32)] if kind == "GRU" else [])]
-    bottoms = [product.bottoms[0], net.build.blob(cont.viewed(cont.shape[:2]))]
-    firsts = [] if carried else [net.build.blob(_first(blob)) for blob in blobs]
-    more = {"expose_hidden": True} if firsts else {}
-    tops = net.build.add(
-        kind, net.name(loop.node), [*bottoms, *firsts], tops=1 + len(firsts), blobs=arrays, num_output=size, **more
-    )
-    last = [plain(top, (1, loop.count, size)).viewed((loop.count, size)) for top in tops[1:]]
-    return [*(last or [None] * len(blobs)), plain(tops[0], (loop.steps, loop.count, size))]
-
-
-def _constants(loop: _Loop, size: int) -> dict[str, str] | None:
-    """The matrix and the bias that a step adds, by what they are: W and b; None for other constants of many values."""
-    found: dict[str, str] = {}
-    for node in loop.nodes:
-        for name in node.inputs:
-            array = loop.known.get(name)
-            if isinstance(array, np.ndarray) and node.op == "Split":
-                if not is_all(array, size):
-                    return None
-            elif isinstance(array, np.ndarray):
-                kind = "W" if node.op == "MatMul" else "b"
-                if kind in found.values() and found.get(name) != kind:
-                    return None
-                found[name] = kind
-    return found if "W" in found.values() else None
-
-
-def _first(value: Value) -> Value:
-    """A first state, N x …, as layers take it: 1 x N x …"""
-    return value.viewed((1, *value.shape))
-
-
-# Any other body
-
-
-def _recurrent(net: Converter, loop: _Loop) -> list[Value | None]:
+def _recurrent(net: Converter, loop: Loop) -> list[Value | None]:
     """A Recurrent layer whose cell the body becomes."""
     name, states = net.name(loop.node), loop.states
     beginning = _Beginning.of(net, loop)
@@ -269,7 +120,7 @@ def _recurrent(net: Converter, loop: _Loop) -> list[Value | None]:
             more["carry"] = True
         else:
             entry["from_bottom"] = True
-            bottoms.append(net.build.blob(_first(state.blob)))
+            bottoms.append(net.build.blob(first_of(state.blob)))
         said.append(entry)
     finals = len(states) if any(state.last for state in states) else 0
     if finals:
@@ -288,7 +139,7 @@ def _recurrent(net: Converter, loop: _Loop) -> list[Value | None]:
     return [*(last or [None] * len(states)), *every]
 
 
-def _of_steps(inner: Converter, name: str, loop: _Loop) -> Value:
+def _of_steps(inner: Converter, name: str, loop: Loop) -> Value:
     """What the body makes at a step, for each sequence."""
     value = inner.values.get(name)
     if not isinstance(value, Value) or value.shape[:1] != (loop.count,):
@@ -321,7 +172,7 @@ class _Beginning:
     nodes: set[int]
 
     @classmethod
-    def of(cls, net: Converter, loop: _Loop) -> _Beginning | None:
+    def of(cls, net: Converter, loop: Loop) -> _Beginning | None:
         """Raises nothing: None where it is not so for all states, or first values are others than before the loop."""
         k, cont = list(loop.sequences.items())[-1]
         if len(loop.sequences) < 2 or len(cont.shape) != 2:
@@ -341,7 +192,7 @@ class _Beginning:
         return found
 
     def _add(
-        self, net: Converter, loop: _Loop, state: _State, readers: dict[str, list[GraphNode]], factors: set[str]
+        self, net: Converter, loop: Loop, state: State, readers: dict[str, list[GraphNode]], factors: set[str]
     ) -> bool:
         (kept, *others) = readers.get(state.name, ()) or (None,)
         if others or kept is None or kept.op != "Mul" or not factors.intersection(kept.inputs):
@@ -360,14 +211,14 @@ class _Beginning:
         one = loop.known.get(rest.inputs[0])
         if not isinstance(one, np.ndarray) or not is_all(one, 1) or len(readers[rest.outputs[0]]) != 1:
             return False
-        if not _same_first(net, state, first):
+        if not _samefirst_of(net, state, first):
             return False
         self.begun[state.name] = plus.outputs[0]
         self.nodes |= {id(node) for node in (kept, plus, fresh, rest)}
         return True
 
 
-def _same_first(net: Converter, state: _State, first: np.ndarray) -> bool:
+def _samefirst_of(net: Converter, state: State, first: np.ndarray) -> bool:
     """Whether a state begins before the first step as it does where a sequence begins."""
     if state.blob is not None:
         return is_all(first, net.carried.get(state.blob.blob, 0.0))

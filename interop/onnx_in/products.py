@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .activations import eltwise
-from .builder import Value, broadcast, has_batch, name_of, plain
+from .builder import Value, broadcast, has_batch, plain
 from .converter import Converter, operation, refuse
 from .graph import GraphNode
+from .names import name_of
 from .reductions import reduced
 
 

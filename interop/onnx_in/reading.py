@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,6 @@ from .messages import Message, read_model
 from .metadata import carried, preparation, said_in
 from .sharing import share
 from .tensors import FLOATS, read_file
-
-for _name in (  # what nodes become: each module registers its operations
-    *("activations", "arithmetic", "folding", "images", "loops", "normalizations", "parts", "products", "reductions"),
-    *("resizing", "sequences", "shapes"),
-):
-    import_module(f".{_name}", __package__)
 
 OLDEST = 7  # opset: before it, operations broadcast in ways of their own
 _WHOLE = frozenset((2, 3, 4, 5, 6, 7, 9, 12, 13))  # types of tensors without fractions
@@ -49,6 +45,7 @@ def read(path: Path, name: str, *, batch: int = 1, sizes: Mapping[str, int] | No
     open; ``sizes`` gives other axes that it has only names for. Raises SpecError with every node that no layer can
     stand for, and NettrainError for a file that is no model.
     """
+    _find_operations()
     raw = read_file(path)
     try:
         model = read_model(raw)
@@ -74,6 +71,13 @@ def read(path: Path, name: str, *, batch: int = 1, sizes: Mapping[str, int] | No
             raise error from None
         found.notes.append("the file is for one number of examples, and so is the net")
         return found
+
+
+@cache
+def _find_operations() -> None:
+    """Import the files beside this one: what nodes become is registered by those that know."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
+        importlib.import_module(module.name)
 
 
 @dataclass
