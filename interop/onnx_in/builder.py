@@ -112,7 +112,7 @@ class Builder:
 
     layers: list[Layer] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)
+    names: dict[str, int] = field(default_factory=dict)
     views: dict[tuple, str] = field(default_factory=dict)
     held: list[np.ndarray] = field(default_factory=list)  # so that no memory is taken for another's
     room: float = math.inf  # bytes that parameters may still have
@@ -140,7 +140,7 @@ class Builder:
     @staticmethod
     def _named_anew(layers: list[Layer], given: Sequence[str]) -> dict[str, str]:
         """Give layers the names they want, as far as each is wanted once; old names of blobs to new."""
-        names: set[str] = set(given)
+        names = dict.fromkeys(given, 1)
         blobs: dict[str, str] = {name: name for name in given}
         for layer in sorted(layers, key=lambda layer: layer.rank):
             layer.name = unique(layer.wanted, names)

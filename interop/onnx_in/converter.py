@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Converter:
     def __init__(self, nodes: list[GraphNode], outputs: Sequence[str], folder: Path | None, most: int):
         self.nodes, self.outputs, self.folder = nodes, outputs, folder
         self.most = most  # bytes that a constant may have when it is computed
-        self.room = 16.0 * most  # bytes that all that are computed may still have
+        self.room = float(max(1 << 26, 2 * most))  # bytes that all that are computed may still have
         self.values: dict[str, Known] = {}
         self.lost: set[str] = set()  # names whose node was refused
         self.fixed: dict[str, None] = {}  # constants that are part of the graph, not parameters
@@ -70,12 +71,15 @@ class Converter:
         self.parameters: dict[str, Value] = {}
         self.done: set[int] = set()
         self.readers: dict[str, list[GraphNode]] = {}
+        self.makers: dict[str, GraphNode] = {}
         self._read_by(nodes)
 
     def _read_by(self, nodes: list[GraphNode]) -> None:
         for node in nodes:
             for name in dict.fromkeys(filter(None, [*node.inputs, *node.captured])):
                 self.readers.setdefault(name, []).append(node)
+            for name in node.outputs:
+                self.makers.setdefault(name, node)
 
     def inner(self, nodes: list[GraphNode], outputs: Sequence[str]) -> Converter:
         """One for the body of a loop, with constants as they are here."""
@@ -86,7 +90,6 @@ class Converter:
     def enter(self, nodes: list[GraphNode]) -> None:
         """Convert the nodes of a branch, as if they stood here. Raises NettrainError for the first that cannot be."""
         self._read_by(nodes)
-        self.nodes = self.nodes + nodes
         for node in nodes:
             if id(node) not in self.done:
                 self._convert(node)
@@ -108,12 +111,35 @@ class Converter:
     def as_value(self, array: np.ndarray, name: str) -> Value:
         """A constant as a blob."""
         if name not in self.parameters:
-            self.must_be_made(array.shape, 4)
             hint = name.rpartition("/")[2] or "constant"
+            free = [axis for axis, size in enumerate(array.shape) if has_batch(size)]
+            if len(free) == 1 and array.shape[free[0]] == BATCH and not array.strides[free[0]]:
+                found = self._for_each_example(array[(slice(None),) * free[0] + (slice(0, 1),)], name, free[0])
+                return self.parameters.setdefault(name, found)
+            self.must_be_made(array.shape, 4)
             shape = list(array.shape)
             made = self.build.add("Parameter", hint, [], blobs=[array], shape=shape, **self.rates(name, 1))
             self.parameters[name] = plain(made[0], array.shape)
         return self.parameters[name]
+
+    def _for_each_example(self, array: np.ndarray, name: str, axis: int) -> Value:
+        """A constant that is repeated for all examples, such as the token of a class: added to zeros, one for each."""
+        if not any(stride for stride, size in zip(array.strides, array.shape, strict=True) if size > 1):
+            self.fixed[f"{name}/of_one"] = None  # a number that is repeated is no parameter
+        one = self.as_value(array, f"{name}/of_one")
+        like = next((v for v in (self.values[x] for x in self.inputs) if v.shape[:1] == (BATCH,)), None)
+        if not isinstance(like, Value):
+            raise refuse("it needs an array with one part for each example")
+        if len(like.shape) == 1:
+            zeros = self.build.elementwise("Power", "each", like, scale=0)
+        else:
+            made = self.build.add("Reduction", "each", [self.build.blob(like)], axis=1, coeff=0)
+            zeros = plain(made[0], (BATCH,))
+        shape = tuple(BATCH if i == axis else 1 for i in range(array.ndim))
+        blobs = [one.blob, self.build.blob(zeros.viewed(shape, "each_example"))]
+        more = {} if math.prod(array.shape) == 1 and array.ndim == 1 else {"broadcast": True}
+        made = self.build.add("Eltwise", name.rpartition("/")[2] or "repeated", blobs, **more)
+        return plain(made[0], tuple(BATCH if i == axis else n for i, n in enumerate(array.shape)))
 
     def constant(self, node: GraphNode, i: int, what: str) -> np.ndarray:
         """Input i, which must not depend on the net's inputs."""
@@ -170,7 +196,7 @@ class Converter:
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 
     def maker(self, name: str) -> GraphNode | None:
-        return next((node for node in self.nodes if name in node.outputs), None)
+        return self.makers.get(name)
 
     def rates(self, name: str, blobs: int) -> dict:
         """``param`` for constants that are not learned: those that are part of the graph and no parameter of it."""

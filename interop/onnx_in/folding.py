@@ -99,6 +99,13 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a / b
 
 
+def _remainder(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """With the sign of the divisor, or for floats of the dividend."""
+    if a.dtype.kind in "iu" and not b.all():
+        raise refuse("it divides by zero")
+    return np.mod(a, b) if a.dtype.kind in "iu" else np.fmod(a, b)
+
+
 _COMPARISONS = ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Not", "And", "Or")
 _FORMULAS: dict[str, Any] = {
     "Add": np.add,
@@ -107,6 +114,7 @@ _FORMULAS: dict[str, Any] = {
     "Div": _divide,
     "Pow": np.power,
     "Neg": np.negative,
+    "Mod": _remainder,
     "Sqrt": np.sqrt,
     "Reciprocal": np.reciprocal,
     "Exp": np.exp,

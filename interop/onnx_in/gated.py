@@ -125,17 +125,19 @@ def gated(net: Converter, loop: Loop) -> list[Value | None] | None:
     if [terms.get(state.next) for state in loop.states] != wanted or terms.get(loop.outputs[0]) != wanted[0]:
         return None
     at = {kind: loop.known[name] for name, kind in constants.items()}
-    W_h = np.asarray(at["W"], np.float32).T
-    if W_h.shape != (gates * size, size):
+    if {k: v.shape for k, v in at.items()} != {"W": (size, gates * size)} | (
+        {"b": (gates * size,)} if gates == 3 else {}
+    ):
         return None
-    arrays = [*product.blobs, W_h, *([np.asarray(at["b"], np.float32)] if kind == "GRU" else [])]
+    net.must_be_made(at["W"].shape, 4)
+    arrays = [*product.blobs, *(np.asarray(array, np.float32).T for array in at.values())]
     bottoms = [product.bottoms[0], net.build.blob(cont.viewed(cont.shape[:2]))]
     firsts = [] if carried else [net.build.blob(first_of(blob)) for blob in blobs]
     more = {"expose_hidden": True} if firsts else {}
     tops = net.build.add(
         kind, net.name(loop.node), [*bottoms, *firsts], tops=1 + len(firsts), blobs=arrays, num_output=size, **more
     )
-    last = [plain(top, (1, loop.count, size)).viewed((loop.count, size)) for top in tops[1:]]
+    last: list[Value | None] = [plain(top, (1, loop.count, size)).viewed((loop.count, size)) for top in tops[1:]]
     return [*(last or [None] * len(blobs)), plain(tops[0], (loop.steps, loop.count, size))]
 
 

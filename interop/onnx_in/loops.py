@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .activations import number
-from .builder import BATCH, Value, entries, plain
+from .builder import Value, entries, plain
 from .converter import Converter, Known, LostError, is_all, operation, refuse
 from .gated import Loop, State, first_of, gated
 from .graph import GraphNode, nodes_in
@@ -50,13 +50,13 @@ def _read(net: Converter, node: GraphNode) -> Loop:
         is_read = bool(last) and (last in net.readers or last in net.outputs)
         found.append(State(name, after, before, tuple(before.shape), last if is_read else ""))
     nodes = nodes_in(body, node.opset)
-    for one in nodes:
-        one.name = one.name.removeprefix(f"{node.name}/")
+    for inner in nodes:
+        inner.name = inner.name.removeprefix(f"{node.name}/")
     known: dict[str, Known] = {tensor.name: to_array(tensor, net.folder) for tensor in body.initializer}
-    own = {*names, *known, *(name for one in nodes for name in one.outputs)}
-    for one in dict.fromkeys(name for node in nodes for name in (*node.inputs, *node.captured)):
-        if one in net.values and one not in own:
-            known[one] = net.values[one]
+    own = {*names, *known, *(name for inner in nodes for name in inner.outputs)}
+    for name in dict.fromkeys(name for inner in nodes for name in (*inner.inputs, *inner.captured)):
+        if name in net.values and name not in own:
+            known[name] = net.values[name]
     return Loop(node, nodes, found, given, ends[states:], known, *shapes[0][:2])
 
 
@@ -132,7 +132,7 @@ def _recurrent(net: Converter, loop: Loop) -> list[Value | None]:
         outputs=[blobs[made[one]] for one in loop.outputs], **more, cell=entries(layers),
     )  # fmt: skip
     every = [plain(top, (loop.steps, *inner.values[one].shape)) for top, one in zip(tops, loop.outputs, strict=False)]
-    last = [
+    last: list[Value | None] = [
         plain(top, (1, *state.shape)).viewed(state.shape)
         for top, state in zip(tops[len(every) :], states, strict=False)
     ]
@@ -151,10 +151,10 @@ def _initial(net: Converter, array: Known, arrays: list[np.ndarray]) -> dict[str
     """How a state begins that is a constant, the same for every sequence; one of many numbers is learned."""
     assert isinstance(array, np.ndarray)
     one = array[0]
-    if array.shape[0] == BATCH and array.strides[0]:
-        raise refuse("its first state is another one for each sequence")
-    if array.shape[0] != BATCH and not (array == array[:1]).all():
-        raise refuse("its first state is another one for each sequence")
+    if array.strides[0]:  # not one that is repeated
+        net.must_be_made(array.shape, 4)
+        if not (array == array[:1]).all():
+            raise refuse("its first state is another one for each sequence")
     net.must_be_made(one.shape, 4)
     first = number(float(one.ravel()[0])) if one.size else 0
     if is_all(one, first):
@@ -224,6 +224,6 @@ def _samefirst_of(net: Converter, state: State, first: np.ndarray) -> bool:
         return is_all(first, net.carried.get(state.blob.blob, 0.0))
     array = state.before
     assert isinstance(array, np.ndarray)
-    if array.size and not any(array.strides[:1]) and array[0].size <= 1 << 24:
-        return bool((array[0] == first).all())
-    return False
+    if array.strides[0] or first.size > array[0].size or array[0].size * 4 > net.most:
+        return False
+    return bool((array[0] == first).all())

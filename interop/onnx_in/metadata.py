@@ -37,7 +37,7 @@ def carried(model: Message, said: Mapping[str, Any]) -> dict[str, str]:
     """Inputs that hold what the batch before left, where it is known what they are at first, and the outputs that
     leave it: the layer they come from keeps such states itself."""
     ends = {item.name for item in model.graph.output}
-    pairs = {item.name: said.get(f"{item.name}.last") for item in model.graph.input}
+    pairs = {item.name: str(said.get(f"{item.name}.last")) for item in model.graph.input}
     return {name: last for name, last in pairs.items() if last in ends and is_number(said.get(f"{name}.first"))}
 
 

@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from .graph import GraphNode
 
 
-def unique(name: str, names: set[str]) -> str:
-    """The name, or the first of name_2, name_3 … that is not among ``names``, which then has it."""
+def unique(name: str, names: dict[str, int]) -> str:
+    """The name, or the first of name_2, name_3 … that is not among ``names``, which then has it.
+
+    ``names`` has for each how many have wanted it, so that thousands of the same name are soon told apart.
+    """
     name = (re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).strip("_.") or "layer")[:80]
-    found, i = name, 1
+    found, count = name, names.get(name, 0)
     while found in names:
-        i += 1
-        found = f"{name}_{i}"
-    names.add(found)
+        count += 1
+        found = f"{name}_{count}"
+    names[name] = max(count, 1)
+    names.setdefault(found, 1)
     return found
 
 

@@ -76,8 +76,9 @@ def _product_of_blobs(net: Converter, node: GraphNode, a: Value, alpha: float, b
 
 @operation("MatMul")
 def mat_mul(net: Converter, node: GraphNode) -> Value:
-    a, b = net.known(node, 0), net.known(node, 1)
-    if isinstance(b, np.ndarray) and isinstance(a, Value) and b.ndim == 2:
+    b = net.known(node, 1)
+    a = net.value(node, 0)
+    if isinstance(b, np.ndarray) and b.ndim == 2 and len(a.shape) > 1:
         weight = net.weights(node, 1, "the weight")
         bias, last = _bias_after(net, node, weight.shape[1])
         parameters = [node.inputs[1], *last.inputs]
@@ -88,7 +89,7 @@ def mat_mul(net: Converter, node: GraphNode) -> Value:
             net.values[last.outputs[0]] = found
             net.done.add(id(last))
         return found
-    return _mat_mul(net, net.name(node), net.value(node, 0), net.value(node, 1))
+    return _mat_mul(net, net.name(node), a, net.value(node, 1))
 
 
 def _mat_mul(net: Converter, name: str, a: Value, b: Value) -> Value:

@@ -172,13 +172,13 @@ def _turned_back(net: Converter, node: GraphNode, name: str, y: Value, is_turned
 
 
 # h = f(W x + R h + b), with x and h side by side
-_PLAIN = [
+_PLAIN: list[dict[str, Any]] = [
     {"name": "both", "type": "Concat", "bottom": ["x", "h"]},
     {"name": "sum", "type": "InnerProduct"},
     {"name": "h_next"},
 ]
 # z, r = σ(W x + R h + b), n = tanh(W' x + R' (r h) + b'), h = n + z (h - n)
-_RESET_FIRST = [
+_RESET_FIRST: list[dict[str, Any]] = [
     {"name": "both", "type": "Concat", "bottom": ["x", "h"]},
     {"name": "gate_sums", "type": "InnerProduct"},
     {"name": "gates", "type": "Sigmoid"},

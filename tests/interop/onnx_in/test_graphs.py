@@ -335,6 +335,24 @@ def test_parameters_that_several_nodes_share_are_one():
     assert not net.params["two"][1].shares_data_with(net.params["three"][1])  # equal by chance: exporters keep one zero
 
 
+def test_a_constant_that_is_repeated_for_each_example():
+    """The token of a class, as vision transformers put it before the patches, and a first state."""
+    nodes = [
+        node("Shape", ["x"], ["n"], end=1),
+        node("Concat", ["n", "rest"], ["shape"], axis=0),
+        node("Expand", ["token", "shape"], ["tokens"]),
+        node("Concat", ["tokens", "x"], ["y"], axis=1),
+        node("Expand", ["zero", "shape"], ["h"]),
+        node("MatMul", ["h", "w"], ["z"]),
+    ]
+    arrays = {"token": f(1, 1, 4), "rest": i(1, 4), "zero": np.float32(0.5), "w": f(4, 2)}
+    found = same_as_onnxruntime(model_of(nodes, {"x": ["N", 3, 4]}, arrays, ("y", "z")))
+    token, zero = (entry for entry in found.root.to_python()["layers"] if entry["type"] == "Parameter")
+    assert "param" not in token
+    assert zero["param"]["lr_mult"] == 0
+    assert "InnerProduct" in types(found)  # so that w is shared with other steps
+
+
 def test_a_table_of_words_that_is_the_last_matrix_too():
     nodes = [node("Gather", ["w", "x"], ["e"]), node("Gemm", ["e", "w"], ["y"], transB=1)]
     found = same_as_onnxruntime(model_of(nodes, {"x": ["N"]}, {"w": f(5, 4)}, kind=TensorProto.INT64))
