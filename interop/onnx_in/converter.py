@@ -1,10 +1,13 @@
-"""Walks through a graph in its order: each node becomes layers, or a constant, or only another view of a blob."""
+"""Walks through a graph in its order: each node becomes layers, or a constant, or only another view of a blob.
+
+It is one file since all of it is about one table, what the names of the graph stand for so far.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +140,7 @@ class Converter:
             zeros = plain(made[0], (BATCH,))
         shape = tuple(BATCH if i == axis else 1 for i in range(array.ndim))
         blobs = [one.blob, self.build.blob(zeros.viewed(shape, "each_example"))]
-        more = {} if math.prod(array.shape) == 1 and array.ndim == 1 else {"broadcast": True}
+        more: dict[str, Any] = {"broadcast": True}
         made = self.build.add("Eltwise", name.rpartition("/")[2] or "repeated", blobs, **more)
         return plain(made[0], tuple(BATCH if i == axis else n for i, n in enumerate(array.shape)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -157,7 +158,7 @@ def _tiled(net: Converter, name: str, value: Value, axis: int, n: int) -> Value:
     base[at] *= n
     if base[at] > 1 << 24 and not has_batch(base[at]):
         raise refuse(f"it makes an axis of {base[at]:,} values")
-    more: dict[str, int] = {} if at == 1 else {"axis": at}
+    more: dict[str, Any] = {} if at == 1 else {"axis": at}
     return net.build.repermuted(value, net.build.add("Tile", name, [inner.blob], **more, tiles=n)[0], base)
 
 

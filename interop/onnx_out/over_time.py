@@ -47,7 +47,8 @@ def scan(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Run ``step`` over time: from the states and what the sequences have at a step to the next states and outputs.
 
-    ``names`` are those of states and sequences within a step. ``made`` are the dims of the next states and of the outputs of a step. Gives the last states, and outputs over time.
+    ``names`` are those of states and sequences within a step. ``made`` are the dims of the next states and of the
+    outputs of a step. Gives the last states, and outputs over time.
     """
     body = Graph(f"{here.name}/step", here.graph)
     inside = Here(body, here.step, [], here.making)

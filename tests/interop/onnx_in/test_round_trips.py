@@ -58,6 +58,26 @@ def test_a_config_comes_back(data_sets, config):
             np.testing.assert_allclose(again.blobs[blob].data, net.blobs[output].data, rtol=1e-5, atol=1e-6)
 
 
+def test_how_examples_were_prepared_stands_in_the_spec(nettrain_cli, data_sets):
+    nettrain_cli("convert", ROOT / "configs/lenet.yaml", "--to", "m.onnx")
+    said = nettrain_cli("convert", "m.onnx", "--to", "back.yaml").output
+    words = "`data` takes prepared examples; a data layer in its place says `transform: {scale: 0.00390625}`"
+    assert words in said
+    assert Path("back.yaml").read_text().startswith(f"# {words}\n")
+
+
+def test_what_metadata_says_is_no_yaml():
+    net = Net({"layers": [{"name": "x", "type": "Input", "shape": [2, 3]}, {"name": "y", "type": "ReLU"}]}, "TEST")
+    model = export(net).proto
+    evil = {"x.mean_file": "a\nlayers: []", "x.scale": "[" * 9000, "x.mean": "[1, 2.5]", "x.value": "true"}
+    for key, value in evil.items():
+        model.metadata_props.add(key=key, value=value)
+    Path("model.onnx").write_bytes(model.SerializeToString())
+    (words,) = read(Path("model.onnx"), "model.onnx").head
+    assert "\n" not in words
+    assert "mean_value: [1, 2.5]" in words
+
+
 def nets_of(name):
     """Each example of a type that ONNX has an equal of, as a net over inputs."""
     cls = registry.types()[name]
