@@ -94,7 +94,7 @@ def from_onnx(job: Job) -> None:
     from ..onnx_in import read
 
     found = read(job.path, job.name, batch=job.options.batch)
-    text = to_yaml(found.root)
+    text = to_yaml(found.root, head=found.head)
     load(text)
     job.result.notes += found.notes
     npz: Path = job.target.with_suffix(".npz")

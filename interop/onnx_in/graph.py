@@ -170,6 +170,13 @@ def _read_in(graph: Message) -> list[str]:
     return names
 
 
+def nodes_in(graph: Message, opset: int) -> list[GraphNode]:
+    """The nodes of a graph in an attribute, under the names they have there."""
+    inliner = _Inliner({})
+    inliner.add(graph.node, {"": opset}, None, _Call())
+    return inliner.made
+
+
 def branch_of(graph: Message, opsets: dict[str, int], prefix: str) -> list[GraphNode]:
     """The nodes of a graph in an attribute; names that it makes get a prefix."""
     made = {name for node in graph.node for name in node.output if name} | {item.name for item in graph.initializer}
