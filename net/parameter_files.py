@@ -13,6 +13,7 @@ import numpy as np
 from ..files.arrays import open_npz
 from ..spec.errors import NettrainError, format_shape
 from .blob import Blob
+from .records import NetSpec
 from .registry import other_programs
 
 Strict = Literal["none", "shapes", "all"]
@@ -51,13 +52,15 @@ def has_shape(stored: Any, shape: tuple[int, ...]) -> bool:
 
 
 @contextlib.contextmanager
-def open_parameters(path: Path, what: str) -> Iterator[Arrays]:
+def open_parameters(path: Path, what: str, spec: NetSpec | None = None) -> Iterator[Arrays]:
     """The arrays of a file by name, ``param/LAYER/INDEX``, while it is open: an .npz, or a file of another program.
 
-    Raises NettrainError when it is missing or damaged.
+    With a ``spec`` those that other nets keep in other layers have the names that its layers give them. Raises
+    NettrainError when the file is missing or damaged.
     """
-    with other_programs("weights").open_weights(path, what) or open_npz(path, what) as arrays:
-        yield arrays
+    weights = other_programs("weights")
+    with weights.open_weights(path, what) or open_npz(path, what) as arrays:
+        yield arrays if spec is None else weights.for_net(arrays, spec)
 
 
 @dataclass

@@ -61,10 +61,10 @@ class Job:
         self.result.warnings += [said(warning) for warning in spec.warnings]
         return spec
 
-    def arrays(self, may_be_empty: bool = False) -> dict[str, np.ndarray]:
-        """The parameters, copied out of the file of weights: the one given with the source, or the source."""
+    def arrays(self, spec: NetSpec | None = None, may_be_empty: bool = False) -> dict[str, np.ndarray]:
+        """The parameters, as a net has them, copied out of the file of weights: that which is given, or the source."""
         path = Path(self.options.weights) if self.options.weights else self.path
-        with open_parameters(path, "weights file") as stored:
+        with open_parameters(path, "weights file", spec) as stored:
             arrays = {key: np.array(stored[key]) for key in stored if key.startswith("param/")}
             others = [key for key in stored if not key.startswith("param/")]
         if not arrays and not may_be_empty:

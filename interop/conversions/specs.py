@@ -13,17 +13,16 @@ from ...net.records import LayerSpec
 from ...spec.errors import NettrainError, Problems
 from ..yaml_out import Remark, Remarks, to_yaml
 from .job import Job, said
-from .weights import for_net, to_weights
+from .weights import to_weights
 
 
 def to_yaml_file(job: Job) -> None:
     """A spec as YAML, with the weights beside it where there are any."""
     npz = job.target.with_suffix(".npz")
-    arrays = job.arrays(may_be_empty=not job.options.weights) if job.options.weights or job.kind == "caffe" else {}
+    text, arrays = _as_yaml(job), {}
+    if job.options.weights or job.kind == "caffe":
+        arrays = job.arrays(load(text, allow_python=True), may_be_empty=not job.options.weights)
     job.check_free(job.target, *[npz] * bool(arrays))
-    text = _as_yaml(job)
-    if arrays:
-        arrays = for_net(arrays, load(text, allow_python=True), job)
     job.write(job.target, text.encode())
     if arrays:
         job.write_npz(npz, arrays)

@@ -24,9 +24,8 @@ from .job import SPECS, Job
 def to_weights(job: Job) -> None:
     """Parameters in the target's format. Of the net only types are asked, and the names that Caffe would give."""
     job.check_free(job.target)
-    arrays, spec = job.arrays(), _net_of_weights(job)
-    if spec is not None:
-        arrays = for_net(arrays, spec, job)
+    spec = _net_of_weights(job)
+    arrays = job.arrays(spec)
     types = {layer.name: layer.cls.__name__ for layer in spec.layers} if spec else {}
     if job.to == "npz":
         job.write_npz(job.target, arrays)
@@ -56,14 +55,6 @@ def _write_caffes(job: Job, arrays: Mapping[str, np.ndarray], spec: NetSpec | No
         job.write(job.target, hdf5.write_h5(arrays, names, job.target))
     else:
         job.write(job.target, *weights.caffemodel(arrays, spec.name if spec else "", layers))
-
-
-def for_net(arrays: dict[str, np.ndarray], spec: NetSpec, job: Job) -> dict[str, np.ndarray]:
-    """Parameters of another program for a net: a Scale that is part of a BatchNorm here belongs to it."""
-    affine = {layer.name: 5 for layer in spec.layers if getattr(layer.parameters, "affine", False)}
-    if not any(f"param/{name}/2" in arrays and f"param/{name}/3" not in arrays for name in affine):
-        return arrays
-    return weights.with_affine(arrays, {layer.name: affine.get(layer.name, 0) for layer in spec.layers})
 
 
 def _net_of_weights(job: Job) -> NetSpec | None:
