@@ -20,6 +20,7 @@ LARGEST_RANK = 32
 class Parameters(dict[str, Any]):
     """The blobs of a net by name, ``param/LAYER/INDEX``, and what else the file says of its layers."""
 
+    net_name: str
     layers: Mapping[str, Message]  # those of today's generation without their blobs, by name
 
     @property
@@ -43,6 +44,7 @@ def parameters(net: Message, origin: str, memory: Mapped | None = None) -> Param
     """
     last = dict(_layers(net))
     found = Parameters()
+    found.net_name = net.one("name")
     found.layers = {layer.one("name"): _without_blobs(layer) for layer in net.many("layer")}
     for name, blobs in last.items():
         for i, blob in enumerate(blobs):

@@ -42,7 +42,7 @@ def to_program(job: Job) -> None:
 
     npz = job.target.with_suffix(".npz")
     spec = job.spec()
-    arrays = job.arrays(spec) if job.options.weights else None
+    arrays = job.arrays(spec) if job.weights else None
     program = write(spec, inference=job.options.inference, arrays=arrays)
     job.check_free(job.target, *[npz] * bool(program.arrays))
     if program.arrays:

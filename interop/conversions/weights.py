@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from ...files.extras import extra
 from ...net.net import Net
 from ...net.records import NetSpec
 from ...solver.snapshot import SnapshotError, read_snapshot
-from ...spec.errors import NettrainError
+from ...spec.errors import NettrainError, SpecError
 from .. import torch_names
 from ..caffe import binary, hdf5, weights
 from .job import SPECS, Job
@@ -26,11 +25,13 @@ def to_weights(job: Job) -> None:
     job.check_free(job.target)
     spec = _net_of_weights(job)
     arrays = job.arrays(spec)
-    types = {layer.name: layer.cls.__name__ for layer in spec.layers} if spec else {}
+    types = {name: layer.one("type") for name, layer in job.layers.items()}
+    if spec is not None:
+        types = {layer.name: layer.cls.__name__ for layer in spec.layers}
     if job.to == "npz":
         job.write_npz(job.target, arrays)
     elif job.to == "safetensors":
-        if spec is None and any(key.endswith("/2") for key in arrays):
+        if not any(types.values()) and any(key.endswith("/2") for key in arrays):
             command = f"nettrain convert SPEC --weights {job.name} --to {job.target}"
             words = f"the net is not known: parameters beyond the second have numbers for names; to give it: {command}"
             job.result.notes.append(words)
@@ -40,21 +41,22 @@ def to_weights(job: Job) -> None:
 
 
 def _write_caffes(job: Job, arrays: Mapping[str, np.ndarray], spec: NetSpec | None) -> None:
-    layers: Mapping[str, Any] | None = None
+    layers, name = job.layers, job.net_name
     if spec is not None:
         from ..caffe.out import to_caffe
 
-        scales = {layer.name: f"{layer.name}_scale" for layer in spec.layers}
+        name, layers = spec.name, {}
+        scales = {one.name: f"{one.name}_scale" for one in spec.layers if getattr(one.parameters, "affine", False)}
         with contextlib.suppress(NettrainError):  # what Caffe has no equal of still has names and numbers
             files = to_caffe(spec, lambda *_: "data")
             layers, scales = files.of_layer, files.scales
-        affine = {layer.name for layer in spec.layers if getattr(layer.parameters, "affine", False)}
-        arrays = weights.without_affine(arrays, {name: scale for name, scale in scales.items() if name in affine})
+        arrays = weights.without_affine(arrays, scales)
     if job.to == "hdf5":
-        names = list(dict.fromkeys([*(layers or ()), *(weights.layer_of(key)[0] for key in arrays)]))
+        empty = [layer for layer in layers if "/" not in layer]  # without parameters a group is not needed
+        names = list(dict.fromkeys([*empty, *(weights.layer_of(key)[0] for key in arrays)]))
         job.write(job.target, hdf5.write_h5(arrays, names, job.target))
     else:
-        job.write(job.target, *weights.caffemodel(arrays, spec.name if spec else "", layers))
+        job.write(job.target, *weights.caffemodel(arrays, name, layers))
 
 
 def _net_of_weights(job: Job) -> NetSpec | None:
@@ -94,9 +96,16 @@ def to_mean(job: Job) -> None:
 
 def net_with_weights(job: Job) -> Net:
     """The net that a spec says, with the weights that are given."""
-    net = Net(job.spec(), phase="TEST")
-    if job.options.weights:
-        report = net.copy_from(job.options.weights)
+    try:
+        net = Net(job.spec(), phase="TEST")
+    except SpecError as error:
+        if job.kind != "model":
+            raise
+        command = f"nettrain convert SPEC --weights {job.name} --to {job.target}"
+        words = f"{job.name} holds the net that was trained, with its data; to give the net that is used: {command}"
+        raise NettrainError(f"{error}\n{words}") from None
+    if job.weights:
+        report = net.copy_from(job.weights)
         job.result.notes += [f"{name}: {state}" for name, state in report.rows() if state != "loaded"]
     elif net.parameters:
         job.result.warnings.append("the weights are those a net begins with; to take trained ones: --weights FILE")
