@@ -91,7 +91,7 @@ def assign(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes
 
     Nothing is changed unless all of it fits; see ``fit`` for the errors.
     """
-    report, found = fit(params, arrays, origin, strict), _by_layer(arrays)
+    report, found = fit(params, arrays, origin, strict), by_layer(arrays)
     values = {  # all must be readable before any is taken
         name: [_as(blob.dtype, array, name, origin) for blob, array in zip(params[name], found[name], strict=True)]
         for name in report.loaded
@@ -148,7 +148,7 @@ def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") 
     Raises NettrainError when no layer has a name of the file's, and for what ``strict`` does not allow: ``shapes``
     other shapes, ``all`` layers that only the net or only the file has too.
     """
-    found = _by_layer(arrays)
+    found = by_layer(arrays)
     if not found:
         some = ", ".join(list(arrays)[:5]) or "nothing"
         raise NettrainError(f"{origin} holds no parameters of a net (it has {some})")
@@ -177,8 +177,8 @@ def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") 
     return report
 
 
-def _by_layer(arrays: Arrays) -> dict[str, list]:
-    """The arrays ``param/LAYER/INDEX`` as a list for each layer; no other is looked at."""
+def by_layer(arrays: Arrays) -> dict[str, list]:
+    """The arrays ``param/LAYER/INDEX`` as a list for each layer, by their numbers; no other is looked at."""
     found: dict[str, dict[int, str]] = {}
     for key in arrays:
         kind, _, rest = key.partition("/")

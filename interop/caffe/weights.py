@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...files.reading import Mapped
-from ...net.parameter_files import Borrowed
+from ...net.parameter_files import Borrowed, by_layer
 from ...spec.errors import NettrainError, format_shape
 from . import binary
 from .message import Message, message
@@ -95,10 +95,7 @@ def caffemodel(
 ) -> list[bytes | memoryview]:
     """A caffemodel in pieces: each layer's name and blobs, and all that ``layers`` say of it."""
     net = message("NetParameter", name=name or None)
-    blobs: dict[str, list[Message]] = {}
-    for key, array in arrays.items():
-        layer, _, _ = key.removeprefix("param/").rpartition("/")
-        blobs.setdefault(layer, []).append(blob_of(array))
+    blobs = {layer: [blob_of(array) for array in own] for layer, own in by_layer(arrays).items()}
     for layer in dict.fromkeys([*(layers or {}), *blobs]):
         made = Message("LayerParameter").add("name", layer)
         known = (layers or {}).get(layer)

@@ -13,7 +13,7 @@ import numpy as np
 from ...files.arrays import write_npz
 from ...files.writing import write_atomically
 from ...net.netspec import load
-from ...net.parameter_files import open_parameters
+from ...net.parameter_files import by_layer, open_parameters
 from ...net.records import NetSpec
 from ...net.spec_file import find
 from ...spec.errors import NettrainError, Problem, why
@@ -75,13 +75,17 @@ class Job:
         """The parameters, as a net has them, copied out of the file of weights."""
         path = self.weights or self.path
         with open_parameters(path, "weights file", spec) as stored:
-            arrays = {key: np.array(stored[key]) for key in stored if key.startswith("param/")}
+            found = by_layer(stored)
+            arrays = {
+                f"param/{name}/{i}": np.array(own) for name, blobs in found.items() for i, own in enumerate(blobs)
+            }
             self.layers, self.net_name = getattr(stored, "layers", {}), getattr(stored, "net_name", "")
-            others = [key for key in stored if not key.startswith("param/")]
+            others = [key for key in stored if not by_layer({key: None})]
         if not arrays:
             raise NettrainError(f"{path} holds no parameters of a net (it has {', '.join(others[:5]) or 'nothing'})")
         if others:
-            self.result.notes.append(f"only the parameters of {path} are taken, not the solver's state")
+            rest = "the solver's state" if "state" in others else ", ".join(others[:5])
+            self.result.notes.append(f"only the parameters of {path} are taken, not {rest}")
         return arrays
 
     def check_free(self, *paths: Path) -> None:

@@ -71,7 +71,7 @@ def _net_of_weights(job: Job) -> NetSpec | None:
 
 def _write_safetensors(job: Job, arrays: Mapping[str, np.ndarray]) -> None:
     library = extra("safetensors.numpy", "safetensors", f"writing {job.target}")
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     job.write(job.target, library.save(whole, metadata={"format": "pt"}))
 
 
