@@ -9,11 +9,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...data.blob_file import read_blob
-from ...files.arrays import read_npy
+from ...files.arrays import open_npz, read_npy
 from ...files.extras import extra
 from ...net.net import Net
 from ...net.records import NetSpec
+from ...solver.resume import take
 from ...solver.snapshot import SnapshotError, read_snapshot
+from ...solver.solver import Solver
 from ...spec.errors import NettrainError, SpecError
 from .. import torch_names
 from ..caffe import binary, hdf5, weights
@@ -57,6 +59,29 @@ def _write_caffes(job: Job, arrays: Mapping[str, np.ndarray], spec: NetSpec | No
         job.write(job.target, hdf5.write_h5(arrays, names, job.target))
     else:
         job.write(job.target, *weights.caffemodel(arrays, name, layers))
+
+
+def to_state(job: Job) -> None:
+    """A snapshot as the state of Caffe's solver, with the weights that it names beside it."""
+    from ..caffe.out import to_caffe
+    from ..caffe.solver_state import state_of
+
+    state, model = job.target, job.target.with_suffix(".caffemodel")
+    job.check_free(state, model)
+    with open_npz(job.path, "snapshot") as arrays:
+        if "state" not in arrays:
+            raise NettrainError(f"{job.name} holds weights without the state of a solver; a snapshot of a run has both")
+    snapshot = read_snapshot(job.path)
+    spec = snapshot.spec(allow_python=job.options.allow_python)
+    to_caffe(spec, lambda *_: "data")  # what Caffe cannot do is refused here
+    level, stages = snapshot.level_and_stages(0, ())
+    solver = Solver(spec, level=level, stages=stages, weights=(), allow_python=job.options.allow_python)
+    take(solver, snapshot)
+    pieces = state_of(solver, str(model))
+    job.target, job.to = model, "caffe"
+    to_weights(job)
+    job.write(state, *pieces)
+    job.result.notes.append("the place in the data is left out: Caffe's data begins anew")
 
 
 def _net_of_weights(job: Job) -> NetSpec | None:
