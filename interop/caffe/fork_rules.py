@@ -216,14 +216,51 @@ def axpy(forks: Rewriter, layer: Message) -> list[Message]:
 
 @rule("SmoothL1Loss")
 def smooth_l1_loss(forks: Rewriter, layer: Message) -> list[Message]:
-    """Fast R-CNN's and SSD's: the sum over all elements, for each example."""
+    """Fast R-CNN's and SSD's: the sum over all elements, for each example. Three or four bottoms: see ``_weighed``."""
+    sigma = next((part.value.one("sigma") for part in layer.take("smooth_l1_loss_param") if part.value.has("sigma")), 1)
     if len(layer.many("bottom")) > 2:
-        words = "weights inside and outside of SmoothL1Loss, Fast R-CNN's third and fourth bottom, have no equal here"
-        forks.problems.add(layer.at("bottom"), words)
-        return [layer]
+        return _weighed(forks, layer, sigma)
     layer.extra["normalization"] = "BATCH_SIZE"
-    for part in layer.take("smooth_l1_loss_param"):
-        if part.value.has("sigma"):
-            sigma = part.value.one("sigma")
-            layer.extra["beta"] = 1 / sigma**2 if sigma else 0.0
+    if sigma != 1:
+        layer.extra["beta"] = 1 / sigma**2 if sigma else 0.0
     return [layer]
+
+
+def _weighed(forks: Rewriter, layer: Message, sigma: float) -> list[Message]:
+    """Fast R-CNN's loss with weights: those inside multiply the difference d, those outside the loss of each element.
+
+    That loss is c (d - c / 2) / β, c being d held between -β and β, β = 1/σ²; its derivative is d / β or the sign. The
+    sum over the elements of an example is taken by one Reduction, the mean of the examples by another.
+    """
+    name, bottoms = layer.one("name"), layer.many("bottom")
+    if not sigma or len(bottoms) > 4:
+        words = (
+            "sigma must be above 0" if len(bottoms) < 5 else "the bottoms are two blobs, and weights inside and outside"
+        )
+        forks.problems.add(layer.at("bottom"), f"SmoothL1Loss with weights: {words}")
+        return [layer]
+    beta, found = 1 / sigma**2, list[Message]()
+
+    def step(what: str, kind: str, bottom: list[str], **parts: Message) -> str:
+        found.append(made(layer, f"{name}_{what}", kind, bottom, [f"{name}_{what}"], **parts))
+        if bottom[-1] in bottoms[2:]:
+            found[-1].add("propagate_down", True, False)  # the fork has no gradient for weights
+        return f"{name}_{what}"
+
+    def total(*coeff: float) -> Message:
+        return message("EltwiseParameter", operation="SUM", coeff=coeff)
+
+    product, clip = message("EltwiseParameter", operation="PROD"), message("ClipParameter", min=-beta, max=beta)
+    d = step("difference", "Eltwise", bottoms[:2], eltwise_param=total(1, -1))
+    d = step("inside", "Eltwise", [d, bottoms[2]], eltwise_param=product)
+    c = step("held", "Clip", [d], clip_param=clip)
+    rest = step("rest", "Eltwise", [d, c], eltwise_param=total(1, -0.5))
+    loss = step("elements", "Eltwise", [c, rest], eltwise_param=product)
+    if len(bottoms) == 4:
+        loss = step("outside", "Eltwise", [loss, bottoms[3]], eltwise_param=product)
+    loss = step("sum", "Reduction", [loss], reduction_param=message("ReductionParameter", axis=1, coeff=1 / beta))
+    mean = message("ReductionParameter", operation="MEAN")
+    last = made(layer, name, "Reduction", [loss], layer.many("top") or [name], reduction_param=mean)
+    last.add("loss_weight", *(layer.many("loss_weight") or [1]))
+    forks.note(layer.at("type"), f"SmoothL1Loss `{name}` has weights: it is written as Eltwise, Clip and Reduction")
+    return [*found, last]

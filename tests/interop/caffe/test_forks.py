@@ -305,7 +305,26 @@ def test_smooth_losses_are_divided_by_examples(sigma, beta):
     d = np.abs(x - y)
     expected = np.where(d < beta, d**2 / (2 * beta), d - beta / 2).sum() / 4
     assert np.isclose(run(part("SmoothL1Loss", sigma, bottom="xy", top="out"), x, y, top="out"), expected)
-    assert "third and fourth" in refused(part("SmoothL1Loss", bottom="xxxx"))[0]
+
+
+@pytest.mark.parametrize("bottoms", ["ayz", "ayza"])
+@pytest.mark.parametrize("sigma", [1, 3])
+def test_smooth_losses_have_weights_inside_and_outside(sigma, bottoms):
+    """The fourth bottom weighs the loss of each element, and has no gradient by it."""
+    x, y, inside = array(4, 3, 2), array(4, 3, 2, seed=1), np.abs(array(4, 3, 2, seed=2))
+    d, outside, beta = inside * (x - y), x if len(bottoms) == 4 else 1, 1 / sigma**2
+    text = part("SmoothL1Loss", f"smooth_l1_loss_param {{ sigma: {sigma} }} loss_weight: 2", bottoms, "out")
+    scale = 'layer { name: "a" type: "Scale" bottom: "x" top: "a" }\n'
+    net = nettrain.Net(given(*[x.shape] * 3) + scale + text, "TRAIN", dtype="float64")
+    for name, values in zip("xyz", (x, y, inside), strict=True):
+        net.blobs[name].data[...] = values
+    net.forward()
+    loss = np.where(np.abs(d) < beta, d**2 / (2 * beta), np.abs(d) - beta / 2) * outside
+    assert np.isclose(net.blobs["out"].data, loss.sum() / 4)
+    net.backward()
+    slope = np.clip(d / beta, -1, 1) * inside * outside * 2 / 4
+    assert np.allclose(net.blobs["a"].diff, slope)
+    assert "sigma must be above 0" in refused(part("SmoothL1Loss", "smooth_l1_loss_param { sigma: 0 }", "xxx"))[0]
 
 
 def test_losses_of_segnet():
