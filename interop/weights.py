@@ -9,13 +9,16 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..files.extras import extra
 from ..files.reading import mapped, open_file, size_of
-from ..net.parameter_files import Arrays, Borrowed
-from ..spec.errors import NettrainError, why
+from ..net.graph import wire
+from ..net.parameter_files import Arrays
+from ..net.records import LayerSpec, NetSpec, Phase, State
+from ..spec.errors import NettrainError, Problems, why
 from . import torch_names
 from .caffe import binary, hdf5, weights
 from .kinds import HEAD, kind_of_weights
@@ -39,6 +42,71 @@ def open_weights(path: Path, what: str) -> AbstractContextManager[Arrays] | None
         raise NettrainError(f"{what} {path} is damaged, or no {path.suffix} file ({size:,} bytes)")
     reader = {"caffe": _caffemodel, "hdf5": _hdf5, "safetensors": _safetensors}.get(kind)
     return reader(path, what) if reader else None
+
+
+def for_net(arrays: Arrays, spec: NetSpec) -> Arrays:
+    """Parameters as a net has them: a factor and an offset behind a BatchNorm are its own (``affine``), or a Scale's.
+
+    Which Scale is behind a BatchNorm, the file says where it holds the layers; else its name tells it (``bn1_scale`` as
+    nettrain writes it, or, as in many nets, ``scale1`` for ``bn1``). What is not sure stays as it is.
+    """
+    kinds = {layer.name: _kind(layer) for layer in spec.layers}
+    whole = [name for name, kind in kinds.items() if kind == "affine" and _count(arrays, name) == 3]
+    scales = {name: _scale_of(name, arrays) for name in whole}
+    scales = {name: scale for name, scale in scales.items() if _fits(name, scale, arrays) and scale not in kinds}
+    if scales:
+        arrays = weights.with_affine(arrays, scales)
+    if not any(kind == "BatchNorm" and _count(arrays, name) == 5 for name, kind in kinds.items()):
+        return arrays
+    apart = {norm: scale for norm, scale in _scales_of(spec).items() if _count(arrays, norm) == 5}
+    return weights.without_affine(arrays, {norm: s for norm, s in apart.items() if not _count(arrays, s)})
+
+
+def _count(arrays: Arrays, layer: str) -> int:
+    """How many parameters of a layer a file has; those of a BatchNorm are 3 or 5."""
+    return next(i for i in range(6) if f"param/{layer}/{i}" not in arrays or i == 5)
+
+
+def _scale_of(norm: str, arrays: Arrays) -> str:
+    """The Scale behind a BatchNorm in a file, nothing where it is not known."""
+    layers = getattr(arrays, "layers", {})
+    if norm in layers and layers[norm].has("type"):
+        return arrays.scales.get(norm, "")  # type: ignore[attr-defined]
+    called = [norm.replace(ours, theirs) for ours, theirs in _CALLED if ours in norm]
+    names = [f"{norm}_scale", f"scale_{norm}", f"{norm}/scale", *called]
+    return next((name for name in names if _fits(norm, name, arrays)), "")
+
+
+def _fits(norm: str, scale: str, arrays: Arrays) -> bool:
+    """Whether parameters are those of a Scale for each channel of a BatchNorm's."""
+    shapes = [arrays[f"param/{scale}/{i}"].shape for i in range(_count(arrays, scale))]
+    return 1 <= len(shapes) <= 2 and set(shapes) == {arrays[f"param/{norm}/0"].shape}
+
+
+_CALLED = (("bn", "scale"), ("/bn", "/scale"), ("BatchNorm", "Scale"), ("batchnorm", "scale"), ("norm", "scale"))
+
+
+def _scales_of(spec: NetSpec) -> dict[str, str]:
+    """The Scale with an offset behind each BatchNorm without factors of a spec, the same in TRAIN and TEST."""
+    phases: tuple[Phase, ...] = ("TRAIN", "TEST")
+    train, test = (
+        weights.scales_behind(
+            (one.spec.name, _kind(one.spec), one.bottoms, one.tops) for one in wire(spec, State(phase), Problems())
+        )
+        for phase in phases
+    )
+    return {norm: scale for norm, scale in (train | test).items() if train.get(norm, scale) == test.get(norm, scale)}
+
+
+def _kind(layer: LayerSpec) -> str:
+    """The type of a layer: ``affine`` for a BatchNorm with factors, OTHER for a Scale that is not like these."""
+    kind, p = layer.cls.__name__, layer.parameters
+    if kind == "Scale" and any(getattr(p, key) != value for key, value in _LIKE_FACTORS.items()):
+        return weights.OTHER
+    return "affine" if kind == "BatchNorm" and getattr(p, "affine", False) else kind
+
+
+_LIKE_FACTORS: dict[str, Any] = {"axis": 1, "num_axes": 1, "bias_term": True}
 
 
 OTHERS = (".caffemodel", ".h5", ".safetensors")
@@ -106,4 +174,4 @@ def _bfloat16(path: Path, start: int, entry: dict) -> np.ndarray:
     return (raw.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
 
 
-__all__ = ["Borrowed", "open_weights", "read_safetensors"]
+__all__ = ["for_net", "open_weights", "read_safetensors"]

@@ -29,13 +29,18 @@ def is_state(path: Path) -> bool:
     return kind == "state" or (kind == "hdf5" and path.name.endswith(".solverstate.h5"))
 
 
-def write_state(solver: Solver, path: Path, learned_net: str) -> None:
-    """Write a .solverstate: the iteration and, for each array of the rule's, a blob for each parameter in the net's
-    order. ``learned_net`` is the path of the caffemodel. Raises NettrainError when it cannot be written."""
+def state_of(solver: Solver, learned_net: str) -> list[bytes | memoryview]:
+    """A .solverstate in pieces: the iteration and, for each array of the rule's, a blob for each parameter in the net's
+    order. ``learned_net`` is the path of the caffemodel."""
     history = [blob_of(_part(array, one)) for array in solver.updater.history for one in solver.net.parameters]
     steps = _steps_made(solver)
     state = message("SolverState", iter=solver.iter, learned_net=learned_net, history=history, current_step=steps)
-    pieces = binary.write(state)
+    return binary.write(state)
+
+
+def write_state(solver: Solver, path: Path, learned_net: str) -> None:
+    """Write a .solverstate. Raises NettrainError when it cannot be written."""
+    pieces = state_of(solver, learned_net)
     try:
         write_atomically(path, lambda file: file.writelines(pieces))
     except OSError as error:
@@ -49,7 +54,7 @@ def restore_state(solver: Solver, path: Path) -> None:
     or of another net or rule.
     """
     origin = f"solver state {path}"
-    iteration, learned_net, arrays = _read_h5(path, origin) if path.suffix == ".h5" else _read(path, origin)
+    iteration, learned_net, arrays = (_read_h5 if kind_of_file(path) == "hdf5" else _read)(path, origin)
     parameters = solver.net.parameters
     wanted = len(parameters) * len(solver.updater.history)
     if len(arrays) != wanted:

@@ -16,6 +16,7 @@ from .layers import Mapping
 from .message import Message
 from .nets import Found, read_net
 from .paths import is_there, locate, look_for_files
+from .saved import as_written
 from .solvers import NETS, read_solver
 from .text import Comment, parse
 from .upgrade import Upgrade
@@ -68,7 +69,7 @@ class _Files:
         if message.type == "SolverParameter":
             root = self._solver(self.upgrade.solver(message), path)
         else:
-            root = read_net(self.upgrade.net(message), self.found, self.until)
+            root = read_net(as_written(self.upgrade.net(message), self.found.warnings), self.found, self.until)
         look_for_files(root.node, path.parent, folder)
         return Imported(root.node, self.found.warnings, self.found.notes, self.comments, self.ends)
 
