@@ -10,7 +10,7 @@ from typing import Any
 from ...net import registry
 from ...spec.errors import Place, Problem, Problems, did_you_mean
 from ...spec.node import Node
-from .fork_fields import left_out
+from .forks.fields import left_out
 from .message import Entry, Message
 from .paths import is_there, locate
 from .schema import messages

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...net import registry
 from ...spec.errors import Place, Problem, Problems
 from ...spec.node import Node
-from .forks import Forks, without_equal
+from .forks.rewriting import Forks, without_equal
 from .layers import LayerReader, Mapping
 from .message import Entry, Message
 

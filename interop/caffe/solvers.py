@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...spec.errors import did_you_mean
 from ...spec.node import Node
-from .fork_fields import OF_SOLVERS, left_out
+from .forks.fields import OF_SOLVERS, left_out
 from .layers import Mapping, several
 from .message import Message
 from .nets import Found

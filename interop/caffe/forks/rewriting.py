@@ -1,6 +1,6 @@
 """Layers of forks of Caffe in the words of layers that compute the same.
 
-Whole types have rules in ``fork_rules``; what is here are fields that forks added to Caffe's own layers. What has no
+Whole types have rules in ``rules``; what is here are fields that forks added to Caffe's own layers. What has no
 equal stays as it is, and is an unknown type or field, with advice.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ...spec.errors import Problem, Problems
-from .fork_fields import TRAINING_ONLY, WITHOUT_EQUAL
-from .fork_rules import RULES, Rewriter, made
-from .message import Entry, Message, message
+from ....spec.errors import Problem, Problems
+from ..message import Entry, Message, message
+from .fields import TRAINING_ONLY, WITHOUT_EQUAL
+from .rules import RULES, Rewriter, made
 
 LEAST_EPS = 1e-5  # of NVIDIA's BatchNorm
 _SIDES = ("pad_l", "pad_r", "pad_t", "pad_b")

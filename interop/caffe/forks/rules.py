@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...spec.errors import Place, Problem, Problems
-from .message import Entry, Message, message
+from ....spec.errors import Place, Problem, Problems
+from ..message import Entry, Message, message
 
 
 class Rewriter:
