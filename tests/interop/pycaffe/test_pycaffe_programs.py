@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import nettrain.interop.pycaffe as caffe
 import numpy as np
@@ -318,3 +319,19 @@ def test_a_gpu_is_not_there_and_the_program_goes_on(monkeypatch, capsys):
     monkeypatch.setenv("GLOG_minloglevel", "2")
     caffe.set_mode_gpu()
     assert not capsys.readouterr().err
+
+
+def test_the_old_script_of_the_readme_runs_as_it_stands(workdir, monkeypatch):
+    text = (Path(__file__).parents[3] / "README.md").read_text()
+    script = text.split("```python\nimport nettrain.interop.pycaffe as caffe\n")[1].split("```")[0]
+    (workdir / "deploy.prototxt").write_text(
+        'input: "data" input_shape { dim: 1 dim: 4 } layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" '
+        'inner_product_param { num_output: 3 weight_filler { type: "xavier" } } } '
+        'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }'
+    )
+    caffe.Net("deploy.prototxt", caffe.TEST).save("model.caffemodel")
+    said = []
+    image = np.arange(4.0)
+    exec("import nettrain.interop.pycaffe as caffe\n" + script, {"image": image, "print": said.append})
+    net = caffe.Net("deploy.prototxt", caffe.TEST, weights="model.caffemodel")
+    assert said == [(net.params["ip"][0].data @ image).argmax()]
