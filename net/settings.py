@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..spec.errors import Place, Problems, SpecError, nearest
 from ..spec.node import Node
 from ..spec.reading import read_text
+from ..spec.template import may_give
 from . import registry
 
 
@@ -50,6 +51,9 @@ def _set(root: Node, path: list[str], value: Node, place: Place, problems: Probl
         _set_in_block(path[1], blocks[path[1]], path[2:], value, place, problems)
     elif not rest or first in ("solver", "blocks"):
         _set_below(root, [], path, value, place, problems)
+    elif inner := _whole_name(first, blocks):
+        message = f"`{first}` is written in a block; {'.'.join(['blocks', *inner, *rest])} sets it in every use"
+        problems.add(place, message)
     elif use := _use_around(first, named, blocks):
         block = str(named[use][0].value["type"].value)
         parameters = ", ".join(f"{use}.{key}" for key in _mapping(_mapping(blocks[block]).get("parameters")))
@@ -77,6 +81,19 @@ def _use_around(name: str, named: dict[str, list[Node]], blocks: dict[str, Node]
     use = name.partition("/")[0]
     kind = named[use][0].value.get("type") if use in named and use != name else None
     return use if kind is not None and isinstance(kind.value, str) and kind.value in blocks else ""
+
+
+def _whole_name(name: str, blocks: dict[str, Node]) -> tuple[str, str] | None:
+    """The block and the layer in it that may have a name which does not begin with its use's, or nothing."""
+    return next(
+        (
+            (block, inner)
+            for block, node in blocks.items()
+            for inner in _named_layers(node)
+            if inner.startswith("/") and may_give(inner[1:], name)
+        ),
+        None,
+    )
 
 
 def _mapping(node: Node | None) -> dict[str, Node]:
