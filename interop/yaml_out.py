@@ -13,6 +13,7 @@ from ..spec.node import Node
 from ..spec.reading import scalar
 
 WIDTH = 120
+WHEN_LEFT_OUT = {"stride": 1, "pad": 0, "dilation": 1}  # of kernels, whose declared defaults are empty
 _PLAIN = re.compile(r"[A-Za-z0-9_./~$+][\w./\-+ *$%@<>=^~()]*\Z")
 
 
@@ -59,7 +60,7 @@ def to_yaml(root: Node, remarks: Remarks | None = None, head: Iterable[str] = ()
         if key == "blocks":
             lines += ["", "blocks:"]
             for name, block in node.value.items():
-                lines += _block_of(name, block, remarks)
+                lines += block_lines(name, block, remarks)
             continue
         lines.append(f"{_text(key)}: {flow(node)}")
     lines += ["", "layers:"]
@@ -68,7 +69,8 @@ def to_yaml(root: Node, remarks: Remarks | None = None, head: Iterable[str] = ()
     return "\n".join(lines).strip("\n") + "\n"
 
 
-def _block_of(name: str, block: Node, remarks: Remarks) -> list[str]:
+def block_lines(name: str, block: Node, remarks: Remarks | None = None) -> list[str]:
+    """The entry of ``blocks`` with this name."""
     lines = [f"  {_text(name)}:"]
     for key, node in block.value.items():
         if key == "layers":
@@ -87,20 +89,38 @@ def _block(node: Node, indent: str, remarks: Remarks) -> list[str]:
     return lines
 
 
-def layer_lines(layers: list[Node], indent: str, remarks: Remarks) -> list[str]:
-    """The entries of ``layers``; long ones take a line for each key."""
+def layer_lines(
+    layers: list[Node], indent: str, remarks: Remarks | None = None, before: Node | None = None
+) -> list[str]:
+    """The entries of ``layers``, which come after one if there is one; long ones take a line for each key."""
+    remarks = remarks or Remarks()
     lines: list[str] = []
-    before: Node | None = None
     for layer in layers:
         lines += [f"{indent}# {text}".rstrip() for text in remarks.before(layer.place)]
         shown = _without_defaults(layer, before)
         text = f"{indent}- {flow(shown)}"
         if len(text) > WIDTH:
-            keys = [f"{_text(key)}: {flow(value)}" for key, value in shown.value.items()]
-            lines += [f"{indent}- {keys[0]}", *(f"{indent}  {key}" for key in keys[1:])]
+            keys = [
+                line for key, value in shown.value.items() for line in _key_lines(f"{indent}  {_text(key)}: ", value)
+            ]
+            lines += [f"{indent}- {keys[0].lstrip()}", *keys[1:]]
         else:
             lines.append(text)
         before = layer
+    return lines
+
+
+def _key_lines(key: str, value: Node) -> list[str]:
+    """A key with its value, a long list of words or numbers on several lines."""
+    text = f"{key}{flow(value)}"
+    if len(text) <= WIDTH or not isinstance(value.value, list) or any(isinstance(i.value, dict) for i in value.value):
+        return [text]
+    lines = [f"{key}["]
+    for i, item in enumerate(value.value):
+        piece = flow(item) + ("," if i + 1 < len(value.value) else "]")
+        if len(lines[-1]) + 1 + len(piece) > WIDTH:
+            lines.append(" " * len(key))
+        lines[-1] += piece if lines[-1].endswith("[") else f" {piece}"
     return lines
 
 
@@ -111,19 +131,20 @@ def _without_defaults(layer: Node, before: Node | None) -> Node:
     names = {key: _names(layer.value.get(key)) for key in ("bottom", "top")}
     if names["top"] == [name]:
         kept.pop("top", None)
-    if before is not None and not {"include", "exclude"} & before.value.keys():
+    is_use = before is not None and registry.layer_type(str(before.value.get("type", before).value)) is None
+    if before is not None and not is_use and not {"include", "exclude"} & before.value.keys():
         tops = _names(before.value.get("top")) or _names(before.value.get("name"))
-        if tops and names["bottom"] == tops[:1] and _has_one_bottom(layer):
+        if tops and names["bottom"] == tops[:1] and leaves_bottom_out(layer):
             kept.pop("bottom", None)
     kind = registry.layer_type(str(layer.value["type"].value)) if "type" in layer.value else None
     for one in kind.Parameters.fields() if kind else ():
         node = kept.get(one.name)
-        if node is not None and not isinstance(node.value, dict) and _is_default(node, one.default):
+        if node is not None and not isinstance(node.value, dict) and _is_default(node, one.name, one.default):
             kept.pop(one.name)
     return Node(kept, layer.place, keys)
 
 
-def _has_one_bottom(layer: Node) -> bool:
+def leaves_bottom_out(layer: Node) -> bool:
     """Whether leaving the bottom out means one: a type that takes any number would get none."""
     kind = registry.layer_type(str(layer.value["type"].value)) if "type" in layer.value else None
     return kind is not None and kind.num_bottoms != 0 and kind.num_bottoms != (0, None)
@@ -136,8 +157,10 @@ def _names(node: Node | None) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def _is_default(node: Node, default: Any) -> bool:
+def _is_default(node: Node, key: str, default: Any) -> bool:
     value = node.to_python()
+    if key in WHEN_LEFT_OUT and default in ((), None):
+        return type(value) is int and value == WHEN_LEFT_OUT[key]
     if isinstance(default, tuple):
         return (value if isinstance(value, list) else [value]) == list(default)
     if type(default) not in (int, float, bool, str):

@@ -1,0 +1,113 @@
+"""Names and values of parts that become uses of one block, in the words of the block's parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+MOST_IDS = 3  # texts that the names of a part have in them
+
+
+class Names:
+    """What differs in the names of parts: ``ids`` has the texts by parameter, one for each part.
+
+    ``res2a_branch1``, ``bn2a_branch1`` … and ``res2b_branch1`` … have ``2a`` and ``2b`` in them.
+    """
+
+    def __init__(self, rows: Iterable[Sequence[str]]):
+        self.rows = [tuple(row) for row in rows]
+        self.ids: dict[str, tuple[str, ...]] = {}
+        self.is_complete = self._find()
+
+    def _find(self) -> bool:
+        left = self.rows
+        while left and len(self.ids) < MOST_IDS:
+            candidates = dict.fromkeys(candidate for row in left for candidate in (_whole_words(row), _differing(row)))
+            best = max(candidates, key=lambda ids: (sum(_around(row, ids) is not None for row in left), len(ids[0])))
+            if not any(best):
+                return False
+            self.ids["id" if not self.ids else f"id{len(self.ids) + 1}"] = best
+            left = [row for row in left if self.text(row) is None]
+        return not left
+
+    def text(self, row: Sequence[str]) -> str | None:
+        """The text with a parameter in it that gives each of these; None where there is none."""
+        if len(set(row)) == 1:
+            return row[0]
+        for name, ids in self.ids.items():
+            around = _around(row, ids)
+            if around is not None:
+                before, after = around
+                has_letter = re.match("[A-Za-z0-9_]", after)
+                return f"{before}$({name}){after}" if has_letter else f"{before}${name}{after}"
+        return None
+
+    def value(self, values: Sequence[Any]) -> Any:
+        """The same for any values; None where no text gives them."""
+        first = values[0]
+        if all(value == first and type(value) is type(first) for value in values):
+            return first
+        if all(isinstance(value, str) for value in values):
+            return self.text(values)
+        if isinstance(first, list) and len({len(value) for value in values}) == 1:
+            found = [self.value(items) for items in zip(*values, strict=True)]
+            return None if None in found else found
+        return None
+
+    def stems(self) -> list[str]:
+        """What stands before the first parameter in each name that has it, most frequent first."""
+        found = [around[0] for row in self.rows if (around := _around(row, self.ids["id"])) is not None]
+        return sorted(dict.fromkeys(found), key=lambda stem: -found.count(stem))
+
+
+def _differing(row: Sequence[str]) -> tuple[str, ...]:
+    """What is left of texts without how all of them begin and end."""
+    begin = alike_until(row)
+    end = alike_until([text[begin:][::-1] for text in row])
+    return tuple(text[begin : len(text) - end] for text in row)
+
+
+def _whole_words(row: Sequence[str]) -> tuple[str, ...]:
+    """The same, but numbers are not cut, nor a number from the letters that follow it: ``2a`` and not ``2``."""
+    begin = alike_until(row)
+    while begin and row[0][begin - 1].isdigit():
+        begin -= 1
+    rest = [text[begin:][::-1] for text in row]
+    end = alike_until(rest)
+    while end and rest[0][end - 1].isalnum():
+        end -= 1
+    return tuple(text[begin : len(text) - end] for text in row)
+
+
+def alike_until(texts: Sequence[str]) -> int:
+    """How many characters all texts begin with."""
+    first, last = min(texts), max(texts)
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+
+
+def _around(row: Sequence[str], ids: Sequence[str]) -> tuple[str, str] | None:
+    """What stands before and after the ids, if these texts are that; None if they are not."""
+    first, at = row[0], -1
+    while (at := first.find(ids[0], at + 1)) >= 0 and at < len(first):
+        before, after = first[:at], first[at + len(ids[0]) :]
+        if all(text == f"{before}{one}{after}" for text, one in zip(row, ids, strict=True)):
+            return before, after
+    return None
+
+
+def local_names(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[str]] | None:
+    """The use of each part and the names in it, where all are called ``USE/NAME``; None where they are not."""
+    uses = [name.partition("/")[0] for name in rows[0]] if rows else []
+    inner = []
+    for row in rows:
+        split = [name.partition("/") for name in row]
+        if [use for use, _, _ in split] != uses or len({name for _, _, name in split}) > 1 or not split[0][2]:
+            return None
+        inner.append(split[0][2])
+    return (uses, inner) if len(set(uses)) == len(uses) and len(set(inner)) == len(inner) else None
+
+
+def word(text: str) -> str:
+    """A text as a parameter's or a block's name may have it."""
+    return re.sub("[^A-Za-z0-9]+", "_", re.sub(r"\$\(?\w+\)?", "", text)).strip("_")
