@@ -6,42 +6,29 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-MOST_IDS = 3  # texts that the names of a part have in them
-
 
 class Names:
-    """What differs in the names of parts: ``ids`` has the texts by parameter, one for each part.
+    """What differs in the names of parts: ``ids`` has one text for each part, which all of its names have in them.
 
-    ``res2a_branch1``, ``bn2a_branch1`` … and ``res2b_branch1`` … have ``2a`` and ``2b`` in them.
+    ``res2a_branch1``, ``bn2a_branch1`` … and ``res2b_branch1`` … have ``2a`` and ``2b``. There are none where names of
+    a part have nothing in common: their numbers run on through the net, or they are those of two units.
     """
 
     def __init__(self, rows: Iterable[Sequence[str]]):
         self.rows = [tuple(row) for row in rows]
-        self.ids: dict[str, tuple[str, ...]] = {}
-        self.is_complete = self._find()
-
-    def _find(self) -> bool:
-        left = self.rows
-        while left and len(self.ids) < MOST_IDS:
-            candidates = dict.fromkeys(candidate for row in left for candidate in (_whole_words(row), _differing(row)))
-            best = max(candidates, key=lambda ids: (sum(_around(row, ids) is not None for row in left), len(ids[0])))
-            if not any(best):
-                return False
-            self.ids["id" if not self.ids else f"id{len(self.ids) + 1}"] = best
-            left = [row for row in left if self.text(row) is None]
-        return not left
+        candidates = dict.fromkeys(ids for row in self.rows for ids in (_whole_words(row), _differing(row)))
+        fits = (ids for ids in candidates if any(ids) and all(_around(row, ids) is not None for row in self.rows))
+        self.ids: tuple[str, ...] = next(fits, ())
 
     def text(self, row: Sequence[str]) -> str | None:
-        """The text with a parameter in it that gives each of these; None where there is none."""
+        """The text with ``$id`` in it that gives each of these; None where there is none."""
         if len(set(row)) == 1:
             return row[0]
-        for name, ids in self.ids.items():
-            around = _around(row, ids)
-            if around is not None:
-                before, after = around
-                has_letter = re.match("[A-Za-z0-9_]", after)
-                return f"{before}$({name}){after}" if has_letter else f"{before}${name}{after}"
-        return None
+        around = _around(row, self.ids)
+        if around is None:
+            return None
+        before, after = around
+        return f"{before}$(id){after}" if re.match("[A-Za-z0-9_]", after) else f"{before}$id{after}"
 
     def value(self, values: Sequence[Any]) -> Any:
         """The same for any values; None where no text gives them."""
@@ -57,30 +44,38 @@ class Names:
 
     def stems(self) -> list[str]:
         """What stands before the first parameter in each name that has it, most frequent first."""
-        found = [around[0] for row in self.rows if (around := _around(row, self.ids["id"])) is not None]
+        found = [around[0] for row in self.rows if (around := _around(row, self.ids)) is not None]
         return sorted(dict.fromkeys(found), key=lambda stem: -found.count(stem))
+
+
+def may_differ(rows: Sequence[tuple[str, str]]) -> bool:
+    """Whether the names of two parts may differ in one text; what is quick to see."""
+    return any(
+        any(ids) and all(_around(row, ids) is not None for row in rows)
+        for ids in (_whole_words(rows[0]), _differing(rows[0]))
+    )
 
 
 def _differing(row: Sequence[str]) -> tuple[str, ...]:
     """What is left of texts without how all of them begin and end."""
-    begin = alike_until(row)
-    end = alike_until([text[begin:][::-1] for text in row])
+    begin = _alike_until(row)
+    end = _alike_until([text[begin:][::-1] for text in row])
     return tuple(text[begin : len(text) - end] for text in row)
 
 
 def _whole_words(row: Sequence[str]) -> tuple[str, ...]:
     """The same, but numbers are not cut, nor a number from the letters that follow it: ``2a`` and not ``2``."""
-    begin = alike_until(row)
+    begin = _alike_until(row)
     while begin and row[0][begin - 1].isdigit():
         begin -= 1
     rest = [text[begin:][::-1] for text in row]
-    end = alike_until(rest)
+    end = _alike_until(rest)
     while end and rest[0][end - 1].isalnum():
         end -= 1
     return tuple(text[begin : len(text) - end] for text in row)
 
 
-def alike_until(texts: Sequence[str]) -> int:
+def _alike_until(texts: Sequence[str]) -> int:
     """How many characters all texts begin with."""
     first, last = min(texts), max(texts)
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
@@ -94,6 +89,11 @@ def _around(row: Sequence[str], ids: Sequence[str]) -> tuple[str, str] | None:
         if all(text == f"{before}{one}{after}" for text, one in zip(row, ids, strict=True)):
             return before, after
     return None
+
+
+def common_start(names: Sequence[str]) -> str:
+    """How names begin, without what joins words."""
+    return names[0][: _alike_until(names)].rstrip("_-./ ")
 
 
 def local_names(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[str]] | None:

@@ -15,9 +15,10 @@ from typing import Any
 from ..net import registry
 from ..net.blocks import UseKeys
 from ..spec.node import Node
-from .block_names import Names, alike_until, local_names, word
+from .block_names import Names, common_start, local_names, word
 from .caffe.layers import Mapping
-from .repeats import NAMED, Item, alike, default_of, most_saved, names_of
+from .repeats import NAMED, Item, alike, default_of, groups, most_saved, names_of
+from .runs import in_runs
 from .yaml_out import block_lines, layer_lines, leaves_bottom_out
 
 SHORTEST = 3  # layers of a part; of one whose layers are called USE/NAME two
@@ -42,7 +43,7 @@ class _Found:
 def with_blocks(root: Node) -> Node:
     """The spec with blocks for what repeats; the same tree where nothing does."""
     items = [Item.of(layer) for layer in root.value["layers"].value]
-    _count_lines(items)
+    _write_lines(items)
     blocks = Mapping(root.place)
     while (best := _best(items, blocks)) is not None:
         blocks.put(best.name, best.block)
@@ -53,14 +54,16 @@ def with_blocks(root: Node) -> Node:
     for key, node in root.value.items():
         if key == "layers":
             result.put("blocks", blocks.node)
-            node = Node([_without_bottom(items, i) for i in range(len(items))], node.place)
+            items = in_runs(items, blocks.node.value)
+            layers = [_without_bottom(items, i) for i in range(len(items))]
+            node = Node([_with_numbers(layer, blocks) for layer in layers], node.place)
         result.put(key, node)
     return result.node
 
 
-def _count_lines(items: Sequence[Item]) -> None:
+def _write_lines(items: Sequence[Item]) -> None:
     for before, item in zip([None, *items], items, strict=False):
-        item.lines = len(layer_lines([item.node], "  ", before=before.node if before else None))
+        item.text = layer_lines([item.node], "  ", before=before.node if before else None)
 
 
 def _without_bottom(items: Sequence[Item], i: int) -> Node:
@@ -78,25 +81,53 @@ def _without_bottom(items: Sequence[Item], i: int) -> Node:
     return Node(value, layer.place, layer.keys)
 
 
+def _with_numbers(layer: Node, blocks: Mapping) -> Node:
+    """A use of a block whose ids are numbers, where numbers give the same names."""
+    ids = layer.value.get("id")
+    if ids is None or str(layer.value["type"].value) not in blocks.node.value:
+        return layer
+    nodes = ids.value if isinstance(ids.value, list) else [ids]
+    if not all(isinstance(one.value, str) and re.fullmatch("0|[1-9][0-9]{0,8}", one.value) for one in nodes):
+        return layer
+    numbers = [Node(int(one.value), one.place) for one in nodes]
+    value = layer.value | {"id": Node(numbers, ids.place) if isinstance(ids.value, list) else numbers[0]}
+    return Node(value, layer.place, layer.keys)
+
+
 def _best(items: list[Item], blocks: Mapping) -> _Found | None:
     """The block that makes the text shorter than any other does; None where none is worth it."""
     best: _Found | None = None
+    text = _text(items, blocks.node.value)
     for parts in alike(items, 2):
         if best is not None and most_saved(parts, items) < best.lines:
             break
-        found = _Family(items, parts, blocks).found()
-        if found is not None and (best is None or found.saved > best.saved):
-            best = found
+        for group in groups(items, parts):
+            found = _Family(items, text, group, blocks).found()
+            if found is not None and (best is None or found.saved > best.saved):
+                best = found
     return best
 
 
-def _with_uses(items: list[Item], found: _Found) -> list[Item]:
+def _text(items: Sequence[Item], blocks: dict[str, Node]) -> list[str]:
+    """The lines of layers, with those in a row as one where they may be."""
+    return [line for item in in_runs(items, blocks) for line in item.text or layer_lines([item.node], "  ")]
+
+
+def _size_of(lines: Sequence[str]) -> int:
+    return sum(_LINE + len(line) for line in lines)
+
+
+def _replaced(items: Sequence[Item], uses: Sequence[tuple[range, Item]]) -> list[Item]:
     made: list[Item] = []
     at = 0
-    for part, use in found.uses:
+    for part, use in uses:
         made += [*items[at : part.start], use]
         at = part.stop
-    made += items[at:]
+    return made + list(items[at:])
+
+
+def _with_uses(items: list[Item], found: _Found) -> list[Item]:
+    made = _replaced(items, found.uses)
     for item in made:
         if set(item.bottoms) & found.renamed.keys():
             item.bottoms = [found.renamed.get(name, name) for name in item.bottoms]
@@ -113,8 +144,8 @@ def _one_or_all(names: Sequence[Any]) -> Any:
 class _Family:
     """Parts that may be uses of one block, and what the block would be."""
 
-    def __init__(self, items: list[Item], parts: list[range], blocks: Mapping):
-        self.items, self.parts, self.blocks = items, parts, blocks
+    def __init__(self, items: list[Item], text: list[str], parts: list[range], blocks: Mapping):
+        self.items, self.text, self.parts, self.blocks = items, text, parts, blocks
         self.first = [items[i] for i in parts[0]]
         self.size, self.inputs = len(self.first), [self._input(part) for part in parts]
         self.place = self.first[0].node.place
@@ -143,12 +174,12 @@ class _Family:
         if local is not None and not set(local[0]) & self.outside:
             return self._made(local[0], None)
         names = Names([*rows, *tops])
-        if self.size < SHORTEST or not names.is_complete:
+        if self.size < SHORTEST or not names.ids:
             return None
         return self._made(self._names_of_uses(names), names)
 
     def _names_of_uses(self, names: Names) -> list[str]:
-        ids = names.ids["id"]
+        ids = names.ids
         for stem in [*names.stems(), "block_"]:
             found = [f"{stem}{one}".strip("_-./ ") for one in ids]
             if len({*found}) == len(found) and all(found) and not set(found) & self._taken():
@@ -164,30 +195,25 @@ class _Family:
         block = self._block(uses, names)
         name = self._name(uses, names)
         spans = self._uses(name, uses, names)
-        lines = block_lines(name, block)
+        of_block = block_lines(name, block)
         for _, use in spans:
-            use.lines = len(shown := layer_lines([use.node], "  "))
-            lines += shown
-        flat = [
-            line
-            for part in self.parts
-            for i in part
-            for line in layer_lines([self.items[i].node], "  ", before=self.items[i - 1].node if i else None)
-        ]
-        cost, before = (sum(_LINE + len(line) for line in some) for some in (lines, flat))
+            use.text = layer_lines([use.node], "  ")
+        after = _text(_replaced(self.items, spans), {**self.blocks.node.value, name: block})
+        lines = len(self.text) - len(after) - len(of_block)
+        saved = _size_of(self.text) - _size_of(after) - _size_of(of_block)
+        stood_for = _text([self.items[i] for part in self.parts for i in part], self.blocks.node.value)
         worth, share = (WORTH, SHARE) if names is not None else (1, 0)
-        if len(flat) - len(lines) < worth or before - cost <= share * before:
+        if lines < worth or saved <= share * _size_of(stood_for):
             return None
         renamed = {}
         if names is None:
             renamed = {self.items[part[-1]].tops[0]: use for part, use in zip(self.parts, uses, strict=True)}
-        return _Found(name, block, spans, len(flat) - len(lines), before - cost, renamed)
+        return _Found(name, block, spans, lines, saved, renamed)
 
     def _block(self, uses: list[str], names: Names | None) -> Node:
         """The block. What each use says of its parameters is in ``given``."""
         if names is not None:
-            for name, ids in names.ids.items():
-                self._add(name, [Node(one, self.place) for one in ids])
+            self._add("id", [Node(one, self.place) for one in names.ids])
         blobs: dict[str, str] = {self.inputs[0]: "in"}
         made: list[Mapping] = []
         for i, item in enumerate(self.first):
@@ -290,59 +316,23 @@ class _Family:
             given[name] = node
 
     def _uses(self, name: str, uses: list[str], names: Names | None) -> list[tuple[range, Item]]:
-        """The uses of the block; those in a row whose values are alike are one with ``repeat``."""
-        runs: list[list[int]] = []
-        for k in range(len(self.parts)):
-            if names is not None and runs and self._continues(runs[-1], k, names):
-                runs[-1].append(k)
-            else:
-                runs.append([k])
-        taken = self._taken() | {uses[run[0]] for run in runs if len(run) == 1}
         found = []
-        for run in runs:
-            use = Mapping(self.items[self.parts[run[0]].start].node.place)
-            title = uses[run[0]]
-            if len(run) > 1:
-                title = _common([uses[run[0]], uses[run[-1]]])
-                title = uses[run[0]] if not title or title in taken else title
-                taken.add(title)
-            use.put("name", Node(title, use.node.place))
+        for k, part in enumerate(self.parts):
+            use = Mapping(self.items[part.start].node.place)
+            use.put("name", Node(uses[k], use.node.place))
             use.put("type", Node(name, use.node.place))
-            use.put("bottom", Node(self.inputs[run[0]], use.node.place))
-            if len(run) > 1:
-                use.put("repeat", Node(len(run), use.node.place))
+            use.put("bottom", Node(self.inputs[k], use.node.place))
             for key, default in self.parameters.items():
-                node = self._joined([self.given[k][key] for k in run])
-                if default.value is None or node.to_python() != default.value:
-                    use.put(key, node)
-            top = self.items[self.parts[run[-1]][-1]].tops[0] if names is not None else title
-            span = range(self.parts[run[0]].start, self.parts[run[-1]].stop)
-            found.append((span, Item(use.node, [self.inputs[run[0]]], [top])))
+                if default.value is None or self.given[k][key].to_python() != default.value:
+                    use.put(key, self.given[k][key])
+            top = self.items[part[-1]].tops[0] if names is not None else uses[k]
+            found.append((part, Item(use.node, [self.inputs[k]], [top])))
         return found
-
-    def _continues(self, run: list[int], k: int, names: Names) -> bool:
-        """Whether a part follows a run of others, reads what the last one makes, and has its values."""
-        before = self.parts[k - 1]
-        if self.parts[k].start != before.stop or self.inputs[k] != self.items[before[-1]].tops[0]:
-            return False
-        return len(run) == 1 or all(
-            key in names.ids or self.given[k][key].to_python() == self.given[run[-1]][key].to_python()
-            for key in self.parameters
-        )
-
-    def _joined(self, nodes: list[Node]) -> Node:
-        """What a use with copies gives: one value for all, or one for each with the last for those that follow."""
-        values = [node.to_python() for node in nodes]
-        while len(values) > 1 and values[-1] == values[-2]:
-            values.pop()
-        if len(values) == 1 and not (isinstance(values[0], list) and len(nodes) > 1):
-            return nodes[0]
-        return Node(nodes[: len(values)], nodes[0].place)
 
     def _name(self, uses: list[str], names: Names | None) -> str:
         """What the part does with its input, where that has a name; else what uses are called but for their ends."""
         last = next((item for item in reversed(self.first) if len(item.bottoms) > 1), None)
-        stem = _common(uses) if names is None else re.sub("[^A-Za-z]+$", "", names.stems()[0])
+        stem = common_start(uses) if names is None else re.sub("[^A-Za-z]+$", "", names.stems()[0])
         if names is not None and last is not None and last.type in ("Eltwise", "Concat"):
             reads_input = self.inputs[0] in last.bottoms
             stem = {"Eltwise": "residual" if reads_input else "projection", "Concat": "dense" if reads_input else stem}[
@@ -353,11 +343,6 @@ class _Family:
         while stem in taken or registry.layer_type(stem) is not None:
             stem += "_block"
         return stem
-
-
-def _common(names: Sequence[str]) -> str:
-    """How names begin, without what joins words."""
-    return names[0][: alike_until(names)].rstrip("_-./ ")
 
 
 def _size(nodes: list[Node]) -> float:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..net import registry
 from ..spec.node import Node
+from .block_names import may_differ
 from .yaml_out import WHEN_LEFT_OUT
 
 LONGEST = 120  # layers of a part
+MOST_GROUPS = 8  # of parts that are alike but for how names go with them
 NAMED = ("name", "type", "bottom", "top")
 _Version = tuple[str, int]  # a blob's name, and the layer that made it so
 
@@ -22,7 +24,7 @@ class Item:
     node: Node
     bottoms: list[str]
     tops: list[str]
-    lines: int = 1  # of its text
+    text: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -78,25 +80,43 @@ def _kind(value: Any) -> str:
 
 
 def alike(items: Sequence[Item], shortest: int) -> list[list[range]]:
-    """Parts that may be uses of one block, which do not overlap, the longest text first."""
+    """Parts that may be uses of one block, as far as their structure goes; those with most text first."""
     found: dict[tuple[int, int], list[range]] = {}
     for part, shape in _parts(items):
         if len(part) >= shortest:
             found.setdefault((len(part), shape), []).append(part)
-    families = []
-    for parts in found.values():
-        apart: list[range] = []
-        for part in parts:
-            if not apart or part.start >= apart[-1].stop:
-                apart.append(part)
-        if len(apart) > 1:
-            families.append(apart)
+    families = [parts for parts in found.values() if len(_apart(parts)) > 1]
     return sorted(families, key=lambda parts: -most_saved(parts, items))
 
 
-def most_saved(parts: list[range], items: Sequence[Item]) -> int:
+def _apart(parts: Sequence[range]) -> list[range]:
+    kept: list[range] = []
+    for part in parts:
+        if not kept or part.start >= kept[-1].stop:
+            kept.append(part)
+    return kept
+
+
+def most_saved(parts: Sequence[range], items: Sequence[Item]) -> int:
     """No more lines can be saved by a block for these parts."""
-    return sum(items[i].lines for part in parts[1:] for i in part)
+    return sum(len(items[i].text) for part in _apart(parts)[1:] for i in part)
+
+
+def groups(items: Sequence[Item], parts: Sequence[range]) -> Iterator[list[range]]:
+    """Those of the parts that do not overlap and have names alike: the first and all like it, then the next."""
+    left = list(parts)
+    for _ in range(MOST_GROUPS):
+        if len(left) < 2:
+            return
+        group, others = [left[0]], []
+        for part in left[1:]:
+            fits = part.start >= group[-1].stop and may_differ(
+                [(items[a].name, items[b].name) for a, b in zip(group[0], part, strict=True)]
+            )
+            (group if fits else others).append(part)
+        if len(group) > 1:
+            yield group
+        left = others
 
 
 def _parts(items: Sequence[Item]) -> Iterator[tuple[range, int]]:
