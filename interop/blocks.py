@@ -13,19 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..net import registry
-from ..net.blocks import UseKeys
 from ..spec.node import Node
 from .block_names import Names, common_start, local_names, word
+from .block_values import Slot, in_parameters
 from .caffe.layers import Mapping
 from .repeats import NAMED, Item, alike, default_of, groups, most_saved, names_of
-from .runs import in_runs
+from .runs import in_runs, with_numbers
 from .yaml_out import block_lines, layer_lines, leaves_bottom_out
 
 SHORTEST = 3  # layers of a part; of one whose layers are called USE/NAME two
 WORTH = 4  # lines that a block must save
 SHARE = 0.3  # of the text it stands for
 _LINE = 25  # characters that a line counts for besides its own
-_SHORT = {"num_output": "n", "kernel_size": "kernel"}
 
 
 @dataclass
@@ -56,7 +55,7 @@ def with_blocks(root: Node) -> Node:
             result.put("blocks", blocks.node)
             items = in_runs(items, blocks.node.value)
             layers = [_without_bottom(items, i) for i in range(len(items))]
-            node = Node([_with_numbers(layer, blocks) for layer in layers], node.place)
+            node = Node([with_numbers(layer, blocks.node.value) for layer in layers], node.place)
         result.put(key, node)
     return result.node
 
@@ -78,19 +77,6 @@ def _without_bottom(items: Sequence[Item], i: int) -> Node:
     if not is_use and not leaves_bottom_out(layer):
         return layer
     value = {key: node for key, node in layer.value.items() if key != "bottom"}
-    return Node(value, layer.place, layer.keys)
-
-
-def _with_numbers(layer: Node, blocks: Mapping) -> Node:
-    """A use of a block whose ids are numbers, where numbers give the same names."""
-    ids = layer.value.get("id")
-    if ids is None or str(layer.value["type"].value) not in blocks.node.value:
-        return layer
-    nodes = ids.value if isinstance(ids.value, list) else [ids]
-    if not all(isinstance(one.value, str) and re.fullmatch("0|[1-9][0-9]{0,8}", one.value) for one in nodes):
-        return layer
-    numbers = [Node(int(one.value), one.place) for one in nodes]
-    value = layer.value | {"id": Node(numbers, ids.place) if isinstance(ids.value, list) else numbers[0]}
     return Node(value, layer.place, layer.keys)
 
 
@@ -213,7 +199,7 @@ class _Family:
     def _block(self, uses: list[str], names: Names | None) -> Node:
         """The block. What each use says of its parameters is in ``given``."""
         if names is not None:
-            self._add("id", [Node(one, self.place) for one in names.ids])
+            self._add({"id": [Node(one, self.place) for one in names.ids]})
         blobs: dict[str, str] = {self.inputs[0]: "in"}
         made: list[Mapping] = []
         for i, item in enumerate(self.first):
@@ -231,8 +217,13 @@ class _Family:
             if tops != [name] and registry.layer_type(item.type) is not None:
                 layer.put("top", Node.plain(_one_or_all(tops), self.place, in_one_place=True))
             made.append(layer)
-        slots = [(i, key, nodes) for i in range(self.size) for key, nodes in self._values(i).items()]
-        self._put_values(made, slots, names)
+        stem = word(names.stems()[0]) if names is not None else ""
+        labels = [word(str(layer.node.value["name"].value)).removeprefix(f"{stem}_") for layer in made]
+        slots = [Slot(i, key, nodes) for i in range(self.size) for key, nodes in self._values(i).items()]
+        given = in_parameters(slots, labels, names)
+        for slot, node in zip(slots, given.nodes, strict=True):
+            made[slot.layer].put(slot.key, node)
+        self._add(given.parameters)
         inner = [Item(layer.node, names_of(layer.node, "bottom"), []) for layer in made]
         for one, item in zip(inner, self.first, strict=True):
             one.tops = [blobs[top] for top in item.tops]
@@ -259,61 +250,16 @@ class _Family:
             for key in keys
         }
 
-    def _put_values(self, made: list[Mapping], slots: list[tuple[int, str, list[Node]]], names: Names | None) -> None:
-        """Give layers their values: what is alike in all parts itself, what differs as a parameter or made of one."""
-        texts: dict[int, Any] = {}
-        differing: dict[str, list[list[Any]]] = {}  # by key
-        for number, (_, key, nodes) in enumerate(slots):
+    def _add(self, parameters: dict[str, list[Node]]) -> None:
+        """Parameters with what each use gives; a small value that most of them give is the default."""
+        for name, nodes in parameters.items():
             values = [node.to_python() for node in nodes]
-            if all(value == values[0] and type(value) is type(values[0]) for value in values):
-                continue
-            texts[number] = names.value(values) if names is not None else None
-            if texts[number] is None and values not in differing.setdefault(key, []):
-                differing[key].append(values)
-        formulas = {key: _multiples(some) for key, some in differing.items()}
-        known: list[tuple[list[Any], str]] = []
-        for number in sorted(texts, key=lambda number: _size(slots[number][2])):
-            i, key, nodes = slots[number]
-            values = [node.to_python() for node in nodes]
-            text = texts[number]
-            if text is None:
-                base, times = formulas[key][differing[key].index(values)]
-                text = next((name for other, name in known if other == base), None)
-                if text is None:
-                    label = word(str(made[i].node.value["name"].value)).removeprefix(f"{self._stem(names)}_")
-                    alone = len({repr(one) for one, _ in formulas[key]}) == 1
-                    text = self._free(key if alone else f"{_SHORT.get(key, key)}_{label}")
-                    base_nodes = (
-                        nodes if times == 1 else [Node(one, node.place) for one, node in zip(base, nodes, strict=True)]
-                    )
-                    self._add(text, base_nodes)
-                    known.append((base, text))
-                text = f"${text}" if times == 1 else f"{times} * ${text}"
-            texts[number] = text
-        for number, (i, key, nodes) in enumerate(slots):
-            node = nodes[0]
-            if number in texts:
-                node = Node.plain(texts[number], node.place, in_one_place=True)
-            made[i].put(key, node)
-
-    def _stem(self, names: Names | None) -> str:
-        return word(names.stems()[0]) if names is not None else ""
-
-    def _free(self, name: str) -> str:
-        name = re.sub("[^A-Za-z0-9_]+", "_", name)
-        while name in self.parameters or name in UseKeys.names() or name == "name" or not re.match("[A-Za-z_]", name):
-            name = f"p_{name}"
-        return name
-
-    def _add(self, name: str, nodes: list[Node]) -> None:
-        """A parameter; a value that most uses give is its default."""
-        values = [node.to_python() for node in nodes]
-        usual = max(values, key=values.count) if isinstance(values[0], int | float) else None
-        if usual is not None and (values.count(usual) * 2 <= len(values) or usual not in (0, 1)):
-            usual = None
-        self.parameters[name] = Node(usual, self.place)
-        for given, node in zip(self.given, nodes, strict=True):
-            given[name] = node
+            usual = max(values, key=values.count) if isinstance(values[0], int | float) else None
+            if usual not in (0, 1) or values.count(usual) * 2 <= len(values):
+                usual = None
+            self.parameters[name] = Node(usual, self.place)
+            for given, node in zip(self.given, nodes, strict=True):
+                given[name] = node
 
     def _uses(self, name: str, uses: list[str], names: Names | None) -> list[tuple[range, Item]]:
         found = []
@@ -343,26 +289,3 @@ class _Family:
         while stem in taken or registry.layer_type(stem) is not None:
             stem += "_block"
         return stem
-
-
-def _size(nodes: list[Node]) -> float:
-    numbers = [node.value for node in nodes]
-    return sum(numbers) if all(isinstance(one, int | float) for one in numbers) else 0.0
-
-
-def _multiples(rows: list[list[Any]]) -> list[tuple[list[Any], int]]:
-    """Each row as so many times another, the smallest there is."""
-    bases: list[list[Any]] = []
-    found: dict[int, tuple[list[Any], int]] = {}
-    for k in sorted(range(len(rows)), key=lambda k: sum(one for one in rows[k] if isinstance(one, int | float))):
-        row = rows[k]
-        for base in bases:
-            if all(type(one) is int and one > 0 for one in [*row, *base]) and row[0] % base[0] == 0:
-                times = row[0] // base[0]
-                if times > 1 and all(a == times * b for a, b in zip(row, base, strict=True)):
-                    found[k] = (base, times)
-                    break
-        if k not in found:
-            bases.append(row)
-            found[k] = (row, 1)
-    return [found[k] for k in range(len(rows))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as Values
 from collections.abc import Sequence
 from typing import Any
@@ -72,3 +73,16 @@ def _joined(run: list[Item], name: str, parameters: Values[str, Node]) -> Item:
         is_list = len(values) > 1 or isinstance(values[0], list)  # of values for copies, or one that is a list itself
         use.put(key, Node(nodes[: len(values)], nodes[0].place) if is_list else nodes[0])
     return Item(use.node, run[0].bottoms, run[-1].tops)
+
+
+def with_numbers(layer: Node, blocks: Values[str, Node]) -> Node:
+    """A use of a block whose ids are numbers, where numbers give the same names."""
+    ids = layer.value.get("id")
+    if ids is None or str(layer.value["type"].value) not in blocks:
+        return layer
+    nodes = ids.value if isinstance(ids.value, list) else [ids]
+    if not all(isinstance(one.value, str) and re.fullmatch("0|[1-9][0-9]{0,8}", one.value) for one in nodes):
+        return layer
+    numbers = [Node(int(one.value), one.place) for one in nodes]
+    value = layer.value | {"id": Node(numbers, ids.place) if isinstance(ids.value, list) else numbers[0]}
+    return Node(value, layer.place, layer.keys)

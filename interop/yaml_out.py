@@ -10,10 +10,11 @@ from typing import Any
 from ..net import registry
 from ..spec.errors import Place
 from ..spec.node import Node
-from ..spec.reading import scalar
+from ..spec.reading import comments_of, scalar
 
 WIDTH = 120
 WHEN_LEFT_OUT = {"stride": 1, "pad": 0, "dilation": 1}  # of kernels, whose declared defaults are empty
+_LONG = ("solver", "blocks", "layers")
 _PLAIN = re.compile(r"[A-Za-z0-9_./~$+][\w./\-+ *$%@<>=^~()]*\Z")
 
 
@@ -28,51 +29,93 @@ class Remark:
 
 @dataclass
 class Remarks:
-    """The comments of a source, given out in order: what stands above something, or in it, belongs to it."""
+    """The comments of a source: what stands above something, or in it, belongs to it.
+
+    ``ends`` are the last lines of what begins on a line; where one is not known, it is a single line.
+    """
 
     all: list[Remark] = field(default_factory=list)
     ends: dict[tuple[str, int], int] = field(default_factory=dict)
+    owned: dict[tuple[str, int], list[Remark]] | None = None
+    asked: list[Place] = field(default_factory=list)
+
+    def belong(self) -> None:
+        """Give each comment to the last thing asked for that begins before it and ends after it, else to the next."""
+        lines: dict[str, set[int]] = {}
+        for place in self.asked:
+            lines.setdefault(place.file, set()).add(place.line)
+        self.owned = {}
+        for remark in self.all:
+            starts = sorted(lines.get(remark.file, ()))
+            around = [line for line in starts if line <= remark.line <= self.ends.get((remark.file, line), line)]
+            owner = max(around, default=next((line for line in starts if line > remark.line), 0))
+            self.owned.setdefault((remark.file, owner), []).append(remark)
 
     def before(self, place: Place) -> list[str]:
-        """Those up to the end of what begins at a place, which have not been given out."""
-        end = self.ends.get((place.file, place.line), place.line)
-        found = [remark for remark in self.all if remark.file == place.file and remark.line <= end]
-        self.all = [remark for remark in self.all if remark not in found]
-        return [remark.text for remark in found]
+        """Those of what begins at a place, once; none as long as it is not known what there is that may have them."""
+        if self.owned is None:
+            self.asked += [place] if place.line else []
+            return []
+        return [remark.text for remark in self.owned.pop((place.file, place.line), [])]
 
     def rest(self) -> list[str]:
-        found, self.all = [remark.text for remark in self.all], []
-        return found
+        """Those that belong to nothing."""
+        return [remark.text for remarks in (self.owned or {}).values() for remark in remarks]
+
+
+def of_yaml(root: Node, text: str) -> Remarks:
+    """The comments of a spec that was read from this text."""
+    blocks = root.value["blocks"].value.values() if "blocks" in root.value else ()
+    layers = [layer for part in (root, *blocks) for layer in part.value["layers"].value]
+    ends = {(layer.place.file, layer.place.line): _last_line(layer) for layer in layers}
+    return Remarks([Remark(root.place.file, line, words) for line, words in comments_of(text)], ends)
+
+
+def _last_line(node: Node) -> int:
+    inside = node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
+    return max([node.place.line, *map(_last_line, inside)])
 
 
 def to_yaml(root: Node, remarks: Remarks | None = None, head: Iterable[str] = ()) -> str:
     """The text of a spec; ``head`` are lines of comment at its top."""
     remarks = remarks or Remarks()
-    lines = [f"# {line}".rstrip() for line in head]
-    for key, node in root.value.items():
-        if key == "layers":
-            continue
-        place = root.keys.get(key, node.place)
-        if key == "solver":
-            lines += ["", "solver:", *_block(node, "  ", remarks)]
-            continue
-        lines += [f"# {text}".rstrip() for text in remarks.before(place)] if key != "blocks" else []
-        if key == "blocks":
-            lines += ["", "blocks:"]
-            for name, block in node.value.items():
-                lines += block_lines(name, block, remarks)
-            continue
-        lines.append(f"{_text(key)}: {flow(node)}")
-    lines += ["", "layers:"]
-    lines += layer_lines(root.value["layers"].value, "  ", remarks)
-    lines += [f"# {text}".rstrip() for text in remarks.rest()]
+    _lines(root, remarks)
+    remarks.belong()
+    lines = [*(f"# {line}".rstrip() for line in head), *_lines(root, remarks), *_comments("", remarks.rest())]
     return "\n".join(lines).strip("\n") + "\n"
+
+
+def _lines(root: Node, remarks: Remarks) -> list[str]:
+    lines: list[str] = []
+    layers = layer_lines(root.value["layers"].value, "  ", remarks)  # first: a block may be made of some of them
+    for key, node in [*((key, node) for key, node in root.value.items() if key != "layers"), ("layers", None)]:
+        place = root.keys.get(key, root.place)
+        is_place_of_key = key in root.value and place != root.value[key].place
+        above = _comments("", remarks.before(place) if is_place_of_key or key not in _LONG else [])
+        if key == "layers":
+            lines += ["", *above, "layers:", *layers]
+        elif key == "solver":
+            lines += ["", *above, "solver:", *_block(node, "  ", remarks)]
+        elif key == "blocks":
+            lines += ["", *above, "blocks:"]
+            for name, block in node.value.items():
+                lines += _comments("  ", remarks.before(node.keys[name])) + block_lines(name, block, remarks)
+        else:
+            lines += [*above, f"{_text(key)}: {flow(node)}"]
+    return lines
+
+
+def _comments(indent: str, texts: Iterable[str]) -> list[str]:
+    return [f"{indent}# {text}".rstrip() for text in texts]
 
 
 def block_lines(name: str, block: Node, remarks: Remarks | None = None) -> list[str]:
     """The entry of ``blocks`` with this name."""
+    remarks = remarks or Remarks()
     lines = [f"  {_text(name)}:"]
     for key, node in block.value.items():
+        place = block.keys.get(key, node.place)
+        lines += _comments("    ", remarks.before(place) if place != node.place else [])
         if key == "layers":
             lines += ["    layers:", *layer_lines(node.value, "      ", remarks)]
         else:
@@ -84,7 +127,7 @@ def _block(node: Node, indent: str, remarks: Remarks) -> list[str]:
     lines = []
     for key, value in node.value.items():
         comments = remarks.before(node.keys.get(key, value.place)) if value.place.line else []
-        lines += [f"{indent}# {text}".rstrip() for text in comments]
+        lines += _comments(indent, comments)
         lines.append(f"{indent}{_text(key)}: {flow(value)}")
     return lines
 
@@ -96,7 +139,7 @@ def layer_lines(
     remarks = remarks or Remarks()
     lines: list[str] = []
     for layer in layers:
-        lines += [f"{indent}# {text}".rstrip() for text in remarks.before(layer.place)]
+        lines += _comments(indent, remarks.before(layer.place))
         shown = _without_defaults(layer, before)
         text = f"{indent}- {flow(shown)}"
         if len(text) > WIDTH:
