@@ -18,7 +18,7 @@ from .block_names import Names, common_start, local_names, word
 from .block_values import Slot, in_parameters
 from .caffe.layers import Mapping
 from .repeats import NAMED, Item, alike, default_of, groups, most_saved, names_of
-from .runs import in_runs, with_numbers
+from .runs import cuts, in_runs, with_numbers, without_defaults
 from .yaml_out import block_lines, layer_lines, leaves_bottom_out
 
 SHORTEST = 3  # layers of a part; of one whose layers are called USE/NAME two
@@ -55,6 +55,7 @@ def with_blocks(root: Node) -> Node:
             result.put("blocks", blocks.node)
             items = in_runs(items, blocks.node.value)
             layers = [_without_bottom(items, i) for i in range(len(items))]
+            layers = [without_defaults(layer, blocks.node.value) for layer in layers]
             node = Node([with_numbers(layer, blocks.node.value) for layer in layers], node.place)
         result.put(key, node)
     return result.node
@@ -84,7 +85,7 @@ def _best(items: list[Item], blocks: Mapping) -> _Found | None:
     """The block that makes the text shorter than any other does; None where none is worth it."""
     best: _Found | None = None
     text = _text(items, blocks.node.value)
-    for parts in alike(items, 2):
+    for parts in alike(items, 2, cuts(items, blocks.node.value)):
         if best is not None and most_saved(parts, items) < best.lines:
             break
         for group in groups(items, parts):
@@ -165,12 +166,12 @@ class _Family:
         return self._made(self._names_of_uses(names), names)
 
     def _names_of_uses(self, names: Names) -> list[str]:
-        ids = names.ids
-        for stem in [*names.stems(), "block_"]:
-            found = [f"{stem}{one}".strip("_-./ ") for one in ids]
-            if len({*found}) == len(found) and all(found) and not set(found) & self._taken():
+        stem, taken = names.stems()[0], self._taken()
+        for text in (f"{stem}{{}}", f"{stem}{{}}_block", "block_{}"):
+            found = [text.format(one).strip("_-./ ") for one in names.ids]
+            if len({*found}) == len(found) and all(found) and not set(found) & taken:
                 return found
-        return list(ids)
+        return list(names.ids)
 
     def _taken(self) -> set[str]:
         return {
@@ -183,7 +184,7 @@ class _Family:
         spans = self._uses(name, uses, names)
         of_block = block_lines(name, block)
         for _, use in spans:
-            use.text = layer_lines([use.node], "  ")
+            use.text = layer_lines([without_defaults(use.node, {name: block})], "  ")
         after = _text(_replaced(self.items, spans), {**self.blocks.node.value, name: block})
         lines = len(self.text) - len(after) - len(of_block)
         saved = _size_of(self.text) - _size_of(after) - _size_of(of_block)
@@ -233,7 +234,8 @@ class _Family:
             for name, node in self.parameters.items():
                 parameters.put(name, node)
             block.put("parameters", parameters.node)
-        block.put("layers", Node([_without_bottom(inner, i) for i in range(self.size)], self.place))
+        layers = [without_defaults(_without_bottom(inner, i), self.blocks.node.value) for i in range(self.size)]
+        block.put("layers", Node(layers, self.place))
         return block.node
 
     def _text(self, row: list[str], uses: list[str], names: Names | None) -> str:
@@ -268,9 +270,8 @@ class _Family:
             use.put("name", Node(uses[k], use.node.place))
             use.put("type", Node(name, use.node.place))
             use.put("bottom", Node(self.inputs[k], use.node.place))
-            for key, default in self.parameters.items():
-                if default.value is None or self.given[k][key].to_python() != default.value:
-                    use.put(key, self.given[k][key])
+            for key in self.parameters:
+                use.put(key, self.given[k][key])
             top = self.items[part[-1]].tops[0] if names is not None else uses[k]
             found.append((part, Item(use.node, [self.inputs[k]], [top])))
         return found

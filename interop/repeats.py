@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,11 +79,14 @@ def _kind(value: Any) -> str:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
-def alike(items: Sequence[Item], shortest: int) -> list[list[range]]:
-    """Parts that may be uses of one block, as far as their structure goes; those with most text first."""
+def alike(items: Sequence[Item], shortest: int, inside: Set[int] = frozenset()) -> list[list[range]]:
+    """Parts that may be uses of one block, as far as their structure goes; those with most text first.
+
+    None begins or ends before the items of these numbers.
+    """
     found: dict[tuple[int, int], list[range]] = {}
     for part, shape in _parts(items):
-        if len(part) >= shortest:
+        if len(part) >= shortest and not {part.start, part.stop} & inside:
             found.setdefault((len(part), shape), []).append(part)
     families = [parts for parts in found.values() if len(_apart(parts)) > 1]
     return sorted(families, key=lambda parts: -most_saved(parts, items))
@@ -131,7 +134,8 @@ def _parts(items: Sequence[Item]) -> Iterator[tuple[range, int]]:
         local: dict[str, int] = {}
         input_: _Version | None = None
         is_open: list[_Version] = []
-        shape = 0
+        shape = branchings = 0
+        in_branches = False
         for i in range(start, min(len(items), start + LONGEST)):
             item = items[i]
             if not _may_be_in_block(item) or any(first_made[top] < start for top in item.tops):
@@ -145,6 +149,11 @@ def _parts(items: Sequence[Item]) -> Iterator[tuple[range, int]]:
                 local.setdefault(top, len(local))
             shape = hash((shape, outlines[i], tuple(here), tuple(local[top] for top in item.tops)))
             is_open = [one for one in [*is_open, *((top, i) for top in item.tops)] if last_read.get(one, -1) > i]
+            alive = len(is_open) + (input_ is not None and last_read[input_] > i)
+            branchings += alive > 1 and not in_branches
+            in_branches = alive > 1
+            if branchings > 1:  # several units, each of which is a part
+                break
             ends = len(item.tops) == 1 and all(one == (item.tops[0], i) for one in is_open)
             if ends and input_ is not None:
                 yield range(start, i + 1), shape

@@ -36,6 +36,11 @@ def in_runs(items: Sequence[Item], blocks: Values[str, Node]) -> list[Item]:
     return made
 
 
+def cuts(items: Sequence[Item], blocks: Values[str, Node]) -> set[int]:
+    """The items before which a run would be cut in two."""
+    return {i for i in range(1, len(items)) if _continues([items[i - 1]], items[i], blocks)}
+
+
 def _parameters(block: Node) -> dict[str, Node]:
     return block.value["parameters"].value if "parameters" in block.value else {}
 
@@ -68,11 +73,21 @@ def _joined(run: list[Item], name: str, parameters: Values[str, Node]) -> Item:
         values = [node.to_python() for node in nodes]
         while len(values) > 1 and values[-1] == values[-2]:
             values.pop()
-        if values == [default.to_python()] and default.value is not None:
-            continue
         is_list = len(values) > 1 or isinstance(values[0], list)  # of values for copies, or one that is a list itself
         use.put(key, Node(nodes[: len(values)], nodes[0].place) if is_list else nodes[0])
     return Item(use.node, run[0].bottoms, run[-1].tops)
+
+
+def without_defaults(layer: Node, blocks: Values[str, Node]) -> Node:
+    """A use of a block without what leaving it out means too."""
+    block = blocks.get(str(layer.value["type"].value))
+    defaults = {key: one.value for key, one in _parameters(block).items() if one.value is not None} if block else {}
+    kept = {
+        key: node
+        for key, node in layer.value.items()
+        if key not in defaults or isinstance(node.value, str) or node.to_python() != defaults[key]
+    }
+    return Node(kept, layer.place, layer.keys)
 
 
 def with_numbers(layer: Node, blocks: Values[str, Node]) -> Node:
