@@ -96,16 +96,15 @@ def common_start(names: Sequence[str]) -> str:
     return names[0][: _alike_until(names)].rstrip("_-./ ")
 
 
-def local_names(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[str]] | None:
-    """The use of each part and the names in it, where all are called ``USE/NAME``; None where they are not."""
-    uses = [name.partition("/")[0] for name in rows[0]] if rows else []
-    inner = []
-    for row in rows:
+def local_names(rows: Sequence[Sequence[str]], tops: Sequence[Sequence[str]]) -> list[str] | None:
+    """The use of each part, where all its layers and blobs are called ``USE/NAME``; None where they are not."""
+    uses = [name.partition("/")[0] for name in rows[0]]
+    for row in [*rows, *tops]:
         split = [name.partition("/") for name in row]
-        if [use for use, _, _ in split] != uses or len({name for _, _, name in split}) > 1 or not split[0][2]:
+        inner = {name for _, _, name in split}
+        if [use for use, _, _ in split] != uses or len(inner) > 1 or inner & {"", "in"}:
             return None
-        inner.append(split[0][2])
-    return (uses, inner) if len(set(uses)) == len(uses) and len(set(inner)) == len(inner) else None
+    return uses if len(set(uses)) == len(uses) else None
 
 
 def word(text: str) -> str:

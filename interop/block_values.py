@@ -51,7 +51,7 @@ def in_parameters(slots: Sequence[Slot], labels: Sequence[str], names: Names | N
         if formulas[k][0] == k:
             of_key.append(k)
     called: dict[int, str] = {}
-    for k in (k for k in open_ if formulas[k][0] == k):
+    for k in sorted(k for k in open_ if formulas[k][0] == k):
         slot = slots[k]
         same = next((other for other in called if all(map(_equal, slots[other].values, slot.values))), None)
         if same is None:

@@ -157,9 +157,9 @@ class _Family:
             for i, item in enumerate(self.first)
             for t in range(len(item.tops))
         ]
-        local = local_names([*rows, *tops])
-        if local is not None and not set(local[0]) & self.outside:
-            return self._made(local[0], None)
+        local = local_names(rows, tops)
+        if local is not None and not set(local) & self.outside:
+            return self._made(local, None)
         names = Names([*rows, *tops])
         if self.size < SHORTEST or not names.ids:
             return None

@@ -111,7 +111,8 @@ def groups(items: Sequence[Item], parts: Sequence[range]) -> Iterator[list[range
     for _ in range(MOST_GROUPS):
         if len(left) < 2:
             return
-        group, others = [left[0]], []
+        group: list[range] = [left[0]]
+        others: list[range] = []
         for part in left[1:]:
             fits = part.start >= group[-1].stop and may_differ(
                 [(items[a].name, items[b].name) for a, b in zip(group[0], part, strict=True)]

@@ -51,8 +51,9 @@ def _set(root: Node, path: list[str], value: Node, place: Place, problems: Probl
         _set_in_block(path[1], blocks[path[1]], path[2:], value, place, problems)
     elif not rest or first in ("solver", "blocks"):
         _set_below(root, [], path, value, place, problems)
-    elif inner := _whole_name(first, blocks):
-        message = f"`{first}` is written in a block; {'.'.join(['blocks', *inner, *rest])} sets it in every use"
+    elif whole := _whole_name(first, blocks):
+        path = ".".join(["blocks", *whole, *rest])
+        message = f"`{first}` is written in a block; {path} sets it in every use"
         problems.add(place, message)
     elif use := _use_around(first, named, blocks):
         block = str(named[use][0].value["type"].value)

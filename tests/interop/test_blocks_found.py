@@ -115,6 +115,7 @@ def same(workdir, text):
 def test_what_repeats_is_a_block(workdir, name):
     text = same(workdir, NETS[name])
     assert "blocks:" in text
+    assert "name: /" not in text  # these are the names that a block gives by itself
     assert len(text.splitlines()) < len(Path("flat.yaml").read_text().splitlines())
 
 
