@@ -52,8 +52,8 @@ def _set(root: Node, path: list[str], value: Node, place: Place, problems: Probl
     elif not rest or first in ("solver", "blocks"):
         _set_below(root, [], path, value, place, problems)
     elif whole := _whole_name(first, blocks):
-        path = ".".join(["blocks", *whole, *rest])
-        message = f"`{first}` is written in a block; {path} sets it in every use"
+        where = ".".join(["blocks", *whole, *rest])
+        message = f"`{first}` is written in a block; {where} sets it in every use"
         problems.add(place, message)
     elif use := _use_around(first, named, blocks):
         block = str(named[use][0].value["type"].value)
