@@ -116,10 +116,14 @@ def _replaced(items: Sequence[Item], uses: Sequence[tuple[range, Item]]) -> list
 def _with_uses(items: list[Item], found: _Found) -> list[Item]:
     made = _replaced(items, found.uses)
     for item in made:
-        if set(item.bottoms) & found.renamed.keys():
-            item.bottoms = [found.renamed.get(name, name) for name in item.bottoms]
-            value, place = dict(item.node.value), item.node.value["bottom"].place
-            value["bottom"] = Node.plain(_one_or_all(item.bottoms), place, in_one_place=True)
+        if found.renamed.keys() & {*item.bottoms, *item.tops}:  # tops of what is in place
+            value = dict(item.node.value)
+            item.bottoms, item.tops = (
+                [found.renamed.get(one, one) for one in some] for some in (item.bottoms, item.tops)
+            )
+            for key, names in (("bottom", item.bottoms), ("top", item.tops)):
+                if key in value:
+                    value[key] = Node.plain(_one_or_all(names), value[key].place, in_one_place=True)
             item.node = Node(value, item.node.place, item.node.keys)
     return made
 

@@ -56,6 +56,7 @@ NETS = {
     "googlenet": inception("inception_3a", "data", 2, 3, 1)
     + inception("inception_3b", "inception_3a/output", 1, 2, 3)
     + inception("inception_3c", "inception_3b/output", 2, 2, 2)
+    + relu("in_place_on_a_block", "inception_3c/output")
     + TAIL.format("inception_3c/output"),
     "mobilenet": conv("conv1", "data", 4)
     + separable("conv2_1", "conv1", 4)
