@@ -142,6 +142,22 @@ def read_text(text: str, name: str, problems: Problems | None = None) -> Node:
     return node
 
 
+def comments_of(text: str) -> list[tuple[int, str]]:
+    """The comments of a text that can be read, each with its line: what stands after a # between two tokens."""
+    found = []
+    end, column = 0, 0
+    lines = text.splitlines()
+    for token in yaml.scan(text, Loader=_Loader):
+        for number in range(end, min(token.start_mark.line + 1, len(lines))):
+            stop = token.start_mark.column if number == token.start_mark.line else None
+            begin = column if number == end else 0
+            comment = re.search(r"(?:^|(?<=\s))#(.*)", lines[number][begin:stop])
+            if comment:
+                found.append((number + 1, comment[1].removeprefix(" ").rstrip()))
+        end, column = token.end_mark.line, token.end_mark.column
+    return found
+
+
 def to_yaml(data: Any) -> str:
     """Plain data as one line of YAML, as examples show it."""
     return yaml.safe_dump(data, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True).strip()

@@ -11,7 +11,7 @@ from ...files.reading import read_bytes
 from ...net.netspec import from_nodes, load
 from ...net.records import LayerSpec
 from ...spec.errors import Problems
-from ..yaml_out import Remark, Remarks, to_yaml
+from ..yaml_out import Remark, Remarks, of_yaml, to_yaml
 from .job import Job, said
 from .weights import to_weights
 
@@ -31,8 +31,8 @@ def to_yaml_file(job: Job) -> None:
 def _as_yaml(job: Job) -> str:
     if job.kind == "yaml":
         spec = job.spec()
-        job.result.notes.append("comments of a YAML file are not kept")
-        return to_yaml(spec.flat if job.options.flat else spec.root)
+        remarks = of_yaml(spec.root, read_bytes(job.path).decode("utf-8-sig"))
+        return to_yaml(spec.flat if job.options.flat else spec.root, remarks)
     from ..blocks import with_blocks
     from ..caffe.specs import read_spec
 
