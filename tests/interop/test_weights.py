@@ -9,6 +9,7 @@ import safetensors.numpy
 from nettrain import Net
 from nettrain.files import wire
 from nettrain.files.arrays import open_npz, write_npz
+from nettrain.interop.caffe import weights
 from nettrain.interop.caffe.classes import classes
 from nettrain.interop.convert import Options, convert
 from nettrain.net.parameter_files import open_parameters
@@ -302,6 +303,9 @@ def test_h5_as_caffe_writes_it(workdir):
     write_npz(Path("many.npz"), many)
     convert("many.npz", "many.h5", Options())
     assert [float(array[0]) for array in read("many.h5").values()] == list(range(12))
+    Path("nameless.caffemodel").write_bytes(b"".join(weights.caffemodel({"param//0": np.ones(1, np.float32)})))
+    with pytest.raises(NettrainError, match="cannot have a layer ``: no group can have its name"):
+        convert("nameless.caffemodel", "bad.h5", Options())
     write_npz(Path("slash.npz"), {"param/a/b/0": np.ones(1, np.float32)})
     with pytest.raises(NettrainError, match="cannot have a layer `a/b`: a slash is a group"):
         convert("slash.npz", "slash.h5", Options())
@@ -348,3 +352,13 @@ def test_a_file_that_is_none_is_not_called_a_damaged_npz(tmp_path, suffix, raw):
     )
     with pytest.raises(NettrainError, match=rf"is damaged, or no {suffix} file \({len(raw)} bytes\)"):
         net.copy_from(path)
+
+
+@pytest.mark.parametrize("ending", ["caffemodel", "safetensors"])
+def test_what_is_copied_out_of_a_file_need_not_the_file(workdir, ending):
+    write_npz(Path("a.npz"), {"param/a/0": np.arange(5000, dtype=np.float32)})
+    convert("a.npz", f"a.{ending}", Options())
+    with open_parameters(Path(f"a.{ending}"), "weights") as arrays:
+        copied = np.array(arrays["param/a/0"])
+        assert not np.shares_memory(copied, arrays["param/a/0"].array)
+    np.testing.assert_array_equal(copied, np.arange(5000))
