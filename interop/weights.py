@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..files.extras import extra
-from ..files.reading import mapped, open_file, size_of
+from ..files.reading import Mapped, mapped
 from ..net.graph import wire
-from ..net.parameter_files import Arrays
+from ..net.parameter_files import Arrays, Borrowed
 from ..net.records import LayerSpec, NetSpec, Phase, State
 from ..spec.errors import NettrainError, Problems, why
 from . import torch_names
@@ -131,47 +132,51 @@ def _hdf5(path: Path, what: str) -> Iterator[Arrays]:
 
 @contextlib.contextmanager
 def _safetensors(path: Path, what: str) -> Iterator[Arrays]:
-    yield torch_names.from_torch(read_safetensors(path, what), f"{what} {path}")
+    try:
+        with mapped(path) as memory:
+            found = torch_names.from_torch(read_safetensors(path, what, memory), f"{what} {path}")
+            yield {key: Borrowed(array, memory.forget) for key, array in found.items()}
+            del found
+    except OSError as error:
+        raise NettrainError(f"{what} {path} cannot be read: {why(error)}") from None
 
 
 _IS_BLOB = re.compile(r".+/[0-9]{1,5}", re.DOTALL)
-_NUMBERS = {"F64", "F32", "F16", "BF16", "I64", "I32"}
+LARGEST_HEADER = 4_000_000  # bytes; 100 for each array, which take 25 times as many once they are read
+_NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 
 
-def read_safetensors(path: Path, what: str) -> dict[str, np.ndarray]:
-    """The arrays of a .safetensors by the names in it. Raises NettrainError."""
+def read_safetensors(path: Path, what: str, memory: Mapped) -> dict[str, np.ndarray]:
+    """The arrays of a .safetensors, whose bytes are ``memory``, by the names in it; not copied, unless their type is
+    one that nets are not made of. Raises NettrainError."""
     library = extra("safetensors", "safetensors", f"{what} {path}")
     try:
-        with open_file(path) as file:  # a header that lies is an error of the library's, but after it made room for it
-            size = int.from_bytes(file.read(8), "little")
-            if size > size_of(file) - 8:
-                raise NettrainError(f"{what} {path} is damaged: a header of {size:,} bytes in {size_of(file):,}")
-            header = json.loads(file.read(size))
-        odd = {entry["dtype"] for name, entry in header.items() if name != "__metadata__"} - _NUMBERS
-        found = {}
-        if odd:
+        size, has = int.from_bytes(memory.bytes[:8], "little"), len(memory.bytes)
+        if size > has - 8:  # an error of the library's too, but after it made room for it
+            raise NettrainError(f"{what} {path} is damaged: a header of {size:,} bytes in {has:,}")
+        if size > LARGEST_HEADER:
+            raise NettrainError(f"{what} {path} has a header of {size:,} bytes, more arrays than any net has")
+        header = json.loads(bytes(memory.bytes[8 : 8 + size]))
+        header.pop("__metadata__", None)
+        if odd := {entry["dtype"] for entry in header.values()} - set(_NUMBERS):
             raise NettrainError(f"{what} {path} holds values of type {', '.join(sorted(odd))}, not floats")
-        with library.safe_open(str(path), framework="numpy") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 (it is no mapping)
-                if header[name]["dtype"] == "BF16":
-                    found[name] = _bfloat16(path, 8 + size, header[name])
-                else:
-                    array = tensors.get_tensor(name)
-                    found[name] = array.astype(np.float32) if array.dtype == np.float16 else array
-        return found
+        with library.safe_open(str(path), framework="numpy") as tensors:  # checks every size and place
+            names = list(tensors.keys())
+        return {name: _array(memory, 8 + size, header[name]) for name in names}
     except NettrainError:
         raise
     except Exception as error:  # the library's own errors, and those of JSON
         raise NettrainError(f"{what} {path} is damaged, or not a safetensors file: {why(error)}") from None
 
 
-def _bfloat16(path: Path, start: int, entry: dict) -> np.ndarray:
-    """Values that numpy has no type for, as single precision: the upper half of its bits."""
-    begin, end = entry["data_offsets"]
-    with open_file(path) as file:
-        file.seek(start + begin)
-        raw = np.frombuffer(file.read(end - begin), "<u2")
-    return (raw.astype(np.uint32) << 16).view(np.float32).reshape(entry["shape"])
+def _array(memory: Mapped, start: int, entry: dict) -> np.ndarray:
+    """The values of an entry of the header; half precision, of either kind, as single."""
+    dtype, shape = _NUMBERS[entry["dtype"]], tuple(entry["shape"])
+    at, count = start + entry["data_offsets"][0], math.prod(shape)
+    array = (np.frombuffer(memory.bytes, dtype, count, at) if count else np.empty(0, dtype)).reshape(shape)
+    if entry["dtype"] == "BF16":  # which numpy has no type for: the upper half of the bits
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32) if entry["dtype"] == "F16" else array
 
 
 __all__ = ["for_net", "open_weights", "read_safetensors"]

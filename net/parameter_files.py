@@ -41,7 +41,10 @@ class Borrowed:
         return self.array.dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.array, dtype)
+        array = np.array(self.array, dtype, copy=copy)
+        if copy and self.forget is not None:
+            self.forget(self.array)
+        return array
 
 
 def has_shape(stored: Any, shape: tuple[int, ...]) -> bool:

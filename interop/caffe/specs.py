@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from ...files.reading import read_bytes
 from ...spec.errors import Place, Problem, Problems, SpecError, why
 from ...spec.node import Node
+from ...spec.reading import check_nodes
 from ..kinds import HEAD, is_binary
 from . import binary
 from .binding import Binder
@@ -22,6 +23,7 @@ from .text import Comment, parse
 from .upgrade import Upgrade
 
 MOST_BYTES = 4_000_000  # of a text
+MOST_LAYERS = 10_000  # of a net; the deepest have some 3,000
 _SOLVERS = {"base_lr", "max_iter", "lr_policy", "train_net", "test_net", "snapshot_prefix", "solver_mode", *NETS}
 
 
@@ -66,10 +68,12 @@ class _Files:
 
     def spec(self, raw: bytes | memoryview, path: Path, name: str, folder: Path) -> Imported:
         message = self.message(raw, name)
+        self._check_layers(message)
         if message.type == "SolverParameter":
             root = self._solver(self.upgrade.solver(message), path)
         else:
             root = read_net(as_written(self.upgrade.net(message), self.found.warnings), self.found, self.until)
+        check_nodes(root.node, self.found.problems)
         look_for_files(root.node, path.parent, folder)
         return Imported(root.node, self.found.warnings, self.found.notes, self.comments, self.ends)
 
@@ -159,7 +163,20 @@ class _Files:
         except OSError as error:
             self.found.problems.add(place, f"{path} cannot be read: {why(error)}")
             return None
-        return self.message(raw, str(path), "NetParameter")
+        net = self.message(raw, str(path), "NetParameter")
+        self._check_layers(net)
+        return net
+
+    def _check_layers(self, message: Message) -> None:
+        """Raise SpecError for more layers than any net has, before something is made of each."""
+        nets = [message]
+        if message.type == "SolverParameter":
+            nets = [net for name in NETS for net in message.many(name) if isinstance(net, Message)]
+        for net in nets:
+            layers = [*net.entries("layers"), *net.entries("layer")]
+            if len(layers) > MOST_LAYERS:
+                problem = Problem(layers[MOST_LAYERS].place, f"more than {MOST_LAYERS:,} layers, too many for a net")
+                raise SpecError([*self.found.problems.found, problem])
 
 
 def _together(nets: list[tuple[str, Mapping]], settings: Node) -> list[Node]:

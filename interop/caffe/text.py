@@ -21,7 +21,7 @@ MOST_SYNTAX_PROBLEMS = 25
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n\f\v]+)
       | (?P<comment>\#[^\n]*)
-      | (?P<string>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')
+      | (?P<string>"(?:[^"\\\n]++|\\[^\n])*+"|'(?:[^'\\\n]++|\\[^\n])*+')
       | (?P<mark>[{}<>\[\]:,;])
       | (?P<word>[^\s{}<>\[\]:,;"'\#]+)
       | (?P<other>.)""",
@@ -61,7 +61,7 @@ class Comment:
     alone: bool
 
 
-MOST_WORDS = 1_000_000  # of a text, brackets among them; the largest nets have some 50,000
+MOST_WORDS = 200_000  # of a text, brackets among them; the largest nets have some 50,000
 
 
 @dataclass

@@ -28,8 +28,8 @@ def to_onnx(job: Job) -> None:
         )
         if not found.difference <= LARGEST_DIFFERENCE:
             raise NettrainError(
-                f"{found.by} computes other values of the model than nettrain: they differ by {found.difference:.1e} "
-                f"of the largest, more than {LARGEST_DIFFERENCE:.0e}; nothing was written",
+                f"{job.target}: {found.by} computes other values of the model than nettrain: they differ by "
+                f"{found.difference:.1e} of the largest, more than {LARGEST_DIFFERENCE:.0e}; nothing was written",
                 exit_code=4,
             )
     onnx_out.save(model, job.target)

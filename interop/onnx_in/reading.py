@@ -58,7 +58,10 @@ def read(path: Path, name: str, *, batch: int = 1, sizes: Mapping[str, int] | No
         raise NettrainError(f"{name} is of opset {opset}; models of opset {OLDEST} and newer are read")
     if model.graph.sparse_initializer:
         raise NettrainError(f"{name} has sparse tensors, which are not read")
-    nodes = nodes_of(model)
+    try:
+        nodes = nodes_of(model)
+    except NettrainError as error:
+        raise NettrainError(f"{name}: {error}") from None
     attempts = [_Attempt(model, nodes, path, name, batch, sizes or {}, len(raw), is_open) for is_open in (True, False)]
     try:
         return attempts[0].read()

@@ -9,6 +9,7 @@ import safetensors.numpy
 from nettrain import Net
 from nettrain.files import wire
 from nettrain.files.arrays import open_npz, write_npz
+from nettrain.interop.caffe import weights
 from nettrain.interop.caffe.classes import classes
 from nettrain.interop.convert import Options, convert
 from nettrain.net.parameter_files import open_parameters
@@ -309,6 +310,9 @@ def test_h5_as_caffe_writes_it(workdir):
     write_npz(Path("many.npz"), many)
     convert("many.npz", "many.h5", Options())
     assert [float(array[0]) for array in read("many.h5").values()] == list(range(12))
+    Path("nameless.caffemodel").write_bytes(b"".join(weights.caffemodel({"param//0": np.ones(1, np.float32)})))
+    with pytest.raises(NettrainError, match="cannot have a layer ``: no group can have its name"):
+        convert("nameless.caffemodel", "bad.h5", Options())
     write_npz(Path("slash.npz"), {"param/a/b/0": np.ones(1, np.float32)})
     with pytest.raises(NettrainError, match="cannot have a layer `a/b`: a slash is a group"):
         convert("slash.npz", "slash.h5", Options())
@@ -446,3 +450,13 @@ def test_blobs_that_are_not_those_of_their_type_keep_their_numbers(workdir):
 
 
 LSTM = "  - {name: lstm1, type: LSTM, bottom: [ip1, cont], num_output: 4}\n"
+
+
+@pytest.mark.parametrize("ending", ["caffemodel", "safetensors"])
+def test_what_is_copied_out_of_a_file_need_not_the_file(workdir, ending):
+    write_npz(Path("a.npz"), {"param/a/0": np.arange(5000, dtype=np.float32)})
+    convert("a.npz", f"a.{ending}", Options())
+    with open_parameters(Path(f"a.{ending}"), "weights") as arrays:
+        copied = np.array(arrays["param/a/0"])
+        assert not np.shares_memory(copied, arrays["param/a/0"].array)
+    np.testing.assert_array_equal(copied, np.arange(5000))

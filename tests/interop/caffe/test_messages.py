@@ -164,7 +164,7 @@ def test_bombs_end_soon():
     with pytest.raises(NettrainError, match="more messages than any net has"):
         binary.read(wire.tag_of(100, 2) + b"\0" + (wire.tag_of(100, 2) + b"\0") * 300_000, "NetParameter", "it")
     dims = b"\1" * 1_000_000
-    with pytest.raises(NettrainError, match="`dim` has more than 65,536 values"):
+    with pytest.raises(NettrainError, match="more fields than any net has"):
         binary.read(b"\x0a" + wire.write_varint(len(dims)) + dims, "BlobShape", "it")
 
 

@@ -122,6 +122,23 @@ def test_what_has_no_state_becomes_none(nettrain_cli, workdir):
     assert not Path("a.caffemodel").exists()
 
 
+def test_weights_in_other_folders_are_not_read(workdir, tmp_path_factory):
+    Path("spec.yaml").write_text(SPEC.format(rule="SGD", extra="momentum: 0.9"))
+    solver = nettrain.get_solver("spec.yaml")
+    solver.step(1)
+    as_caffe(solver, "one")
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "two.caffemodel"
+    Path("one.caffemodel").rename(elsewhere)
+    for named in (str(elsewhere), f"../{elsewhere.parent.name}/two.caffemodel"):
+        write_state(solver, Path("one.solverstate"), named)
+        with pytest.raises(NettrainError, match="nothing is read from outside of its folder and the current one"):
+            restore_state(solver, Path("one.solverstate"))
+    Path("here").mkdir()
+    elsewhere.rename("here/two.caffemodel")
+    write_state(solver, Path("one.solverstate"), "here/two.caffemodel")
+    restore_state(solver, Path("one.solverstate"))
+
+
 def test_a_state_needs_a_spec(nettrain_cli, workdir):
     Path("spec.yaml").write_text(SPEC.format(rule="SGD", extra="momentum: 0.9"))
     solver = nettrain.get_solver("spec.yaml")

@@ -11,6 +11,8 @@ import pytest
 from helpers.hostile import refused
 from helpers.onnx_models import TensorProto, helper, model_of, one, read, written
 from nettrain import NettrainError
+from nettrain.files import wire
+from nettrain.interop.onnx_in import messages
 
 FOLDER = Path(__file__).parent / "fixtures"
 node = helper.make_node
@@ -141,6 +143,14 @@ def test_thousands_of_nodes_without_a_name_are_told_apart_soon():
     found = reading(model_of(nodes, {"x": ["N", 4]}))()
     assert time.process_time() - started < 10  # by trying every number it takes minutes
     assert len({entry["name"] for entry in found.root.to_python()["layers"]}) == count + 1
+
+
+def test_integers_are_read_some_at_a_time(monkeypatch):
+    monkeypatch.setattr(messages, "_PIECE", 37)
+    wanted = [(-1) ** i * (3**i % 2**63) >> i % 7 for i in range(300)]
+    assert messages.many_integers(b"".join(map(wire.write_varint, wanted))).tolist() == wanted
+    with pytest.raises(wire.WireError, match="more than ten bytes"):
+        messages.many_integers(b"\x80" * 40 + b"\1")
 
 
 def test_functions_that_call_each_other_without_end(monkeypatch):
