@@ -8,19 +8,29 @@ from .streams import say
 
 _COMMANDS = ("train", "test", "time")
 _FILES = ("solver", "model")  # what a command is about, which is an argument here
-_GONE = ("gpu",)
+_GPU = "nettrain runs on the CPU"
+_LOGGING = "messages go to stderr, results to stdout"  # glog's, of every program of Caffe's
+_GONE = {
+    "gpu": _GPU,
+    **dict.fromkeys(("logtostderr", "alsologtostderr", "colorlogtostderr"), _LOGGING),
+    **dict.fromkeys(("stderrthreshold", "minloglevel", "v", "vmodule", "log_dir"), _LOGGING),
+}
+_SWITCHES = ("logtostderr", "alsologtostderr", "colorlogtostderr")  # no value follows them
 _SAME = ("weights", "snapshot", "iterations", "level", "stage", "phase", "sigint_effect", "sighup_effect")
 _ALL = (*_FILES, *_GONE, *_SAME)
 
 
 def translated(args: list[str]) -> list[str]:
     """The arguments of a command in nettrain's words; those of others, and nettrain's own, as they are."""
+    if args[:1] == ["device_query"]:
+        say(f"device_query: {_GPU}; `nettrain env` says what computes here")
+        return ["env"]
     if not args or args[0] not in _COMMANDS or not any(map(_word, args)):
         return args
-    return [args[0], *_translated(iter(args[1:]))]
+    return [args[0], *_translated(args[0], iter(args[1:]))]
 
 
-def _translated(rest: Iterator[str]) -> Iterator[str]:
+def _translated(command: str, rest: Iterator[str]) -> Iterator[str]:
     for arg in rest:
         if arg == "--":
             yield arg
@@ -31,13 +41,17 @@ def _translated(rest: Iterator[str]) -> Iterator[str]:
             yield arg
             continue
         _, has_value, value = arg.partition("=")
+        if word == "phase" and command == "test":
+            value = value if has_value else next(rest, "")
+            say(f"--phase {value} is left out: the net is tested in phase TEST, as by Caffe")
+            continue
         if word in _SAME:
             yield f"--{word}{has_value}{value}"
             continue
-        if not has_value:
+        if not has_value and word not in _SWITCHES:
             value = next(rest, "")
         if word in _GONE:
-            say(f"--{word} {value} is left out: nettrain runs on the CPU")
+            say(f"{f'--{word} {value}'.rstrip()} is left out: {_GONE[word]}")
         else:
             yield value
 

@@ -22,7 +22,8 @@ def is_blob(head: bytes) -> bool:
 
 
 def read_blob(path: Path, what: str) -> np.ndarray:
-    """The array; of the old form with four axes without leading ones. Raises NettrainError when it is damaged."""
+    """The array; of four axes, as Caffe's tools and pycaffe's programs write a mean image, without the first if that
+    is 1. Raises NettrainError when it is damaged."""
     old, new, values = dict.fromkeys(SIZES, 0), list[int](), list[np.ndarray]()
     is_old = False
     try:
@@ -43,7 +44,7 @@ def read_blob(path: Path, what: str) -> np.ndarray:
     shape = tuple(old.values()) if is_old else tuple(new)
     if array.size == 0 or len(shape) > 32 or math.prod(shape) != array.size:
         raise NettrainError(f"{what} {path} says {format_shape(shape)} but holds {array.size:,} values")
-    return array.reshape(shape[1:] if is_old and shape[0] == 1 else shape)
+    return array.reshape(shape[1:] if len(shape) == 4 and shape[0] == 1 else shape)
 
 
 def _sizes(shape: bytes) -> list[int]:

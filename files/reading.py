@@ -117,14 +117,15 @@ class Mapped:
         self.bytes = memoryview(memory_of_file if memory_of_file is not None else b"")
 
     def forget(self, array: np.ndarray) -> None:
-        """Values of this file that have been copied elsewhere need not stay in memory; they can still be read."""
+        """Values of this file that have been copied elsewhere need not stay in memory; they can still be read. Others
+        are left alone."""
         if self._file is None or not hasattr(self._file, "madvise") or not array.nbytes:
             return
         base = np.frombuffer(self.bytes, np.uint8).__array_interface__["data"][0]
         start = array.__array_interface__["data"][0] - base
         first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
         size = (start + array.nbytes - first) // mmap.PAGESIZE * mmap.PAGESIZE
-        if size > 0:
+        if size > 0 and 0 <= first <= len(self.bytes) - size:
             self._file.madvise(mmap.MADV_DONTNEED, first, size)
 
     def close(self) -> None:

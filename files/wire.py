@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 NUMBER, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5  # how a field is written
+MOST_FIELDS = 300_000  # of one message; what lists of numbers have in a run counts as one
 Buffer = bytes | memoryview
 
 
@@ -40,11 +41,14 @@ def fields(buffer: Buffer) -> Iterator[tuple[int, int, Any]]:
     """(number, kind, value) of each field: an integer for NUMBER, else bytes, not copied where they lie in one piece.
 
     Values of four or eight bytes that follow each other in one field, as old files write lists of numbers, come as one.
-    Raises WireError.
+    Raises WireError, also for more fields than any file has that is not made to keep its reader busy.
     """
-    at = 0
+    at = count = 0
     while at < len(buffer):
         start = at
+        count += 1
+        if count > MOST_FIELDS:
+            raise WireError(f"more than {MOST_FIELDS:,} fields", start)
         tag, at = varint(buffer, at)
         number, kind = tag >> 3, tag & 7
         if not 0 < number < 1 << 29:

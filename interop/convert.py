@@ -23,6 +23,7 @@ _SUFFIXES = {
     ".safetensors": "safetensors",
     ".binaryproto": "blob",
     ".npy": "npy",
+    ".solverstate": "state",
     ".onnx": "onnx",
     ".py": "program",
 }
@@ -33,6 +34,7 @@ _WORDS = {
     "hdf5": "weights",
     "safetensors": "weights",
     "caffe": "weights",
+    "model": "a net with its weights",
     "npy": "an array",
     "blob": "a mean of Caffe's",
     "state": "the state of a solver of Caffe's, which `nettrain train --resume` takes",
@@ -49,7 +51,8 @@ _OF_SPECS: dict[str, Make] = {
 _OF: dict[str, dict[str, Make]] = {  # by kind, and then by target
     **dict.fromkeys(SPECS, _OF_SPECS | _OF_WEIGHTS),
     **dict.fromkeys(WEIGHTS, _OF_WEIGHTS),
-    "caffe": _OF_WEIGHTS | {"yaml": specs.to_yaml_file},
+    "npz": _OF_WEIGHTS | {"state": weights.to_state},
+    "model": _OF_SPECS | _OF_WEIGHTS,
     "onnx": {"yaml": specs.from_onnx},
     "blob": {"npy": weights.to_mean},
     "npy": {"blob": weights.to_mean},
@@ -100,10 +103,12 @@ def _function(job: Job) -> Make:
 
 def _without_effect(job: Job) -> Iterator[str]:
     """Options that would change nothing."""
-    options, from_caffe = job.options, job.kind in ("prototxt", "net", "caffe")
+    options, from_caffe = job.options, job.kind in ("prototxt", "net", "model")
     if options.weights and job.kind not in SPECS:
         yield f"--weights gives a spec its weights; {job.name} is {_WORDS[job.kind]}"
-    if options.settings and not (job.kind == "yaml" or (job.kind in SPECS and job.to != "yaml")):
+    if options.settings and not (
+        job.kind == "yaml" or (job.kind in (*SPECS, "model") and job.to in _OF_SPECS and job.to != "yaml")
+    ):
         yield f"--set changes a spec; to change {job.name}, set it in what is written"
     if options.until and not (from_caffe and job.to == "yaml"):
         yield "--until is for nets of Caffe's that become YAML"

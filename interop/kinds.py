@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -60,10 +61,11 @@ MOST_HEADER = 100_000_000  # bytes of a safetensors header, the format's own lim
 
 
 def kind_of_file(path: Path) -> str:
-    """yaml, prototxt, net, weights of some kind (npz, hdf5, safetensors, caffe), npy, blob, state, onnx.
+    """yaml, prototxt, net, weights of some kind (npz, hdf5, safetensors, caffe), model, npy, blob, state, onnx.
 
-    Of binary files of Caffe's ``net`` has no parameters and ``caffe`` has, ``blob`` is a mean, ``state`` a solver's.
-    Raises NettrainError for a file that cannot be read.
+    Of binary files of Caffe's ``net`` has no parameters, ``model`` has them too, as Caffe saves both in one file, and
+    ``caffe`` has nothing but them; ``blob`` is a mean, ``state`` a solver's. Raises NettrainError for a file that
+    cannot be read.
     """
     try:
         with open_file(path) as file:
@@ -84,12 +86,13 @@ def kind_of_file(path: Path) -> str:
 
 
 MOST_TEXT = 4_000_000
+FIELDS_THAT_TELL = 1000  # of a message: they are written by number, and those that tell have low ones, or few before
 
 
 def kind_of_message(buffer: wire.Buffer) -> str:
     """Which message of Caffe's or ONNX's bytes are, by the numbers of its fields and their kinds; else nothing."""
     try:
-        found = {(number, kind) for number, kind, _ in wire.fields(buffer)}
+        found = {(number, kind) for number, kind, _ in itertools.islice(wire.fields(buffer), FIELDS_THAT_TELL)}
     except wire.WireError:
         return ""
     if (5, wire.BYTES) in found or {(1, wire.NUMBER), (2, wire.NUMBER)} <= found:
@@ -98,4 +101,29 @@ def kind_of_message(buffer: wire.Buffer) -> str:
         return "onnx"
     if {(1, wire.NUMBER), (3, wire.BYTES)} <= found:
         return "state"
-    return "caffe" if found & {(100, wire.BYTES), (2, wire.BYTES), (1, wire.BYTES)} else ""
+    if not found & {(100, wire.BYTES), (2, wire.BYTES), (1, wire.BYTES)}:
+        return ""
+    has_types, has_blobs = _holds(buffer)
+    return "caffe" if not has_types else "model" if has_blobs else "net"
+
+
+# What the fields of a layer say, in today's and in those of the two generations before.
+_V2 = {(2, wire.BYTES): "types", (7, wire.BYTES): "blobs"}
+_V1 = {(5, wire.NUMBER): "types", (6, wire.BYTES): "blobs"}
+_V0 = {(2, wire.BYTES): "types", (50, wire.BYTES): "blobs"}
+
+
+def _holds(net: memoryview) -> tuple[bool, bool]:
+    """Whether layers of a net say their types, and whether they have blobs; both where they are damaged."""
+    found = set()
+    try:
+        for number, kind, layer in wire.fields(net):
+            if kind != wire.BYTES or number not in (2, 100):
+                continue
+            for field in wire.fields(layer):
+                found.add((_V2 if number == 100 else _V1).get(field[:2]))
+                if number == 2 and field[:2] == (1, wire.BYTES):
+                    found |= {_V0.get(inner[:2]) for inner in wire.fields(field[2])}
+    except wire.WireError:
+        return True, True
+    return "types" in found, "blobs" in found

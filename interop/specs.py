@@ -8,7 +8,7 @@ from ..files.reading import mapped
 from ..files.wire import Buffer
 from ..spec.errors import Place, Problem, Problems, SpecError
 from ..spec.node import Node
-from .kinds import HEAD, is_binary, is_net, is_prototxt
+from .kinds import HEAD, MOST_TEXT, is_binary, is_net, is_prototxt
 from .refused import words
 
 
@@ -25,17 +25,25 @@ def read(raw: bytes, path: Path, name: str, problems: Problems, warnings: list[P
     return imported.root
 
 
+def _text(buffer: memoryview) -> bytes | None:
+    if len(buffer) > MOST_TEXT or is_binary(bytes(buffer[:HEAD])):
+        return None
+    raw = bytes(buffer)
+    return raw if is_prototxt(raw.decode("utf-8-sig", errors="replace")) else None
+
+
 def read_large(path: Path, name: str, problems: Problems | None, warnings: list[Problem] | None) -> Node | None:
-    """A file that is too large for a text: a net in binary, whose weights make it so; None where it is none."""
+    """A file that is too large for YAML: a net in binary with its weights, or a long prototxt; None for others."""
     try:
         with mapped(path) as memory:
             _refuse(memory.bytes, name)
-            if not is_net(bytes(memory.bytes[:HEAD])):
+            raw = memory.bytes if is_net(bytes(memory.bytes[:HEAD])) else _text(memory.bytes)
+            if raw is None:
                 return None
             from .caffe.specs import read_spec
 
             collected = Problems() if problems is None else problems
-            imported = read_spec(memory.bytes, path, name, collected)
+            imported = read_spec(raw, path, name, collected)
     except OSError:  # a pipe, which can be read only once
         return None
     if problems is None:

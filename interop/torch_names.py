@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from ..net.parameter_files import by_layer
 from ..spec.errors import NettrainError
 
 Arrays = dict[str, np.ndarray]
@@ -24,7 +25,7 @@ def to_torch(arrays: Mapping[str, np.ndarray], types: Mapping[str, str]) -> Arra
     Blobs that PyTorch has no name for keep their number: ``layer.2``.
     """
     found: Arrays = {}
-    for layer, blobs in _by_layer(arrays).items():
+    for layer, blobs in by_layer(arrays).items():
         write = _WRITERS.get(types.get(layer, ""), _plain)
         found.update({f"{layer}.{name}": array for name, array in write(blobs).items()})
     return found
@@ -37,6 +38,8 @@ def _plain(blobs: list[np.ndarray]) -> Arrays:
 
 
 def _batch_norm(blobs: list[np.ndarray]) -> Arrays:
+    if len(blobs) not in (3, 5) or blobs[2].shape != (1,):
+        return _plain(blobs)
     mean, variance, factor = blobs[:3]
     scale = 1 / factor[0] if factor[0] else 0
     made = {"running_mean": mean * scale, "running_var": variance * scale}
@@ -45,7 +48,7 @@ def _batch_norm(blobs: list[np.ndarray]) -> Arrays:
 
 
 def _lstm(blobs: list[np.ndarray]) -> Arrays:
-    if len(blobs) != 3:
+    if len(blobs) != 3 or any(not blob.ndim or len(blob) % 4 for blob in blobs):
         return _plain(blobs)
     W, b, W_h = (_gates(blob, (0, 1, 3, 2)) for blob in blobs)
     return dict(zip(_RECURRENT, (W, W_h, b, np.zeros_like(b)), strict=True))
@@ -105,10 +108,3 @@ def _blobs(named: Arrays) -> list[np.ndarray] | None:
             if rows[0] == 3 * W_h.shape[1]:
                 return [W, b, W_h, b_h]
     return None
-
-
-def _by_layer(arrays: Mapping[str, np.ndarray]) -> dict[str, list[np.ndarray]]:
-    found: dict[str, list[np.ndarray]] = {}
-    for key, array in arrays.items():
-        found.setdefault(key.removeprefix("param/").rpartition("/")[0], []).append(array)
-    return found

@@ -10,9 +10,11 @@ from typing import Any
 from ..net import registry
 from ..spec.errors import Place
 from ..spec.node import Node
-from ..spec.reading import scalar
+from ..spec.reading import comments_of, scalar
 
 WIDTH = 120
+WHEN_LEFT_OUT = {"stride": 1, "pad": 0, "dilation": 1}  # of kernels, whose declared defaults are empty
+_LONG = ("solver", "blocks", "layers")
 _PLAIN = re.compile(r"[A-Za-z0-9_./~$+][\w./\-+ *$%@<>=^~()]*\Z")
 
 
@@ -27,50 +29,93 @@ class Remark:
 
 @dataclass
 class Remarks:
-    """The comments of a source, given out in order: what stands above something, or in it, belongs to it."""
+    """The comments of a source: what stands above something, or in it, belongs to it.
+
+    ``ends`` are the last lines of what begins on a line; where one is not known, it is a single line.
+    """
 
     all: list[Remark] = field(default_factory=list)
     ends: dict[tuple[str, int], int] = field(default_factory=dict)
+    owned: dict[tuple[str, int], list[Remark]] | None = None
+    asked: list[Place] = field(default_factory=list)
+
+    def belong(self) -> None:
+        """Give each comment to the last thing asked for that begins before it and ends after it, else to the next."""
+        lines: dict[str, set[int]] = {}
+        for place in self.asked:
+            lines.setdefault(place.file, set()).add(place.line)
+        self.owned = {}
+        for remark in self.all:
+            starts = sorted(lines.get(remark.file, ()))
+            around = [line for line in starts if line <= remark.line <= self.ends.get((remark.file, line), line)]
+            owner = max(around, default=next((line for line in starts if line > remark.line), 0))
+            self.owned.setdefault((remark.file, owner), []).append(remark)
 
     def before(self, place: Place) -> list[str]:
-        """Those up to the end of what begins at a place, which have not been given out."""
-        end = self.ends.get((place.file, place.line), place.line)
-        found = [remark for remark in self.all if remark.file == place.file and remark.line <= end]
-        self.all = [remark for remark in self.all if remark not in found]
-        return [remark.text for remark in found]
+        """Those of what begins at a place, once; none as long as it is not known what there is that may have them."""
+        if self.owned is None:
+            self.asked += [place] if place.line else []
+            return []
+        return [remark.text for remark in self.owned.pop((place.file, place.line), [])]
 
     def rest(self) -> list[str]:
-        found, self.all = [remark.text for remark in self.all], []
-        return found
+        """Those that belong to nothing."""
+        return [remark.text for remarks in (self.owned or {}).values() for remark in remarks]
+
+
+def of_yaml(root: Node, text: str) -> Remarks:
+    """The comments of a spec that was read from this text."""
+    blocks = root.value["blocks"].value.values() if "blocks" in root.value else ()
+    layers = [layer for part in (root, *blocks) for layer in part.value["layers"].value]
+    ends = {(layer.place.file, layer.place.line): _last_line(layer) for layer in layers}
+    return Remarks([Remark(root.place.file, line, words) for line, words in comments_of(text)], ends)
+
+
+def _last_line(node: Node) -> int:
+    inside = node.value.values() if isinstance(node.value, dict) else node.value if isinstance(node.value, list) else ()
+    return max([node.place.line, *map(_last_line, inside)])
 
 
 def to_yaml(root: Node, remarks: Remarks | None = None, head: Iterable[str] = ()) -> str:
     """The text of a spec; ``head`` are lines of comment at its top."""
     remarks = remarks or Remarks()
-    lines = [f"# {line}".rstrip() for line in head]
-    for key, node in root.value.items():
-        if key == "layers":
-            continue
-        place = root.keys.get(key, node.place)
-        if key == "solver":
-            lines += ["", "solver:", *_block(node, "  ", remarks)]
-            continue
-        lines += [f"# {text}".rstrip() for text in remarks.before(place)] if key != "blocks" else []
-        if key == "blocks":
-            lines += ["", "blocks:"]
-            for name, block in node.value.items():
-                lines += _block_of(name, block, remarks)
-            continue
-        lines.append(f"{_text(key)}: {flow(node)}")
-    lines += ["", "layers:"]
-    lines += layer_lines(root.value["layers"].value, "  ", remarks)
-    lines += [f"# {text}".rstrip() for text in remarks.rest()]
+    _lines(root, remarks)
+    remarks.belong()
+    lines = [*(f"# {line}".rstrip() for line in head), *_lines(root, remarks), *_comments("", remarks.rest())]
     return "\n".join(lines).strip("\n") + "\n"
 
 
-def _block_of(name: str, block: Node, remarks: Remarks) -> list[str]:
+def _lines(root: Node, remarks: Remarks) -> list[str]:
+    lines: list[str] = []
+    layers = layer_lines(root.value["layers"].value, "  ", remarks)  # first: a block may be made of some of them
+    for key, node in [*((key, node) for key, node in root.value.items() if key != "layers"), ("layers", None)]:
+        place = root.keys.get(key, root.place)
+        is_place_of_key = key in root.value and place != root.value[key].place
+        above = _comments("", remarks.before(place) if is_place_of_key or key not in _LONG else [])
+        if key == "layers":
+            lines += ["", *above, "layers:", *layers]
+        elif key == "solver":
+            lines += ["", *above, "solver:", *_block(node, "  ", remarks)]
+        elif key == "blocks":
+            lines += ["", *above, "blocks:"]
+            for name, block in node.value.items():
+                lines += _comments("  ", remarks.before(node.keys[name])) + block_lines(name, block, remarks)
+        else:
+            lines += [*above, f"{_text(key)}: {flow(node)}"]
+    return lines
+
+
+def _comments(indent: str, texts: Iterable[str]) -> list[str]:
+    return [f"{indent}# {text}".rstrip() for text in texts]
+
+
+def block_lines(name: str, block: Node, remarks: Remarks | None = None) -> list[str]:
+    """The entry of ``blocks`` with this name."""
+    remarks = remarks or Remarks()
     lines = [f"  {_text(name)}:"]
     for key, node in block.value.items():
+        place = block.keys.get(key, node.place)
+        lines += _comments("    ", remarks.before(place) if place != node.place else [])
         if key == "layers":
             lines += ["    layers:", *layer_lines(node.value, "      ", remarks)]
         else:
@@ -82,25 +127,43 @@ def _block(node: Node, indent: str, remarks: Remarks) -> list[str]:
     lines = []
     for key, value in node.value.items():
         comments = remarks.before(node.keys.get(key, value.place)) if value.place.line else []
-        lines += [f"{indent}# {text}".rstrip() for text in comments]
+        lines += _comments(indent, comments)
         lines.append(f"{indent}{_text(key)}: {flow(value)}")
     return lines
 
 
-def layer_lines(layers: list[Node], indent: str, remarks: Remarks) -> list[str]:
-    """The entries of ``layers``; long ones take a line for each key."""
+def layer_lines(
+    layers: list[Node], indent: str, remarks: Remarks | None = None, before: Node | None = None
+) -> list[str]:
+    """The entries of ``layers``, which come after one if there is one; long ones take a line for each key."""
+    remarks = remarks or Remarks()
     lines: list[str] = []
-    before: Node | None = None
     for layer in layers:
-        lines += [f"{indent}# {text}".rstrip() for text in remarks.before(layer.place)]
+        lines += _comments(indent, remarks.before(layer.place))
         shown = _without_defaults(layer, before)
         text = f"{indent}- {flow(shown)}"
         if len(text) > WIDTH:
-            keys = [f"{_text(key)}: {flow(value)}" for key, value in shown.value.items()]
-            lines += [f"{indent}- {keys[0]}", *(f"{indent}  {key}" for key in keys[1:])]
+            keys = [
+                line for key, value in shown.value.items() for line in _key_lines(f"{indent}  {_text(key)}: ", value)
+            ]
+            lines += [f"{indent}- {keys[0].lstrip()}", *keys[1:]]
         else:
             lines.append(text)
         before = layer
+    return lines
+
+
+def _key_lines(key: str, value: Node) -> list[str]:
+    """A key with its value, a long list of words or numbers on several lines."""
+    text = f"{key}{flow(value)}"
+    if len(text) <= WIDTH or not isinstance(value.value, list) or any(isinstance(i.value, dict) for i in value.value):
+        return [text]
+    lines = [f"{key}["]
+    for i, item in enumerate(value.value):
+        piece = flow(item) + ("," if i + 1 < len(value.value) else "]")
+        if len(lines[-1]) + 1 + len(piece) > WIDTH:
+            lines.append(" " * len(key))
+        lines[-1] += piece if lines[-1].endswith("[") else f" {piece}"
     return lines
 
 
@@ -111,19 +174,20 @@ def _without_defaults(layer: Node, before: Node | None) -> Node:
     names = {key: _names(layer.value.get(key)) for key in ("bottom", "top")}
     if names["top"] == [name]:
         kept.pop("top", None)
-    if before is not None and not {"include", "exclude"} & before.value.keys():
+    is_use = before is not None and registry.layer_type(str(before.value.get("type", before).value)) is None
+    if before is not None and not is_use and not {"include", "exclude"} & before.value.keys():
         tops = _names(before.value.get("top")) or _names(before.value.get("name"))
-        if tops and names["bottom"] == tops[:1] and _has_one_bottom(layer):
+        if tops and names["bottom"] == tops[:1] and leaves_bottom_out(layer):
             kept.pop("bottom", None)
     kind = registry.layer_type(str(layer.value["type"].value)) if "type" in layer.value else None
     for one in kind.Parameters.fields() if kind else ():
         node = kept.get(one.name)
-        if node is not None and not isinstance(node.value, dict) and _is_default(node, one.default):
+        if node is not None and not isinstance(node.value, dict) and _is_default(node, one.name, one.default):
             kept.pop(one.name)
     return Node(kept, layer.place, keys)
 
 
-def _has_one_bottom(layer: Node) -> bool:
+def leaves_bottom_out(layer: Node) -> bool:
     """Whether leaving the bottom out means one: a type that takes any number would get none."""
     kind = registry.layer_type(str(layer.value["type"].value)) if "type" in layer.value else None
     return kind is not None and kind.num_bottoms != 0 and kind.num_bottoms != (0, None)
@@ -136,8 +200,10 @@ def _names(node: Node | None) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def _is_default(node: Node, default: Any) -> bool:
+def _is_default(node: Node, key: str, default: Any) -> bool:
     value = node.to_python()
+    if key in WHEN_LEFT_OUT and default in ((), None):
+        return type(value) is int and value == WHEN_LEFT_OUT[key]
     if isinstance(default, tuple):
         return (value if isinstance(value, list) else [value]) == list(default)
     if type(default) not in (int, float, bool, str):

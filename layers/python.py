@@ -26,14 +26,17 @@ from ..spec.errors import NettrainError
 
 
 class View:
-    """A blob as pycaffe shows it: ``data``, ``diff``, ``shape``, ``reshape(2, 3)``, ``num`` … ``width``."""
+    """A blob as pycaffe shows it: ``data``, ``diff``, ``shape``, ``reshape(2, 3)``, ``num`` … ``width``.
+
+    The arrays are new ones over the blob's memory, so that nobody can change the shape of the blob's own.
+    """
 
     def __init__(self, blob: Blob):
         self._blob = blob
 
     @property
     def data(self) -> np.ndarray:
-        return self._blob.data
+        return self._blob.data.view()
 
     @data.setter
     def data(self, value: np.ndarray) -> None:
@@ -41,7 +44,7 @@ class View:
 
     @property
     def diff(self) -> np.ndarray:
-        return self._blob.diff
+        return self._blob.diff.view()
 
     @diff.setter
     def diff(self, value: np.ndarray) -> None:

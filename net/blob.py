@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..compute.memory import Memory
-from ..spec.errors import ShapeError, format_shape
+from ..spec.errors import MOST_AXES, ShapeError, format_shape
 
 MOST_ELEMENTS = 2**31 - 1  # Caffe's limit; an absurd size is a mistake in the spec, not a reason to swap
 
@@ -103,7 +103,8 @@ class Blob:
         """Take a new shape, and another order in memory when one is given.
 
         ``reshape((5, 2, 3))`` or, as pycaffe has it, ``reshape(5, 2, 3)``.
-        Raises ShapeError for a negative axis or more than 2^31 - 1 elements, TypeError for anything but integers.
+        Raises ShapeError for a negative axis, more than 32 axes or more than 2^31 - 1 elements, TypeError for anything
+        but integers.
         """
         sizes: tuple[Any, ...]
         if type(shape) is tuple and not more:
@@ -123,6 +124,8 @@ class Blob:
             raise TypeError(f"a shape must be integers such as (5, 2, 3), got {sizes!r}") from None
         if min(sizes, default=0) < 0:
             raise ShapeError(f"a blob cannot have the shape {format_shape(sizes)}")
+        if len(sizes) > MOST_AXES:
+            raise ShapeError(f"a blob has up to {MOST_AXES} axes, as in Caffe; not {format_shape(sizes)}")
         if math.prod(sizes) > MOST_ELEMENTS:
             raise ShapeError(f"a blob of {format_shape(sizes)} = {math.prod(sizes):,} elements is larger than 2^31 - 1")
         self.shape = sizes

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..spec.errors import Use, did_you_mean
+from ..spec.errors import Problems, Use, did_you_mean
 from ..spec.node import Node
-from ..spec.template import Template, references
+from ..spec.template import Budget, Template
 from . import registry
-from .blocks import Block, Order, Scope, names_of, set_value, top_name
+from .blocks import Block, Order, Scope, is_whole, names_of, set_value, top_name
 from .presence import condition, restrict
 from .records import BlockUse
 
@@ -24,10 +24,18 @@ class Copies:
     """
 
     def __init__(
-        self, writer: Writer, node: Node, block_name: str, block: Block, keys: Any, scope: Scope, bottoms: list[str]
+        self,
+        writer: Writer,
+        node: Node,
+        block_name: str,
+        block: Block,
+        keys: Any,
+        inner: str,
+        scope: Scope,
+        bottoms: list[str],
     ):
         self.writer, self.node, self.block_name, self.block, self.keys = writer, node, block_name, block, keys
-        self.scope, self.bottoms, self.outputs = scope, bottoms, writer.outputs_of(block_name)
+        self.inner, self.scope, self.bottoms, self.outputs = inner, scope, bottoms, writer.outputs_of(block_name)
         self.title, self.problems, self.tops = f"{block_name} `{keys.name}`", writer.problems, tuple[str, ...]()
 
     def record(self) -> BlockUse:
@@ -53,8 +61,12 @@ class Copies:
         if self.keys.repeat is not None:
             self._check_copies(self.keys.repeat)
         inputs = dict(zip(self.block.inputs, self.bottoms, strict=False))
-        inner = self.keys.name.removeprefix(self.scope.prefix)
-        own = [inputs.get(one) or self.scope.outer(top_name(inner, one, self.outputs)) for one in self.outputs]
+        copies = self.keys.repeat or 1
+        name = self.keys.name if self.keys.repeat is None else f"{self.keys.name}/{copies}"
+        own = [
+            inputs.get(one) or self.scope.outer(top_name(self.inner, one, self.outputs))
+            for one in self._called(copies - 1, name)
+        ]
         self.tops = tuple(own) if self.keys.top is None else self.keys.top
         for output, top in zip(self.outputs, self.tops, strict=False):
             if output in inputs and top != inputs[output]:
@@ -101,23 +113,30 @@ class Copies:
             last = k + 1 == (repeat or 1)
             name = self.keys.name if repeat is None else f"{self.keys.name}/{k + 1}"
             inputs = dict(zip(self.block.inputs, bottoms, strict=True))
-            between = [inputs.get(one) or top_name(name, one, self.outputs) for one in self.outputs]
+            outputs = self._called(k, name)
+            between = [
+                inputs.get(one) or (one[1:] if is_whole(one) else top_name(name, one, outputs)) for one in outputs
+            ]
             tops = list(self.tops) if last else between
-            layers += self._copy(k, name, bottoms, tops, last)
+            layers += self._copy(k, name, bottoms, dict(zip(outputs, tops, strict=True)), last)
             bottoms = [*tops, *bottoms[len(tops) :]]
         return layers
 
-    def _copy(self, k: int, name: str, bottoms: list[str], tops: list[str], last: bool) -> list[Node]:
-        use = Use(name, self.keys.name, self.node.place)
-        values, before = {"name": Node(name, self.node.place)}, len(self.problems.found)
-        template = Template(self.block_name, values, use, self.problems, self.writer.budget, tuple(self.block.defaults))
-        for key, default in self.block.defaults.items():
-            value = self.node.value.get(key)
-            if value is None:
-                value = template.fill(default) if any(True for _ in references(default)) else default
-            elif self.keys.repeat is not None and isinstance(value.value, list):
-                value = value.value[min(k, len(value.value) - 1)]
-            values[key] = value
+    def _template(self, k: int, name: str, problems: Problems, budget: Budget) -> Template:
+        template = Template(self.block_name, {}, Use(name, self.keys.name, self.node.place), problems, budget)
+        copy = None if self.keys.repeat is None else k
+        return template.of_use(self.block.defaults, self.node.value, name, copy)
+
+    def _called(self, k: int, name: str) -> list[str]:
+        """The outputs as the layers of a copy call them. What is wrong is reported with the layers."""
+        if not any(map(is_whole, self.outputs)):
+            return list(self.outputs)
+        template = self._template(k, name, Problems(), Budget())
+        return [str(template.fill(Node(one, self.node.place)).value) for one in self.outputs]
+
+    def _copy(self, k: int, name: str, bottoms: list[str], tops: Mapping[str, str], last: bool) -> list[Node]:
+        before = len(self.problems.found)
+        template = self._template(k, name, self.problems, self.writer.budget)
         has_values, nodes = len(self.problems.found) == before, []
         for layer in self.block.layers.nodes:
             before = len(self.problems.found)
@@ -131,9 +150,9 @@ class Copies:
         if last:
             self._weigh(nodes)
         here = [node for node in nodes if restrict(node, self.node)]
-        blobs = dict(zip(self.outputs, tops, strict=True)) | dict(zip(self.block.inputs, bottoms, strict=True))
+        blobs = {**tops, **dict(zip(self.block.inputs, bottoms, strict=True))}
         when = condition(self.node)
-        scope = Scope(f"{name}/", use, blobs, self.scope.sure | {when})
+        scope = Scope(f"{name}/", template.use, blobs, self.scope.sure | {when})
         return self.writer.row(here, scope, Order([(bottoms[0], when)] if bottoms and bottoms[0] else []))
 
     def _weigh(self, nodes: list[Node]) -> None:
@@ -143,7 +162,7 @@ class Copies:
             makers = [i for i, tops in enumerate(all_tops) if output in tops]
             if condition(nodes[makers[-1]]) is None:
                 makers = makers[-1:]
-            elif any(output in names_of(nodes[i], "bottom") for i in makers):
+            elif any(output in names_of(self.block.layers.nodes[i], "bottom") for i in makers):
                 self._blame(
                     "loss_weight", f": write the weight of `{output}` in the block, where it depends on the phase"
                 )

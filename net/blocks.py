@@ -63,9 +63,12 @@ class Layers:
                 reader.problems.add(layer.place, message)
                 continue
             for key in ("name", "bottom", "top"):
-                if key in layer.value and any(True for _ in references(layer.value[key])):
-                    message = f"`{key}` takes no parameters: the names in a block are its own in every use"
-                    reader.problems.add(layer.at(key), message)
+                for name in names_of(layer, key):
+                    if not is_whole(name) and any(True for _ in references(Node(name, layer.place))):
+                        message = (
+                            f"`{key}` takes no parameters unless it begins with /, and is the whole name then: /{name}"
+                        )
+                        reader.problems.add(layer.at(key), message)
         return cls(tuple(node.value)) if len(reader.problems.found) == before else MISSING
 
     @classmethod
@@ -172,8 +175,13 @@ class Scope:
     blobs: Mapping[str, str]  # inputs and outputs of the block -> their names outside
     sure: frozenset[str | None]  # conditions that hold wherever the use is there
 
+    def name(self, name: str) -> str:
+        """What a layer is called outside."""
+        return name[1:] if is_whole(name) else f"{self.prefix}{name}"
+
     def outer(self, name: str) -> str:
-        return self.blobs.get(name) or f"{self.prefix}{name}"
+        """What a blob is called outside."""
+        return self.blobs.get(name) or self.name(name)
 
 
 def set_value(node: Node, key: str, value: Any, place: Place) -> None:
@@ -191,9 +199,14 @@ def names_of(node: Node, key: str) -> list[str]:
     return [item.value for item in items if is_name(item)]
 
 
+def is_whole(name: str) -> bool:
+    """Whether a name in a block is the same outside, without the name of the use before it."""
+    return name.startswith("/")
+
+
 def top_name(use: str, output: str, outputs: Sequence[str]) -> str:
-    """What an output is called outside: like the use where it is the only one."""
-    return use if len(outputs) == 1 else f"{use}/{output}"
+    """What an output is called outside: like the use where it is the only one; a whole name stays."""
+    return output if is_whole(output) else use if len(outputs) == 1 else f"{use}/{output}"
 
 
 def most(count: int | tuple[int, int | None]) -> int | None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from ..spec import foreign
 from ..spec.advice import Advice
-from ..spec.errors import Place, Problem, folded, nearest
+from ..spec.errors import Place, Problem, Problems, Use, folded, nearest
 from ..spec.node import Node
 from ..spec.reader import MISSING, Reader
-from ..spec.template import Budget
+from ..spec.template import Budget, Template, in_brackets
 from . import registry
 from .block_use import Copies
 from .blocks import (
@@ -24,6 +24,7 @@ from .blocks import (
     Scope,
     UseKeys,
     is_name,
+    is_whole,
     most,
     names_of,
     read_blocks,
@@ -100,14 +101,15 @@ class Writer:
             if not isinstance(node.value, dict):
                 written.append(node)
                 continue
+            inner = next(iter(names_of(node, "name")), "")
             for key in ("name", "bottom", "top"):
                 self._rename(node, key, scope)
             kind = node.value.get("type")
             name = kind.value if kind is not None and isinstance(kind.value, str) else ""
             if id(node) not in self.result.broken and name in self.blocks and not registry.layer_type(name):
-                written += self._use(node, name, scope, order)
+                written += self._use(node, name, inner, scope, order)
             else:
-                written.append(self._layer(node, name, scope, order))
+                written.append(self._layer(node, name, inner, scope, order))
         return written
 
     def _rename(self, node: Node, key: str, scope: Scope) -> None:
@@ -115,16 +117,16 @@ class Writer:
         if value is None or scope.use is None:
             return
         if key == "name":
-            if isinstance(value.value, str) and value.value:
-                node.value[key] = Node(f"{scope.prefix}{value.value}", value.place)
+            if is_name(value):
+                node.value[key] = Node(scope.name(value.value), value.place)
         elif isinstance(value.value, list):
             items = [Node(scope.outer(one.value), one.place) if is_name(one) else one for one in value.value]
             node.value[key] = Node(items, value.place)
         elif is_name(value):
             node.value[key] = Node(scope.outer(value.value), value.place)
 
-    def _layer(self, node: Node, name: str, scope: Scope, order: Order) -> Node:
-        """A plain layer: its blobs get their names outside, and layers in it are written out too."""
+    def _layer(self, node: Node, name: str, inner: str, scope: Scope, order: Order) -> Node:
+        """A plain layer, ``inner`` to its block: blobs get their names outside; layers in it are written out."""
         cls = registry.layer_type(name) if name else None
         near = nearest(name, self.blocks) if name and cls is None and folded(name) not in foreign.TYPES else None
         if near and id(node) not in self.result.broken:
@@ -132,10 +134,9 @@ class Writer:
             self._break(node, node.value["type"].place, message)
         if "bottom" not in node.value and (cls is None or most(cls.num_bottoms) != 0):
             self._give_bottom(node, scope, order)
-        if "top" not in node.value and scope.use and (cls is None or most(cls.num_tops) != 0) and "name" in node.value:
-            inner = str(node.value["name"].value).removeprefix(scope.prefix)
-            if scope.outer(inner) != node.value["name"].value:
-                set_value(node, "top", scope.outer(inner), node.at("name"))
+        gives = "top" not in node.value and scope.use and (cls is None or most(cls.num_tops) != 0) and inner
+        if gives and scope.outer(inner) != scope.name(inner):
+            set_value(node, "top", scope.outer(inner), node.at("name"))
         for key, one in ((one.name, one.type) for one in (cls.Parameters.fields() if cls else ())):
             if getattr(one, "holds_layers", False) and key in node.value and isinstance(node.value[key].value, list):
                 self._write_inside(node, key, scope)
@@ -184,14 +185,14 @@ class Writer:
         self.problems.add(place, message)
         self.result.broken.add(id(node))
 
-    def _use(self, node: Node, name: str, scope: Scope, order: Order) -> list[Node]:
+    def _use(self, node: Node, name: str, inner: str, scope: Scope, order: Order) -> list[Node]:
         """The layers of a use, or its own node when something is wrong with it."""
         self.used.add(name)
         block = self.blocks[name]
         if block is None or name in self.in_circle:
             self.result.broken.add(id(node))
         elif not self._is_circle(node, name):
-            use = self._read_use(node, name, block, scope, order)
+            use = self._read_use(node, name, block, inner, scope, order)
             if use is not None:
                 if scope.use is None:
                     self.result.uses.append(use.record())
@@ -221,7 +222,7 @@ class Writer:
             return False
         return True
 
-    def _read_use(self, node: Node, name: str, block: Block, scope: Scope, order: Order) -> Copies | None:
+    def _read_use(self, node: Node, name: str, block: Block, inner: str, scope: Scope, order: Order) -> Copies | None:
         """Check what a use says. None when something is wrong, which is reported."""
         before, defaults = len(self.problems.found), block.defaults
         known = [*USE_KEYS, *defaults]
@@ -241,7 +242,7 @@ class Writer:
         bottoms = list(keys.bottom or ())
         if keys.bottom is None and len(block.inputs) == 1:
             bottoms = [self._before(node, scope, order, needed=True) if self._reads_input(block) else ""]
-        use = Copies(self, node, name, block, keys, scope, bottoms)
+        use = Copies(self, node, name, block, keys, inner, scope, bottoms)
         if len(self.problems.found) == before:
             use.check()
         return use if len(self.problems.found) == before else None
@@ -285,4 +286,15 @@ class Writer:
             return [name] if name and (cls is None or most(cls.num_tops) != 0) else []
         outputs = self.outputs_of(str(kind))
         bottoms = dict(zip(inner.inputs, names_of(node, "bottom") or previous, strict=False))
-        return [bottoms.get(one) or top_name(name, one, outputs) for one in outputs]
+        return [bottoms.get(one) or top_name(name, self._seen_from(node, name, inner, one), outputs) for one in outputs]
+
+    def _seen_from(self, node: Node, name: str, inner: Block, output: str) -> str:
+        """An output of a use in a block, in that block's words: a whole name has what the use gives put in."""
+        if not is_whole(output):
+            return output
+        own = name[1:] if is_whole(name) else f"$(name)/{name}"
+        if "repeat" in node.value:
+            own += f"/{node.value['repeat'].value}"
+        template = Template("", {}, Use(name, name, node.place), Problems(), Budget())
+        found = template.of_use(inner.defaults, in_brackets(node), own, -1).fill(Node(output, node.place)).value
+        return found if isinstance(found, str) else output

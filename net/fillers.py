@@ -83,8 +83,15 @@ class Filler(Declared):
             return f"constant {self.value:g}"
         return self.type + (f" std {self.std:g}" if self.type == "gaussian" else "")
 
-    def fill(self, data: np.ndarray, rng: np.random.Generator, swap_fans: bool = False) -> None:
+    @property
+    def is_random(self) -> bool:
+        """Whether its values are drawn."""
+        return not self.values and self.type not in ("constant", "bilinear")
+
+    def fill(self, data: np.ndarray, rng: np.random.Generator | None, swap_fans: bool = False) -> None:
         """Write first values into ``data``. ``swap_fans`` for weights stored the other way round.
+
+        ``rng`` may be None where nothing is drawn (``is_random``).
 
         Raises ShapeError when the filler does not fit the shape.
         """
@@ -102,8 +109,17 @@ class Filler(Declared):
             data[...] = self.value
             data[..., : len(self.values)] = self.values
         elif self.type == "constant":
-            data[...] = self.value
-        elif self.type == "uniform":
+            if self.value or data.any():  # new memory is zero; unless it is written, a net that is never run takes none
+                data[...] = self.value
+        elif self.type == "bilinear":
+            data[...] = bilinear(shape)
+        else:
+            assert rng is not None
+            self._draw(data, rng, swap_fans)
+
+    def _draw(self, data: np.ndarray, rng: np.random.Generator, swap_fans: bool) -> None:
+        shape = data.shape
+        if self.type == "uniform":
             data[...] = rng.uniform(self.min, self.max, shape)
         elif self.type == "gaussian":
             data[...] = rng.normal(self.mean, self.std, shape)
@@ -116,10 +132,8 @@ class Filler(Declared):
         elif self.type == "xavier":
             limit = math.sqrt(3 / self.fan(shape, swap_fans))
             data[...] = rng.uniform(-limit, limit, shape)
-        elif self.type == "msra":
+        else:  # msra
             data[...] = rng.normal(0, math.sqrt(2 / self.fan(shape, swap_fans)), shape)
-        else:
-            data[...] = bilinear(shape)
 
     def fan(self, shape: tuple[int, ...], swap_fans: bool) -> float:
         """n of xavier and msra."""

@@ -7,6 +7,7 @@ It is one file because a contract is read as a whole.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -97,11 +98,15 @@ class Layer:
         self.dtype = np.dtype(dtype)
         self.folder = folder or Path()  # files named in the spec are looked for here first
         self.top_names = tuple(tops)
-        self.rng = stream(seed, name)
         self.blobs: list[Blob] = []
         self.fillers: list[tuple[Filler, bool]] = []
         self.param_propagate_down: list[bool] = []
         self._buffers: dict[str, Memory] = {}
+
+    @functools.cached_property
+    def rng(self) -> np.random.Generator:
+        """Random numbers of this layer's own, the same in every run with its seed."""
+        return stream(self.seed, self.name)
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Raises TypeError for an attribute of the class that is not what it must be."""
@@ -245,7 +250,8 @@ class Layer:
         for i, (blob, (filler, swap_fans)) in enumerate(zip(self.blobs, self.fillers, strict=True)):
             keys = tuple(name for name, value in vars(self.p).items() if value is filler)  # where it is written
             with blaming(keys):
-                filler.fill(blob.data, stream(self.seed, self.name, f"filler {i}"), swap_fans)
+                rng = stream(self.seed, self.name, f"filler {i}") if filler.is_random else None
+                filler.fill(blob.data, rng, swap_fans)
 
     def buffer(
         self, name: str, shape: tuple[int, ...], dtype: np.dtype | type | None = None, channels_last: bool = False

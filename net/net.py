@@ -360,7 +360,8 @@ class Net:
     def copy_from(self, path: str | Path, strict: parameter_files.Strict = "shapes") -> parameter_files.LoadReport:
         """Copy parameters from a file by layer name: .npz, .caffemodel, .caffemodel.h5 or .safetensors.
 
-        Raises NettrainError when nothing fits.
+        A BatchNorm with ``affine`` takes its factors from the Scale behind it in the file, and the reverse. Raises
+        NettrainError when nothing fits.
 
         ``strict`` says what else is an error: with ``shapes`` (as in Caffe) other shapes, with ``all`` also a layer
         that only the net or only the file has; with ``none`` such layers are left as they are.
@@ -368,7 +369,7 @@ class Net:
         if strict not in get_args(parameter_files.Strict):
             known = ", ".join(get_args(parameter_files.Strict))
             raise NettrainError(f"strict must be one of {known}, got {strict!r}")
-        with parameter_files.open_parameters(a_path(path, "the weights"), "weights file") as arrays:
+        with parameter_files.open_parameters(a_path(path, "the weights"), "weights file", self.spec) as arrays:
             return parameter_files.assign(self.params, arrays, str(path), strict)
 
     # Looking

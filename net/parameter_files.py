@@ -13,6 +13,7 @@ import numpy as np
 from ..files.arrays import open_npz
 from ..spec.errors import NettrainError, format_shape
 from .blob import Blob
+from .records import NetSpec
 from .registry import other_programs
 
 Strict = Literal["none", "shapes", "all"]
@@ -40,7 +41,10 @@ class Borrowed:
         return self.array.dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.array, dtype)
+        array = np.array(self.array, dtype, copy=copy)
+        if copy and self.forget is not None:
+            self.forget(self.array)
+        return array
 
 
 def has_shape(stored: Any, shape: tuple[int, ...]) -> bool:
@@ -51,13 +55,15 @@ def has_shape(stored: Any, shape: tuple[int, ...]) -> bool:
 
 
 @contextlib.contextmanager
-def open_parameters(path: Path, what: str) -> Iterator[Arrays]:
+def open_parameters(path: Path, what: str, spec: NetSpec | None = None) -> Iterator[Arrays]:
     """The arrays of a file by name, ``param/LAYER/INDEX``, while it is open: an .npz, or a file of another program.
 
-    Raises NettrainError when it is missing or damaged.
+    With a ``spec`` those that other nets keep in other layers have the names that its layers give them. Raises
+    NettrainError when the file is missing or damaged.
     """
-    with other_programs("weights").open_weights(path, what) or open_npz(path, what) as arrays:
-        yield arrays
+    weights = other_programs("weights")
+    with weights.open_weights(path, what) or open_npz(path, what) as arrays:
+        yield arrays if spec is None else weights.for_net(arrays, spec)
 
 
 @dataclass
@@ -88,7 +94,7 @@ def assign(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes
 
     Nothing is changed unless all of it fits; see ``fit`` for the errors.
     """
-    report, found = fit(params, arrays, origin, strict), _by_layer(arrays)
+    report, found = fit(params, arrays, origin, strict), by_layer(arrays)
     values = {  # all must be readable before any is taken
         name: [_as(blob.dtype, array, name, origin) for blob, array in zip(params[name], found[name], strict=True)]
         for name in report.loaded
@@ -145,7 +151,7 @@ def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") 
     Raises NettrainError when no layer has a name of the file's, and for what ``strict`` does not allow: ``shapes``
     other shapes, ``all`` layers that only the net or only the file has too.
     """
-    found = _by_layer(arrays)
+    found = by_layer(arrays)
     if not found:
         some = ", ".join(list(arrays)[:5]) or "nothing"
         raise NettrainError(
@@ -179,8 +185,8 @@ def fit(params: Params, arrays: Arrays, origin: str, strict: Strict = "shapes") 
     return report
 
 
-def _by_layer(arrays: Arrays) -> dict[str, list]:
-    """The arrays ``param/LAYER/INDEX`` as a list for each layer; no other is looked at."""
+def by_layer(arrays: Arrays) -> dict[str, list]:
+    """The arrays ``param/LAYER/INDEX`` as a list for each layer, by their numbers; no other is looked at."""
     found: dict[str, dict[int, str]] = {}
     for key in arrays:
         kind, _, rest = key.partition("/")

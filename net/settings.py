@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ..spec.errors import Place, Problems, SpecError, did_you_mean, nearest
 from ..spec.node import Node
 from ..spec.reading import read_text
+from ..spec.template import may_give
 from . import registry
 
 BLOCK_KEYS = ("parameters", "inputs", "outputs", "layers")
@@ -55,6 +56,9 @@ def _set(root: Node, path: list[str], value: Node, place: Place, problems: Probl
         problems.add(place, f"there is no block `{path[1]}`{did_you_mean(path[1], blocks, known)}")
     elif not rest or first in ("solver", "blocks"):
         _set_below(root, [], path, value, place, problems)
+    elif whole := _whole_name(first, blocks):
+        where = ".".join(["blocks", *whole, *rest])
+        problems.add(place, f"`{first}` is written in a block; {where} sets it in every use")
     elif written := _written_in(first, named, blocks):
         problems.add(place, f"`{first}` is {_advice(written, rest, named, blocks)}")
     else:
@@ -126,6 +130,19 @@ def _advice(written: _Written, rest: list[str], named: Mapping[str, list[Node]],
     inner = ".".join(["blocks", written.block, written.layer, *rest])
     message = f"written in the block `{written.block}`; {inner} sets it in every use"
     return message + (f", and these set a parameter of this one: {', '.join(parameters)}" if parameters else "")
+
+
+def _whole_name(name: str, blocks: dict[str, Node]) -> tuple[str, str] | None:
+    """The block and the layer in it that may have a name which does not begin with its use's, or nothing."""
+    return next(
+        (
+            (block, inner)
+            for block, node in blocks.items()
+            for inner in _named_layers(node)
+            if inner.startswith("/") and may_give(inner[1:], name)
+        ),
+        None,
+    )
 
 
 def _mapping(node: Node | None) -> dict[str, Node]:

@@ -52,9 +52,11 @@ def draw(
     dtype: str = "float32",
     allow_python: bool = False,
     with_weights: bool = True,
+    with_tests: bool = True,
     problems: Problems | None = None,
 ) -> Blueprint:
-    """Read a spec, make its nets, check what it says about training; ``with_weights`` loads those it names.
+    """Read a spec, make its nets, check what it says about training; ``with_weights`` loads those it names, and
+    ``with_tests`` makes the nets to test with.
 
     Raises SpecError with every problem of the spec, of all nets and of the solver, and with those found before.
     """
@@ -75,9 +77,9 @@ def draw(
             return None
 
     net = make("TRAIN", p.train_state, freeze=p.freeze)
-    states = p.test_state or (NetState(),)
+    states = (p.test_state or (NetState(),)) if with_tests else ()
     built = [test for state in states if (test := make("TEST", state, share_with=net))]
-    tests = name_test_nets(p, built) if len(built) == len(states) else []
+    tests = name_test_nets(p, built) if built and len(built) == len(states) else []
     if net and net.steps:
         _check_trainable(spec, p, net, problems)
         _check_tests(spec, p, tests, problems)

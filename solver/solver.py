@@ -80,6 +80,7 @@ class Solver:
         problems: Problems | None = None,
         allow_python: bool = False,
         dtype: str = "float32",
+        with_tests: bool = True,
     ):
         level, stages = whole(level, "level"), tuple(strings(stages, "stages"))
         weights = None if weights is None else strings(weights, "weights", paths=True)
@@ -92,6 +93,7 @@ class Solver:
             dtype=dtype,
             allow_python=allow_python,
             with_weights=weights is not None,
+            with_tests=with_tests,
             problems=problems,
         )
         self.spec, self.p, self.dtype = blueprint.spec, blueprint.p, dtype

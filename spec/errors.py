@@ -252,5 +252,10 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def format_shape(shape: Iterable[int]) -> str:
-    """``64 x 20 x 12 x 12``; a blob without axes is a ``scalar``."""
-    return " x ".join(str(size) for size in shape) or "scalar"
+    """``64 x 20 x 12 x 12``; a blob without axes is a ``scalar``. Of too many axes the first stand."""
+    sizes = list(shape)
+    shown = " x ".join(map(str, sizes[:MOST_AXES])) or "scalar"
+    return shown if len(sizes) <= MOST_AXES else f"{shown} … ({len(sizes):,} axes)"
+
+
+MOST_AXES = 32  # of a blob, as in Caffe

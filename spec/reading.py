@@ -142,6 +142,22 @@ def read_text(text: str, name: str, problems: Problems | None = None) -> Node:
     return node
 
 
+def comments_of(text: str) -> list[tuple[int, str]]:
+    """The comments of a text that can be read, each with its line: what stands after a # between two tokens."""
+    found = []
+    end, column = 0, 0
+    lines = text.splitlines()
+    for token in yaml.scan(text, Loader=_Loader):
+        for number in range(end, min(token.start_mark.line + 1, len(lines))):
+            stop = token.start_mark.column if number == token.start_mark.line else None
+            begin = column if number == end else 0
+            comment = re.search(r"(?:^|(?<=\s))#(.*)", lines[number][begin:stop])
+            if comment:
+                found.append((number + 1, comment[1].removeprefix(" ").rstrip()))
+        end, column = token.end_mark.line, token.end_mark.column
+    return found
+
+
 def to_yaml(data: Any) -> str:
     """Plain data as one line of YAML, as examples show it."""
     return yaml.safe_dump(data, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True).strip()
@@ -187,12 +203,11 @@ class _Converter:
             return Node(None, place)
 
     def _is_writable(self, text: str, place: Place) -> bool:
-        """Control characters and halves of surrogate pairs can be written escaped; nothing good comes of them."""
-        bad = _UNWRITABLE.search(text)
-        if bad:
-            self.problems.add(place, f"{ascii(text)[:60]}: the character #x{ord(bad[0]):02x} does not belong in a spec")
+        is_bad = bool(message := _unwritable(text))
+        if is_bad:
+            self.problems.add(place, message)
             self.has_unreadable_values = True
-        return not bad
+        return not is_bad
 
     def _mapping(self, node: yaml.MappingNode, place: Place, depth: int) -> Node:
         result = Node({}, place)
@@ -220,6 +235,29 @@ class _Converter:
                 if result.value.setdefault(key, value) is value:
                     result.keys.setdefault(key, other.keys[key])
         return result
+
+
+def _unwritable(text: str) -> str:
+    """Control characters and halves of surrogate pairs can be written escaped; nothing good comes of them."""
+    bad = _UNWRITABLE.search(text)
+    return f"{ascii(text)[:60]}: the character #x{ord(bad[0]):02x} does not belong in a spec" if bad else ""
+
+
+def check_nodes(root: Node, problems: Problems) -> None:
+    """What a text in YAML is checked for while it is read, of nodes that came another way: that each text can be
+    written, and that there are not too many. Raises SpecError for too many."""
+    count, waiting = 0, [root]
+    while waiting:
+        node = waiting.pop()
+        count += 1
+        if count > MOST_WRITTEN:
+            raise SpecError([Problem(node.place, f"more than {MOST_WRITTEN:,} values, too many for a spec")])
+        if isinstance(node.value, dict):
+            waiting += node.value.values()
+        elif isinstance(node.value, list):
+            waiting += node.value
+        elif isinstance(node.value, str) and (message := _unwritable(node.value)):
+            problems.add(node.place, message)
 
 
 def _is_plain(node: yaml.Node) -> bool:

@@ -1,7 +1,8 @@
 """Values with parameters in them, as a block has them: ``$channels``, ``4 * $channels + 1``, ``$folder/train.csv``.
 
 ``$name`` alone stands for the parameter's value, whatever it is. Numbers may be added and multiplied. Anywhere else in
-a text ``$name`` is replaced by the value as text, and ``$$`` by a dollar sign. There is nothing more to it on purpose.
+a text ``$name`` is replaced by the value as text, and ``$$`` by a dollar sign; ``$(name)`` is the same where a letter
+follows. There is nothing more to it on purpose.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .reading import MOST_NODES, scalar
 
 LONGEST_TEXT = 1000  # characters of a text that was put together
 
-_REFERENCE = r"\$[A-Za-z_][A-Za-z0-9_]*"
+_REFERENCE = r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\([A-Za-z_][A-Za-z0-9_]*\))"
 _NUMBER = r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _TERM = rf"(?:{_REFERENCE}|{_NUMBER})"
 _FORMULA = re.compile(rf"\s*{_TERM}(?:\s*[+*]\s*{_TERM})*\s*", re.ASCII)
@@ -46,7 +47,33 @@ def references(node: Node) -> Iterator[str]:
         for item in node.value.values() if isinstance(node.value, dict) else node.value:
             yield from references(item)
     elif isinstance(node.value, str):
-        yield from (found[1:] for found in _IN_TEXT.findall(node.value) if found != "$$")
+        yield from (_parameter(found) for found in _IN_TEXT.findall(node.value) if found != "$$")
+
+
+def may_give(text: str, result: str) -> bool:
+    """Whether a text with parameters in it is ``result`` with some values."""
+    pieces = re.split(_IN_TEXT.pattern, text, flags=re.ASCII)
+    return re.fullmatch(".+".join(map(re.escape, pieces)), result, re.DOTALL) is not None
+
+
+def in_brackets(node: Node) -> dict[str, Node]:
+    """The values of a mapping, each ``$name`` in them as ``$(name)``, which may have letters after it."""
+
+    def changed(node: Node) -> Node:
+        if isinstance(node.value, list):
+            return Node([changed(item) for item in node.value], node.place)
+        if not isinstance(node.value, str):
+            return node
+        return Node(
+            _IN_TEXT.sub(lambda it: it[0] if it[0] == "$$" else f"$({_parameter(it[0])})", node.value), node.place
+        )
+
+    return {key: changed(value) for key, value in node.value.items()}
+
+
+def _parameter(reference: str) -> str:
+    """The name in ``$name`` or ``$(name)``."""
+    return reference.strip("$()")
 
 
 def moved(node: Node, place: Place, budget: Budget) -> Node:
@@ -96,6 +123,21 @@ class Template:
             self.problems.add(place, f"block `{self.block}` has no parameter `{name}`{near}")
         return Node(None if unknown else node.value, place) if unknown else self._filled(node, place)
 
+    def of_use(self, defaults: Mapping[str, Node], given: Mapping[str, Node], name: str, copy: int | None) -> Template:
+        """The same with the parameters of one use of the block, or one of its copies: what is given, else the default.
+
+        Of a list that is given to copies each gets one value, and the last goes to all that follow.
+        """
+        made = replace(self, values={"name": Node(name, self.use.place)}, later=tuple(defaults))
+        for key, default in defaults.items():
+            value = given.get(key)
+            if value is None:
+                value = made.fill(default) if any(True for _ in references(default)) else default
+            elif copy is not None and isinstance(value.value, list):
+                value = value.value[min(copy, len(value.value) - 1)]
+            made.values = {**made.values, key: value}
+        return made
+
     def at(self, place: Place) -> Place:
         """A place in the block, for this use."""
         return replace(place, used=self.use)
@@ -105,7 +147,7 @@ class Template:
         given = tuple(line for name in names for line in self._given(name))
         place = replace(place, used=replace(self.use, given=given))
         if re.fullmatch(_REFERENCE, text, re.ASCII):
-            return moved(self.values[text[1:]], place, self.budget)
+            return moved(self.values[_parameter(text)], place, self.budget)
         if _FORMULA.fullmatch(text):
             return Node(self._computed(text, place), place)
         numbers = all(_is_number(self.values[name].value) for name in names)
@@ -132,9 +174,9 @@ class Template:
             if token == "+":
                 total, product = total + product, 1
             elif token != "*":
-                value = self.values[token[1:]].value if token[0] == "$" else scalar(token)
+                value = self.values[_parameter(token)].value if token[0] == "$" else scalar(token)
                 if not _is_number(value):
-                    words = self.values[token[1:]].words()
+                    words = self.values[_parameter(token)].words()
                     self.problems.add(place, f"`{token}` is {words}, which cannot be added or multiplied")
                     return None
                 product = product * value if abs(value) < 2**63 else math.inf
@@ -153,7 +195,7 @@ class Template:
         def text_of(found: re.Match) -> str:
             if found[0] == "$$":
                 return "$"
-            value = self.values[found[0][1:]].value
+            value = self.values[_parameter(found[0])].value
             return str(value).lower() if isinstance(value, bool) else str(value)
 
         result = _IN_TEXT.sub(text_of, text)

@@ -12,6 +12,10 @@ CASES = [
     ("train a.prototxt --sigint_effect none", "train a.prototxt --sigint_effect none"),
     ("train -solver a -- -gpu", "train a -- -gpu"),
     ("train a.yaml --set solver.base_lr=1 --weights w", "train a.yaml --set solver.base_lr=1 --weights w"),
+    ("train -logtostderr -solver a -v=1 --minloglevel 2 --log_dir=x", "train a"),
+    ("time -model a --alsologtostderr=1 -iterations 3", "time a --iterations 3"),
+    ("test -model a -phase TEST -weights=b", "test a --weights=b"),
+    ("device_query -gpu 0", "env"),
     ("check -solver a", "check -solver a"),
     ("summary --model", "summary --model"),
 ]
@@ -20,7 +24,9 @@ CASES = [
 @pytest.mark.parametrize(("typed", "meant"), CASES, ids=[typed for typed, _ in CASES])
 def test_what_caffes_users_type(typed, meant, capsys):
     assert translated(typed.split()) == meant.split()
-    assert ("gpu" in capsys.readouterr().err) == ("gpu" in typed.split(" -- ")[0] and "gpu" not in meant)
+    said = capsys.readouterr().err
+    assert ("CPU" in said) == ("gpu" in typed.split(" -- ")[0] and "gpu" not in meant)
+    assert ("log" in said) == ("log" in typed)
 
 
 def test_caffes_whole_line_trains(nettrain_cli, workdir):

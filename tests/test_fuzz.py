@@ -12,8 +12,10 @@ HERE = Path(__file__).parent
 KINDS = [
     *("npy", "npz", "idx", "gz", "images", "lmdb", "hdf5"),
     *("snapshots", "metrics", "yaml", "set", "expr", "csv", "lists"),
+    *("prototxt", "caffemodel", "binarynet", "caffemodel.h5", "safetensors", "solverstate", "solverstate.h5"),
+    *("binaryproto", "onnx"),
 ]
-CASES = 60  # of each kind: some 12 s on two cores for all
+CASES = 25  # of each kind: some 12 s on two cores for all
 
 
 def fuzz(*arguments, cwd):
@@ -33,7 +35,8 @@ def test_damaged_input_is_refused_in_words(kinds, tmp_path):
 
 
 def test_every_kind_is_tried():
-    listed = "from fuzz import arrays, databases, images, runs, texts; from fuzz.kinds import Kind; print(*Kind.all)"
+    listed = "from fuzz import arrays, databases, images, models, prototxts, runs, texts\n"
+    listed += "from fuzz.kinds import Kind; print(*Kind.all)"
     done = subprocess.run([sys.executable, "-c", listed], cwd=HERE, capture_output=True, text=True, check=True)
     assert sorted(done.stdout.split()) == sorted(KINDS)
 
@@ -50,7 +53,7 @@ from nettrain.data.idx import read_idx
 from nettrain.files import reading
 from nettrain.spec.errors import NettrainError
 
-driver.SECONDS, driver.WAITING = 0.5, 1
+driver.SECONDS = 0.3
 reading.PATIENCE = 60  # the harness notices first
 
 class Broken(Kind):
@@ -110,7 +113,7 @@ class Broken(Kind):
 
 found = {}
 for WAY in sys.argv[1:]:
-    driver.KILLED = 3 if WAY == "in a library" else 120
+    driver.KILLED, driver.WAITING = 1 if WAY == "in a library" else 120, 0.3 if WAY == "waiting" else 10
     (tally,) = driver.run([Kind.all["broken"]], 1, None, 2, 0, lambda text: None)
     found[WAY] = [tally.cases, tally.accepted, [[key, n] for key, (_, _, n) in tally.findings.items()]]
 print(json.dumps(found))
@@ -153,10 +156,11 @@ def test_cases_follow_from_the_seed_alone():
     # libhdf5 leaves bytes that are never read as they were in memory, so hdf5's cases are not the same to the byte
     code = """
 import hashlib, sys
-from fuzz import arrays, databases, driver, images, runs, texts
+from fuzz import arrays, databases, driver, images, models, prototxts, runs, texts
 from fuzz.kinds import Kind
-for name in ("npy", "npz", "idx", "gz", "images", "yaml", "set", "expr", "csv", "lists"):
-    cases = [driver.make_case(Kind.all[name], 3, number) for number in range(20)]
+names = "npy npz idx gz images yaml set expr csv lists caffemodel safetensors onnx"
+for name in names.split():
+    cases = [driver.make_case(Kind.all[name], 3, number) for number in range(8)]
     print(name, hashlib.sha256(repr(cases).encode()).hexdigest())
 """
     command, found = [sys.executable, "-c", code], []
@@ -165,7 +169,7 @@ for name in ("npy", "npz", "idx", "gz", "images", "yaml", "set", "expr", "csv", 
         done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=True)
         found.append(done.stdout)
     assert found[0] == found[1]
-    assert len({line.split()[1] for line in found[0].splitlines()}) == 10
+    assert len({line.split()[1] for line in found[0].splitlines()}) == 13
 
 
 def test_a_case_that_was_kept_can_be_run_again(tmp_path):

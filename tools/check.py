@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable
 from typing import Any
@@ -53,14 +54,22 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
 
 
 def _build_nets(spec: NetSpec, problems: Problems, state: dict) -> list[Net]:
-    nets = []
+    """Both nets; the second in the memory of the first's parameters, unless they have others."""
+    nets: list[Net] = []
     for phase in ("TRAIN", "TEST"):
         try:
-            nets.append(Net(spec, phase, **state))
+            nets.append(_sharing(spec, phase, nets, state))
         except SpecError as error:
             problems.found.extend(error.problems)
     problems.raise_if_any()
     return nets
+
+
+def _sharing(spec: NetSpec, phase: str, nets: list[Net], state: dict) -> Net:
+    if nets:
+        with contextlib.suppress(SpecError):
+            return Net(spec, phase, share_with=nets[0], **state)
+    return Net(spec, phase, **state)
 
 
 def as_json(error: NettrainError) -> dict:

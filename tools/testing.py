@@ -66,7 +66,7 @@ def run(
 
 def measure_file(spec: NetSpec, weights: str | Path, *options: Any) -> dict:
     """``measure`` with the parameters of a file."""
-    with open_parameters(Path(weights), "weights file") as arrays:
+    with open_parameters(Path(weights), "weights file", spec) as arrays:
         return measure(spec, arrays, str(weights), *options)
 
 

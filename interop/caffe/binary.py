@@ -12,9 +12,8 @@ from ...spec.errors import NettrainError, Place
 from .message import Entry, Message
 from .schema import INTEGERS, Field, by_number
 
-MOST_MESSAGES = 200_000  # in one file; nets of a thousand layers have some 10,000
-MOST_FIELDS = 300_000  # in one file, a run of single numbers counting as one
-MOST_INTEGERS = 65_536  # in one list; shapes have up to 32
+MOST_MESSAGES = 50_000  # in one file; nets of a thousand layers have some 10,000
+MOST_FIELDS = 150_000  # in one file, each integer of a list among them, a run of single floats counting as one
 DEEPEST = 50
 LARGEST = 2**31 - 1  # bytes that Caffe reads
 
@@ -32,12 +31,10 @@ class _Reader:
             raise wire.WireError("more messages than any net has", 0)
         known = by_number(into.type)
         for number, kind, value in wire.fields(buffer):
+            self._count()
             field = known.get(number)
             if field is None:
                 continue
-            self.fields += 1
-            if self.fields > MOST_FIELDS:
-                raise wire.WireError("more fields than any net has", 0)
             if field.is_message:
                 if kind == wire.BYTES:
                     self._message(field, value, into, depth)
@@ -47,6 +44,11 @@ class _Reader:
                     into.add(field.name, item, place=self.place)
                 else:
                     into.fields[field.name] = [Entry(item, self.place)]
+
+    def _count(self) -> None:
+        self.fields += 1
+        if self.fields > MOST_FIELDS:
+            raise wire.WireError("more fields than any net has", 0)
 
     def _message(self, field: Field, value: wire.Buffer, into: Message, depth: int) -> None:
         if field.is_repeated or not into.has(field.name):
@@ -78,8 +80,7 @@ class _Reader:
             while at < len(value):
                 number, at = wire.varint(value, at)
                 numbers.append(number)
-                if len(numbers) > MOST_INTEGERS:
-                    raise wire.WireError(f"`{field.name}` has more than {MOST_INTEGERS:,} values", 0)
+                self._count()
         else:
             return
         for number in numbers:

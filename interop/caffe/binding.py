@@ -11,9 +11,20 @@ from .schema import INTEGERS, Field, messages
 from .text import Written, WrittenField
 
 _INTEGER = re.compile(r"-?(0[xX][0-9a-fA-F]+|[0-9]+)\Z")
-_FLOAT = re.compile(r"-?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)[fF]?\Z")
+_FLOAT = re.compile(r"-?(?!0[0-9])(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)[fF]?\Z")
 _SPECIAL = {"inf": float("inf"), "infinity": float("inf"), "nan": float("nan")}
+_TYPOGRAPHIC = "“”„‘’‚«»"
 _TRUE, _FALSE = ("true", "True", "t", "1"), ("false", "False", "f", "0")
+
+
+def whole(word: str) -> int | None:
+    """The number that a word writes, decimal, octal or hexadecimal; None if it is none."""
+    if not _INTEGER.match(word):
+        return None
+    sign, digits = (-1, word[1:]) if word.startswith("-") else (1, word)
+    if len(digits) > 1 and digits[0] == "0" and digits.isdigit():
+        return None if set(digits) & set("89") else sign * int(digits, 8)
+    return sign * int(digits, 0)
 
 
 class Binder:
@@ -30,6 +41,12 @@ class Binder:
             field = known.get(written.name)
             if field is None:
                 made.unknown.append(Unknown(type_name, written.name, written.place))
+                continue
+            if not field.is_repeated and written.is_list:
+                tried.add(field.name)
+                self.problems.add(
+                    written.place, f"`{field.name}` is one value, and cannot be a list in square brackets"
+                )
                 continue
             entries = [entry for value in written.values if (entry := self._entry(field, value)) is not None]
             if not field.is_repeated and (made.has(field.name) or len(entries) > 1):
@@ -58,7 +75,9 @@ class Binder:
             return self._wrong(field, written, "a single value, not { … }")
         if field.type in ("string", "bytes"):
             if written.text is None:
-                return self._wrong(field, written, f'text in quotation marks: {field.name}: "{written.word}"')
+                plain = written.word.strip(_TYPOGRAPHIC)
+                how = "" if plain == written.word else "straight "
+                return self._wrong(field, written, f'text in {how}quotation marks: {field.name}: "{plain}"')
             return written.text if field.type == "bytes" else self._text(written)
         word = written.word if written.text is None else written.text.decode(errors="replace")
         if field.choices is not None:
@@ -83,8 +102,9 @@ class Binder:
     def _choice(self, field: Field, word: str, written: Written) -> str | None:
         choices = field.choices
         assert choices is not None
-        by_number = {str(number): name for name, number in choices.items() if number >= 0}
-        name = word if word in choices else by_number.get(word)
+        by_number = {number: name for name, number in choices.items() if number >= 0}
+        number = whole(word) if len(word) < 25 else None
+        name = word if word in choices else None if number is None else by_number.get(number)
         if name is None and word.upper() in choices:
             name = word.upper()
         if name is None:
@@ -92,7 +112,7 @@ class Binder:
             some = ", ".join(choices) if len(choices) < 8 else ", ".join(list(choices)[:7]) + " …"
             self._wrong(field, written, f"did you mean {near}?" if near else f"one of {some}")
             return None
-        if written.text is not None or (name != word and word not in by_number):
+        if written.text is not None or (name != word and number is None):
             self.warnings.append(Problem(written.place, f"Caffe takes only {name}, as a word without quotation marks"))
         return name
 
@@ -101,16 +121,11 @@ class Binder:
             low, high = INTEGERS[field.type]
             if not _INTEGER.match(word):
                 return self._wrong(field, written, "a whole number")
-            digits = word.removeprefix("-")
-            if digits.isdigit() and len(digits) > 1 and digits[0] == "0":
-                if set(digits) & set("89"):
-                    return self._wrong(field, written, "a whole number; one that begins with 0 is octal")
-                value = int(digits, 8)
-            elif len(digits) > 25:
+            if len(word) > 26:
                 return self._wrong(field, written, f"a whole number from {low:,} to {high:,}")
-            else:
-                value = int(digits, 0)
-            value = -value if word.startswith("-") else value
+            value = whole(word)
+            if value is None:
+                return self._wrong(field, written, "a whole number; one that begins with 0 is octal")
             if not low <= value <= high:
                 return self._wrong(field, written, f"a whole number from {low:,} to {high:,}")
             return value
@@ -122,6 +137,8 @@ class Binder:
             with_value = ""
             if quotient and all(_FLOAT.match(part) for part in quotient.groups()) and float(quotient[2]):
                 with_value = f", {float(quotient[1]) / float(quotient[2]):.9g}"
+            elif re.match(r"-?0[0-9]", word):
+                with_value = " that does not begin with 0, which is octal"
             return self._wrong(field, written, f"a number{with_value}")
         if _INTEGER.match(word) and len(word) < 20:
             return int(word)

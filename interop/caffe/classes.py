@@ -14,29 +14,32 @@ from .schema import Field, enums, messages
 _TYPES = {"double": 1, "float": 2, "int64": 3, "int32": 5, "bool": 8, "string": 9, "bytes": 12, "uint32": 13}
 _MESSAGE, _ENUM = 11, 14
 _LABELS = {"optional": 1, "required": 2, "repeated": 3, "packed": 3}
+FIRST_OF_FORKS = 1 << 28  # the number of a message's first field that only forks have: forks do not agree on numbers
 
 
 @functools.cache
-def classes() -> dict[str, Any]:
-    """Each message's class by name. Raises MissingExtraError where protobuf is not installed."""
+def classes(with_forks: bool = False) -> dict[str, Any]:
+    """Each message's class by name; ``with_forks``: with the messages, fields and values that forks added, which can
+    be read and written as text. Raises MissingExtraError where protobuf is not installed."""
     pb = extra("google.protobuf.descriptor_pb2", "caffe", "classes of Caffe's messages", "protobuf")
     pool = extra("google.protobuf.descriptor_pool", "caffe", "classes of Caffe's messages", "protobuf").DescriptorPool()
     factory = extra("google.protobuf.message_factory", "caffe", "classes of Caffe's messages", "protobuf")
-    pool.Add(_file(pb))
-    found = factory.GetMessageClassesForFiles(["caffe.proto"], pool)
-    made = {name.removeprefix("caffe."): cls for name, cls in found.items()}
-    for name in messages():  # those that no other message of the file names
-        if name not in made and any(field.number for field in messages()[name].values()):
-            made[name] = factory.GetMessageClass(pool.FindMessageTypeByName(f"caffe.{name}"))
-    return made
+    # programs write google.protobuf.text_format without importing it: older releases did so themselves
+    extra("google.protobuf.text_format", "caffe", "classes of Caffe's messages", "protobuf")
+    file = _file(pb, with_forks)
+    pool.Add(file)
+    return {
+        message.name: factory.GetMessageClass(pool.FindMessageTypeByName(f"caffe.{message.name}"))
+        for message in file.message_type
+    }
 
 
-def _file(pb: Any) -> Any:
+def _file(pb: Any, with_forks: bool) -> Any:
     """The table as protobuf describes a file of messages."""
     file = pb.FileDescriptorProto(name="caffe.proto", package="caffe", syntax="proto2")
     made = {}
     for name, fields in messages().items():
-        if any(field.number for field in fields.values()):
+        if with_forks or any(field.number for field in fields.values()):
             made[name] = file.message_type.add(name=name)
     for name, values in enums().items():
         owner, _, inner = name.rpartition(".")
@@ -44,17 +47,17 @@ def _file(pb: Any) -> Any:
             continue
         about = (made[owner] if owner else file).enum_type.add(name=inner)
         for value, number in values.items():
-            if number >= 0:
+            if with_forks or number >= 0:
                 about.value.add(name=value, number=number)
     for name, message in made.items():
-        for field in messages()[name].values():
-            if field.number:
-                _add(message, field, made)
+        for i, field in enumerate(messages()[name].values()):
+            if with_forks or field.number:
+                _add(message, field, field.number or FIRST_OF_FORKS + i, made)
     return file
 
 
-def _add(message: Any, field: Field, made: dict[str, Any]) -> None:
-    about = message.field.add(name=field.name, number=field.number, label=_LABELS[field.label])
+def _add(message: Any, field: Field, number: int, made: dict[str, Any]) -> None:
+    about = message.field.add(name=field.name, number=number, label=_LABELS[field.label])
     if field.type in made:
         about.type, about.type_name = _MESSAGE, f".caffe.{field.type}"
     elif field.choices is not None:
@@ -71,7 +74,7 @@ def _add(message: Any, field: Field, made: dict[str, Any]) -> None:
 @functools.cache
 def names() -> dict[str, Any]:
     """What ``caffe.proto.caffe_pb2`` offers: the classes, and the values of enums outside of messages."""
-    found = dict(classes())
+    found = dict(classes(with_forks=True))
     for name, values in enums().items():
         if "." not in name:
             found.update({value: number for value, number in values.items() if number >= 0})

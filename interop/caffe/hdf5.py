@@ -12,10 +12,10 @@ import numpy as np
 from ...files.arrays import MOST_UNPACKED
 from ...files.extras import extra
 from ...files.reading import check_memory, open_file, size_of
-from ...spec.errors import NettrainError
+from ...spec.errors import NettrainError, printable
 
 DEEPEST = 20  # groups within groups
-MOST_NODES = 50_000  # in one file; nets of a thousand layers have some 5,000
+MOST_NODES = 20_000  # in one file; nets of a thousand layers have some 5,000
 LARGEST_CHUNK = 1 << 26  # bytes: a chunk is unpacked whole
 
 
@@ -67,13 +67,19 @@ def _datasets(root: Any, library: Any) -> Iterator[tuple[str, Any]]:
 
 def _check(node: Any, name: str, size: int, what: str, library: Any) -> int:
     """The bytes of a dataset. Raises NettrainError unless it holds numbers, which lie in the file."""
-    if node.dtype.kind not in "fiu" or node.dtype.subdtype or node.is_virtual or node.external:
+    has_shape = isinstance(node, library.Dataset) and node.shape is not None
+    if not has_shape or node.dtype.kind not in "fiu" or node.dtype.subdtype or _is_elsewhere(node):
         raise NettrainError(f"{what}: `{name}` holds no plain numbers")
     chunk = np.dtype(node.dtype).itemsize * int(np.prod(node.chunks or (0,), dtype=object))
     has = min(node.id.get_storage_size(), size)
     if node.nbytes > (MOST_UNPACKED if node.chunks else 1) * has or chunk > max(LARGEST_CHUNK, 4 * size):
         raise NettrainError(f"{what} is damaged: `{name}` says it is larger than the file")
     return node.nbytes
+
+
+def _is_elsewhere(node: Any) -> bool:
+    """Whether a dataset's values lie in another file, or in another dataset."""
+    return node.is_virtual or bool(node.external)
 
 
 def _in_order(name: str) -> tuple[str, int, str]:
@@ -87,23 +93,48 @@ def read_state(path: Path, what: str) -> tuple[int, str]:
     library = extra("h5py", "hdf5", what)
     try:
         with open_file(path) as raw, library.File(raw, "r") as file:
-            iteration, learned_net = int(np.ravel(file["iter"][()])[0]), file["learned_net"][()]
+            node = _own(file, "iter", library)
+            if _check(node, "iter", size_of(raw), what, library) > LARGEST_SCALAR:
+                raise ValueError("`iter` is no single number")
+            iteration = int(np.ravel(node[()])[0])
+            learned_net = _text(_own(file, "learned_net", library), library)
+    except NettrainError:
+        raise
     except Exception as error:  # h5py raises whatever its library's error looks like
         raise NettrainError(f"{what} cannot be read as a state of Caffe's: {error}") from None
-    text = learned_net.decode(errors="replace") if isinstance(learned_net, bytes) else str(learned_net)
-    return iteration, text.rstrip("\0")
+    return iteration, learned_net
+
+
+LARGEST_SCALAR, LONGEST_TEXT = 64, 4096  # bytes
+
+
+def _text(node: Any, library: Any) -> str:
+    """A dataset that is one text. Raises ValueError."""
+    if not isinstance(node, library.Dataset) or _is_elsewhere(node) or node.shape not in ((), (1,)):
+        raise ValueError("`learned_net` is no text")
+    about = library.check_string_dtype(node.dtype)
+    if about is None or (about.length or 0) > LONGEST_TEXT:
+        raise ValueError("`learned_net` is no text, or too long for the name of a file")
+    text = np.ravel(node[()])[0]
+    return text.decode(errors="replace").rstrip("\0") if isinstance(text, bytes) else str(text)
 
 
 def write_h5(arrays: Mapping[str, np.ndarray], layers: list[str], path: Path) -> bytes:
     """The bytes of a .caffemodel.h5: a group for each layer, with its blobs as 0, 1, …
 
-    Raises NettrainError for names with a slash: real Caffe cannot write them, and would not find them.
+    Raises NettrainError for names that no group has, and for those with a slash: real Caffe cannot write them, and
+    would not find them.
     """
     bad = [name for name in layers if "/" in name]
     if bad:
         raise NettrainError(
-            f"a .caffemodel.h5 cannot have a layer `{bad[0]}`: a slash is a group within a group there, and Caffe ends "
-            "with an error; write a .caffemodel"
+            f"{path}: a .caffemodel.h5 cannot have a layer `{bad[0]}`: a slash is a group within a group there, and "
+            "Caffe ends with an error; write a .caffemodel"
+        )
+    odd = [name for name in layers if name in ("", ".") or "\0" in name]
+    if odd:
+        raise NettrainError(
+            f"{path}: a .caffemodel.h5 cannot have a layer `{printable(odd[0])}`: no group can have its name"
         )
     library = extra("h5py", "hdf5", f"writing {path}")
     buffer = io.BytesIO()

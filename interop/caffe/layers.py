@@ -10,6 +10,7 @@ from typing import Any
 from ...net import registry
 from ...spec.errors import Place, Problem, Problems, did_you_mean
 from ...spec.node import Node
+from .forks.fields import left_out
 from .message import Entry, Message
 from .paths import is_there, locate
 from .schema import messages
@@ -30,7 +31,7 @@ _SHARED: dict[str, tuple[str, ...]] = {
 _TRANSFORMED = ("Data", "ImageData", "WindowData")
 _WEIGHTS = ("Convolution", "Deconvolution", "InnerProduct", "Embed", "LSTM", "RNN")  # 0 in Caffe unless filled
 _WITHOUT_EFFECT = {  # fields that change nothing that is computed here
-    "DataParameter": ("rand_skip", "force_encoded_color", "prefetch"),
+    "DataParameter": ("rand_skip", "force_encoded_color", "prefetch", "cache", "precache", "threads", "parser_threads"),
     "ImageDataParameter": ("rand_skip",),
     "MVNParameter": (),
 }
@@ -150,7 +151,8 @@ class LayerReader:
                 said = "is written here" if is_written else "is what leaving out `backend` means"
                 self.warn(backend.place, f"LEVELDB {said}; nettrain reads LMDB, so the source has to be an LMDB")
         found.put("backend", Node("LMDB", backend.place))
-        found.put("shuffle", Node(False, written.place))  # Caffe never does
+        if not found.has("shuffle"):  # in forks alone
+            found.put("shuffle", Node(False, written.place))
 
     def _common(self, written: Message, found: Mapping) -> None:
         specs = written.entries("param")
@@ -176,6 +178,10 @@ class LayerReader:
                 continue
             whose = "layers" if part is written else part.type
             for unknown in part.unknown:
+                why = left_out(unknown.message, unknown.name)
+                if why:
+                    self.warn(unknown.place, f"`{unknown.name}` is left out: {why}")
+                    continue
                 words = f"`{unknown.name}` is not a field of Caffe's {whose}, nor of a fork that is known"
                 self.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()[part.type]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...net import registry
 from ...spec.errors import Place, Problem, Problems
 from ...spec.node import Node
-from .forks import Forks, without_equal
+from .forks.rewriting import Forks, without_equal
 from .layers import LayerReader, Mapping
 from .message import Entry, Message
 
@@ -67,7 +67,8 @@ def read_net(net: Message, found: Found, until: str = "") -> Mapping:
     for unknown in net.unknown:
         found.warn(unknown.place, f"`{unknown.name}` is left out: it is not a field of Caffe's nets")
     layers = _until(net.many("layer"), until, found)
-    forks = Forks(found.problems, found.warnings, found.notes, _is_deployed(layers))
+    scaled = [b for layer in layers if layer.one("type") == "Scale" and len(b := layer.many("bottom")) == 1]
+    forks = Forks(found.problems, found.warnings, found.notes, _is_deployed(layers), [names[0] for names in scaled])
     layers = [made for layer in layers for made in forks.layers(layer)]
     for layer in layers:
         _report_unknown(layer, found)
@@ -104,11 +105,16 @@ def _until(layers: list[Message], last: str, found: Found) -> list[Message]:
 
 
 def _report_unknown(layer: Message, found: Found) -> None:
-    """Report a layer of a fork that has no equal here. Other unknown types are reported with the rest of the spec."""
+    """Report a layer that has no equal here, of a fork or none at all."""
     kind = layer.one("type")
     what = without_equal(kind)
-    if what and registry.layer_type(kind) is None:
+    if not kind or registry.layer_type(kind) is not None:
+        return
+    if what:
         found.problems.add(layer.at("type"), f"`{layer.one('name')}` is of type {kind}, {what}")
+    else:
+        words = "the layers before one that has no equal: nettrain convert … --until LAYER"
+        found.problems.add(layer.at("type"), f"{registry.unknown_type(kind)}; {words}")
 
 
 def _mark_broken(nodes: list[tuple[Message, Node]], problems: Problems) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files.reading import read_text
-from .fork_fields import FORK_ENUMS, FORK_FIELDS
+from .forks.fields import FORK_ENUMS, FORK_FIELDS
 
 INTEGERS = {  # name: lowest and highest value
     "int32": (-(2**31), 2**31 - 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ...files.reading import mapped
 from ...files.writing import write_atomically
 from ...net.build import Parameter
 from ...solver.solver import Solver
-from ...spec.errors import NettrainError, why
+from ...spec.errors import NettrainError, printable, why
 from ..kinds import kind_of_file
 from . import binary
 from .hdf5 import read_h5, read_state
@@ -29,13 +29,18 @@ def is_state(path: Path) -> bool:
     return kind == "state" or (kind == "hdf5" and path.name.endswith(".solverstate.h5"))
 
 
-def write_state(solver: Solver, path: Path, learned_net: str) -> None:
-    """Write a .solverstate: the iteration and, for each array of the rule's, a blob for each parameter in the net's
-    order. ``learned_net`` is the path of the caffemodel. Raises NettrainError when it cannot be written."""
+def state_of(solver: Solver, learned_net: str) -> list[bytes | memoryview]:
+    """A .solverstate in pieces: the iteration and, for each array of the rule's, a blob for each parameter in the net's
+    order. ``learned_net`` is the path of the caffemodel."""
     history = [blob_of(_part(array, one)) for array in solver.updater.history for one in solver.net.parameters]
     steps = _steps_made(solver)
     state = message("SolverState", iter=solver.iter, learned_net=learned_net, history=history, current_step=steps)
-    pieces = binary.write(state)
+    return binary.write(state)
+
+
+def write_state(solver: Solver, path: Path, learned_net: str) -> None:
+    """Write a .solverstate. Raises NettrainError when it cannot be written."""
+    pieces = state_of(solver, learned_net)
     try:
         write_atomically(path, lambda file: file.writelines(pieces))
     except OSError as error:
@@ -45,11 +50,11 @@ def write_state(solver: Solver, path: Path, learned_net: str) -> None:
 def restore_state(solver: Solver, path: Path) -> None:
     """Go on from a .solverstate: its iteration, its history and the weights that it names.
 
-    Those are looked for where it says, then beside it. Raises NettrainError, and changes nothing, when it is damaged
-    or of another net or rule.
+    Those are looked for beside it, where Caffe writes them, then where it says within the current folder. Raises
+    NettrainError, and changes nothing, when it is damaged or of another net or rule.
     """
     origin = f"solver state {path}"
-    iteration, learned_net, arrays = _read_h5(path, origin) if path.suffix == ".h5" else _read(path, origin)
+    iteration, learned_net, arrays = (_read_h5 if kind_of_file(path) == "hdf5" else _read)(path, origin)
     parameters = solver.net.parameters
     wanted = len(parameters) * len(solver.updater.history)
     if len(arrays) != wanted:
@@ -99,14 +104,18 @@ def _part(array: np.ndarray, one: Parameter) -> np.ndarray:
 
 
 def _weights(learned_net: str, state: Path) -> Path:
-    """The caffemodel of a state: where it says, relative to where Caffe ran, or beside it."""
-    stem = state.name.partition(".solverstate")[0]
-    beside = [state.parent / name for name in (Path(learned_net).name, f"{stem}.caffemodel", f"{stem}.caffemodel.h5")]
-    places = [Path(learned_net), *beside]
+    """The caffemodel of a state: beside it, or where it says, relative to where Caffe ran, and nowhere else."""
+    stem, said = state.name.partition(".solverstate")[0], PurePath(learned_net)
+    places = [state.parent / name for name in (said.name, f"{stem}.caffemodel", f"{stem}.caffemodel.h5")]
+    if not said.is_absolute() and ".." not in said.parts:
+        places.append(Path(said))
     for place in places:
         if os.path.isfile(place):
             return place
-    raise NettrainError(f"solver state {state} names the weights {learned_net}, which are not there, nor beside it")
+    raise NettrainError(
+        f"solver state {state} names the weights {printable(learned_net)}, which are not there, nor beside it; nothing "
+        "is read from outside of its folder and the current one"
+    )
 
 
 def _steps_made(solver: Solver) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...spec.errors import did_you_mean
 from ...spec.node import Node
+from .forks.fields import OF_SOLVERS, left_out
 from .layers import Mapping, several
 from .message import Message
 from .nets import Found
@@ -37,8 +38,12 @@ def read_solver(solver: Message, found: Found) -> Node:
     for part in (solver, *solver.many("train_state"), *solver.many("test_state")):
         whose = "solvers" if part is solver else part.type
         for unknown in part.unknown:
-            words = f"`{unknown.name}` is not a field of Caffe's {whose}"
-            found.problems.add(unknown.place, words + did_you_mean(unknown.name, messages()[part.type]))
+            if why := left_out(unknown.message, unknown.name):
+                found.note(unknown.place, f"`{unknown.name}` is left out: {why}")
+                continue
+            words, fork = f"`{unknown.name}` is not a field of Caffe's {whose}", OF_SOLVERS.get(unknown.name)
+            advice = f"; it is {fork}" if fork else did_you_mean(unknown.name, messages()[part.type])
+            found.problems.add(unknown.place, words + advice)
     _say_what_caffe_means(solver, result, found)
     return result.node
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ...files.reading import read_bytes
 from ...spec.errors import Place, Problem, Problems, SpecError, why
 from ...spec.node import Node
+from ...spec.reading import check_nodes
 from ..kinds import HEAD, is_binary
 from . import binary
 from .binding import Binder
 from .layers import Mapping
 from .message import Message
 from .nets import Found, read_net
-from .paths import locate, look_for_files
+from .paths import is_there, locate, look_for_files
+from .saved import as_written
 from .solvers import NETS, read_solver
 from .text import Comment, parse
 from .upgrade import Upgrade
 
 MOST_BYTES = 4_000_000  # of a text
+MOST_LAYERS = 10_000  # of a net; the deepest have some 3,000
 _SOLVERS = {"base_lr", "max_iter", "lr_policy", "train_net", "test_net", "snapshot_prefix", "solver_mode", *NETS}
 
 
@@ -65,10 +68,12 @@ class _Files:
 
     def spec(self, raw: bytes | memoryview, path: Path, name: str, folder: Path) -> Imported:
         message = self.message(raw, name)
+        self._check_layers(message)
         if message.type == "SolverParameter":
             root = self._solver(self.upgrade.solver(message), path)
         else:
-            root = read_net(self.upgrade.net(message), self.found, self.until)
+            root = read_net(as_written(self.upgrade.net(message), self.found.warnings), self.found, self.until)
+        check_nodes(root.node, self.found.problems)
         look_for_files(root.node, path.parent, folder)
         return Imported(root.node, self.found.warnings, self.found.notes, self.comments, self.ends)
 
@@ -134,7 +139,7 @@ class _Files:
             for entry in solver.entries(field_name):
                 net: Message | None = entry.value if isinstance(entry.value, Message) else None
                 if net is None:
-                    found = locate(entry.value, path.parent)
+                    found = locate(entry.value, path.parent) or self._beside(entry.value, path, entry.place)
                     if found is None:
                         words = "the net is not there (looked in this folder, the solver's and those above it)"
                         self.found.problems.add(entry.place, f"{entry.value}: {words}")
@@ -144,13 +149,34 @@ class _Files:
                         continue
                 yield phase, read_net(self.upgrade.net(net), self.found, self.until)
 
+    def _beside(self, name: str, solver: Path, place: Place) -> Path | None:
+        """The net of a solver that was moved with it: a file with the last part of its name."""
+        found = solver.parent / PurePosixPath(name).name
+        if not name or not is_there(found):
+            return None
+        self.found.warn(place, f"{name} is not there; {found.name} beside the solver is read in its place")
+        return found
+
     def _file(self, path: Path, place: Place) -> Message | None:
         try:
             raw = read_bytes(path, MOST_BYTES)
         except OSError as error:
             self.found.problems.add(place, f"{path} cannot be read: {why(error)}")
             return None
-        return self.message(raw, str(path), "NetParameter")
+        net = self.message(raw, str(path), "NetParameter")
+        self._check_layers(net)
+        return net
+
+    def _check_layers(self, message: Message) -> None:
+        """Raise SpecError for more layers than any net has, before something is made of each."""
+        nets = [message]
+        if message.type == "SolverParameter":
+            nets = [net for name in NETS for net in message.many(name) if isinstance(net, Message)]
+        for net in nets:
+            layers = [*net.entries("layers"), *net.entries("layer")]
+            if len(layers) > MOST_LAYERS:
+                problem = Problem(layers[MOST_LAYERS].place, f"more than {MOST_LAYERS:,} layers, too many for a net")
+                raise SpecError([*self.found.problems.found, problem])
 
 
 def _together(nets: list[tuple[str, Mapping]], settings: Node) -> list[Node]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from ...spec.errors import Place, Problem, Problems, SpecError
+from .escapes import meaningless, unescaped
 
 DEEPEST = 50
 MOST_SYNTAX_PROBLEMS = 25
@@ -20,7 +21,7 @@ MOST_SYNTAX_PROBLEMS = 25
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n\f\v]+)
       | (?P<comment>\#[^\n]*)
-      | (?P<string>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')
+      | (?P<string>"(?:[^"\\\n]++|\\[^\n])*+"|'(?:[^'\\\n]++|\\[^\n])*+')
       | (?P<mark>[{}<>\[\]:,;])
       | (?P<word>[^\s{}<>\[\]:,;"'\#]+)
       | (?P<other>.)""",
@@ -48,6 +49,7 @@ class WrittenField:
     name: str
     place: Place
     values: list[Written]
+    is_list: bool = False
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class Comment:
     alone: bool
 
 
-MOST_WORDS = 1_000_000  # of a text, brackets among them; the largest nets have some 50,000
+MOST_WORDS = 200_000  # of a text, brackets among them; the largest nets have some 50,000
 
 
 @dataclass
@@ -84,6 +86,7 @@ class _Token:
     kind: str
     text: str
     at: int
+    line: int
 
 
 class _SkippedError(Exception):
@@ -102,28 +105,25 @@ class _Parser:
 
     def _tokens(self) -> list[_Token]:
         found = []
-        last_line = 0  # of a token that is not a comment
+        line, last_line = 1, 0  # here, and of the last token that is not a comment
         for match in _TOKEN.finditer(self.text):
-            kind = match.lastgroup or ""
+            kind, text = match.lastgroup or "", match[0]
             if kind == "space":
+                line += text.count("\n")
                 continue
             if kind == "comment":
-                line = self._line(match.start())
-                self.comments.append(Comment(line, match[0][1:].strip(), last_line != line))
+                self.comments.append(Comment(line, text[1:].strip(), last_line != line))
                 continue
-            found.append(_Token(kind, match[0], match.start()))
+            found.append(_Token(kind, text, match.start(), line))
             if len(found) > MOST_WORDS:
-                place = Place(self.name, self._line(match.start()), 1)
+                place = Place(self.name, line, 1)
                 raise SpecError([Problem(place, f"more than {MOST_WORDS:,} words and brackets, too many for a net")])
-            last_line = self._line(match.start())
+            last_line = line
         return found
-
-    def _line(self, at: int) -> int:
-        return bisect.bisect_right(self.starts, at)
 
     def place(self, token: _Token | None) -> Place:
         at = token.at if token else max(0, len(self.text.rstrip()) - 1)
-        line = self._line(at)
+        line = token.line if token else bisect.bisect_right(self.starts, at)
         length = len(token.text) if token else 1
         return Place(self.name, line, at - self.starts[line - 1] + 1, max(1, length), self.lines[line - 1])
 
@@ -152,9 +152,9 @@ class _Parser:
     def _skip_line(self) -> None:
         """Go on after the line; brackets that open on it are skipped with what they hold."""
         start = self.tokens[min(self.next, len(self.tokens) - 1)]
-        line, depth = self._line(start.at), 0
+        line, depth = start.line, 0
         while token := self._peek():
-            if depth == 0 and (self._line(token.at) > line or self._is("}", ">")):
+            if depth == 0 and (token.line > line or self._is("}", ">")):
                 return
             depth += {"{": 1, "}": -1}.get(token.text, 0) if token.kind == "mark" else 0
             self.next += 1
@@ -184,7 +184,7 @@ class _Parser:
         if token.text != closing:
             self._stop(
                 self.place(token),
-                f"`{token.text}` closes `{opened.text}` of line {self._line(opened.at)}; `{closing}` is right",
+                f"`{token.text}` closes `{opened.text}` of line {opened.line}; `{closing}` is right",
             )
         self.next += 1
         return found
@@ -199,20 +199,20 @@ class _Parser:
         has_colon = self._is(":")
         self.next += has_colon
         if self._is("["):
-            return WrittenField(token.text, place, self._list(depth))
+            return WrittenField(token.text, place, self._list(depth), is_list=True)
         after = self._peek()
         if not has_colon and not self._is("{", "<"):
-            shown = (
-                f"{token.text}: {after.text}" if after and self._line(after.at) == place.line else f"{token.text}: …"
-            )
-            self._wrong(token, f"a `:` is missing: {shown}")
+            if after and after.text.startswith("="):
+                self._wrong(after, f"a field and its value have a `:` between them: {token.text}: …")
+            is_shown = after and after.kind in ("word", "string") and after.line == place.line
+            self._wrong(token, f"a `:` is missing: {token.text}: {after.text if after and is_shown else '…'}")
         return WrittenField(token.text, place, [self._value(token.text, depth)])
 
     def _not_a_name(self, token: _Token) -> str:
         if token.text.startswith(("//", "/*")):
             return "comments begin with #"
         if token.kind == "other":
-            return "a quotation mark is not closed on its line"
+            return self._odd(token)
         if token.text in ",;":
             return f"`{token.text}` has nothing before it"
         if token.text == "[":
@@ -220,7 +220,13 @@ class _Parser:
         before = self.tokens[self.next - 1] if self.next else None
         if re.match(r"[0-9]", token.text) and before and before.text == ",":
             return f"a field's name must stand here, got {token.text}; numbers have a point, not a comma"
-        return f"a field's name must stand here, got {token.text}"
+        shown = token.text if token.text.isprintable() else ascii(token.text)[1:-1]
+        return f"a field's name must stand here, got {shown}"
+
+    def _odd(self, token: _Token) -> str:
+        if token.text in "\"'":
+            return "a quotation mark is not closed on its line"
+        return f"the character U+{ord(token.text):04X} is here, which looks like a space; write a plain one"
 
     def _list(self, depth: int) -> list[Written]:
         opened = self.tokens[self.next]
@@ -257,37 +263,18 @@ class _Parser:
                 self._stop(place, f"nested deeper than {DEEPEST} levels")
             self.next += 1
             fields = self._fields(token, depth + 1)
-            return Written(place, fields=fields, last_line=self._line(self.tokens[self.next - 1].at))
+            return Written(place, fields=fields, last_line=self.tokens[self.next - 1].line)
         if token.kind == "other":
-            self._wrong(token, "a quotation mark is not closed on its line")
+            self._wrong(token, self._odd(token))
         self._wrong(token, f"the value of `{name}` must stand here, got `{token.text}`")
 
     def _strings(self, place: Place) -> Written:
         """Strings side by side are one."""
         parts = []
         while (token := self._peek()) is not None and token.kind == "string":
-            parts.append(_unescaped(token.text[1:-1]))
+            for at, wrong in meaningless(token.text):
+                words = f"`{wrong}` stands for no character; a backslash itself is `\\\\`, and paths have `/`"
+                self.problems.add(self.place(_Token("", wrong, token.at + at, token.line)), words)
+            parts.append(unescaped(token.text[1:-1]))
             self.next += 1
         return Written(place, text=b"".join(parts))
-
-
-_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
-_LETTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
-
-
-def _unescaped(text: str) -> bytes:
-    """The bytes that a string in quotes stands for."""
-    if "\\" not in text:
-        return text.encode()
-    parts, last = [], 0
-    for match in _ESCAPE.finditer(text):
-        parts.append(text[last : match.start()].encode())
-        last = match.end()
-        octal, hexadecimal, short, long, letter = match.groups()
-        if octal or hexadecimal:
-            parts.append(bytes([int(octal, 8) & 255 if octal else int(hexadecimal, 16)]))
-        elif short or long:
-            parts.append(chr(min(int(short or long, 16), 0x10FFFF)).encode(errors="replace"))
-        else:
-            parts.append(_LETTERS.get(letter, letter).encode())
-    return b"".join([*parts, text[last:].encode()])

@@ -209,6 +209,9 @@ class Upgrade:
         for name, entries in layer.fields.items():
             if name == "type":
                 made.add("type", v2_type(layer.one("type")), place=entries[0].place)
+                if layer.one("type") == "CROP":
+                    words = "CROP is FCN's first, which finds the offset itself; today's is a `layer` of type Crop with"
+                    self.problems.add(entries[0].place, f"{words} crop_param {{ axis: 2 offset: … }}")
             elif name in extra:
                 for i, entry in enumerate(self._single(entries)):
                     specs = made.fields.setdefault("param", [])

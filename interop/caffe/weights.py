@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ...files.reading import Mapped
-from ...net.parameter_files import Borrowed
+from ...net.parameter_files import Borrowed, by_layer
 from ...spec.errors import NettrainError, format_shape
 from . import binary
 from .message import Message, message
@@ -16,28 +17,66 @@ from .message import Message, message
 LARGEST_RANK = 32
 
 
-def parameters(net: Message, origin: str, memory: Mapped | None = None) -> dict[str, Borrowed]:
-    """The blobs of a net by name, ``param/LAYER/INDEX``; of layers with one name the last. Values are not copied.
+class Parameters(dict[str, Any]):
+    """The blobs of a net by name, ``param/LAYER/INDEX``, and what else the file says of its layers."""
+
+    net_name: str
+    layers: Mapping[str, Message]  # those of today's generation without their blobs, by name
+
+    @property
+    def scales(self) -> dict[str, str]:
+        """The Scale behind each BatchNorm."""
+        return scales_behind(
+            (name, _kind(layer), layer.many("bottom"), layer.many("top")) for name, layer in self.layers.items()
+        )
+
+
+def _kind(layer: Message) -> str:
+    kind, part = layer.one("type"), layer.one("scale_param")
+    axes = (1, 1) if part is None else (part.one("axis"), part.one("num_axes"))
+    return OTHER if kind == "Scale" and (axes != (1, 1) or len(layer.many("bottom")) > 1) else kind
+
+
+def parameters(net: Message, origin: str, memory: Mapped | None = None) -> Parameters:
+    """The parameters of a net; of layers with one name the last. Values are not copied.
 
     Raises NettrainError for a blob whose shape and values do not agree.
     """
-    last = dict(_layers(net))
-    found: dict[str, Borrowed] = {}
-    for name, blobs in last.items():
-        for i, blob in enumerate(blobs):
-            array, is_legacy = array_of(blob, f"{origin}: blob {i} of layer `{name}`")
+    last = {name: (kind, blobs) for name, kind, blobs in _layers(net)}
+    found = Parameters()
+    found.net_name = net.one("name")
+    found.layers = {layer.one("name"): _without_blobs(layer) for layer in net.many("layer")}
+    for name, (kind, blobs) in last.items():
+        arrays = [array_of(blob, f"{origin}: blob {i} of layer `{name}`") for i, blob in enumerate(blobs)]
+        for i, (array, is_legacy) in enumerate(_of_bn(arrays) if kind == "BN" else arrays):
             found[f"param/{name}/{i}"] = Borrowed(array, memory.forget if memory else None, is_legacy)
     return found
 
 
-def _layers(net: Message) -> Iterator[tuple[str, list[Message]]]:
-    """Name and blobs of each layer that has blobs, as any generation wrote them."""
+def _of_bn(arrays: list[tuple[np.ndarray, bool]]) -> list[tuple[np.ndarray, bool]]:
+    """Blobs of a fork's BN, 1 x C x 1 x 1, as those of the layers it is read as, C.
+
+    SegNet's two are those of a Scale; PSPNet's factor, offset, mean and variance a BatchNorm's with ``affine``.
+    """
+    flat = [(array.reshape(-1), False) for array, _ in arrays]
+    if len(flat) != 4:
+        return flat
+    factor, offset, mean, variance = flat
+    return [mean, variance, (np.ones(1, mean[0].dtype), False), factor, offset]
+
+
+def _without_blobs(layer: Message) -> Message:
+    return Message(layer.type, layer.place, {name: own for name, own in layer.fields.items() if name != "blobs"})
+
+
+def _layers(net: Message) -> Iterator[tuple[str, str, list[Message]]]:
+    """Name, type and blobs of each layer that has blobs, as any generation wrote them."""
     for layer in [*net.many("layers"), *net.many("layer")]:
         inner = layer.one("layer") if layer.type == "V1LayerParameter" else None
         holder = inner if inner is not None else layer
         blobs = holder.many("blobs") or layer.many("blobs")
         if blobs:
-            yield holder.one("name"), blobs
+            yield holder.one("name"), holder.one("type"), blobs
 
 
 def array_of(blob: Message, what: str) -> tuple[np.ndarray, bool]:
@@ -68,47 +107,57 @@ def caffemodel(
 ) -> list[bytes | memoryview]:
     """A caffemodel in pieces: each layer's name and blobs, and all that ``layers`` say of it."""
     net = message("NetParameter", name=name or None)
-    blobs: dict[str, list[Message]] = {}
-    for key, array in arrays.items():
-        layer, _, _ = key.removeprefix("param/").rpartition("/")
-        blobs.setdefault(layer, []).append(blob_of(array))
+    blobs = {layer: [blob_of(array) for array in own] for layer, own in by_layer(arrays).items()}
     for layer in dict.fromkeys([*(layers or {}), *blobs]):
         made = Message("LayerParameter").add("name", layer)
         known = (layers or {}).get(layer)
         if known is not None:
-            made.fields |= {field: entries for field, entries in known.fields.items() if field not in ("name", "blobs")}
+            made.fields |= {field: own for field, own in _without_blobs(known).fields.items() if field != "name"}
         net.add("layer", made.add("blobs", *blobs.get(layer, [])))
     return binary.write(net)
 
 
-def without_affine(arrays: Mapping[str, np.ndarray], scales: Mapping[str, str]) -> dict[str, np.ndarray]:
+def without_affine(arrays: Mapping[str, Any], scales: Mapping[str, str]) -> dict[str, Any]:
     """Parameters as Caffe has them: the last two of a BatchNorm's five belong to the Scale behind it, by ``scales``."""
-    found = {}
-    for key, array in arrays.items():
-        layer, index = layer_of(key)
-        if layer in scales and index > 2:
-            key = f"param/{scales[layer]}/{index - 3}"
-        found[key] = array
+    renamed = _factors(scales)
+    return {renamed.get(key, key): array for key, array in arrays.items()}
+
+
+def with_affine(arrays: Mapping[str, Any], scales: Mapping[str, str]) -> dict[str, Any]:
+    """The reverse: the two of a Scale are the last of the BatchNorm's before it; the offset is 0 where it has none."""
+    renamed = {theirs: ours for ours, theirs in _factors(scales).items()}
+    found = {renamed.get(key, key): array for key, array in arrays.items()}
+    for norm in scales:
+        factor = found[f"param/{norm}/3"]
+        found.setdefault(f"param/{norm}/4", np.zeros(factor.shape, factor.dtype))
     return found
 
 
-def with_affine(arrays: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Parameters for a net in which a BatchNorm has its factors itself: those of the Scale that is behind it in Caffe.
+def _factors(scales: Mapping[str, str]) -> dict[str, str]:
+    """Names of factors and offsets of BatchNorms, and what they are called in a Scale."""
+    return {f"param/{norm}/{3 + i}": f"param/{scale}/{i}" for norm, scale in scales.items() for i in range(2)}
 
-    ``counts`` are the parameters of each layer of the net. The Scale is told by its name: ``bn1_scale`` as nettrain
-    writes it, or, as in many nets, ``scale1`` for ``bn1``.
+
+def scales_behind(layers: Iterable[Wiring]) -> dict[str, str]:
+    """The Scale that takes what a BatchNorm makes, by the BatchNorm's name; none where several do, or one of OTHER.
+
+    ``layers`` stand in the order in which they run.
     """
-    found = dict(arrays)
-    for layer, count in counts.items():
-        names = [f"{layer}_scale", f"scale_{layer}", f"{layer}/scale", *(layer.replace(a, b) for a, b in _CALLED)]
-        scale = next((name for name in names if name not in counts and f"param/{name}/1" in found), None)
-        if count == 5 and f"param/{layer}/3" not in found and f"param/{layer}/2" in found and scale is not None:
-            for i in range(2):
-                found[f"param/{layer}/{3 + i}"] = found.pop(f"param/{scale}/{i}")
-    return found
+    made_by: dict[Hashable, str] = {}
+    found: dict[str, set[str]] = {}
+    for name, kind, bottoms, tops in layers:
+        norm = made_by.get(bottoms[0]) if kind in ("Scale", OTHER) and bottoms else None
+        if norm is not None:
+            found.setdefault(norm, set()).add(name if kind == "Scale" else OTHER)
+        for top in tops:
+            made_by.pop(top, None)
+            if kind == "BatchNorm":
+                made_by[top] = name
+    return {norm: min(names) for norm, names in found.items() if len(names) == 1 and OTHER not in names}
 
 
-_CALLED = (("bn", "scale"), ("/bn", "/scale"), ("BatchNorm", "Scale"), ("batchnorm", "scale"), ("norm", "scale"))
+Wiring = tuple[str, str, Sequence[Hashable], Sequence[Hashable]]  # name and type of a layer, its bottoms and its tops
+OTHER = "Scale of other axes"
 
 
 def layer_of(key: str) -> tuple[str, int]:

@@ -13,10 +13,11 @@ import numpy as np
 from ...files.arrays import write_npz
 from ...files.writing import write_atomically
 from ...net.netspec import load
-from ...net.parameter_files import open_parameters
+from ...net.parameter_files import by_layer, open_parameters
 from ...net.records import NetSpec
 from ...net.spec_file import find
 from ...spec.errors import NettrainError, Problem, why
+from ..caffe.message import Message
 
 SPECS, WEIGHTS = ("yaml", "prototxt", "net"), ("npz", "hdf5", "safetensors", "caffe")
 
@@ -54,6 +55,15 @@ class Job:
         self.path, _ = find(source)
         self.name, self.target, self.options, self.result = source, target, options, Converted()
         self.kind = self.to = ""
+        self.layers: Mapping[str, Message] = {}  # of a caffemodel that was read: what it says besides parameters
+        self.net_name = ""
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of weights: the one that is given, or the source, which may be a net that has them."""
+        if self.options.weights:
+            return Path(self.options.weights)
+        return self.path if self.kind in (*WEIGHTS, "model") else None
 
     def spec(self) -> NetSpec:
         """The spec that is the source."""
@@ -61,19 +71,24 @@ class Job:
         self.result.warnings += [said(warning) for warning in spec.warnings]
         return spec
 
-    def arrays(self, may_be_empty: bool = False) -> dict[str, np.ndarray]:
-        """The parameters, copied out of the file of weights: the one given with the source, or the source."""
-        path = Path(self.options.weights) if self.options.weights else self.path
-        with open_parameters(path, "weights file") as stored:
-            arrays = {key: np.array(stored[key]) for key in stored if key.startswith("param/")}
-            others = [key for key in stored if not key.startswith("param/")]
-        if not arrays and not may_be_empty:
+    def arrays(self, spec: NetSpec | None = None) -> dict[str, np.ndarray]:
+        """The parameters, as a net has them, copied out of the file of weights."""
+        path = self.weights or self.path
+        with open_parameters(path, "weights file", spec) as stored:
+            found = by_layer(stored)
+            arrays = {
+                f"param/{name}/{i}": np.array(own) for name, blobs in found.items() for i, own in enumerate(blobs)
+            }
+            self.layers, self.net_name = getattr(stored, "layers", {}), getattr(stored, "net_name", "")
+            others = [key for key in stored if not by_layer({key: None})]
+        if not arrays:
             some = ", ".join(others[:5]) or "nothing"
             raise NettrainError(
                 f"{path} holds no parameters of a net (it has {some}); those are called param/LAYER/INDEX"
             )
         if others:
-            self.result.notes.append(f"only the parameters of {path} are taken, not the solver's state")
+            rest = "the solver's state" if "state" in others else ", ".join(others[:5])
+            self.result.notes.append(f"only the parameters of {path} are taken, not {rest}")
         return arrays
 
     def check_free(self, *paths: Path) -> None:

@@ -28,8 +28,8 @@ def to_onnx(job: Job) -> None:
         )
         if not found.difference <= LARGEST_DIFFERENCE:
             raise NettrainError(
-                f"{found.by} computes other values of the model than nettrain: they differ by {found.difference:.1e} "
-                f"of the largest, more than {LARGEST_DIFFERENCE:.0e}; nothing was written",
+                f"{job.target}: {found.by} computes other values of the model than nettrain: they differ by "
+                f"{found.difference:.1e} of the largest, more than {LARGEST_DIFFERENCE:.0e}; nothing was written",
                 exit_code=4,
             )
     onnx_out.save(model, job.target)
@@ -41,8 +41,9 @@ def to_program(job: Job) -> None:
     from ..program import write
 
     npz = job.target.with_suffix(".npz")
-    arrays = job.arrays() if job.options.weights else None
-    program = write(job.spec(), inference=job.options.inference, arrays=arrays)
+    spec = job.spec()
+    arrays = job.arrays(spec) if job.weights else None
+    program = write(spec, inference=job.options.inference, arrays=arrays)
     job.check_free(job.target, *[npz] * bool(program.arrays))
     if program.arrays:
         job.write_npz(npz, program.arrays)

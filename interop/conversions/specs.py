@@ -10,20 +10,19 @@ from ...data.sources import load as load_data
 from ...files.reading import read_bytes
 from ...net.netspec import from_nodes, load
 from ...net.records import LayerSpec
-from ...spec.errors import NettrainError, Problems
-from ..yaml_out import Remark, Remarks, to_yaml
+from ...spec.errors import Problems
+from ..yaml_out import Remark, Remarks, of_yaml, to_yaml
 from .job import Job, said
-from .weights import for_net, to_weights
+from .weights import to_weights
 
 
 def to_yaml_file(job: Job) -> None:
     """A spec as YAML, with the weights beside it where there are any."""
     npz = job.target.with_suffix(".npz")
-    arrays = job.arrays(may_be_empty=not job.options.weights) if job.options.weights or job.kind == "caffe" else {}
+    text, arrays = _as_yaml(job), {}
+    if job.weights:
+        arrays = job.arrays(load(text, allow_python=True))
     job.check_free(job.target, *[npz] * bool(arrays))
-    text = _as_yaml(job)
-    if arrays:
-        arrays = for_net(arrays, load(text, allow_python=True), job)
     job.write(job.target, text.encode())
     if arrays:
         job.write_npz(npz, arrays)
@@ -32,23 +31,19 @@ def to_yaml_file(job: Job) -> None:
 def _as_yaml(job: Job) -> str:
     if job.kind == "yaml":
         spec = job.spec()
-        job.result.notes.append("comments of a YAML file are not kept")
-        return to_yaml(spec.flat if job.options.flat else spec.root)
+        remarks = of_yaml(spec.root, read_bytes(job.path).decode("utf-8-sig"))
+        return to_yaml(spec.flat if job.options.flat else spec.root, remarks)
     from ..blocks import with_blocks
     from ..caffe.specs import read_spec
 
     problems = Problems()
     raw = read_bytes(job.path)
     imported = read_spec(raw, job.path, job.name, problems, job.options.until, job.target.parent)
-    if all("type" in layer.value for layer in imported.root.value["layers"].value):
-        from_nodes(copy.deepcopy(imported.root), job.name, problems, job.path.parent, allow_python=True)
+    from_nodes(copy.deepcopy(imported.root), job.name, problems, job.path.parent, allow_python=True)
     problems.raise_if_any()
     job.result.notes += [said(note) for note in imported.notes]
     job.result.warnings += [said(warning) for warning in imported.warnings]
     comments = [Remark(file, one.line, one.text) for file, found in imported.comments.items() for one in found]
-    if any("type" not in layer.value for layer in imported.root.value["layers"].value):
-        words = f"give it, and them: nettrain convert SPEC --weights {job.name} --to {job.target}"
-        raise NettrainError(f"{job.name} holds weights without the types of their layers, so not the net; {words}")
     root = imported.root if job.options.flat else with_blocks(imported.root)
     text = to_yaml(root, Remarks(comments, imported.ends))
     load(text, allow_python=True)  # blocks that were found are checked too
@@ -94,7 +89,7 @@ def from_onnx(job: Job) -> None:
     from ..onnx_in import read
 
     found = read(job.path, job.name, batch=job.options.batch)
-    text = to_yaml(found.root)
+    text = to_yaml(found.root, head=found.head)
     load(text)
     job.result.notes += found.notes
     npz: Path = job.target.with_suffix(".npz")

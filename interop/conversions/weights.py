@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from ...data.blob_file import read_blob
-from ...files.arrays import read_npy
+from ...files.arrays import open_npz, read_npy
 from ...files.extras import extra
 from ...net.net import Net
 from ...net.records import NetSpec
+from ...solver.resume import take
 from ...solver.snapshot import SnapshotError, read_snapshot
-from ...spec.errors import NettrainError
+from ...solver.solver import Solver
+from ...spec.errors import NettrainError, SpecError
 from .. import torch_names
 from ..caffe import binary, hdf5, weights
 from .job import SPECS, Job
@@ -24,14 +25,15 @@ from .job import SPECS, Job
 def to_weights(job: Job) -> None:
     """Parameters in the target's format. Of the net only types are asked, and the names that Caffe would give."""
     job.check_free(job.target)
-    arrays, spec = job.arrays(), _net_of_weights(job)
+    spec = _net_of_weights(job)
+    arrays = job.arrays(spec)
+    types = {name: layer.one("type") for name, layer in job.layers.items()}
     if spec is not None:
-        arrays = for_net(arrays, spec, job)
-    types = {layer.name: layer.cls.__name__ for layer in spec.layers} if spec else {}
+        types = {layer.name: layer.cls.__name__ for layer in spec.layers}
     if job.to == "npz":
         job.write_npz(job.target, arrays)
     elif job.to == "safetensors":
-        if spec is None and any(key.endswith("/2") for key in arrays):
+        if not any(types.values()) and any(key.endswith("/2") for key in arrays):
             command = f"nettrain convert SPEC --weights {job.name} --to {job.target}"
             words = f"the net is not known: parameters beyond the second have numbers for names; to give it: {command}"
             job.result.notes.append(words)
@@ -41,29 +43,45 @@ def to_weights(job: Job) -> None:
 
 
 def _write_caffes(job: Job, arrays: Mapping[str, np.ndarray], spec: NetSpec | None) -> None:
-    layers: Mapping[str, Any] | None = None
+    layers, name = job.layers, job.net_name
     if spec is not None:
         from ..caffe.out import to_caffe
 
-        scales = {layer.name: f"{layer.name}_scale" for layer in spec.layers}
+        name, layers = spec.name, {}
+        scales = {one.name: f"{one.name}_scale" for one in spec.layers if getattr(one.parameters, "affine", False)}
         with contextlib.suppress(NettrainError):  # what Caffe has no equal of still has names and numbers
             files = to_caffe(spec, lambda *_: "data")
             layers, scales = files.of_layer, files.scales
-        affine = {layer.name for layer in spec.layers if getattr(layer.parameters, "affine", False)}
-        arrays = weights.without_affine(arrays, {name: scale for name, scale in scales.items() if name in affine})
+        arrays = weights.without_affine(arrays, scales)
     if job.to == "hdf5":
-        names = list(dict.fromkeys([*(layers or ()), *(weights.layer_of(key)[0] for key in arrays)]))
+        empty = [layer for layer in layers if "/" not in layer]  # without parameters a group is not needed
+        names = list(dict.fromkeys([*empty, *(weights.layer_of(key)[0] for key in arrays)]))
         job.write(job.target, hdf5.write_h5(arrays, names, job.target))
     else:
-        job.write(job.target, *weights.caffemodel(arrays, spec.name if spec else "", layers))
+        job.write(job.target, *weights.caffemodel(arrays, name, layers))
 
 
-def for_net(arrays: dict[str, np.ndarray], spec: NetSpec, job: Job) -> dict[str, np.ndarray]:
-    """Parameters of another program for a net: a Scale that is part of a BatchNorm here belongs to it."""
-    affine = {layer.name: 5 for layer in spec.layers if getattr(layer.parameters, "affine", False)}
-    if not any(f"param/{name}/2" in arrays and f"param/{name}/3" not in arrays for name in affine):
-        return arrays
-    return weights.with_affine(arrays, {layer.name: affine.get(layer.name, 0) for layer in spec.layers})
+def to_state(job: Job) -> None:
+    """A snapshot as the state of Caffe's solver, with the weights that it names beside it."""
+    from ..caffe.out import to_caffe
+    from ..caffe.solver_state import state_of
+
+    state, model = job.target, job.target.with_suffix(".caffemodel")
+    job.check_free(state, model)
+    with open_npz(job.path, "snapshot") as arrays:
+        if "state" not in arrays:
+            raise NettrainError(f"{job.name} holds weights without the state of a solver; a snapshot of a run has both")
+    snapshot = read_snapshot(job.path)
+    spec = snapshot.spec(allow_python=job.options.allow_python)
+    to_caffe(spec, lambda *_: "data")  # what Caffe cannot do is refused here
+    level, stages = snapshot.level_and_stages(0, ())
+    solver = Solver(spec, level=level, stages=stages, weights=(), allow_python=job.options.allow_python)
+    take(solver, snapshot)
+    pieces = state_of(solver, str(model))
+    job.target, job.to = model, "caffe"
+    to_weights(job)
+    job.write(state, *pieces)
+    job.result.notes.append("the place in the data is left out: Caffe's data begins anew")
 
 
 def _net_of_weights(job: Job) -> NetSpec | None:
@@ -78,7 +96,7 @@ def _net_of_weights(job: Job) -> NetSpec | None:
 
 def _write_safetensors(job: Job, arrays: Mapping[str, np.ndarray]) -> None:
     library = extra("safetensors.numpy", "safetensors", f"writing {job.target}")
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     job.write(job.target, library.save(whole, metadata={"format": "pt"}))
 
 
@@ -103,9 +121,16 @@ def to_mean(job: Job) -> None:
 
 def net_with_weights(job: Job) -> Net:
     """The net that a spec says, with the weights that are given."""
-    net = Net(job.spec(), phase="TEST")
-    if job.options.weights:
-        report = net.copy_from(job.options.weights)
+    try:
+        net = Net(job.spec(), phase="TEST")
+    except SpecError as error:
+        if job.kind != "model":
+            raise
+        command = f"nettrain convert SPEC --weights {job.name} --to {job.target}"
+        words = f"{job.name} holds the net that was trained, with its data; to give the net that is used: {command}"
+        raise NettrainError(f"{error}\n{words}") from None
+    if job.weights:
+        report = net.copy_from(job.weights)
         job.result.notes += [f"{name}: {state}" for name, state in report.rows() if state != "loaded"]
     elif net.parameters:
         job.result.warnings.append("the weights are those a net begins with; to take trained ones: --weights FILE")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .builder import Value
+from .builder import Value, broadcast
 from .converter import Converter, operation, refuse
 from .graph import GraphNode
 
@@ -28,8 +28,8 @@ def eltwise(net: Converter, name: str, values: list[Value], what: str, **more: A
         return first.on(net.build.add("Eltwise", name, [v.blob for v in values], **operation, **more)[0])
     if all(v.perm == first.perm and not v.is_reshaped for v in values):
         made = net.build.add("Eltwise", name, [v.blob for v in values], **operation, **more, broadcast=True)[0]
-        return net.build.repermuted(first, made, np.broadcast_shapes(*(v.base for v in values)))
-    shape = np.broadcast_shapes(*(v.shape for v in values))
+        return net.build.repermuted(first, made, broadcast(*(v.base for v in values)))
+    shape = broadcast(*(v.shape for v in values))
     full = [net.build.flat(v.viewed((1,) * (len(shape) - len(v.shape)) + v.shape, name)) for v in values]
     if not all(v.shape == full[0].shape for v in full):
         more["broadcast"] = True

@@ -22,7 +22,7 @@ def arithmetic(net: Converter, node: GraphNode) -> Value:
         return net.value(node)
     if len(known) == 2:
         where = [i for i, item in enumerate(known) if isinstance(item, np.ndarray)]
-        if len(where) == 1:
+        if len(where) == 1 and net.has_inputs:  # else the parameters are all there is
             made = _with_constant(net, node, net.value(node, 1 - where[0]), where[0])
             if made is not None:
                 return made

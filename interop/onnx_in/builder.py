@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from .graph import GraphNode, UnsupportedError
+from .graph import UnsupportedError
+from .names import unique
 
-# The number of examples while a graph is read: larger than any axis and prime, so that sizes made of it are told.
-BATCH = 2**31 - 1
+# The number of examples while a graph is read, and that of steps in sequences of any length: larger than any axis and
+# prime, so that sizes made of them are told.
+BATCH, TIME = 2**31 - 1, 2**31 - 19
 Shape = tuple[int, ...]
 
 
 def has_batch(size: int) -> bool:
-    """Whether a size depends on the number of examples."""
+    """Whether a size depends on the number of examples, or of steps."""
     return size > BATCH // 2
+
+
+def broadcast(*shapes: Sequence[int]) -> Shape:
+    """The shape that these are stretched to together. numpy's own takes no sizes as large as BATCH times TIME."""
+    rank = max((len(shape) for shape in shapes), default=0)
+    found = [1] * rank
+    for shape in shapes:
+        for i, size in enumerate(shape, rank - len(shape)):
+            if size != 1 and found[i] not in (1, size):
+                raise UnsupportedError(f"sizes {found[i]} and {size} do not go together")
+            found[i] = size if found[i] == 1 else found[i]
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,8 @@ class Layer:
     parameters: dict[str, Any]
     blobs: list[np.ndarray]
     wanted: str  # what it would be called if no other layer were
+    sources: list[tuple] = field(default_factory=list)  # for each parameter the memory it was read from
+    shared: set[int] = field(default_factory=set)  # parameters that are those of a layer before
 
     @property
     def rank(self) -> int:
@@ -97,25 +112,41 @@ class Builder:
 
     layers: list[Layer] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)
+    names: dict[str, int] = field(default_factory=dict)
     views: dict[tuple, str] = field(default_factory=dict)
+    held: list[np.ndarray] = field(default_factory=list)  # so that no memory is taken for another's
+    room: float = math.inf  # bytes that parameters may still have
 
     def note(self, words: str) -> None:
         self.notes[words] = None
 
     def unique(self, name: str) -> str:
         """A name that no layer and blob has yet."""
-        return _unique(name, self.names)
+        return unique(name, self.names)
 
-    def named_anew(self, layers: list[Layer]) -> dict[str, str]:
-        """Give layers that are left the names they want, as far as each is wanted once; old names of blobs to new."""
-        names: set[str] = set()
-        blobs: dict[str, str] = {}
+    def needed(self, outputs: Iterable[str], given: Sequence[str] = ()) -> tuple[list[Layer], dict[str, str]]:
+        """The layers that some blobs depend on, and what each of their blobs is called in the end.
+
+        ``given`` are blobs that no layer makes.
+        """
+        wanted, kept = set(outputs), []
+        for layer in reversed(self.layers):
+            if wanted.intersection(layer.tops):
+                kept.append(layer)
+                wanted.update(layer.bottoms)
+        kept.reverse()
+        return kept, self._named_anew(kept, given)
+
+    @staticmethod
+    def _named_anew(layers: list[Layer], given: Sequence[str]) -> dict[str, str]:
+        """Give layers the names they want, as far as each is wanted once; old names of blobs to new."""
+        names = dict.fromkeys(given, 1)
+        blobs: dict[str, str] = {name: name for name in given}
         for layer in sorted(layers, key=lambda layer: layer.rank):
-            layer.name = _unique(layer.wanted, names)
+            layer.name = unique(layer.wanted, names)
             tops = layer.tops
             layer.tops = (
-                [layer.name] if len(tops) == 1 else [_unique(f"{layer.name}_{i}", names) for i in range(len(tops))]
+                [layer.name] if len(tops) == 1 else [unique(f"{layer.name}_{i}", names) for i in range(len(tops))]
             )
             blobs.update(zip(tops, layer.tops, strict=True))
         for layer in layers:
@@ -136,8 +167,14 @@ class Builder:
         _no_batch(parameters)
         wanted, name = name, self.unique(name)
         made = [name] if tops == 1 else [self.unique(f"{name}_{i}") for i in range(tops)]
-        arrays = [np.ascontiguousarray(array, np.float32).reshape(np.shape(array)) for array in blobs]
-        self.layers.append(Layer(name, kind, list(bottoms), made, parameters, arrays, wanted))
+        given = [np.asarray(array) for array in blobs]
+        self.room -= sum(array.size * 4 for array in given)
+        if self.room < 0:
+            raise UnsupportedError("with it the parameters are many times the size of the file")
+        self.held += given
+        arrays = [np.ascontiguousarray(array, np.float32).reshape(array.shape) for array in given]
+        sources = [(a.__array_interface__["data"][0], a.shape, a.strides, a.dtype.str) for a in given]
+        self.layers.append(Layer(name, kind, list(bottoms), made, parameters, arrays, wanted, sources))
         return made
 
     def elementwise(self, kind: str, name: str, value: Value, **parameters: Any) -> Value:
@@ -205,16 +242,6 @@ class Builder:
 _ADDED = ("Permute", "Reshape", "Flatten", "Pad", "Power", "Slice")
 
 
-def _unique(name: str, names: set[str]) -> str:
-    name = (re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).strip("_.") or "layer")[:80]
-    found, i = name, 1
-    while found in names:
-        i += 1
-        found = f"{name}_{i}"
-    names.add(found)
-    return found
-
-
 def _keeps_order(order: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether an order of axes only moves axes of one place, so that the values lie as before."""
     moved = [axis for axis in order if shape[axis] != 1]
@@ -241,25 +268,15 @@ def _no_batch(parameters: dict[str, Any]) -> None:
                 raise UnsupportedError(f"`{name}` would depend on the number of examples")
 
 
-def name_of(node: GraphNode, parameters: Sequence[str] = ()) -> str:
-    """What a node's layer is called: as its parameters (`features.0.weight`), else as the node, in a readable part."""
-    for parameter in parameters:
-        module, dot, last = parameter.rpartition(".")
-        if dot and last in ("weight", "bias", "running_mean") and "/" not in module and "::" not in module:
-            return module
-    path = [part for part in (node.name or "").split(";")[0].split("/") if part]
-    op = node.op.casefold()
-    if path and _KERAS.fullmatch(path[0]) and len(path) > 1:  # model/layer/operation
-        return path[1]
-    if len(path) > 1 and path[-1].casefold().startswith(op):
-        path.pop()
-    while len(path) > 1 and path[1].startswith(f"{path[0]}."):  # features/features.0
-        path.pop(0)
-    for i in range(len(path) - 1, 0, -1):
-        if path[i].startswith(f"{path[i - 1]}."):
-            del path[i - 1]
-    last = re.sub(r"(__\d+|:\d+)$", "", ".".join(path[-4:]))
-    return re.sub(r"^node_", "", last) or op
-
-
-_KERAS = re.compile(r"(StatefulPartitionedCall|PartitionedCall|sequential|functional|model)[_\d]*")
+def entries(layers: list[Layer]) -> list[dict[str, Any]]:
+    """The layers as a person would write them: what a layer reads is left out where it is what stands before it."""
+    found, previous = [], None
+    for layer in layers:
+        entry: dict[str, Any] = {"name": layer.name, "type": layer.type}
+        if layer.bottoms and layer.bottoms != [previous]:
+            entry["bottom"] = layer.bottoms[0] if len(layer.bottoms) == 1 else layer.bottoms
+        if layer.tops != [layer.name]:
+            entry["top"] = layer.tops
+        found.append(entry | layer.parameters)
+        previous = layer.tops[0]
+    return found

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .builder import broadcast
 from .converter import Converter, folds, operation, refuse
 from .graph import GraphNode, branch_of
 from .tensors import to_array
@@ -76,7 +77,7 @@ def branch(net: Converter, node: GraphNode) -> list:
 def _computed(net: Converter, node: GraphNode, function: Any, inputs: list) -> np.ndarray:
     """A formula of numpy's over inputs that are broadcast."""
     arrays = [_needed(value) for value in inputs]
-    net.must_be_made(np.broadcast_shapes(*(array.shape for array in arrays)), max(a.itemsize for a in arrays))
+    net.must_be_made(broadcast(*(array.shape for array in arrays)), max(a.itemsize for a in arrays))
     with np.errstate(all="ignore"):
         result = np.asarray(function(*arrays))
     if node.op not in _COMPARISONS and arrays[0].dtype.kind != "b":
@@ -98,6 +99,13 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a / b
 
 
+def _remainder(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """With the sign of the divisor, or for floats of the dividend."""
+    if a.dtype.kind in "iu" and not b.all():
+        raise refuse("it divides by zero")
+    return np.mod(a, b) if a.dtype.kind in "iu" else np.fmod(a, b)
+
+
 _COMPARISONS = ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Not", "And", "Or")
 _FORMULAS: dict[str, Any] = {
     "Add": np.add,
@@ -106,6 +114,7 @@ _FORMULAS: dict[str, Any] = {
     "Div": _divide,
     "Pow": np.power,
     "Neg": np.negative,
+    "Mod": _remainder,
     "Sqrt": np.sqrt,
     "Reciprocal": np.reciprocal,
     "Exp": np.exp,
@@ -141,7 +150,7 @@ def _extreme(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
 @folds("Where")
 def _where(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
     arrays = [_needed(value) for value in inputs]
-    net.must_be_made(np.broadcast_shapes(*(array.shape for array in arrays)), 8)
+    net.must_be_made(broadcast(*(array.shape for array in arrays)), 8)
     return np.where(*arrays)
 
 
@@ -179,7 +188,7 @@ def _constant_of_shape(net: Converter, node: GraphNode, inputs: list) -> np.ndar
 @folds("Expand")
 def _expand(net: Converter, node: GraphNode, inputs: list) -> np.ndarray:
     array = _needed(inputs[0])
-    return np.broadcast_to(array, np.broadcast_shapes(array.shape, _shape(inputs[1])))
+    return np.broadcast_to(array, broadcast(array.shape, _shape(inputs[1])))
 
 
 def _shape(value: np.ndarray | None) -> tuple[int, ...]:

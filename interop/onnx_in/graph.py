@@ -10,7 +10,7 @@ import numpy as np
 from ...spec.errors import NettrainError
 from .messages import Message
 
-MOST_NODES = 100_000
+MOST_NODES = 40_000  # functions written out; nets that there are layers for have some thousands
 _DEEPEST = 20  # functions in functions
 _OWN = ("", "ai.onnx")
 
@@ -168,6 +168,13 @@ def _read_in(graph: Message) -> list[str]:
     for node in graph.node:
         names += [*node.input, *_captured(node)]
     return names
+
+
+def nodes_in(graph: Message, opset: int) -> list[GraphNode]:
+    """The nodes of a graph in an attribute, under the names they have there."""
+    inliner = _Inliner({})
+    inliner.add(graph.node, {"": opset}, None, _Call())
+    return inliner.made
 
 
 def branch_of(graph: Message, opsets: dict[str, int], prefix: str) -> list[GraphNode]:

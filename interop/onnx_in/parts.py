@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .builder import Value, plain
+from .builder import Value, has_batch, plain
 from .converter import Converter, folds, operation, refuse
 from .graph import GraphNode
 
@@ -135,6 +135,8 @@ def reversed_along(net: Converter, name: str, value: Value, axis: int) -> Value:
     size = value.shape[axis]
     if size == 1:
         return value
+    if has_batch(size):
+        raise refuse("it turns sequences of any length around; export the model for one length")
     if size > 1024:
         raise refuse(f"it turns {size} places around, and no layer does so at once")
     inner, at = net.build.unpermuted(value, axis)
@@ -151,6 +153,10 @@ def gather(net: Converter, node: GraphNode) -> Value:
     value, index = net.value(node), net.constant(node, 1, "the index")
     axis = value.axis(node.integer("axis"))
     size = value.shape[axis]
+    if index.ndim == 2:
+        made = _around(net, node, value, index, axis)
+        if made is not None:
+            return made
     if index.size > 64 or index.dtype.kind not in "iu" or index.ndim > 1 or not index.size:
         raise refuse("its index is no short list of integers")
     wanted = [int(i) for i in index.ravel()]
@@ -161,6 +167,29 @@ def gather(net: Converter, node: GraphNode) -> Value:
     if index.ndim == 0:
         found = found.viewed([n for i, n in enumerate(found.shape) if i != axis], net.name(node))
     return found
+
+
+def _around(net: Converter, node: GraphNode, value: Value, index: np.ndarray, axis: int) -> Value | None:
+    """CircularConvolution, y_i = Σ_j s_j w_{i - j}, which has the neighbours of each i as a row; None for others."""
+    (size, count), last = index.shape, len(value.shape) - 1
+    times = net.only_reader(node.outputs[0])
+    total = times and net.only_reader(times.outputs[0])
+    if times is None or total is None or (times.op, total.op) != ("Mul", "ReduceSum") or total.integer("keepdims", 1):
+        return None
+    shifts = net.maker(next((name for name in times.inputs if name != node.outputs[0]), ""))
+    if shifts is None or shifts.op != "Unsqueeze" or axis != last or size != value.shape[last] or size > 1 << 20:
+        return None
+    s = net.values.get(shifts.inputs[0])
+    if net.integers(shifts, 1, "axes") != [last] or net.integers(total, 1, "axes") not in ([last + 1], [-1]):
+        return None
+    neighbours = (np.arange(size)[:, None] - (np.arange(count) - count // 2)) % size
+    if not isinstance(s, Value) or s.shape != (*value.shape[:-1], count) or not np.array_equal(index, neighbours):
+        return None
+    bottoms = [net.build.blob(value), net.build.blob(s)]
+    made = plain(net.build.add("CircularConvolution", net.name(node), bottoms)[0], value.shape)
+    net.values[total.outputs[0]] = made
+    net.done |= {id(times), id(total)}
+    return made
 
 
 def _embedded(net: Converter, node: GraphNode, table: np.ndarray, places: Value) -> Value:

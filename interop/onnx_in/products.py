@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .activations import eltwise
-from .builder import Value, has_batch, name_of, plain
+from .builder import Value, broadcast, has_batch, plain
 from .converter import Converter, operation, refuse
 from .graph import GraphNode
+from .names import name_of
 from .reductions import reduced
 
 
@@ -75,8 +76,9 @@ def _product_of_blobs(net: Converter, node: GraphNode, a: Value, alpha: float, b
 
 @operation("MatMul")
 def mat_mul(net: Converter, node: GraphNode) -> Value:
-    a, b = net.known(node, 0), net.known(node, 1)
-    if isinstance(b, np.ndarray) and isinstance(a, Value) and b.ndim == 2:
+    b = net.known(node, 1)
+    a = net.value(node, 0)
+    if isinstance(b, np.ndarray) and b.ndim == 2 and len(a.shape) > 1:
         weight = net.weights(node, 1, "the weight")
         bias, last = _bias_after(net, node, weight.shape[1])
         parameters = [node.inputs[1], *last.inputs]
@@ -87,13 +89,13 @@ def mat_mul(net: Converter, node: GraphNode) -> Value:
             net.values[last.outputs[0]] = found
             net.done.add(id(last))
         return found
-    return _mat_mul(net, net.name(node), net.value(node, 0), net.value(node, 1))
+    return _mat_mul(net, net.name(node), a, net.value(node, 1))
 
 
 def _mat_mul(net: Converter, name: str, a: Value, b: Value) -> Value:
     if len(a.shape) < 2 or len(b.shape) < 2:
         raise refuse("one of its inputs is a vector")
-    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    shape = (*broadcast(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     if a.shape[-1] != b.shape[-2]:
         raise refuse("the sizes of its inputs do not fit")
     (a, turned_a), (b, turned_b) = _turned(a), _turned(b)

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...files import wire
-from ...net import registry
 from ...spec.errors import NettrainError, Place, Problems, SpecError
 from ...spec.node import Node
-from . import (  # operations, which register themselves
-    activations,
-    arithmetic,
-    folding,
-    images,
-    normalizations,
-    parts,
-    products,
-    reductions,
-    resizing,
-    sequences,
-    shapes,
-)
-from .builder import BATCH, Builder, Layer, Value
-from .converter import Converter
+from .builder import BATCH, TIME, Layer, Value, entries
+from .converter import STEPS, Converter
 from .graph import GraphNode, needed, nodes_of, opsets_of
 from .messages import Message, read_model
+from .metadata import carried, preparation, said_in
+from .sharing import share
 from .tensors import FLOATS, read_file
 
-OPERATIONS_IN = (
-    activations,
-    arithmetic,
-    folding,
-    images,
-    normalizations,
-    parts,
-    products,
-    reductions,
-    resizing,
-    sequences,
-    shapes,
-)
 OLDEST = 7  # opset: before it, operations broadcast in ways of their own
 _WHOLE = frozenset((2, 3, 4, 5, 6, 7, 9, 12, 13))  # types of tensors without fractions
 
@@ -58,6 +35,7 @@ class Read:
     arrays: dict[str, np.ndarray]  # param/LAYER/INDEX
     notes: list[str] = field(default_factory=list)  # what is other than in the file, or left out
     outputs: dict[str, str] = field(default_factory=dict)  # the graph's outputs, and the blobs that hold them
+    head: list[str] = field(default_factory=list)  # of the notes, what whoever reads the spec should see
 
 
 def read(path: Path, name: str, *, batch: int = 1, sizes: Mapping[str, int] | None = None) -> Read:
@@ -67,6 +45,7 @@ def read(path: Path, name: str, *, batch: int = 1, sizes: Mapping[str, int] | No
     open; ``sizes`` gives other axes that it has only names for. Raises SpecError with every node that no layer can
     stand for, and NettrainError for a file that is no model.
     """
+    _find_operations()
     raw = read_file(path)
     try:
         model = read_model(raw)
@@ -79,7 +58,10 @@ def read(path: Path, name: str, *, batch: int = 1, sizes: Mapping[str, int] | No
         raise NettrainError(f"{name} is of opset {opset}; models of opset {OLDEST} and newer are read")
     if model.graph.sparse_initializer:
         raise NettrainError(f"{name} has sparse tensors, which are not read")
-    nodes = nodes_of(model)
+    try:
+        nodes = nodes_of(model)
+    except NettrainError as error:
+        raise NettrainError(f"{name}: {error}") from None
     attempts = [_Attempt(model, nodes, path, name, batch, sizes or {}, len(raw), is_open) for is_open in (True, False)]
     try:
         return attempts[0].read()
@@ -92,6 +74,13 @@ def read(path: Path, name: str, *, batch: int = 1, sizes: Mapping[str, int] | No
             raise error from None
         found.notes.append("the file is for one number of examples, and so is the net")
         return found
+
+
+@cache
+def _find_operations() -> None:
+    """Import the files beside this one: what nodes become is registered by those that know."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
+        importlib.import_module(module.name)
 
 
 @dataclass
@@ -108,13 +97,17 @@ class _Attempt:
     is_open: bool
     was_fixed: bool = False
 
+    def __post_init__(self) -> None:
+        self.said = said_in(self.model)
+        self.carried = carried(self.model, self.said)
+
     def read(self) -> Read:
         graph, problems = self.model.graph, Problems()
         notes: list[str] = []
         outputs = self._outputs(notes)
         nodes = needed(self.nodes, outputs)
         net = Converter(nodes, outputs, self.path.parent, max(1 << 20, 4 * self.bytes))
-        used = {name for node in nodes for name in node.inputs} | set(outputs)
+        used = {name for node in nodes for name in (*node.inputs, *node.captured)} | set(outputs)
         for tensor in graph.initializer:
             if tensor.name in used:
                 net.initialise(tensor, problems, self.name)
@@ -125,19 +118,23 @@ class _Attempt:
         found = {}
         for output in outputs:
             value = net.values.get(output)
+            if isinstance(value, np.ndarray) and not net.has_inputs:
+                value = net.as_value(value, output)
             if isinstance(value, Value):
                 found[output] = build.blob(value)
             else:
                 problems.add(Place(f"{self.name}: output `{output}`"), "it does not depend on the net's inputs")
         problems.raise_if_any()
-        layers = _needed_layers(build, set(found.values()))
-        blobs = build.named_anew(layers)
+        layers, blobs = build.needed(found.values())
+        share(layers)
         found = {output: blobs[blob] for output, blob in found.items()}
         arrays = {f"param/{layer.name}/{i}": array for layer in layers for i, array in enumerate(layer.blobs)}
-        self._describe(notes, layers, batch)
-        spec = {"name": _title(graph.name) or self.path.stem, "layers": _entries(layers)}
+        self._describe(notes, net, layers, batch)
+        spec = {"name": _title(graph.name) or self.path.stem, "layers": entries(layers)}
         root = Node.plain(spec, Place(self.name, 0), in_one_place=True)
-        return Read(root, arrays, [*notes, *build.notes], found)
+        inputs = {name: blobs[blob] for name, blob in net.inputs.items() if blob in blobs}
+        head = list(preparation(self.said, inputs))
+        return Read(root, arrays, [*notes, *build.notes, *head], found, head)
 
     def _outputs(self, notes: list[str]) -> list[str]:
         """The outputs that are numbers; the labels that classifiers give beside them are left out."""
@@ -145,6 +142,7 @@ class _Attempt:
         kept = [output.name for output in self.model.graph.output if _type(output) in FLOATS or _is_map(output)]
         made = {name for node in self.nodes for name in node.outputs}
         kept = [name for name in kept or every if name in made]
+        kept = [name for name in kept if name not in self.carried.values()] or kept
         if not kept:
             raise NettrainError(f"{self.name} has no output that a node computes")
         for name in every:
@@ -164,6 +162,8 @@ class _Attempt:
             open_names = [sizes[0] for sizes in dims.values() if sizes and isinstance(sizes[0], str)] or every[:1]
         fixed = [sizes[0] for sizes in dims.values() if sizes and isinstance(sizes[0], int)]
         self.was_fixed = not open_names and bool(fixed)
+        lengths = [size for size in self._lengths(dims) if size not in self.sizes and size not in open_names][:1]
+        net.has_inputs = any(item.name not in net.values for item in self.model.graph.input)
         batch = fixed[0] if self.was_fixed else self.batch
         if self.was_fixed and self.is_open:
             net.written_batch = batch
@@ -181,6 +181,8 @@ class _Attempt:
                     shape.append(BATCH)
                 elif size in self.sizes:
                     shape.append(self.sizes[size])
+                elif size in lengths and i < 2:
+                    shape.append(TIME)
                 else:
                     problems.add(
                         Place(f"{self.name}: input `{name}`"),
@@ -191,9 +193,18 @@ class _Attempt:
             else:
                 whole = next((_type(item) in _WHOLE for item in inputs if item.name == name), False)
                 net.input(name, tuple(shape), whole, batch)
+                if name in self.carried:
+                    net.carried[net.inputs[name]] = float(self.said[f"{name}.first"])
         return batch
 
-    def _describe(self, notes: list[str], layers: list[Layer], batch: int) -> None:
+    def _lengths(self, dims: Mapping[str, list[int | str] | None]) -> list[str]:
+        """Names for the number of steps, where the graph has nodes that take any: one of the first two axes has it."""
+        if not any(node.op in ("LSTM", "GRU", "RNN", "Scan") for node in self.nodes):
+            return []
+        first = [size for sizes in dims.values() for size in (sizes or [])[:2]]
+        return list(dict.fromkeys(size for size in first if isinstance(size, str) and size))
+
+    def _describe(self, notes: list[str], net: Converter, layers: list[Layer], batch: int) -> None:
         inputs = {layer.name for layer in layers if layer.type == "Input"}
         for layer in layers:
             if layer.type == "Permute" and layer.bottoms[0] in inputs and len(layer.parameters["order"]) > 3:
@@ -201,6 +212,8 @@ class _Attempt:
                 notes.append(
                     f"the input `{name}` has its channels last, as in the file; `{layer.name}` brings them forward"
                 )
+        if TIME in {size for value in net.values.values() if isinstance(value, Value) for size in value.shape}:
+            notes.append(f"sequences may be of any length; {STEPS} steps are written down in the shape of the Input")
         if self.was_fixed and self.is_open and batch != self.batch:
             notes.append(f"the file is made for batches of {batch}; the net takes any: change the shape of its Input")
 
@@ -228,28 +241,3 @@ def _dims(item: Message) -> list[int | str] | None:
 
 def _title(name: str) -> str:
     return name if re.fullmatch(r"[\w.\-]{1,60}", name) and name not in ("main_graph", "tf2onnx") else ""
-
-
-def _needed_layers(build: Builder, outputs: set[str]) -> list[Layer]:
-    """The layers that the outputs depend on."""
-    wanted, kept = set(outputs), []
-    for layer in reversed(build.layers):
-        if wanted.intersection(layer.tops):
-            kept.append(layer)
-            wanted.update(layer.bottoms)
-    return kept[::-1]
-
-
-def _entries(layers: list[Layer]) -> list[dict[str, Any]]:
-    """The layers as a person would write them: what a layer reads is left out where it is what stands before it."""
-    found, previous = [], None
-    for layer in layers:
-        entry: dict[str, Any] = {"name": layer.name, "type": layer.type}
-        if layer.bottoms and layer.bottoms != [previous]:
-            entry["bottom"] = layer.bottoms[0] if len(layer.bottoms) == 1 else layer.bottoms
-        if layer.tops != [layer.name]:
-            entry["top"] = layer.tops
-        cls = registry.layer_type(layer.type)
-        found.append(entry | layer.parameters)
-        previous = layer.tops[0] if cls is None or layer.tops else previous
-    return found

@@ -60,9 +60,9 @@ def _reduced(net: Converter, name: str, value: Value, axes: list[int], what: str
         math.prod(value.shape[axis] for axis in axes),
         math.prod(value.shape[axes[-1] + 1 :]),
     )
-    if axes[0] == 0 or has_batch(count):
+    if has_batch(count):
         raise refuse("it computes something of all examples together")
-    lead = value.shape[0]
+    lead = value.shape[0] if axes[0] else 1
     image = net.build.blob(value.viewed((lead, before // lead, count, after), f"{name}_rows"))
     made = net.build.add("Pooling", name, [image], **pool, kernel_h=count, kernel_w=1, stride=1)
     found = plain(made[0], (lead, before // lead, 1, after))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .builder import Value, plain
+from .builder import Value, has_batch, plain
 from .converter import Converter, is_all, operation, refuse
 from .graph import GraphNode
 from .parts import joined, part, reversed_along
@@ -62,8 +62,6 @@ def recurrent(net: Converter, node: GraphNode) -> list[Value | None]:
     if _is_used(net, node, 1):
         outputs[1] = joined(net, f"{name}_last", last, 0)
     if _is_used(net, node, 2):
-        if any(c is None for c in cells):
-            raise refuse("the last cell state is used: give the first states as inputs")
         outputs[2] = joined(net, f"{name}_cell", [c for c in cells if c is not None], 0)
     return outputs[: 3 if node.op == "LSTM" else 2]
 
@@ -112,8 +110,6 @@ def _check(net: Converter, node: GraphNode, directions: int, shape: tuple[int, .
     given = [name.casefold() for name in node.texts("activations")] or wanted
     if given != wanted and not (node.op == "RNN" and given == ["relu"] * directions):
         raise refuse(f"its activations are {', '.join(given)}")
-    if node.op == "GRU" and not node.integer("linear_before_reset"):
-        raise refuse("GRU here multiplies by the reset gate after the matrix (linear_before_reset 1), not before")
     if node.op == "LSTM" and net.known(node, 7) is not None and not is_all(net.constant(node, 7, "P"), 0):
         raise refuse("LSTM has no peepholes")
 
@@ -125,8 +121,6 @@ def _states(net: Converter, node: GraphNode, direction: int, name: str) -> list[
         return None
     if any(item is None for item in known) or any(isinstance(item, np.ndarray) for item in known):
         raise refuse("its first states are constants other than zero")
-    if node.op == "RNN":
-        raise refuse("a plain recurrent net begins with zeros here")
     return [part(net, f"{name}_start", v, 0, direction, direction + 1) for v in known if isinstance(v, Value)]
 
 
@@ -143,6 +137,8 @@ def _one_direction(
     if is_turned:
         x = reversed_along(net, f"{name}_in", x, 0)
     steps, count, size = x.shape[0], x.shape[1], w.h.shape[1]
+    if states is None and ((_is_used(net, node, 1) and has_batch(steps)) or _is_used(net, node, 2)):
+        states = [_zeros(net, name, x, size)] * (2 if node.op == "LSTM" else 1)
     bottoms = [net.build.blob(x), net.build.blob(_cont(net, x, states is not None))]
     more: dict[str, Any] = {}
     if states is not None:
@@ -152,13 +148,15 @@ def _one_direction(
     if node.op == "LSTM":
         w = w.ordered((0, 2, 1, 3))  # i, o, f, c
         blobs = [w.x, w.bias_x + w.bias_h, w.h]
-    elif node.op == "GRU":
+    elif node.op == "GRU" and node.integer("linear_before_reset"):
         w = w.ordered((1, 0, 2))  # z, r, h
         blobs = [w.x, w.bias_x, w.h, w.bias_h]
     else:
-        kind = "ReLU" if node.texts("activations") and node.texts("activations")[0].casefold() == "relu" else "TanH"
-        return _plain(net, name, bottoms, x, w, kind, is_turned)
-    made = net.build.add(node.op, name, bottoms, tops=tops, blobs=blobs, num_output=size, **more)
+        blobs = []
+    if blobs:
+        made = net.build.add(node.op, name, bottoms, tops=tops, blobs=blobs, num_output=size, **more)
+    else:
+        made = _as_cell(net, node, name, bottoms, w, more)
     y = plain(made[0], (steps, count, size))
     if states is None:
         last = part(net, f"{name}_last", y, 0, steps - 1, steps) if _is_used(net, node, 1) else y
@@ -173,22 +171,61 @@ def _turned_back(net: Converter, node: GraphNode, name: str, y: Value, is_turned
     return reversed_along(net, f"{name}_out", y, 0) if is_turned and _is_used(net, node, 0) else y
 
 
-def _plain(
-    net: Converter, name: str, bottoms: list[str], x: Value, w: _Weights, kind: str, is_turned: bool
-) -> tuple[Value, Value, Value | None]:
-    """h = f(W x + R h + b), as a cell of layers."""
+# h = f(W x + R h + b), with x and h side by side
+_PLAIN: list[dict[str, Any]] = [
+    {"name": "both", "type": "Concat", "bottom": ["x", "h"]},
+    {"name": "sum", "type": "InnerProduct"},
+    {"name": "h_next"},
+]
+# z, r = σ(W x + R h + b), n = tanh(W' x + R' (r h) + b'), h = n + z (h - n)
+_RESET_FIRST: list[dict[str, Any]] = [
+    {"name": "both", "type": "Concat", "bottom": ["x", "h"]},
+    {"name": "gate_sums", "type": "InnerProduct"},
+    {"name": "gates", "type": "Sigmoid"},
+    {"name": "each", "type": "Slice", "top": ["z", "r"]},
+    {"name": "kept", "type": "Eltwise", "operation": "PROD", "bottom": ["r", "h"]},
+    {"name": "both_kept", "type": "Concat", "bottom": ["x", "kept"]},
+    {"name": "sum", "type": "InnerProduct"},
+    {"name": "n", "type": "TanH"},
+    {"name": "away", "type": "Eltwise", "bottom": ["h", "n"], "coeff": [1, -1]},
+    {"name": "part", "type": "Eltwise", "operation": "PROD", "bottom": ["away", "z"]},
+    {"name": "h_next", "type": "Eltwise", "bottom": ["n", "part"]},
+]
+
+
+def _as_cell(
+    net: Converter, node: GraphNode, name: str, bottoms: list[str], w: _Weights, more: dict[str, Any]
+) -> list[str]:
+    """What no layer type is, as the cell of a Recurrent layer: h of every step, and with ``more`` that of the last."""
     size = w.h.shape[1]
-    cell = [
-        {"name": "both", "type": "Concat", "bottom": ["x", "h"]},
-        {"name": "sum", "type": "InnerProduct", "num_output": size},
-        {"name": "h_next", "type": kind},
-    ]
-    blobs = [np.concatenate([w.x, w.h], axis=1), w.bias_x + w.bias_h]
-    states = {"name": "h", "next": "h_next", "shape": size}
-    made = net.build.add("Recurrent", name, bottoms, blobs=blobs, states=states, outputs="h_next", cell=cell)
-    y = plain(made[0], (x.shape[0], x.shape[1], size))
-    last = part(net, f"{name}_last", y, 0, x.shape[0] - 1, x.shape[0])
-    return reversed_along(net, f"{name}_out", y, 0) if is_turned else y, last, None
+    both, bias = np.concatenate([w.x, w.h], axis=1), w.bias_x + w.bias_h
+    if node.op == "GRU":
+        cell, blobs = _RESET_FIRST, [both[: 2 * size], bias[: 2 * size], both[2 * size :], bias[2 * size :]]
+    else:
+        cell, blobs = _PLAIN, [both, bias]
+    sizes, layers = [len(array) for array in blobs[1::2]], []
+    for one in cell:
+        layer = {"name": one["name"], "type": one.get("type") or _activation(node)} | one
+        layers.append(layer | {"num_output": sizes.pop(0)} if layer["type"] == "InnerProduct" else layer)
+    state = {"name": "h", "next": "h_next", "shape": size}
+    if more:
+        state, more = state | {"from_bottom": True}, {"final_states": True}
+    return net.build.add(
+        "Recurrent", name, bottoms, tops=2 if more else 1, blobs=blobs, states=state, outputs="h_next", **more,
+        cell=layers,
+    )  # fmt: skip
+
+
+def _activation(node: GraphNode) -> str:
+    return "ReLU" if [name.casefold() for name in node.texts("activations")[:1]] == ["relu"] else "TanH"
+
+
+def _zeros(net: Converter, name: str, x: Value, size: int) -> Value:
+    """The first state, 1 x N x H, of sequences that begin with the batch; made of x, so that there are as many."""
+    first = net.build.flat(part(net, f"{name}_first", x, 0, 0, 1))
+    found = plain(net.build.add("Reduction", f"{name}_zero", [first.blob], axis=2, coeff=0)[0], first.shape[:2])
+    blob = net.build.blob(found.viewed((*found.shape, 1), f"{name}_zeros"))
+    return plain(net.build.add("Tile", f"{name}_start", [blob], axis=2, tiles=size)[0], (*found.shape, size))
 
 
 def _cont(net: Converter, x: Value, goes_on: bool) -> Value:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from .builder import BATCH, Shape, Value
+from .builder import BATCH, TIME, Shape, Value, broadcast, has_batch
 from .converter import Converter, Known, folds, operation, refuse
 from .graph import GraphNode
 
@@ -57,7 +58,7 @@ def _resolved(net: Converter, shape: Shape, target: Sequence[int], copy_zero: bo
 
 
 def in_words(shape: Sequence[int]) -> str:
-    return " x ".join("N" if size == BATCH else str(size) for size in shape) or "a number"
+    return " x ".join({BATCH: "N", TIME: "T"}.get(size, str(size)) for size in shape) or "a number"
 
 
 def _reshaped(net: Converter, node: GraphNode, known: Known) -> Shape:
@@ -114,13 +115,51 @@ def transpose(net: Converter, node: GraphNode) -> Value:
     return net.build.permute(value, order or (), name if "transpose" in name.casefold() else f"{name}_order")
 
 
+@operation("DepthToSpace", "SpaceToDepth")
+def depth_to_space(net: Converter, node: GraphNode) -> Value:
+    """Blocks of b x b pixels from channels, or channels from them, as PyTorch's PixelShuffle (CRD) or channels last."""
+    value, b, name = net.value(node), node.integer("blocksize"), net.name(node)
+    if len(value.shape) != 4 or any(has_batch(size) for size in value.shape[1:]):
+        raise refuse("it works on images")
+    n, c, h, w = value.shape
+    if node.op == "SpaceToDepth":
+        if b < 1 or h % b or w % b:
+            raise refuse(f"it cuts {h} x {w} pixels into blocks of {b}")
+        cut, order, shape = (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4), (n, c * b * b, h // b, w // b)
+    else:
+        if b < 1 or c % (b * b):
+            raise refuse(f"it makes blocks of {b} x {b} pixels of {c} channels")
+        c //= b * b
+        by_channel = node.text("mode", "DCR") == "CRD"
+        cut = (n, c, b, b, h, w) if by_channel else (n, b, b, c, h, w)
+        order, shape = (0, 1, 4, 2, 5, 3) if by_channel else (0, 3, 4, 1, 5, 2), (n, c, h * b, w * b)
+    return net.build.permute(value.viewed(cut, f"{name}_blocks"), order, name).viewed(shape, name)
+
+
 @operation("Expand")
 def expand(net: Converter, node: GraphNode) -> Value:
     value, target = net.value(node), net.integers(node, 1, "shape") or []
-    shape = np.broadcast_shapes(value.shape, tuple(target))
-    if shape != value.shape:
-        raise refuse(f"it repeats {in_words(value.shape)} as {in_words(shape)}; use the input's own sizes")
+    shape = broadcast(value.shape, tuple(target))
+    value = value.viewed((1,) * (len(shape) - len(value.shape)) + value.shape)
+    for axis, n in enumerate(shape):
+        if value.shape[axis] != n:
+            if has_batch(n):
+                raise refuse(f"it repeats {in_words(value.shape)} as {in_words(shape)}; use the input's own sizes")
+            value = _tiled(net, net.name(node), value, axis, n)
     return value
+
+
+def _tiled(net: Converter, name: str, value: Value, axis: int, n: int) -> Value:
+    """n times the value, one after the other along an axis."""
+    if n == 1:
+        return value
+    inner, at = net.build.unpermuted(value, axis)
+    base = list(inner.base)
+    base[at] *= n
+    if base[at] > 1 << 24 and not has_batch(base[at]):
+        raise refuse(f"it makes an axis of {base[at]:,} values")
+    more: dict[str, Any] = {} if at == 1 else {"axis": at}
+    return net.build.repermuted(value, net.build.add("Tile", name, [inner.blob], **more, tiles=n)[0], base)
 
 
 @operation("Tile")
@@ -129,11 +168,5 @@ def tile(net: Converter, node: GraphNode) -> Value:
     if len(times) != len(value.shape) or any(n < 1 for n in times):
         raise refuse(f"its repeats {times} are not one for each axis")
     for axis, n in enumerate(times):
-        if n > 1:
-            inner, at = net.build.unpermuted(value, axis)
-            base = list(inner.base)
-            base[at] *= n
-            value = net.build.repermuted(
-                value, net.build.add("Tile", net.name(node), [inner.blob], axis=at, tiles=n)[0], base
-            )
+        value = _tiled(net, net.name(node), value, axis, n)
     return value

@@ -31,6 +31,7 @@ FLOATS = frozenset((1, 10, 11, _BFLOAT16))
 STRINGS = 8
 _NAMES = {8: "text", 14: "complex numbers", 15: "complex numbers"}
 _DEEPEST = 32  # axes
+_LARGEST = 1 << 20  # size of an axis beside one of none
 
 
 class TensorError(NettrainError):
@@ -46,7 +47,7 @@ def to_array(tensor: Message, folder: Path | None) -> np.ndarray:
         raise TensorError(f"it holds {_NAMES.get(tensor.data_type, f'values of type {tensor.data_type}')}, not numbers")
     dtype, listed = _DTYPES[tensor.data_type]
     shape = tuple(tensor.dims)
-    if len(shape) > _DEEPEST or any(size < 0 for size in shape):
+    if len(shape) > _DEEPEST or any(size < 0 for size in shape) or (0 in shape and max(shape) > _LARGEST):
         raise TensorError(f"it has no shape: {list(shape)[:8]}")
     need = math.prod(shape) * np.dtype(dtype).itemsize
     if tensor.data_location == 1 or tensor.external_data:

@@ -100,7 +100,7 @@ def _export(net: Net, served: Serving, sizes: Sizes, cont: Cont) -> Model:
     _name_versions(tensors, graph)
     names = name_all(graph)
     states = {tensor: state for state in making.states for tensor in (state.given, state.last)}
-    proto = _model(graph, names, served, inputs)
+    proto = _model(graph, names, served, inputs, making.states)
     return Model(
         proto,
         tuple(Value(names[t], _shape(t), inputs.get(t), states.get(t)) for t in graph.inputs),
@@ -181,7 +181,9 @@ def _size(dim: Dim) -> int | str:
     return dim.symbol if dim.size is None else dim.size
 
 
-def _model(graph: Graph, names: dict[Tensor, str], served: Serving, inputs: Mapping[Tensor, Key]) -> Any:
+def _model(
+    graph: Graph, names: dict[Tensor, str], served: Serving, inputs: Mapping[Tensor, Key], states: list[State]
+) -> Any:
     """The ModelProto, with the shapes of all edges."""
     helper = library().helper
     size = sum(tensor.array.nbytes for part in graph.walk() for tensor in part.constants if tensor.array is not None)
@@ -202,6 +204,7 @@ def _model(graph: Graph, names: dict[Tensor, str], served: Serving, inputs: Mapp
         for name, one in said.items()
         for what, value in one.items()
     }
+    properties |= _about_states(names, states)
     if served.classes:
         properties["classes"] = str(served.classes)
     helper.set_model_props(model, properties)
@@ -211,6 +214,16 @@ def _model(graph: Graph, names: dict[Tensor, str], served: Serving, inputs: Mapp
         one = model.graph.initializer.add(name=names[tensor], dims=array.shape, data_type=1)  # a message is copied once
         one.raw_data = array.astype("<f4", copy=False).tobytes()
     return model
+
+
+def _about_states(names: dict[Tensor, str], states: list[State]) -> dict[str, str]:
+    """What a state that goes on is before the first batch, where it is a number, and the output it goes on as."""
+    said = {}
+    for state in states:
+        said[f"{names[state.given]}.last"] = names[state.last]
+        if not getattr(state.first, "ndim", 0):
+            said[f"{names[state.given]}.first"] = json.dumps(float(state.first))
+    return said
 
 
 def _about_inputs(

@@ -38,17 +38,23 @@ def begins_with_batch(here: Here, i: int) -> bool:
 
 
 def scan(
-    here: Here, states: list[Tensor], sequences: list[tuple[Tensor, Dims]], made: Sequence[Dims], step: Step
+    here: Here,
+    states: list[Tensor],
+    sequences: list[tuple[Tensor, Dims]],
+    made: Sequence[Dims],
+    step: Step,
+    names: Sequence[str],
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Run ``step`` over time: from the states and what the sequences have at a step to the next states and outputs.
 
-    ``made`` are the dims of the next states and of the outputs of a step. Gives the last states, and outputs over time.
+    ``names`` are those of states and sequences within a step. ``made`` are the dims of the next states and of the
+    outputs of a step. Gives the last states, and outputs over time.
     """
     body = Graph(f"{here.name}/step", here.graph)
     inside = Here(body, here.step, [], here.making)
     count = len(states)
-    for i, dims in enumerate([*made[:count], *(dims for _, dims in sequences)]):
-        tensor = Tensor(f"{here.name}/{'state' if i < count else 'input'}")
+    for name, dims in zip(names, [*made[:count], *(dims for _, dims in sequences)], strict=True):
+        tensor = Tensor(f"{here.name}/{name}")
         tensor.dims = dims
         body.inputs.append(tensor)
     after, outputs = step(inside, body.inputs[:count], body.inputs[count:])

@@ -135,7 +135,7 @@ def recurrence(kind: str, step: Callable[[Here, list[Tensor], list[Tensor]], lis
 
             made = [dims] * len(states) + [dims]
             sequences = [(pre, dims_of_pre[1:]), (cont, cont_dims)]
-            last, (y,) = scan(here, states, sequences, made, one_step)
+            last, (y,) = scan(here, states, sequences, made, one_step, [*layer.states, "x", "cont"])
             last = [here.op("Unsqueeze", one, here.ints([0], "first")) for one in last]
             if not exposed:
                 carry_on(here, layer.states, given, last, [0.0] * len(given))
@@ -203,7 +203,8 @@ def recurrent(here: Here) -> list[Tensor]:
     of_steps += [(x, (here.bottom()[1],)) for x in cont]
     made: list[Dims] = [dims[state.name] for state in p.states]
     made += [sizes.of(taps[name].bottom[0]) for name in p.outputs]
-    last, outputs = scan(here, begin, of_steps, made, one_step)
+    inside = [*(state.name for state in p.states), *p.sequences, *["cont"] * len(cont)]
+    last, outputs = scan(here, begin, of_steps, made, one_step, inside)
     if inner.states:
         raise NettrainError("a layer of its cell carries states from batch to batch, which would have to be inputs")
     finals = {

@@ -72,7 +72,7 @@ class _Difference(Loss):
     def backward(self):
         for i, sign in ((0, 1), (1, -1)):
             if self.wants(i):
-                scale = over(times(sign, self.d(), self.slope(self.local("difference"))), self.over())
+                scale = over(times(sign, self.d(), self.slope(self.local("difference")), *self.x[2:]), self.over())
                 self.give(i, scale)
 
     def over(self):
@@ -80,8 +80,10 @@ class _Difference(Loss):
 
     def forward(self):
         d = self.local("difference")
-        self.say(f"{d} = {self.x[0]} - {self.x[1]}")
-        self.say(f"{self.y[0]} = {over(f'{self.value(d)}.sum()', self.over())}")
+        inner, outer = [*(f"{x} * " for x in self.x[2:]), "", ""][:2]
+        self.say(f"{d} = {inner}({self.x[0]} - {self.x[1]})" if inner else f"{d} = {self.x[0]} - {self.x[1]}")
+        value = f"({outer}{self.value(d)})" if outer else self.value(d)
+        self.say(f"{self.y[0]} = {over(f'{value}.sum()', self.over())}")
 
 
 @writes(L1Loss)

@@ -16,7 +16,7 @@ import types
 
 from ...layers.python import Base as Layer
 from . import classifier, coord_map, detector, draw, io, net_spec, proto
-from .blobs import Blob
+from .blobs import Blob, BlobVec
 from .classifier import Classifier
 from .detector import Detector
 from .net import Net
@@ -51,6 +51,7 @@ from .solver import (
 )
 
 __version__ = "1.0.0"  # Caffe's
+_caffe = pycaffe = sys.modules[__name__]  # its parts, which programs ask for types
 
 __all__ = [
     "NCCL",
@@ -60,6 +61,7 @@ __all__ = [
     "AdaGradSolver",
     "AdamSolver",
     "Blob",
+    "BlobVec",
     "Classifier",
     "Detector",
     "Layer",

@@ -34,6 +34,10 @@ class Values(np.ndarray):
         plain = np.asarray(array)
         return plain[()] if return_scalar else plain
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled as an array like any other, which is read without nettrain."""
+        return np.array(self, order="C", subok=False).__reduce_ex__(protocol)
+
     def _kept(self, made: np.ndarray) -> np.ndarray:
         if self.base is not None and not np.may_share_memory(made, self):
             made.flags.writeable = False
@@ -41,11 +45,11 @@ class Values(np.ndarray):
 
 
 class Blob(View):
-    """An array ``data`` with a gradient ``diff``, ``shape``, ``num`` … ``width``, ``count`` and ``reshape``."""
+    """An array ``data`` with a gradient ``diff``, ``shape``, ``num`` … ``width``, ``count`` and ``reshape``.
 
-    def __init__(self, blob: CoreBlob):
-        super().__init__(blob)
-        self._seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    Each time it is asked for, the array is a new one over the same memory: a program that sets its ``shape`` changes
+    what it holds, and not the net.
+    """
 
     @property
     def data(self) -> np.ndarray:
@@ -65,11 +69,11 @@ class Blob(View):
 
     def _values(self, which: str) -> np.ndarray:
         array = getattr(self._blob, which)
-        if array.flags.c_contiguous:
-            return array
-        if which not in self._seen or self._seen[which][0] is not array:
-            self._seen[which] = array, array.view(Values)
-        return self._seen[which][1]
+        return array.view() if array.flags.c_contiguous else array.view(Values)
+
+
+class BlobVec(list):
+    """The blobs of a layer. Programs that merge BatchNorm into convolutions ask for this type."""
 
 
 class Versions:
@@ -127,6 +131,17 @@ class Versions:
 def _copy(source: CoreBlob, target: CoreBlob, what: str) -> None:
     if source.shape == target.shape:
         np.copyto(getattr(target, what), getattr(source, what))
+
+
+def keep_parameters_in_order(*cores: CoreNet) -> None:
+    """Keep the parameters of nets, which may share them, in memory as their shapes say, as Caffe does: what a program
+    reshapes, to prune it or to quantise it, is then still the net's. Layers cope with either order."""
+    found = [blob for core in cores for blobs in core.params.values() for blob in blobs if blob.channels_last]
+    values = [blob.data.copy() for blob in found]
+    for blob in found:
+        blob.reshape(blob.shape, channels_last=False)
+    for blob, value in zip(found, values, strict=True):
+        blob.data[...] = value
 
 
 def keep_diffs_apart(core: CoreNet) -> None:

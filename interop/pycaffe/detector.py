@@ -70,19 +70,15 @@ class Detector(ImageNet):
         if not self.context_pad:
             return im[top:bottom, left:right]
         assert self.crop_mean is not None
-        height, width = self.blobs[self.inputs[0]].data.shape[2:]
-        pad = self.context_pad
-        # the window alone fills the input without its border
-        scale_y, scale_x = height / (height - 2 * pad), width / (width - 2 * pad)
-        half_y, half_x = (bottom - top + 1) / 2 * scale_y, (right - left + 1) / 2 * scale_x
-        middle_y, middle_x = top + (bottom - top + 1) / 2, left + (right - left + 1) / 2
-        box = np.round([middle_y - half_y, middle_x - half_x, middle_y + half_y, middle_x + half_x]).astype(int)
-        inside = np.array([max(0, box[0]), max(0, box[1]), min(im.shape[0], box[2]), min(im.shape[1], box[3])])
-        per_pixel = np.array([height / (box[2] - box[0]), width / (box[3] - box[1])])
-        size = np.maximum(1, np.round((inside[2:] - inside[:2]) * per_pixel).astype(int))
-        at = np.round((inside[:2] - box[:2]) * per_pixel).astype(int)
-        size = np.minimum(size, np.array([height, width]) - at)
+        shape = np.array(self.blobs[self.inputs[0]].data.shape[2:])
+        corner, size = np.array([top, left]), np.array([bottom - top + 1, right - left + 1])
+        half = size / 2 * shape / (shape - 2 * self.context_pad)  # the window alone fills the input without its border
+        first, last = np.round(corner + size / 2 - half).astype(int), np.round(corner + size / 2 + half).astype(int)
+        per_pixel = shape / (last - first + 1)
+        at = np.round(np.maximum(0, -first) * per_pixel).astype(int)
+        first, last = np.clip(first, 0, im.shape[:2]), np.clip(last, 0, im.shape[:2])
+        size = np.minimum(np.round((last - first + 1) * per_pixel).astype(int), shape - at)
         result = np.array(self.crop_mean, np.float32)
-        part = io.resize_image(im[inside[0] : inside[2], inside[1] : inside[3]], size)
+        part = io.resize_image(im[first[0] : last[0], first[1] : last[1]], size)
         result[at[0] : at[0] + size[0], at[1] : at[1] + size[1]] = part
         return result

@@ -5,9 +5,10 @@ Images are H x W x C, float32; ``load_image`` gives red, green, blue from 0 to 1
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -15,38 +16,51 @@ from ...data.images import decode
 from ...spec.errors import NettrainError, did_you_mean
 from .proto import caffe_pb2
 
+GREY = np.array([0.0721, 0.7154, 0.2125], np.float32)  # of blue, green and red, as pycaffe weighs them
 
-def load_image(filename: str | Path, color: bool = True) -> np.ndarray:
-    """An image file as H x W x 3 (red, green, blue), or H x W x 1 in grey; values from 0 to 1.
+
+def load_image(filename: str | Path | BinaryIO, color: bool = True) -> np.ndarray:
+    """An image file, or an open one, as H x W x 3 (red, green, blue), or H x W x 1 in grey; values from 0 to 1.
 
     Raises NettrainError when it cannot be read.
     """
-    pixels = decode(Path(filename), str(filename), color=color)
-    return np.ascontiguousarray(pixels[::-1].transpose(1, 2, 0), np.float32) / 255
+    source = Path(filename) if isinstance(filename, str | os.PathLike) else filename.read()
+    pixels = decode(source, "the image" if isinstance(source, bytes) else str(filename), color=True if color else None)
+    pixels = np.asarray(pixels, np.float32)
+    if not color and len(pixels) == 3:
+        pixels = np.tensordot(GREY, pixels, 1)[None]
+    return np.ascontiguousarray(pixels[::-1].transpose(1, 2, 0)) / 255
 
 
 def resize_image(im: np.ndarray, new_dims: Sequence[int] | np.ndarray, interp_order: int = 1) -> np.ndarray:
-    """An image (H x W x C) at another height and width, float32: between the centres of pixels, by the nearest one
-    (``interp_order`` 0) or linearly (1). Nothing is averaged where it becomes smaller.
+    """An image (H x W x C) at another height and width, float32: by the nearest pixel (``interp_order`` 0) or linearly
+    (1). Nothing is averaged where it becomes smaller.
 
-    Raises NettrainError for other orders.
+    As in pycaffe, pictures of 1 or 3 channels are interpolated between the centres of pixels, and what lies around them
+    is their smallest value; arrays of other channels have their corners on corners. Raises NettrainError for other
+    orders.
     """
     if interp_order not in (0, 1):
         raise NettrainError(f"interp_order must be 0 (nearest) or 1 (linear), got {interp_order}")
-    result = np.asarray(im, np.float32)
+    result = np.array(im, np.float32)
+    outside, is_picture = result.min(initial=np.inf), result.shape[-1] in (1, 3)
     for axis, wanted in enumerate(int(size) for size in new_dims):
         have = result.shape[axis]
         if have == wanted:
             continue
-        at = np.clip((np.arange(wanted) + 0.5) * have / wanted - 0.5, 0, have - 1)
-        low = np.floor(at).astype(int)
-        share = (at - low).astype(np.float32)
+        if is_picture:
+            at = (np.arange(wanted) + 0.5) * have / wanted - 0.5
+        else:
+            at = np.arange(wanted) * (have - 1) / max(1, wanted - 1)
         if interp_order == 0:
-            share = np.floor(share + 0.5)
-        share = share.reshape([-1 if i == axis else 1 for i in range(result.ndim)])
-        first, second = (np.take(result, i, axis) for i in (low, np.minimum(low + 1, have - 1)))
+            result = np.take(result, np.clip(np.floor(at + 0.5).astype(int), 0, have - 1), axis)
+            continue
+        low = np.floor(at).astype(int)
+        share = (at - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(result.ndim)])
+        padded = np.pad(result, [(int(i == axis),) * 2 for i in range(result.ndim)], constant_values=outside)
+        first, second = np.take(padded, low + 1, axis), np.take(padded, low + 2, axis)
         result = first + share * (second - first)
-    return result.copy() if result is im else result
+    return result
 
 
 def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -143,15 +157,17 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: np.ndarray) -> None:
-        """What is taken off: a value for each channel (C), or an array C x H x W of the input's size."""
+        """What is taken off: a value for each channel (C), or an image C x H x W, resized to the input's size."""
         self._check(in_)
-        mean, shape = np.asarray(mean, np.float32), tuple(self.inputs[in_])
+        mean, (channels, *size) = np.asarray(mean, np.float32), self.inputs[in_][1:]
         if mean.ndim == 1:
-            if mean.shape[0] not in (1, shape[1]):
-                raise ValueError(f"`{in_}` has {shape[1]} channels, got a mean of {mean.shape[0]}")
             mean = mean[:, None, None]
-        elif (1, *mean.shape)[-3:] != shape[-3:]:
-            raise ValueError(f"the mean of `{in_}` must be {shape[-3:]}, as the input, got {mean.shape}")
+        elif mean.ndim == 2:
+            mean = mean[None]
+        if mean.ndim != 3 or len(mean) not in (1, channels):
+            raise ValueError(f"the mean of `{in_}` must have {channels} channels, or C x H x W, got {mean.shape}")
+        if mean.shape[1:] not in ((1, 1), tuple(size)):
+            mean = resize_image(mean.transpose(1, 2, 0), size).transpose(2, 0, 1)
         self.mean[in_] = mean
 
     def set_input_scale(self, in_: str, scale: float) -> None:

@@ -5,12 +5,13 @@ It is one file because it is one class.
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,12 +23,15 @@ from ...net.blob import Blob as CoreBlob
 from ...net.net import Net as CoreNet
 from ...net.netspec import load
 from ...net.parameter_files import arrays
+from ...net.user_code import UserCodeError
 from ...spec.errors import NettrainError, ShapeError, SpecError, did_you_mean, format_shape, why
 from ..caffe.hdf5 import write_h5
 from ..caffe.message import Message, message
 from ..caffe.weights import caffemodel
-from .blobs import Blob, Versions, keep_diffs_apart
+from .blobs import Blob, BlobVec, Versions, keep_diffs_apart, keep_parameters_in_order
 from .process import PHASES, log, next_seed
+
+Made = TypeVar("Made")
 
 
 class MissingFileError(NettrainError, RuntimeError):
@@ -47,13 +51,17 @@ def check_file(path: Any) -> Path:
     return Path(path)
 
 
-def as_pycaffe(error: SpecError) -> BaseException:
-    """What a program expects: the exception that its own Python layer raised, where that is what went wrong."""
-    causes = [problem.cause for problem in error.problems if problem.cause is not None]
-    if not causes:
-        return error
-    causes[0].add_note(str(error))
-    return causes[0]
+def as_in_pycaffe(function: Callable[..., Made], *arguments: Any) -> Made:
+    """Call a function; where the program's own Python layer raises, raise that very exception, with a note of where."""
+    try:
+        return function(*arguments)
+    except (SpecError, UserCodeError) as error:
+        causes = [problem.cause for problem in error.problems] if isinstance(error, SpecError) else [error.__cause__]
+        found = next((cause for cause in causes if cause is not None), None)
+        if found is None:
+            raise
+        found.add_note(str(error))
+    raise found  # outside, so that its own cause and context stay
 
 
 class Layer:
@@ -88,7 +96,7 @@ class Net:
         stages: Iterable[str] | None = None,
         weights: str | Path | None = None,
     ):
-        if arguments and not isinstance(arguments[0], int):  # the weights come first
+        if arguments and isinstance(arguments[0], str | os.PathLike):  # the weights come first
             if weights is not None or len(arguments) > 2:
                 raise NettrainError("Net takes (file, phase, …) or (file, weights, phase)")
             warnings.warn(
@@ -104,22 +112,18 @@ class Net:
         path = check_file(network_file)
         if weights is not None:
             check_file(weights)
-        try:
-            spec = load(path, allow_python=True)
-            with python_first():
-                core = CoreNet(
-                    spec,
-                    PHASES[phase],
-                    level=level,
-                    stages=tuple(stages or ()),
-                    seed=next_seed(),
-                    allow_python=True,
-                    engine="numpy",
-                )
-        except SpecError as error:
-            raise as_pycaffe(error) from error
+        spec = load(path, allow_python=True)
+        seed = next_seed()
+
+        def make() -> CoreNet:
+            kept = tuple(stages or ())
+            return CoreNet(spec, PHASES[phase], level=level, stages=kept, seed=seed, allow_python=True, engine="numpy")
+
+        with python_first():
+            core = as_in_pycaffe(make)
         for warning in spec.warnings:
             log(f"WARNING: {warning}", level=1)
+        keep_parameters_in_order(core)
         self._take(core)
         if weights is not None:
             self.copy_from(weights)
@@ -135,14 +139,14 @@ class Net:
         self._core = core
         keep_diffs_apart(core)
         self.blobs: OrderedDict[str, Blob] = OrderedDict((name, Blob(blob)) for name, blob in core.blobs.items())
-        self.params: OrderedDict[str, list[Blob]] = OrderedDict(
-            (name, [Blob(blob) for blob in blobs]) for name, blobs in core.params.items()
+        self.params: OrderedDict[str, BlobVec] = OrderedDict(
+            (name, BlobVec(map(Blob, blobs))) for name, blobs in core.params.items()
         )
         self.inputs, self.outputs = list(core.inputs), list(core.outputs)
         self.layers = [
             layer.user
             if isinstance(layer, Python)
-            else Layer(step.spec.common.type, self.params.get(step.spec.name, []))
+            else Layer(step.spec.common.type, self.params.get(step.spec.name, BlobVec()))
             for step in core.steps
             for layer in [step.layer]
         ]
@@ -182,6 +186,10 @@ class Net:
         return list(self.blobs.values())
 
     @property
+    def _blob_loss_weights(self) -> list[float]:
+        return list(self.blob_loss_weights.values())
+
+    @property
     def _inputs(self) -> list[int]:
         return [self._blob_names.index(name) for name in self.inputs]
 
@@ -204,7 +212,7 @@ class Net:
             for hook in before:
                 hook(first)
             self._versions.before_forward(first)
-            loss += self._core.run_forward(first, last)
+            loss += as_in_pycaffe(self._core.run_forward, first, last)
             self._versions.after_forward(first, last)
             for hook in after:
                 hook(first)
@@ -219,7 +227,7 @@ class Net:
         for first, last in parts:
             for hook in before:
                 hook(first)
-            self._core.run_backward(first, last)
+            as_in_pycaffe(self._core.run_backward, first, last)
             self._versions.after_backward(first, last)
             for hook in after:
                 hook(first)
@@ -275,7 +283,7 @@ class Net:
     def forward_all(self, blobs: Iterable[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
         """``forward`` over any number of examples, in batches; returns arrays as long as what was given."""
         found: dict[str, list[np.ndarray]] = {}
-        for batch in self._batches(kwargs):
+        for batch in self._batch(kwargs):
             for name, values in self.forward(blobs, **batch).items():
                 found.setdefault(name, []).extend(np.atleast_1d(values.copy()))
         return _cut(found, kwargs)
@@ -286,18 +294,19 @@ class Net:
         """``forward`` and ``backward`` over any number of examples: values for inputs, gradients for outputs."""
         values: dict[str, list[np.ndarray]] = {}
         gradients: dict[str, list[np.ndarray]] = {}
-        forward = self._batches({name: kwargs[name] for name in self.inputs if name in kwargs})
-        backward = self._batches({name: kwargs[name] for name in self.outputs if name in kwargs})
+        forward = self._batch({name: kwargs[name] for name in self.inputs if name in kwargs})
+        backward = self._batch({name: kwargs[name] for name in self.outputs if name in kwargs})
         if kwargs.keys() - {*self.inputs, *self.outputs}:
             raise _other_names("Arguments match neither inputs nor outputs.", kwargs, [*self.inputs, *self.outputs])
-        for batch in forward:
+        nothing: dict[str, Any] = {}
+        for batch, seeds in itertools.zip_longest(forward, backward, fillvalue=nothing):
             for name, found in self.forward(blobs, **batch).items():
                 values.setdefault(name, []).extend(np.atleast_1d(found.copy()))
-            for name, found in self.backward(diffs, **next(backward, {})).items():
+            for name, found in self.backward(diffs, **seeds).items():
                 gradients.setdefault(name, []).extend(np.atleast_1d(found.copy()))
         return _cut(values, kwargs), _cut(gradients, kwargs)
 
-    def _batches(self, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _batch(self, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The values in batches of the net's size, the last one filled up with zeros."""
         if not given:
             return
@@ -332,7 +341,7 @@ class Net:
 
     def reshape(self) -> None:
         """Pass changed shapes of inputs through the whole net, without computing."""
-        self._core.reshape()
+        as_in_pycaffe(self._core.reshape)
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""

@@ -17,11 +17,11 @@ from ..caffe.schema import enums, messages
 
 def param_name_dict() -> dict[str, str]:
     """The field of a layer that has the parameters of a type: Convolution -> convolution_param."""
-    fields = messages()["LayerParameter"].values()
+    fields = list(messages()["LayerParameter"].values())
     return {
         field.type.removesuffix("Parameter"): field.name
-        for field in fields
-        if field.number and field.name.endswith("_param") and field.is_message
+        for field in reversed(fields)  # of two names that forks have for one message, the first
+        if field.name.endswith("_param") and field.is_message
     }
 
 
@@ -88,7 +88,6 @@ class Values:
             for enum, values in enums().items()
             if enum.startswith(f"{self._message}.")
             for value, number in values.items()
-            if number >= 0
         }
         if name not in known:
             raise AttributeError(f"{self._message} has no value {name}{did_you_mean(name, known)}")
@@ -150,28 +149,26 @@ class NetSpec:
 
 
 def _proto(tops: Any, names: dict[Any, str]) -> Any:
-    net = classes()["NetParameter"]()
+    net = classes(with_forks=True)["NetParameter"]()
     counts: Counter[str] = Counter()
+    blobs: dict[Top, str] = {}
+
+    def name_of(thing: Top | Function, type_name: str) -> str:
+        if thing not in names:
+            counts[type_name] += 1
+            names[thing] = f"{type_name}{counts[type_name]}"
+        return names[thing]
+
     for fn in _in_order([top.fn if isinstance(top, Top) else top for top in tops]):
         layer = net.layer.add()
         layer.type = fn.type_name
-        layer.name = names.get(fn) or (names.get(fn.tops[0]) if fn.tops else None) or ""
-        if not layer.name:
-            counts[fn.type_name] += 1
-            layer.name = f"{fn.type_name}{counts[fn.type_name]}"
+        layer.bottom.extend(blobs[top] for top in fn.inputs)
+        layer.top.extend(layer.bottom if fn.in_place else [name_of(top, fn.type_name) for top in fn.tops])
+        layer.name = name_of(fn.tops[0] if fn.tops else fn, fn.type_name)
+        blobs.update(zip(fn.tops, layer.top, strict=True))
         for key, value in fn.params.items():
             _give(layer, fn.type_name, key, value)
-        layer.bottom.extend(_name(top, names) for top in fn.inputs)
-        for top, bottom in zip(fn.tops, layer.bottom if fn.in_place else (), strict=False):
-            names[top] = bottom
-        for top in fn.tops:
-            names.setdefault(top, layer.name if fn.ntop == 1 else f"{layer.name}_{top.n + 1}")
-            layer.top.append(names[top])
     return net
-
-
-def _name(top: Top, names: Mapping[Any, str]) -> str:
-    return names[top]
 
 
 def _in_order(last: list[Function]) -> Iterator[Function]:
@@ -204,8 +201,12 @@ def _give(layer: Any, type_name: str, key: str, value: Any) -> None:
         raise AttributeError(f"{type_name} has no parameter `{key}`{did_you_mean(key, known)}")
 
 
-def _assign(message: Any, name: str, value: Any, what: str) -> None:
+def assign_proto(proto: Any, name: str, val: Any) -> None:
     """Give a field of a message a value: a mapping is a message, and a list, or one value, a repeated field."""
+    _assign(proto, name, val, f"{proto.DESCRIPTOR.name}.{name}")
+
+
+def _assign(message: Any, name: str, value: Any, what: str) -> None:
     about = message.DESCRIPTOR.fields_by_name.get(name)
     if about is None:
         raise AttributeError(f"there is no {what}{did_you_mean(name, message.DESCRIPTOR.fields_by_name)}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 from ...net import registry
 from ...net.net import DEFAULT_SEED
@@ -51,10 +53,16 @@ def init_log(*_: object) -> None:
 
 
 def log(message: str, *, level: int = 0) -> None:
-    """Write a line to stderr, unless GLOG_minloglevel is above ``level`` (0 information, 1 warnings)."""
+    """Write a line to stderr, unless GLOG_minloglevel is above ``level`` (0 information, 1 warnings).
+
+    It begins as glog's do, with the time and the place in the code, so that what reads Caffe's logs can read it.
+    """
     least = os.environ.get(LEVEL, "")
     if level >= (int(least) if least.isdigit() else 0):
-        print(message, file=sys.stderr)
+        caller = sys._getframe(1)
+        place = f"{os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}"
+        now = f"{datetime.now():%m%d %H:%M:%S.%f}"
+        print(f"{'IW'[level]}{now} {threading.get_native_id():5d} {place}] {message}", file=sys.stderr)
 
 
 def layer_type_list() -> list[str]:

@@ -16,12 +16,13 @@ from ...files.reading import read_bytes
 from ...layers.python import python_first
 from ...solver.policies import rate_policy
 from ...solver.solver import Solver as CoreSolver
-from ...spec.errors import NettrainError, SpecError, why
+from ...spec.errors import NettrainError, why
 from ..caffe.message import Message
 from ..caffe.solver_state import restore_state, write_state
 from ..caffe.specs import MOST_BYTES, read_solver_file
 from ..kinds import is_prototxt
-from .net import Net, as_pycaffe, check_file
+from .blobs import keep_parameters_in_order
+from .net import Net, as_in_pycaffe, check_file
 from .process import log, next_seed
 
 Callback = Callable[[], Any]
@@ -79,15 +80,14 @@ class Solver:
             settings.append("solver.max_iter=0")
         if not message.has("random_seed") or message.one("random_seed") < 0:
             settings.append(f"solver.random_seed={next_seed()}")
-        try:
-            with python_first():
-                core = CoreSolver(path, settings=settings, allow_python=True)
-        except SpecError as error:
-            raise as_pycaffe(error) from error
-        for warning in [*core.spec.warnings, *core.warnings]:
+        with python_first():
+            with_tests = not message.fields or bool(message.many("test_iter"))
+            core = as_in_pycaffe(lambda: CoreSolver(path, settings=settings, allow_python=True, with_tests=with_tests))
+        for warning in core.warnings:
             log(f"WARNING: {warning}", level=1)
         self._core, self._message = core, message
         self._prefix = _prefix(message, path)
+        keep_parameters_in_order(core.net, *(test.net for test in core.tests))
         self.net = Net.of(core.net)
         self.net._is_trained = True
         self._batches = [test.batches for test in core.tests if test.batches is not None]
@@ -152,6 +152,8 @@ class Solver:
         if resume_file is not None:
             self.restore(resume_file)
         p = self._core.p
+        log(f"Solving {self._core.spec.name}")
+        log(f"Learning Rate Policy: {p.lr_policy.name}")
         self.step(max(0, self._core.max_iter - self.iter))
         if p.snapshot_after_train and (not p.snapshot or self.iter % p.snapshot):
             self.snapshot()

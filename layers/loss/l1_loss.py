@@ -20,9 +20,9 @@ class DifferenceLoss(NormalizedLoss):
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
-        if bottom[0].shape != bottom[1].shape:
+        if any(blob.shape != bottom[0].shape for blob in bottom):
             shapes = " and ".join(format_shape(blob.shape) for blob in bottom)
-            raise ShapeError(f"both bottoms need the same shape, got {shapes}")
+            raise ShapeError(f"{'both' if len(bottom) == 2 else 'all'} bottoms need the same shape, got {shapes}")
 
     def value(self, d, out):
         """The loss of each difference."""
@@ -33,31 +33,37 @@ class DifferenceLoss(NormalizedLoss):
         raise NotImplementedError
 
     def Forward_cpu(self, bottom, top):
-        def losses(a, b, d, loss):
+        def losses(a, b, d, loss, inner=None, outer=None):
             np.subtract(a, b, out=d)
+            if inner is not None:
+                d *= inner
             self.value(d, out=loss)
+            if outer is not None:
+                loss *= outer
 
-        a = bottom[0].data
+        a, weights = bottom[0].data, [blob.data for blob in bottom[2:]]
         d, loss = self.buffer("d", a.shape), self.buffer("loss", a.shape)
-        blockwise(losses, a, bottom[1].data, d, loss)
+        blockwise(losses, a, bottom[1].data, d, loss, *weights)
         self.over = self.p.over(len(a), a.size)
         top[0].data[...] = loss.sum() / self.D
 
     def Backward_cpu(self, top, propagate_down, bottom):
         scale = float(top[0].diff) / self.D
 
-        def gradient(d, da):
+        def gradient(d, da, *weights):
             self.slope(d, out=da)
             da *= scale
+            for weight in weights:
+                da *= weight
 
-        def opposite(d, db):
-            self.slope(d, out=db)
-            db *= -scale
+        def opposite(d, db, *weights):
+            gradient(d, db, *weights)
+            np.negative(db, out=db)
 
-        d = self.buffer("d", bottom[0].shape)
-        for work, propagate, blob in zip((gradient, opposite), propagate_down, bottom, strict=True):
+        d, weights = self.buffer("d", bottom[0].shape), [blob.data for blob in bottom[2:]]
+        for work, propagate, blob in zip((gradient, opposite), propagate_down, bottom, strict=False):
             if propagate:
-                blockwise(work, d, blob.diff)
+                blockwise(work, d, blob.diff, *weights)
 
 
 @register

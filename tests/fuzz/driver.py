@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import nettrain.data
+import nettrain.interop
 import nettrain.layers
 import nettrain.solver
 import nettrain.tools
@@ -47,11 +48,9 @@ WAITING = 10  # seconds in which it computes nothing, however busy the machine
 KILLED = 120  # seconds after which a case that cannot be interrupted is
 DECLARED_MEMORY = 2 << 30  # for kinds that may ask for memory
 BATCH = 200  # cases for one process
-COMMAND_SHARE = 0.03  # of the cases that go through the command line too
 LONGEST_MESSAGE = 100_000
-EXIT_CODES = (0, 1, 2, 3, 4)
 ROOT = Path(nettrain.__file__).resolve().parent
-PACKAGES = ("cli.py", "commands", "spec", "files", "compute", "net", "data", "layers", "solver", "tools")
+PACKAGES = ("cli.py", "commands", "spec", "files", "compute", "net", "data", "layers", "solver", "interop", "tools")
 # what a terminal obeys or cannot be written
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 RAN_OUT = re.compile(r"memory allocation failed|can't allocate|unable to allocate|out of memory|cannot allocate", re.I)
@@ -152,7 +151,7 @@ def _attempt(work: Callable[[], None], kind: Kind, case: Case, outcome: Outcome)
     try:
         with _limits(kind, case):
             work()
-        outcome.accepted = True
+        outcome.accepted = not outcome.message  # of what was refused the command may end well: it says so
     except NettrainError as error:
         outcome.message = str(error)[:2000]
         outcome.finding = _look_at(error, kind, case)
@@ -197,7 +196,7 @@ def _run_command(kind: Kind, command: list[str]) -> None:
     if error is not None and not isinstance(error, SystemExit):
         raise error
     line = f"nettrain {' '.join(command)}"
-    if result.exit_code not in EXIT_CODES or "Traceback" in result.output:
+    if result.exit_code not in kind.exit_codes or "Traceback" in result.output:
         raise AssertionError(f"{line}: exit code {result.exit_code}\n{result.output}")
     if kind.memory is not None and "not enough memory" in result.output:
         raise MemoryError(f"{line}\n{result.output}")
@@ -248,7 +247,7 @@ def _work(kind: Kind, make: Callable[[int], Case], numbers: range, until: float,
             break
         tell({"begin": number})
         case = make(number)
-        with_command = len(numbers) == 1 or random.Random(f"command {number}").random() < COMMAND_SHARE
+        with_command = len(numbers) == 1 or random.Random(f"command {number}").random() < kind.command_share
         outcome = run_case(kind, case, number, home / str(number), with_command)
         if number % 20 == 0:
             gc.collect()
@@ -382,8 +381,8 @@ def run(
 
 def _import_all() -> None:
     """Import what commands import when they are used: once, and not in each process again."""
-    for package in (nettrain.data, nettrain.layers, nettrain.solver, nettrain.tools):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+    for package in (nettrain.data, nettrain.interop, nettrain.layers, nettrain.solver, nettrain.tools):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
 
 

@@ -51,12 +51,15 @@ class Kind:
     A case is damaged with random numbers that follow from the seed and the case's number alone, so that it can be
     made again. ``memory`` is what a case may take besides 4 times its files; None where the input may rightly ask for
     memory, as a spec does, and is told when there is not enough. A seed may be refused with a message that has one of
-    the strings ``missing``.
+    the strings ``missing``. ``command_share`` is the part of the cases that go through the command line too, which ends
+    with one of ``exit_codes``.
     """
 
     name: ClassVar[str]
     memory: ClassVar[int | None] = 200 << 20
     missing: ClassVar[tuple[str, ...]] = ()
+    command_share: ClassVar[float] = 0.03
+    exit_codes: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)
     all: ClassVar[dict[str, Kind]] = {}
 
     def __init_subclass__(cls) -> None:

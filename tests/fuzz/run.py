@@ -19,7 +19,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"  # a process with threads is not to be forked
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from fuzz import arrays, databases, driver, images, runs, texts  # noqa: E402, F401
+from fuzz import arrays, databases, driver, images, models, prototxts, runs, texts  # noqa: E402, F401
 from fuzz.kinds import Kind  # noqa: E402
 
 

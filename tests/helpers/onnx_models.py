@@ -54,7 +54,11 @@ def net_of(found, batch, phase="TEST"):
         if layer["type"] == "Input":
             axis = layer["shape"].index(BATCH)
             layer["shape"][axis] = batch
-    net = nettrain.Net(spec | {"force_backward": phase == "TRAIN"}, phase)
+    return fill(nettrain.Net(spec | {"force_backward": phase == "TRAIN"}, phase), found)
+
+
+def fill(net, found):
+    """The net with the parameters of a model that was read, which must be all that it has."""
     if found.arrays:
         write_npz(Path("weights.npz"), found.arrays)
         net.copy_from("weights.npz", "all")

@@ -33,6 +33,28 @@ layers:
 - {name: loss, type: SoftmaxWithLoss, bottom: [y, label]}
 """
 
+DOUBLED = '''
+import nettrain
+
+
+@nettrain.register
+class Doubled(nettrain.Layer):
+    """Twice x."""
+
+    examples = [nettrain.Example([(2, 3)])]
+
+    def Forward_cpu(self, bottom, top):
+        top[0].data[...] = 2 * bottom[0].data
+'''
+
+
+def with_doubled(folder, layers):
+    """The path of a spec of these layers, YAML that begins at line 4, which knows a layer type of the user's."""
+    (folder / "mine.py").write_text(DOUBLED)
+    spec = folder / "net.yaml"
+    spec.write_text(f"\nlayer_files: mine.py\nlayers:\n{layers}")
+    return spec
+
 
 def write(folder, body):
     (folder / "mine.py").write_text(HEAD + body)

@@ -288,6 +288,83 @@ def test_a_caffemodel_is_a_net_too(workdir):
     np.testing.assert_allclose(back.forward(data=x)["fc"], net.forward(data=x)["fc"], rtol=1e-5)
 
 
+TRAINED = """name: "saved"
+layer { name: "data" type: "Data" top: "x" top: "label" include { phase: TRAIN }
+        data_param { source: "a" batch_size: 2 backend: LMDB } }
+layer { name: "ip1" type: "InnerProduct" bottom: "x" top: "ip1" inner_product_param { num_output: 5 } }
+layer { name: "ip1_ip1_0_split" type: "Split" bottom: "ip1" top: "ip1_ip1_0_split_0" top: "ip1_ip1_0_split_1" }
+layer { name: "relu1" type: "ReLU" bottom: "ip1_ip1_0_split_0" top: "relu1" }
+layer { name: "sum" type: "Eltwise" bottom: "relu1" bottom: "ip1_ip1_0_split_1" top: "sum" }
+layer { name: "mine" type: "Split" bottom: "sum" top: "one" top: "two" }
+layer { name: "norm" type: "BatchNorm" bottom: "one" top: "norm" }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "two" bottom: "label" top: "loss" loss_weight: 1 }
+"""
+
+
+def saved(text):
+    """The bytes of a net as real Caffe saves it: each layer with its phase and blobs, copies put between."""
+    proto = text_format.Parse(text, classes()["NetParameter"]())
+    for layer in proto.layer:
+        layer.phase = 0
+        for shape in {"ip1": [(5, 64), (5,)], "norm": [(5,), (5,), (1,)]}.get(layer.name, []):
+            blob = layer.blobs.add()
+            blob.shape.dim[:], blob.data[:] = shape, np.arange(1, 1 + np.prod(shape))
+    return proto.SerializeToString()
+
+
+def test_a_caffemodel_that_training_left_is_the_net_of_train(workdir, nettrain_cli):
+    Path("net.caffemodel").write_bytes(saved(TRAINED))
+    for target in ("net.yaml", "net.prototxt"):
+        result = nettrain_cli("convert", "net.caffemodel", "--to", target)
+        assert "net.caffemodel: the file holds the net of TRAIN alone, which is used in both phases: `data` too" in (
+            result.stderr
+        )
+    assert [(one.name, one.common.bottom, one.common.include) for one in load("net.yaml").layers] == [
+        ("data", None, ()),
+        ("ip1", None, ()),
+        ("relu1", None, ()),
+        ("sum", ("relu1", "ip1"), ()),
+        ("mine", None, ()),
+        ("norm", None, ()),
+        ("loss", ("two", "label"), ()),
+    ]
+    convert("net.prototxt", "again.yaml", Options())
+    assert Path("again.yaml").read_text() == Path("net.yaml").read_text()
+    with np.load("net.npz") as file:
+        assert {key: file[key].shape for key in file} == {
+            **{"param/ip1/0": (5, 64), "param/ip1/1": (5,)},
+            **{f"param/norm/{i}": shape for i, shape in enumerate([(5,), (5,), (1,)])},
+        }
+    failed = nettrain_cli("convert", "net.caffemodel", "--to", "net.onnx", exit_code=2)
+    assert (
+        "net.caffemodel holds the net that was trained, with its data; to give the net that is used:" in failed.stderr
+    )
+
+
+def test_a_caffemodel_becomes_anything_directly(workdir, nettrain_cli):
+    """It holds the net: types give safetensors its names, and a copy loses nothing."""
+    text = TRAINED.replace('type: "Data" top: "x" top: "label"', 'type: "Input" top: "x"').replace(
+        'data_param { source: "a" batch_size: 2 backend: LMDB }', "input_param { shape { dim: 2 dim: 64 } }"
+    )
+    Path("net.caffemodel").write_bytes(saved(text[: text.index('layer { name: "loss"')]))
+    for target in ("net.onnx", "net.caffemodel.h5", "net.safetensors", "copy.caffemodel"):
+        nettrain_cli("convert", "net.caffemodel", "--to", target)
+    ours = classes()["NetParameter"].FromString(Path("net.caffemodel").read_bytes())
+    assert classes()["NetParameter"].FromString(Path("copy.caffemodel").read_bytes()) == ours
+    whole = Net("net.caffemodel", phase="TEST")
+    whole.copy_from("net.caffemodel", "all")
+    for name in ("net.caffemodel.h5", "net.safetensors"):
+        net = Net("net.caffemodel", phase="TEST")
+        net.copy_from(name, "all")
+        x = np.ones((2, 64))
+        assert np.allclose(net.forward(x=x)["norm"], whole.forward(x=x)["norm"], rtol=1e-5)
+    assert "norm.running_mean" in Path("net.safetensors").read_bytes().decode("latin-1")
+    bare = convert("net.safetensors", "bare.caffemodel", Options())  # names and numbers alone
+    assert bare.written
+    failed = nettrain_cli("convert", "bare.caffemodel", "--to", "bare.yaml", exit_code=2)
+    assert "bare.caffemodel holds weights; give the net, and them: nettrain convert SPEC --weights" in failed.stderr
+
+
 def test_everything_wrong_with_a_prototxt_is_told_at_once_with_its_places(workdir):
     Path("bad.prototxt").write_text(
         'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }\n'

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from nettrain.data.blob_file import read_blob
 from nettrain.files import wire
 from nettrain.files.arrays import write_npz
+from nettrain.interop.caffe import hdf5
 from nettrain.interop.caffe.classes import classes
 from nettrain.interop.convert import Options, convert
 from nettrain.interop.torch_names import from_torch
@@ -68,17 +69,17 @@ def tried(path):
 @pytest.mark.parametrize("name", ["a.caffemodel", "a.h5", "a.safetensors", "mean.binaryproto"])
 def test_changed_bytes(good, name, tmp_path):
     rng, path, told = random.Random(name), tmp_path / name, 0
-    for _ in range(400):
+    for _ in range(200):
         raw = bytearray(good[name])
         for _ in range(rng.randint(1, 4)):
             raw[rng.randrange(len(raw))] = rng.choice([0, 255, 127, rng.randrange(256)])
         path.write_bytes(raw[: rng.randrange(1, len(raw)) if rng.random() < 0.3 else None])
         told += tried(path)
-    assert told > 20
+    assert told > 10
 
 
 @given(raw=st.binary(max_size=300), name=st.sampled_from(["a.caffemodel", "a.h5", "a.safetensors", "mean.binaryproto"]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_behind_the_right_beginning(good, raw, name, tmp_path):
     for start in (0, 1, 8, 9, 20):
         path = tmp_path / name
@@ -104,7 +105,7 @@ shapes = st.lists(st.integers(0, 9), max_size=3).map(tuple)
 
 
 @given(st.dictionaries(names, shapes, max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_state_dicts_of_any_names_and_shapes(found):
     try:
         from_torch({name: np.zeros(shape, np.float32) for name, shape in found.items()}, "it")
@@ -128,10 +129,10 @@ def test_sizes_that_lie(tmp_path):
     refused("holds 1 values", lambda: read(path))
     path.write_bytes(b"\x0a" + wire.write_varint(1 << 60) + b"net\0")
     refused("a.caffemodel is damaged", lambda: read(path))
-    path.write_bytes(b"\x0a\x01n" + field(100, field(7, b"\x2a\x04abcd\x35abcd") * 150_000))
-    with pytest.raises(NettrainError, match="more fields than any net has"):
+    path.write_bytes(b"\x0a\x01n" + field(100, field(7, b"\x2a\x04abcd\x35abcd") * 51_000))
+    with pytest.raises(NettrainError, match="more messages than any net has"):
         read(path)
-    path.write_bytes(b"\x0a\x01n" + field(100, field(7, b"\x2d\0\0\0\0\x3d\0\0\0\0" * 200_000)))
+    path.write_bytes(b"\x0a\x01n" + field(100, field(7, b"\x2d\0\0\0\0\x3d\0\0\0\0" * 76_000)))
     with pytest.raises(NettrainError, match="more fields than any net has"):
         read(path)
     deep = b"\0"
@@ -146,14 +147,19 @@ def test_sizes_that_lie(tmp_path):
     ):
         path.write_bytes(len(header).to_bytes(8, "little") + header)
         refused("a.safetensors is damaged", lambda: read(path))
+    path.write_bytes((5_000_000).to_bytes(8, "little") + b"{" + b" " * 5_000_000)
+    refused("a header of 5,000,000 bytes, more arrays than any net has", lambda: read(path))
     path.write_bytes((99_999_999).to_bytes(8, "little") + b"{}")
     refused("a header of 99,999,999 bytes in 10", lambda: read(path))
     header = json.dumps({"a.weight": {"dtype": "BOOL", "shape": [1], "data_offsets": [0, 1]}}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\1")
     refused("holds values of type BOOL, not floats", lambda: read(path))
     path = tmp_path / "mean.binaryproto"
-    path.write_bytes(b"\x08\x01" + b"\x2a\x04\0\0\0\0" * 100_000)
+    path.write_bytes(b"\x08\x01" + b"\x2a\x04\0\0\0\0" * 1_001)
     refused("in more pieces than Caffe makes", lambda: read_blob(path, "mean"))
+    path.write_bytes(b"\x08\x01" + b"\xf8\x3f\x01" * 301_000)
+    with pytest.raises(NettrainError, match="more than 300,000 fields"):
+        read_blob(path, "mean")
     path.write_bytes(b"\x08\x01\x10" + wire.write_varint(1 << 62) + b"\x2a\x04\0\0\0\0")
     refused("but holds 1 values", lambda: read_blob(path, "mean"))
 
@@ -195,6 +201,38 @@ def test_nothing_outside_of_an_h5_is_followed(tmp_path):
     refused("`a/0` holds no plain numbers", lambda: read(path))
 
 
+def test_a_state_in_hdf5_that_holds_something_else(tmp_path):
+    """Values in other files, none at all, and more than the file has: libhdf5 would crash on some of them."""
+    path, raw = tmp_path / "a.solverstate.h5", tmp_path / "raw.bin"
+    raw.write_bytes(bytes(64))
+
+    def state(**other):
+        with h5py.File(path, "w") as file:
+            for make in {"iter": lambda file: file.create_dataset("iter", data=[3]), **other}.values():
+                make(file)
+            if "learned_net" not in file:
+                file["learned_net"] = np.bytes_("a.caffemodel")
+
+    state()
+    assert hdf5.read_state(path, "state a") == (3, "a.caffemodel")
+    state(learned_net=lambda file: file.create_dataset("learned_net", data="a.caffemodel"))
+    assert hdf5.read_state(path, "state a") == (3, "a.caffemodel")
+    for make in (
+        lambda file: file.create_dataset("iter", (1,), "i4", external=[(str(raw), 0, 4)]),
+        lambda file: file.create_dataset("iter", data=h5py.Empty("i4")),
+        lambda file: file.create_group("iter"),
+    ):
+        state(iter=make)
+        refused("state a: `iter` holds no plain numbers", lambda: hdf5.read_state(path, "state a"))
+    state(iter=lambda file: file.create_dataset("iter", (6, 1 << 40), "f4", chunks=(1, 1000)))
+    refused("says it is larger than the file", lambda: hdf5.read_state(path, "state a"))
+    state(learned_net=lambda file: file.create_dataset("learned_net", (1,), "S9", external=[(str(raw), 0, 9)]))
+    refused("`learned_net` is no text", lambda: hdf5.read_state(path, "state a"))
+    path = tmp_path / "a.h5"
+    h5(path, lambda file, data: data.create_dataset("a/0", data=h5py.Empty("f4")))
+    refused("`a/0` holds no plain numbers", lambda: read(path))
+
+
 def test_hdf5_that_lies_or_goes_deep(tmp_path):
     path = tmp_path / "a.h5"
     h5(path, lambda file, data: data.create_dataset("a/0", (1 << 28,), "f4"))  # nothing was ever written
@@ -230,36 +268,66 @@ def test_a_file_of_another_kind_is_named(tmp_path):
 
 
 LIMITED = """
-import resource, sys
+import json, sys
 from pathlib import Path
-from nettrain.interop.weights import open_weights
-from nettrain.data.blob_file import read_blob
 import h5py, safetensors
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for path in map(Path, sys.argv[1:]):
+from nettrain import Net
+from nettrain.interop.weights import open_weights
+
+def peak():  # not getrusage's, which begins with that of the process this one was started by
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(status["VmHWM"].split()[0])
+
+big, *paths = map(Path, sys.argv[1:])
+layers = [{"name": "x", "type": "Input", "shape": [1, 1000]}]
+layers += [{"name": f"ip{i}", "type": "InnerProduct", "num_output": 1000, "bottom": "x", "weight_filler": 0,
+            "bias_term": False} for i in range(12)]
+before = peak()
+net = Net({"layers": layers}, "TEST")
+net.copy_from(big)
+loaded = peak() - before
+values = float(net.params["ip11"][0].data[-1, -1])
+del net
+for path in paths:
     try:
         with open_weights(path, "weights file") as arrays:
             [arrays[key].shape for key in arrays]
     except Exception as error:
         assert type(error).__name__ == "NettrainError", error
-print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+print(json.dumps([values, loaded, peak() - before]))
 """
 
 
 def test_memory_is_a_few_times_the_file(tmp_path):
-    """In a process of its own: 8 MB each of empty blobs, of names, of single values, of a header."""
-    size = 8_000_000
+    """In a process of its own: 48 MB of good weights, of which a net's copy and little else is in memory; then 10 MB
+    each of empty blobs, of names, of single values, of sizes, which may take five times as much."""
+    size, big = 10_000_000, tmp_path / "big.caffemodel"
+    zeros = 4_000_000  # bytes of a layer, all but the last value; they are not written
+    blob = field(7, field(7, b"\x08\xe8\x07\x08\xe8\x07"))[2:]  # its shape, 1000 x 1000
+    with big.open("wb") as file:
+        file.write(b"\x0a\x01n")
+        for i in range(12):
+            values = wire.tag_of(5, wire.BYTES) + wire.write_varint(zeros)
+            inner = wire.tag_of(7, wire.BYTES) + wire.write_varint(len(blob) + len(values) + zeros) + blob + values
+            name = field(1, f"ip{i}".encode())
+            file.write(wire.tag_of(100, wire.BYTES) + wire.write_varint(len(name) + len(inner) + zeros) + name + inner)
+            file.seek(zeros - 4, 1)
+            file.write(np.float32(i).tobytes())
     bombs = {
         "blobs": field(100, b"\x3a\x00" * (size // 2)),
         "names": field(100, field(3, b"") * (size // 2)),
         "values": field(100, field(7, b"\x2d\0\0\0\0\x3d\0\0\0\0" * (size // 10))),
         "dims": field(100, field(7, field(7, b"\x08\x01" * (size // 2)))),
+        "packed": field(100, field(7, field(7, field(1, b"\x01" * size)))),
         "float": field(100, field(7, b"\x2d\0\0\0\0" * (size // 5))),
     }
-    paths = []
+    paths = [big]
     for name, raw in bombs.items():
         paths.append(tmp_path / f"{name}.caffemodel")
         paths[-1].write_bytes(b"\x0a\x01n" + raw)
     result = subprocess.run([sys.executable, "-c", LIMITED, *map(str, paths)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) < 15 * size
+    value, loaded, peak = json.loads(result.stdout)
+    assert value == 11
+    assert 48_000_000 < loaded < 1.3 * big.stat().st_size  # with the net's own parameters
+    assert peak <= max(loaded, 5 * size)

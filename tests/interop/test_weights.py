@@ -9,6 +9,7 @@ import safetensors.numpy
 from nettrain import Net
 from nettrain.files import wire
 from nettrain.files.arrays import open_npz, write_npz
+from nettrain.interop.caffe import weights
 from nettrain.interop.caffe.classes import classes
 from nettrain.interop.convert import Options, convert
 from nettrain.net.parameter_files import open_parameters
@@ -49,14 +50,21 @@ def same_bits(one, other):
         ), key
 
 
+ODD_NAMES = ("a", "ü日😀", "x" * 3000, "a.0", "a\nb", "..", "7", "weight", "param")
+ODD_SHAPES = ((), (1,), (0,), (2, 3), (2, 0, 3), (1, 2, 3), (2, 1, 1, 3), (1, 2, 1, 2, 3), (3,))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("ending", [".caffemodel", ".caffemodel.h5", ".safetensors"])
 def test_there_and_back_bit_for_bit(workdir, ending, dtype):
-    given = values(dtype)
-    odd = np.array([-0.0, np.nan, np.inf, -np.inf], dtype)
-    odd[1:2].view(np.uint8)[0] = 7  # a NaN with a payload
-    given["param/conv1/1"] = odd
-    given["param/relu1/0"] = np.full(4, np.finfo(dtype).smallest_subnormal)
+    rng, size = np.random.default_rng(0), np.dtype(dtype).itemsize
+    given = {}
+    for name in ODD_NAMES if ending == ".caffemodel.h5" else (*ODD_NAMES, "a/ß"):
+        for i, shape in enumerate(ODD_SHAPES):  # any bits: NaN with payloads, -0.0, the smallest numbers
+            bits = rng.integers(0, 256, (*shape, size), np.uint8)
+            given[f"param/{name}/{i}"] = np.frombuffer(bits.tobytes(), dtype).reshape(shape)
+    given["param/odd/0"] = np.array([-0.0, np.nan, np.inf, -np.inf, np.finfo(dtype).smallest_subnormal], dtype)
+    given["param/odd/0"].view(np.uint8)[size] = 7  # a NaN with a payload
     write_npz(Path("a.npz"), given)
     convert("a.npz", f"a{ending}", Options())
     convert(f"a{ending}", "b.npz", Options())
@@ -302,6 +310,9 @@ def test_h5_as_caffe_writes_it(workdir):
     write_npz(Path("many.npz"), many)
     convert("many.npz", "many.h5", Options())
     assert [float(array[0]) for array in read("many.h5").values()] == list(range(12))
+    Path("nameless.caffemodel").write_bytes(b"".join(weights.caffemodel({"param//0": np.ones(1, np.float32)})))
+    with pytest.raises(NettrainError, match="cannot have a layer ``: no group can have its name"):
+        convert("nameless.caffemodel", "bad.h5", Options())
     write_npz(Path("slash.npz"), {"param/a/b/0": np.ones(1, np.float32)})
     with pytest.raises(NettrainError, match="cannot have a layer `a/b`: a slash is a group"):
         convert("slash.npz", "slash.h5", Options())
@@ -348,3 +359,104 @@ def test_a_file_that_is_none_is_not_called_a_damaged_npz(tmp_path, suffix, raw):
     )
     with pytest.raises(NettrainError, match=rf"is damaged, or no {suffix} file \({len(raw)} bytes\)"):
         net.copy_from(path)
+
+
+# What one net keeps in a BatchNorm, and another in the Scale behind it
+
+APART = """layers:
+  - {name: x, type: Input, shape: [2, 3, 6, 6]}
+  - {name: conv1, type: Convolution, num_output: 4, kernel_size: 3}
+  - {name: bn1, type: BatchNorm}
+  - {name: gain, type: Scale, bottom: bn1, top: bn1, bias_term: true}
+  - {name: relu1, type: PReLU, bottom: bn1}
+  - {name: ip1, type: InnerProduct, num_output: 5}
+"""
+
+
+def two_nets(name, other, ending, text=APART):
+    """A net with factors of its own and one with a Scale: one with numbers, the other, and a file of the first's."""
+    Path("apart.yaml").write_text(text)
+    Path("whole.yaml").write_text(AFFINE)
+    ours = Net(f"{name}.yaml", phase="TEST")
+    for i, one in enumerate(blob for blobs in ours.params.values() for blob in blobs):
+        one.data[...] = np.random.default_rng(i).uniform(0.5, 2, one.shape)
+    ours.save("ours.npz")
+    convert(f"{name}.yaml", f"a.{ending}", Options(weights="ours.npz", force=True))
+    return ours, Net(f"{other}.yaml", phase="TEST"), f"a.{ending}"
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "ending"),
+    [("apart", "whole", "caffemodel"), ("whole", "apart", "npz"), ("whole", "apart", "safetensors")],
+)
+def test_factors_go_to_where_the_net_has_them(workdir, name, other, ending):
+    """A caffemodel says which Scale is behind a BatchNorm, and else the net does."""
+    ours, theirs, file = two_nets(name, other, ending)
+    assert theirs.copy_from(file, "all").loaded == list(theirs.params)
+    same_outputs(ours, theirs)
+
+
+UNSURE = {  # another Scale, one of other axes, one that is not behind it, one that nothing is known of but its name
+    "two": APART.replace("top: bn1", "top: y") + "  - {name: gain2, type: Scale, bottom: bn1}\n",
+    "axis": APART.replace("bias_term: true", "bias_term: true, axis: 2"),
+    "elsewhere": APART.replace("bottom: bn1, top: bn1", "bottom: conv1, top: y"),
+    "behind": APART.replace("bottom: bn1, top: bn1", "bottom: conv1, top: bn1_scale").replace("gain", "bn1_scale"),
+}
+
+
+@pytest.mark.parametrize("text", UNSURE.values(), ids=UNSURE)
+def test_factors_are_not_guessed(workdir, text):
+    for name, other, ending in (("apart", "whole", "caffemodel"), ("whole", "apart", "npz")):
+        _, theirs, file = two_nets(name, other, ending, text)
+        with pytest.raises(NettrainError, match="layer `bn1` has blobs of"):
+            theirs.copy_from(file)
+    _, theirs, file = two_nets("apart", "whole", "npz")
+    with pytest.raises(NettrainError, match="layer `bn1` has blobs of 4, 4, 1 in the file and 4, 4, 1, 4, 4 in the"):
+        theirs.copy_from(file)
+
+
+def test_a_scale_without_an_offset_is_an_offset_of_0(workdir):
+    Path("apart.yaml").write_text(APART.replace("bias_term: true", "bias_term: false"))
+    Path("whole.yaml").write_text(AFFINE)
+    net = Net("apart.yaml", phase="TEST")
+    net.params["gain"][0].data[...] = [1, 2, 3, 4]
+    net.save("a.npz")
+    convert("apart.yaml", "a.caffemodel", Options(weights="a.npz"))
+    whole = Net("whole.yaml", phase="TEST")
+    whole.params["bn1"][4].data[...] = 7
+    whole.copy_from("a.caffemodel", "all")
+    assert [blob.data.tolist() for blob in whole.params["bn1"][3:]] == [[1, 2, 3, 4], [0, 0, 0, 0]]
+
+
+def test_parameters_are_counted_by_their_numbers(workdir):
+    """Whatever order a file has them in; what is no parameter is left out, and said to be."""
+    W, b = np.ones((2, 3), np.float32), np.zeros(2, np.float32)
+    np.savez("a.npz", **{"param/ip/1": b, "param/ip/0": W, "param/ip/11": b, "param/ip/x": b, "param/odd": b})
+    for ending in ("npz", "caffemodel", "h5", "safetensors"):
+        result = convert("a.npz", f"b.{ending}", Options())
+        assert {key: array.shape for key, array in read(f"b.{ending}").items()} == {
+            **{"param/ip/0": (2, 3), "param/ip/1": (2,), "param/ip/2": (2,)}
+        }
+        assert result.notes[0] == "only the parameters of a.npz are taken, not param/ip/x, param/odd"
+
+
+def test_blobs_that_are_not_those_of_their_type_keep_their_numbers(workdir):
+    Path("net.yaml").write_text(NET + "  - {name: cont, type: Input, shape: [2, 5]}\n" + LSTM)
+    given = {"param/bn1/0": np.ones(4), "param/bn1/1": np.ones(4), "param/bn1/2": np.array(1.0)}
+    given |= {f"param/lstm1/{i}": np.ones(7) for i in range(3)}
+    write_npz(Path("a.npz"), given)
+    convert("net.yaml", "a.safetensors", Options(weights="a.npz"))
+    same_bits(dict(sorted(given.items())), dict(sorted(read("a.safetensors").items())))
+
+
+LSTM = "  - {name: lstm1, type: LSTM, bottom: [ip1, cont], num_output: 4}\n"
+
+
+@pytest.mark.parametrize("ending", ["caffemodel", "safetensors"])
+def test_what_is_copied_out_of_a_file_need_not_the_file(workdir, ending):
+    write_npz(Path("a.npz"), {"param/a/0": np.arange(5000, dtype=np.float32)})
+    convert("a.npz", f"a.{ending}", Options())
+    with open_parameters(Path(f"a.{ending}"), "weights") as arrays:
+        copied = np.array(arrays["param/a/0"])
+        assert not np.shares_memory(copied, arrays["param/a/0"].array)
+    np.testing.assert_array_equal(copied, np.arange(5000))

@@ -173,3 +173,54 @@ def test_comments_and_numbers_of_the_source_are_kept(workdir):
         for a, b in zip(ours.forward(data=x).values(), theirs.forward(data=x).values(), strict=True)
     )
     assert load("net.yaml").name == "net"
+
+
+COMMENTED = """\
+# a head
+#     indented
+name: net  # beside
+
+# of the solver
+solver:
+  # the rate
+  base_lr: 0.1  # small
+
+# of the blocks
+blocks:
+  # of a block
+  b:
+    # of its parameters
+    parameters: {n: 2}
+    layers:
+      - {name: ip, type: InnerProduct, num_output: $n}  # of a layer in it
+
+# of the layers
+layers:
+  - {name: data, type: Input, shape: [2, 3]}
+  # above
+  - name: "#1"  # in
+    type: b
+    n: 3  # it
+  - {name: d, type: InnerProduct, num_output: 3,  # of two lines
+     bias_term: false}
+# the end
+"""
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_comments_of_yaml_are_kept(workdir, flat):
+    Path("in.yaml").write_text(COMMENTED)
+    convert("in.yaml", "out.yaml", Options(flat=flat))
+    text = Path("out.yaml").read_text()
+    comments = [line.strip() for line in text.splitlines() if line.lstrip().startswith("#")]
+    of_blocks = ["# of the blocks", "# of a block", "# of its parameters"]
+    above = ["# a head", "#     indented", "# beside", "# of the solver", "# the rate", "# small"]
+    inside = ["# of the layers", "# above", "# in", "# it", "# of two lines", "# the end"]
+    if flat:  # a layer of a block has what stands above it
+        assert sorted(comments) == sorted([*above, *of_blocks, "# of a layer in it", *inside])
+        assert text.index("# of a layer in it") < text.index("#1/ip") < text.index("# of two lines")
+    else:
+        assert comments == [*above, *of_blocks, "# of a layer in it", *inside]
+        assert text.index("# above") < text.index("#1") < text.index("# of two lines") < text.index("bias_term")
+        convert("out.yaml", "again.yaml", Options())
+        assert Path("again.yaml").read_text() == text

@@ -324,3 +324,9 @@ def test_the_order_in_memory_has_a_name():
         assert (blob.channels_last, blob.shape) == (True, (2, 3, 4))
         blob.reshape(*sizes, channels_last=False)
         assert not blob.channels_last
+
+
+def test_no_more_axes_than_caffe_has():
+    assert Blob((1,) * 32).data.ndim == 32
+    with pytest.raises(ShapeError, match=r"up to 32 axes, as in Caffe; not 1 x .* \(84 axes\)"):
+        Blob((1,) * 84)

@@ -621,3 +621,60 @@ def test_the_page_about_blocks_tells_the_truth(nettrain_cli):
     assert json.loads(nettrain_cli("check", "net.yaml", "--json").stdout)["warnings"] == []
     Path("net.yaml").write_text(example.replace("channels: 8}", "channels: -3}"))
     assert page.split("```text\n")[1].split("```")[0] in nettrain_cli("check", "net.yaml", exit_code=2).stderr
+
+
+WHOLE = """\
+blocks:
+  conv_bn:
+    parameters: {id: , n: 8}
+    layers:
+    - {name: /conv$(id), type: Convolution, num_output: $n, kernel_size: 1}
+    - {name: /bn$(id), type: BatchNorm, top: /conv$(id)}
+  residual:
+    parameters: {id: , stride: 1}
+    layers:
+    - {name: a, type: conv_bn, id: $(id)_a}
+    - {name: b, type: conv_bn, bottom: in, id: $(id)_b}
+    - {name: /sum$(id), type: Eltwise, bottom: [/conv$(id)_a, /conv$(id)_b], top: /res$id}
+    - {name: relu, type: ReLU, top: /res$(id)}
+    - {name: end, type: Pooling, stride: $stride, bottom: /res$id, kernel_size: 1, top: /res$(id)_end}
+layers:
+- {name: data, type: Input, shape: [2, 3, 4, 4]}
+- {name: one, type: residual, id: 2a, stride: 2}
+- {name: more, type: residual, repeat: 2, id: [2b, 2c]}
+- {name: c, type: Eltwise, bottom: [res2b_end, res2c_end, res2c]}
+- {name: last, type: conv_bn, bottom: res2a, top: other, id: 9}
+"""
+
+
+def whole_names(use, name, bottom, stride=1):
+    return f"""\
+- {{name: conv{name}_a, type: Convolution, bottom: {bottom}, num_output: 8, kernel_size: 1}}
+- {{name: bn{name}_a, type: BatchNorm, bottom: conv{name}_a, top: conv{name}_a}}
+- {{name: conv{name}_b, type: Convolution, bottom: {bottom}, num_output: 8, kernel_size: 1}}
+- {{name: bn{name}_b, type: BatchNorm, bottom: conv{name}_b, top: conv{name}_b}}
+- {{name: sum{name}, type: Eltwise, bottom: [conv{name}_a, conv{name}_b], top: res{name}}}
+- {{name: {use}/relu, type: ReLU, bottom: res{name}, top: res{name}}}
+- {{name: {use}/end, type: Pooling, kernel_size: 1, bottom: res{name}, stride: {stride}, top: res{name}_end}}
+"""
+
+
+def test_names_that_begin_with_a_slash_are_whole():
+    flat = f"""layers:
+- {{name: data, type: Input, shape: [2, 3, 4, 4]}}
+{whole_names("one", "2a", "data", 2)}{whole_names("more/1", "2b", "res2a_end")}\
+{whole_names("more/2", "2c", "res2b_end")}
+- {{name: c, type: Eltwise, bottom: [res2b_end, res2c_end, res2c]}}
+- {{name: conv9, type: Convolution, bottom: res2a, top: other, num_output: 8, kernel_size: 1}}
+- {{name: bn9, type: BatchNorm, bottom: other, top: other}}
+"""
+    assert rows(WHOLE, "TEST") == rows(flat, "TEST")
+    assert [use.tops for use in load(WHOLE).uses] == [("res2a_end",), ("res2c_end",), ("other",)]
+
+
+def test_a_setting_of_a_layer_with_a_whole_name_is_of_its_block():
+    assert wrong(WHOLE, "conv2b_a.num_output=4") == [
+        "`conv2b_a` is written in a block; blocks.conv_bn./conv$(id).num_output sets it in every use"
+    ]
+    net = nettrain.Net(load(WHOLE, ["blocks.conv_bn./conv$(id).num_output=4"]), "TEST")
+    assert net.blobs["conv2b_a"].shape[1] == 4

@@ -1,8 +1,12 @@
 """What forks of Caffe wrote: each layer and field computes what the fork does, or is refused by name."""
 
+from pathlib import Path
+
 import nettrain
 import numpy as np
 import pytest
+from nettrain.interop.caffe.message import message
+from nettrain.interop.caffe.weights import caffemodel
 from nettrain.net import netspec
 from nettrain.spec.errors import Problems, SpecError
 
@@ -177,14 +181,40 @@ def test_batch_norm_with_factors():
 
 
 def test_pspnets_batch_norm():
-    fields = (
-        "bn_param { slope_filler { value: 1 } bias_filler { value: 0 } frozen: true momentum: 0.95 eps: 0.001 }"
-        " param { lr_mult: 1 } param { lr_mult: 1 } param { lr_mult: 0 } param { lr_mult: 0 }"
-    )
-    assert entries(part("BN", fields)) == [
-        {"name": "l", "type": "BatchNorm", "bottom": "x", "top": "y", "affine": True}
-        | {"use_global_stats": True, "eps": 0.001}
-    ]
+    """Mean and variance of the batch, running ones with ``momentum``; ``frozen`` rests factor and offset too."""
+    x = array(4, 4, 6, 6)
+    fields = "bn_param { slope_filler { value: 1 } bias_filler { value: 0 } momentum: 0.75 eps: 0.1 %s } "
+    specs = "param { lr_mult: 2 decay_mult: 0 } param { lr_mult: 3 } param { lr_mult: 0 } param { lr_mult: 0 }"
+    net = nettrain.Net(given(x.shape) + part("BN", fields % "" + specs), "TRAIN", dtype="float64")
+    factor, offset = (blob.data for blob in net.params["l"][3:])
+    factor[...], offset[...] = array(2, 4)
+    for scale in (1, 2):
+        net.blobs["x"].data[...] = scale * x
+        net.forward()
+    mean, _, count = (blob.data for blob in net.params["l"][:3])
+    assert np.allclose(mean / count, x.mean((0, 2, 3)) * (0.75 * 1 + 2) / 1.75)
+    hat = (2 * x - 2 * x.mean((0, 2, 3), keepdims=True)) / np.sqrt(4 * x.var((0, 2, 3), keepdims=True) + 0.1)
+    assert np.allclose(net.blobs["y"].data, hat * factor[:, None, None] + offset[:, None, None])
+    arrays = {f"param/l/{i}": array(1, 4, 1, 1, seed=i) ** 2 for i in range(4)}  # as its caffemodels have them
+    raw = b"".join(caffemodel(arrays, layers={"l": message("LayerParameter", name="l", type="BN")}))
+    Path("bn.caffemodel").write_bytes(raw)
+    net = nettrain.Net(given(x.shape) + part("BN", fields % ""), dtype="float64")
+    net.copy_from("bn.caffemodel")
+    net.blobs["x"].data[...] = x
+    net.forward()
+    factor, offset, mean, variance = arrays.values()
+    assert np.allclose(net.blobs["y"].data, (x - mean) / np.sqrt(variance + 0.1) * factor + offset)
+    (plain,), (frozen,) = entries(part("BN", fields % "" + specs)), entries(part("BN", fields % "frozen: true" + specs))
+    rest = {"lr_mult": 0, "decay_mult": 0}
+    assert plain["param"] == [rest, rest, rest, {"lr_mult": 2, "decay_mult": 0}, {"lr_mult": 3}]
+    assert frozen == {"name": "l", "type": "BatchNorm", "bottom": "x", "top": "y", "affine": True} | {
+        "use_global_stats": True,
+        "eps": 0.1,
+        "param": [rest] * 5,
+    }
+    assert entries(part("BN"))[0]["moving_average_fraction"] == 0.9
+    spec = netspec.load(given((1, 4, 6, 6)) + part("BN", "bn_param { slope_filler { value: 0.5 } }"))
+    assert [warning.message for warning in spec.warnings] == ["`slope_filler` is left out: factors begin as 1 here"]
 
 
 def test_segnets_batch_norm():
@@ -196,6 +226,7 @@ def test_segnets_batch_norm():
     each = (x - x.mean((0, 2, 3), keepdims=True)) / np.sqrt(x.var((0, 2, 3), keepdims=True) + 1e-9)
     for phase in ("TRAIN", "TEST"):  # in SegNet both
         assert np.allclose(run(learned, x, phase=phase), 2 * each + 0.5)
+    assert np.allclose(run(part("BN", "bn_param { bn_mode: INFERENCE }"), x), 0)  # as its fillers begin
     net = nettrain.Net(given(x.shape) + learned)
     assert [blob.shape for blob in net.params["l"]] == [(3,), (3,)]  # as its caffemodels have them
 
@@ -305,7 +336,61 @@ def test_smooth_losses_are_divided_by_examples(sigma, beta):
     d = np.abs(x - y)
     expected = np.where(d < beta, d**2 / (2 * beta), d - beta / 2).sum() / 4
     assert np.isclose(run(part("SmoothL1Loss", sigma, bottom="xy", top="out"), x, y, top="out"), expected)
-    assert "third and fourth" in refused(part("SmoothL1Loss", bottom="xxxx"))[0]
+
+
+def test_fast_rcnns_loss_has_weights_inside_and_outside():
+    a, b, u, v = (array(4, 3, seed=i) for i in range(4))
+    u, v = np.abs(u) * (u > -0.5), np.abs(v)
+    inputs = "".join(INPUT.format("dim: 4 dim: 3").replace('"x"', f'"{name}"') for name in "abuv")
+    text = part("SmoothL1Loss", "smooth_l1_loss_param { sigma: 2 } loss_weight: 3", bottom="abuv", top="out")
+    net = nettrain.Net(inputs + text, "TRAIN", dtype="float64", settings=["force_backward=true"])
+    for name, x in zip("abuv", (a, b, u, v), strict=True):
+        net.blobs[name].data[...] = x
+    net.forward()
+    net.backward()
+    d = u * (a - b)
+    near = np.abs(d) < 1 / 4
+    assert np.isclose(net.blobs["out"].data, (v * np.where(near, 2 * d**2, np.abs(d) - 1 / 8)).sum() / 4)
+    slope = u * v * np.where(near, 4 * d, np.sign(d)) * 3 / 4
+    assert np.allclose(net.blobs["a"].diff, slope)
+    assert np.allclose(net.blobs["b"].diff, -slope)
+    inside = part("SmoothL1Loss", bottom="xyz", top="out")  # SSD's
+    d = np.abs(u * (a - b))
+    assert np.isclose(run(inside, a, b, u, top="out"), np.where(d < 1, d**2 / 2, d - 0.5).sum() / 4)
+
+
+def test_normalize_of_the_face_nets():
+    """Of the channels of each place, and nothing is learned: happynear's."""
+    x = array(2, 3, 2, 2)
+    length = np.sqrt((x**2).sum(1, keepdims=True) + 1e-6)
+    text = part("Normalize", 'normalize_param { normalize_type: "L2" }')
+    assert np.allclose(run(text, x), x / length, rtol=1e-12)
+    assert entries(text)[0]["param"] == {"lr_mult": 0, "decay_mult": 0}
+    assert "L2 norm" in refused(text.replace("L2", "L1"))[0]
+    assert "forks differ" in netspec.load(given((1, 4)) + part("Normalize")).warnings[0].message
+
+
+def test_dropout_that_scales_in_tests():
+    """Fast R-CNN's ``scale_train: false``: values are kept or 0 in training, times 1 - p in tests."""
+    x = 1 + array(50, 40) ** 2
+    text = part("Dropout", "dropout_param { dropout_ratio: 0.2 scale_train: false }")
+    found = run(text, x, phase="TRAIN")
+    assert np.allclose(found[found != 0], x[found != 0])
+    assert 0.1 < (found == 0).mean() < 0.3
+    assert np.allclose(run(text, x), 0.8 * x)
+
+
+def test_intels_and_nvidias_fields():
+    x = array(1, 4, 6, 6)
+    text = part("Pooling", "pooling_param { pool: AVE kernel_size: 3 pad: 1 avg_include_pad: %s }")
+    same = part("Pooling", "pooling_param { pool: %s kernel_size: 3 pad: 1 }")
+    assert np.allclose(run(text % "false", x), run(same % "AVE_EXC_PAD", x))
+    assert np.allclose(run(text % "true", x), run(same % "AVE", x))
+    norm, scale = part("BatchNorm", "batch_norm_param { filler { value: 1 } }"), part("Scale", bottom="y")
+    assert "affine" not in entries(norm + scale.replace('"l"', '"s"'))[0]
+    assert "write a Scale behind it" in refused(norm)[0]
+    assert entries(part("BatchNorm", "batch_norm_param { scale_bias: true eps: 1e-8 }"))[0]["eps"] == 1e-5
+    assert "slope below 0" in refused(part("ReLU6", "relu_param { negative_slope: 0.1 }"))[0]
 
 
 def test_losses_of_segnet():
@@ -341,7 +426,6 @@ def test_a_fixed_divisor():
         (part("PSROIPooling"), "R-FCN's pooling of regions"),
         (part("MultiBoxLoss"), "SSD's loss of boxes and classes"),
         (part("Dropout", "dropout_param { sample_weights_test: true }"), "SegNet's Bayesian nets"),
-        (part("Dropout", "dropout_param { scale_train: false }"), "this fork in tests"),
     ],
 )
 def test_what_has_no_equal_is_one_error_that_says_what_it_is(text, words):
@@ -369,3 +453,49 @@ def test_fields_that_change_no_number_are_taken():
         problems=problems,
     )
     assert problems.found == []
+
+
+def test_fields_of_machines_are_left_out_and_those_that_learn_are_named():
+    problems = Problems()
+    layer = part("ReLU", 'engine: "MKL2017" forward_type: FLOAT relu_param { engine: MKLDNN }')
+    layer += part(
+        "Convolution", "quantization_param { bw_params: 8 } convolution_param { num_output: 1 kernel_size: 1 }"
+    )
+    fields = 'source: "s" batch_size: 1 shuffle: %s cache: true threads: 2'
+    data = f'layer {{ name: "data" type: "Data" top: "d" data_param {{ {fields} }} }}'
+    text = "base_lr: 0.1 richness: 100 larc: true warmup_iter: 5 nonsense: 1 net_param { "
+    spec = netspec.load(text + given((1, 1, 2, 2)) + layer.replace('"y"', '"z"', 1) + "}", problems=problems)
+    assert [problem.message for problem in problems.found] == [
+        "`larc` is not a field of Caffe's solvers; it is NVIDIA's: rates by layer",
+        "`warmup_iter` is not a field of Caffe's solvers; it is Intel's, which changes momentum too; `warmup_iter` and "
+        "`warmup_lr` in YAML do not",
+        "`nonsense` is not a field of Caffe's solvers",
+    ]
+    assert "8 bits" in "".join(warning.message for warning in spec.warnings)
+    assert entries(data % "true")[0]["shuffle"] is True
+
+
+def test_types_that_nobody_knows_have_a_way_out():
+    (message,) = refused(part("Fancy"))
+    assert message.startswith("unknown layer type `Fancy`; ")
+    assert "--until LAYER" in message
+    with pytest.raises(SpecError, match="CROP is FCN's first"):
+        nettrain.Net('layers {\n name: "c" type: CROP bottom: "x" bottom: "y" top: "z"\n}')
+
+
+def test_a_net_that_was_moved_with_its_solver_is_found(tmp_path):
+    (tmp_path / "net.prototxt").write_text(given((1, 2)) + part("ReLU"))
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text('net: "/elsewhere/models/net.prototxt"\nbase_lr: 0.1\nlr_policy: "fixed"\nmax_iter: 1\n')
+    spec = netspec.load(solver)
+    assert [layer.name for layer in spec.layers] == ["x", "l"]
+    assert [(warning.place.line, warning.message) for warning in spec.warnings] == [
+        (1, "/elsewhere/models/net.prototxt is not there; net.prototxt beside the solver is read in its place")
+    ]
+
+
+def test_long_texts_are_read(tmp_path):
+    """A YAML spec is at most 1 MB; nets with a scale for each channel are longer."""
+    path = tmp_path / "long.prototxt"
+    path.write_text(given((1, 2)) + part("ReLU") + "# long\n" * 200_000)
+    assert [layer.cls.__name__ for layer in netspec.load(path).layers] == ["Input", "ReLU"]

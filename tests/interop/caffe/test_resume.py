@@ -7,6 +7,7 @@ import nettrain
 import numpy as np
 import pytest
 from nettrain.interop.caffe import binary, weights
+from nettrain.interop.caffe.classes import classes
 from nettrain.interop.caffe.solver_state import restore_state, write_state
 from nettrain.spec.errors import NettrainError
 
@@ -60,9 +61,9 @@ def as_hdf5(stem):
             file[f"history/{i}"] = weights.array_of(blob, "it")[0]
 
 
-def final(command, spec, *options):
-    command("train", spec, "--out", "out", *options)
-    with np.load("out/iter_12.npz") as file:
+def final(command, spec, *options, out="out"):
+    command("train", spec, "--out", out, *options)
+    with np.load(f"{out}/iter_12.npz") as file:
         return {name: file[name] for name in file if name.startswith("param/")}
 
 
@@ -84,6 +85,58 @@ def test_it_ends_where_an_uninterrupted_run_does(nettrain_cli, workdir, rule, ki
         for name, blobs in solver.net.params.items():
             for i, blob in enumerate(blobs):
                 np.testing.assert_allclose(file[f"param/{name}/{i}"], blob.data, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+def test_a_snapshot_becomes_a_state_from_which_training_goes_on(nettrain_cli, workdir, rule):
+    spec = SPEC.format(rule=rule, extra=RULES[rule]).replace("type: BatchNorm", "type: BatchNorm, affine: true")
+    spec = spec.replace("num_output: 7", "num_output: 7, bias_term: false")  # its gradient is rounding alone
+    Path("spec.yaml").write_text(spec)
+    straight = final(nettrain_cli, "spec.yaml")
+    nettrain_cli("train", "spec.yaml", "--set", "solver.max_iter=5", "--out", "half")
+    done = nettrain_cli("convert", "half/iter_5.npz", "--to", "half.solverstate")
+    assert "the place in the data is left out" in done.output
+    state = classes()["SolverState"].FromString(Path("half.solverstate").read_bytes())
+    assert (state.iter, state.learned_net, len(state.history)) == (
+        5,
+        "half.caffemodel",
+        8 * (2 if rule == "Adam" else 1),
+    )
+    assert [list(blob.shape.dim) for blob in state.history[:8]] == [[7, 2], [7], [7], [1], [7], [7], [2, 7], [2]]
+    nettrain_cli("convert", "spec.yaml", "--to", "net.prototxt")  # in Caffe's words too: BatchNorm and Scale
+    for name in ("spec.yaml", "net_solver.prototxt"):
+        found = final(nettrain_cli, name, "--resume", "half.solverstate", out=f"of {name}")
+        assert len(found) == len(straight)
+        for (key, one), other in zip(straight.items(), found.values(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+def test_what_has_no_state_becomes_none(nettrain_cli, workdir):
+    Path("spec.yaml").write_text(SPEC.format(rule="AdamW", extra="momentum: 0.9"))
+    nettrain.Net("spec.yaml").save("net.npz")
+    done = nettrain_cli("convert", "net.npz", "--to", "a.solverstate", exit_code=2)
+    assert "net.npz holds weights without the state of a solver" in done.stderr
+    nettrain_cli("train", "spec.yaml", "--out", "out")
+    done = nettrain_cli("convert", "out/iter_12.npz", "--to", "a.solverstate", exit_code=2)
+    assert "Caffe has no solver AdamW" in done.stderr
+    assert not Path("a.caffemodel").exists()
+
+
+def test_weights_in_other_folders_are_not_read(workdir, tmp_path_factory):
+    Path("spec.yaml").write_text(SPEC.format(rule="SGD", extra="momentum: 0.9"))
+    solver = nettrain.get_solver("spec.yaml")
+    solver.step(1)
+    as_caffe(solver, "one")
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "two.caffemodel"
+    Path("one.caffemodel").rename(elsewhere)
+    for named in (str(elsewhere), f"../{elsewhere.parent.name}/two.caffemodel"):
+        write_state(solver, Path("one.solverstate"), named)
+        with pytest.raises(NettrainError, match="nothing is read from outside of its folder and the current one"):
+            restore_state(solver, Path("one.solverstate"))
+    Path("here").mkdir()
+    elsewhere.rename("here/two.caffemodel")
+    write_state(solver, Path("one.solverstate"), "here/two.caffemodel")
+    restore_state(solver, Path("one.solverstate"))
 
 
 def test_a_state_needs_a_spec(nettrain_cli, workdir):

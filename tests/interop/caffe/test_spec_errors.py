@@ -36,6 +36,7 @@ def errors_of(text):
     [
         ("num_output: 3", "num_ouput: 3", (6, 5), "`num_ouput` is not a field of Caffe's ConvolutionParameter"),
         ("num_output: 3", "num_ouput: 3", (6, 5), "did you mean `num_output`?"),
+        ('name: "conv"', 'name: "co\\001nv"', (4, 9), "'co\\x01nv': the character #x01 does not belong in a spec"),
         ("num_output: 3", "num_output: 3.5", (6, 17), "`num_output` must be a whole number, got 3.5"),
         ("num_output: 3", "num_output: -3", (6, 17), "a whole number from 0 to 4,294,967,295, got -3"),
         ("num_output: 3", "num_output: 3 num_output: 4", (6, 19), "`num_output` is written twice; first on line 6"),
@@ -196,5 +197,10 @@ def test_long_texts_end_soon(piece):
 
 
 def test_more_words_than_any_net_has_are_not_read():
-    with pytest.raises(SpecError, match="more than 1,000,000 words and brackets, too many for a net"):
-        read_spec(b"x: 1\n" * 400_000, netspec.Path("a"), "a", Problems())
+    with pytest.raises(SpecError, match="more than 200,000 words and brackets, too many for a net"):
+        read_spec(b"x: 1\n" * 80_000, netspec.Path("a"), "a", Problems())
+
+
+def test_more_layers_than_any_net_has_are_not_made():
+    with pytest.raises(SpecError, match="a:10001:7: more than 10,000 layers, too many for a net"):
+        read_spec(b"layer {}\n" * 12_000, netspec.Path("a"), "a", Problems())

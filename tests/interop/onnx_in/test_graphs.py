@@ -1,9 +1,22 @@
 """Several nodes that belong together, constants that are computed, and the ways exporters write one thing."""
 
+import nettrain
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from helpers.onnx_models import TensorProto, helper, layer, model_of, one, read, same_as_onnxruntime, types, written
+from helpers.onnx_models import (
+    TensorProto,
+    fill,
+    helper,
+    layer,
+    model_of,
+    one,
+    read,
+    same_as_onnxruntime,
+    types,
+    written,
+)
 
 R = np.random.default_rng(3)
 node = helper.make_node
@@ -180,6 +193,10 @@ RECURRENT = {
     for op, gates, more in (("LSTM", 4, {}), ("GRU", 3, {"linear_before_reset": 1}), ("RNN", 1, {}))
     for direction in ("forward", "reverse", "bidirectional")
 }
+RECURRENT |= {
+    f"GRU reset first {direction}": ("GRU", 3, 2 if direction == "bidirectional" else 1, {"direction": direction})
+    for direction in ("forward", "bidirectional")
+}
 RECURRENT["RNN Relu"] = ("RNN", 1, 1, {"activations": ["Relu"]})
 
 
@@ -195,12 +212,29 @@ def test_the_last_state_alone():
 
 
 def test_first_states_that_are_inputs():
-    for op, names, outputs in (("LSTM", ["h0", "c0"], ["Y", "h", "c"]), ("GRU", ["h0"], ["Y", "h"])):
-        gates = 4 if op == "LSTM" else 3
-        more = {} if op == "LSTM" else {"linear_before_reset": 1}
+    one = ["h0"], ["Y", "h"]
+    every = ("LSTM", 4, ["h0", "c0"], ["Y", "h", "c"]), ("GRU", 3, *one), ("GRU", 3, *one), ("RNN", 1, *one)
+    for i, (op, gates, names, outputs) in enumerate(every):
+        more = {"linear_before_reset": 1} if i == 1 else {}
         kept = {"W": f(1, gates * 4, 3), "R": f(1, gates * 4, 4), "B": f(1, gates * 8)}
         made = [node(op, ["x", "W", "R", "B", "", *names], outputs, hidden_size=4, **more)]
         same_as_onnxruntime(model_of(made, {"x": [5, "N", 3], **{n: [1, "N", 4] for n in names}}, kept, outputs))
+
+
+def test_sequences_of_any_length():
+    kept = {"W": f(1, 16, 3), "R": f(1, 16, 4), "B": f(1, 32)}
+    made = [node("LSTM", ["x", "W", "R", "B"], ["Y", "h", "c"], hidden_size=4)]
+    path = written(model_of(made, {"x": ["steps", "N", 3]}, kept, ["Y", "h", "c"]))
+    found = read(path, path.name, batch=2)
+    assert layer(found, "Input")["shape"] == [10, 2, 3]
+    assert "sequences may be of any length; 10 steps are written down in the shape of the Input" in found.notes
+    net = fill(nettrain.Net(found.root.to_python(), "TEST"), found)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for steps in (3, 6):
+        x = f(steps, 2, 3)
+        net.forward(x=x)
+        for output, wanted in zip(["Y", "h", "c"], session.run(None, {"x": x}), strict=True):
+            np.testing.assert_allclose(net.blobs[found.outputs[output]].data, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_sequences_of_one_step():
@@ -288,10 +322,41 @@ def test_a_graph_that_is_about_one_number_of_examples_is_read_for_it():
     assert found.notes == ["the file is for one number of examples, and so is the net"]
 
 
-def test_parameters_that_several_nodes_share_are_copied():
-    nodes = [node("MatMul", ["x", "w"], ["m"]), node("MatMul", ["m", "w"], ["y"])]
-    found = same_as_onnxruntime(model_of(nodes, {"x": ["N", 4]}, {"w": f(4, 4)}))
-    assert len(found.arrays) == 2
+def test_parameters_that_several_nodes_share_are_one():
+    nodes = [node("MatMul", ["x", "w"], ["m"], name="one"), node("Add", ["m", "b"], ["a"]),
+             node("MatMul", ["a", "w"], ["n"], name="two"), node("Add", ["n", "zero"], ["c"]),
+             node("Gemm", ["c", "w", "zero"], ["y"], name="three", transB=1)]  # fmt: skip
+    found = same_as_onnxruntime(model_of(nodes, {"x": ["N", 4]}, {"w": f(4, 4), "b": f(4), "zero": np.zeros(4, "f4")}))
+    _, one, two, three = found.root.to_python()["layers"]
+    assert one["param"] == two["param"] == {"name": "one_w"}
+    assert "param" not in three  # its matrix is the other way round
+    net = nettrain.Net(found.root.to_python(), "TRAIN")
+    assert net.params["one"][0].shares_data_with(net.params["two"][0])
+    assert not net.params["two"][1].shares_data_with(net.params["three"][1])  # equal by chance: exporters keep one zero
+
+
+def test_a_constant_that_is_repeated_for_each_example():
+    """The token of a class, as vision transformers put it before the patches, and a first state."""
+    nodes = [
+        node("Shape", ["x"], ["n"], end=1),
+        node("Concat", ["n", "rest"], ["shape"], axis=0),
+        node("Expand", ["token", "shape"], ["tokens"]),
+        node("Concat", ["tokens", "x"], ["y"], axis=1),
+        node("Expand", ["zero", "shape"], ["h"]),
+        node("MatMul", ["h", "w"], ["z"]),
+    ]
+    arrays = {"token": f(1, 1, 4), "rest": i(1, 4), "zero": np.float32(0.5), "w": f(4, 2)}
+    found = same_as_onnxruntime(model_of(nodes, {"x": ["N", 3, 4]}, arrays, ("y", "z")))
+    token, zero = (entry for entry in found.root.to_python()["layers"] if entry["type"] == "Parameter")
+    assert "param" not in token
+    assert zero["param"]["lr_mult"] == 0
+    assert "InnerProduct" in types(found)  # so that w is shared with other steps
+
+
+def test_a_table_of_words_that_is_the_last_matrix_too():
+    nodes = [node("Gather", ["w", "x"], ["e"]), node("Gemm", ["e", "w"], ["y"], transB=1)]
+    found = same_as_onnxruntime(model_of(nodes, {"x": ["N"]}, {"w": f(5, 4)}, kind=TensorProto.INT64))
+    assert layer(found, "Embed")["param"] == layer(found, "InnerProduct")["param"]
 
 
 def test_scikit_learns_operations():

@@ -1,6 +1,7 @@
 """Files that are damaged, lie about sizes or ask for too much: a message, and never much memory."""
 
 import random
+import time
 from pathlib import Path
 
 import nettrain
@@ -10,6 +11,8 @@ import pytest
 from helpers.hostile import refused
 from helpers.onnx_models import TensorProto, helper, model_of, one, read, written
 from nettrain import NettrainError
+from nettrain.files import wire
+from nettrain.interop.onnx_in import messages
 
 FOLDER = Path(__file__).parent / "fixtures"
 node = helper.make_node
@@ -86,6 +89,18 @@ def test_a_tensor_that_says_it_is_larger_than_its_bytes():
 
 
 BOMBS = {
+    "one after the other": [
+        node("ConstantOfShape", ["row"], ["c"]),
+        *(node("Add", [f"z{k}" if k else "x", "c"], [f"z{k + 1}" if k < 99 else "y"]) for k in range(100)),
+    ],
+    "a first state": [
+        node("Expand", ["one", "big"], ["h"]),
+        node("Scan", ["h", "x3"], ["s", "y"], num_scan_inputs=1, body=helper.make_graph(
+            [node("Add", ["a", "b"], ["c"]), node("Identity", ["c"], ["d"])], "step",
+            [helper.make_tensor_value_info(name, 1, None) for name in "ab"],
+            [helper.make_tensor_value_info(name, 1, None) for name in "cd"],
+        )),
+    ],
     "zeros": [node("ConstantOfShape", ["big"], ["c"]), node("Add", ["x", "c"], ["y"])],
     "repeated": [node("Expand", ["one", "big"], ["c"]), node("Mul", ["x", "c"], ["y"])],
     "repeated and negated": [
@@ -103,13 +118,39 @@ BOMBS = {
 def test_constants_that_would_fill_the_memory(name):
     arrays = {
         "big": np.array([1 << 20, 1 << 15]),
+        "row": np.array([1 << 18]),
         "one": np.ones(1, np.float32),
         "twice": np.array([2, 2]),
         "from": np.array(0),
         "to": np.array(1 << 45),
         "step": np.array(1),
     }
-    refused("", reading(model_of(BOMBS[name], {"x": ["N", 4]}, arrays)))
+    size = 1 << 18 if name == "one after the other" else 4
+    inputs = {"x": ["N", size], "x3": [3, 1 << 20, 4]}
+    refused("", reading(model_of(BOMBS[name], inputs, arrays)), most=100_000_000)
+
+
+def test_a_tensor_without_values_has_a_size_all_the_same():
+    model = one("Gemm", f(4, 3), shape=("N", 4))
+    model.graph.initializer[0].CopyFrom(onnx.TensorProto(name="c0", data_type=1, dims=[0, 1 << 62]))
+    refused("tensor `c0`: it has no shape", reading(model))
+
+
+def test_thousands_of_nodes_without_a_name_are_told_apart_soon():
+    count = 4000
+    nodes = [node("Relu", [f"a{k}" if k else "x"], [f"a{k + 1}" if k < count - 1 else "y"]) for k in range(count)]
+    started = time.process_time()
+    found = reading(model_of(nodes, {"x": ["N", 4]}))()
+    assert time.process_time() - started < 10  # by trying every number it takes minutes
+    assert len({entry["name"] for entry in found.root.to_python()["layers"]}) == count + 1
+
+
+def test_integers_are_read_some_at_a_time(monkeypatch):
+    monkeypatch.setattr(messages, "_PIECE", 37)
+    wanted = [(-1) ** i * (3**i % 2**63) >> i % 7 for i in range(300)]
+    assert messages.many_integers(b"".join(map(wire.write_varint, wanted))).tolist() == wanted
+    with pytest.raises(wire.WireError, match="more than ten bytes"):
+        messages.many_integers(b"\x80" * 40 + b"\1")
 
 
 def test_functions_that_call_each_other_without_end(monkeypatch):
@@ -178,7 +219,7 @@ def test_all_that_cannot_be_read_is_said_at_once():
         node("NonZero", ["a"], ["b"], name="first"),
         node("TopK", ["b", "k"], ["c", "d"], name="second"),
         node("Attention", ["c"], ["e"], name="third", domain="com.microsoft"),
-        node("GRU", ["x3", "W", "R"], ["f"], name="fourth", hidden_size=1),
+        node("GRU", ["x3", "W", "R"], ["f"], name="fourth", hidden_size=1, clip=1.0),
         node("Concat", ["e", "f"], ["y"], axis=0),
     ]
     arrays = {"k": np.array([1]), "W": f(1, 3, 4), "R": f(1, 3, 1)}
@@ -188,7 +229,7 @@ def test_all_that_cannot_be_read_is_said_at_once():
     assert "node `first` (NonZero): the shape of its output depends on values" in said
     assert "node `second` (TopK)" in said
     assert "node `third` (com.microsoft.Attention): it is of the domain com.microsoft, of one program alone" in said
-    assert "node `fourth` (GRU): GRU here multiplies by the reset gate after the matrix" in said
+    assert "node `fourth` (GRU): it clips what goes into the gates" in said
     assert said.endswith("4 errors.")
 
 

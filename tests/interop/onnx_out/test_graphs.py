@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from helpers.user_code import with_doubled
 from nettrain import Net
 from nettrain.files.extras import MissingExtraError
 from nettrain.interop.onnx_out import export, save, verify
@@ -307,33 +308,13 @@ def test_a_softmax_along_another_axis_is_another():
 
 
 def test_all_that_cannot_be_written_is_said_at_once(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        '''
-import nettrain
-
-
-@nettrain.register
-class Doubled(nettrain.Layer):
-    """Twice x."""
-
-    examples = [nettrain.Example([(2, 3)])]
-
-    def Forward_cpu(self, bottom, top):
-        top[0].data[...] = 2 * bottom[0].data
-'''
-    )
-    spec = tmp_path / "net.yaml"
-    spec.write_text(
-        """
-layer_files: mine.py
-layers:
+    layers = """\
   - {name: x, type: Input, shape: [2, 3]}
   - {name: one, type: Doubled}
   - {name: between, type: ReLU}
   - {name: two, type: Doubled}
 """
-    )
-    net = Net(spec, phase="TEST", allow_python=True)
+    net = Net(with_doubled(tmp_path, layers), phase="TEST", allow_python=True)
     with pytest.raises(SpecError) as caught:
         export(net)
     said = [(problem.place.line, problem.message) for problem in caught.value.problems]

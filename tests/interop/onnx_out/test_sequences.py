@@ -3,6 +3,7 @@
 import numpy as np
 import onnxruntime
 import pytest
+from helpers.user_code import with_doubled
 from nettrain import Net
 from nettrain.interop.onnx_out import export, verify
 from nettrain.spec.errors import SpecError
@@ -142,25 +143,7 @@ def test_a_cell_that_carries_and_gives_its_state():
 
 
 def test_a_cell_with_a_layer_that_has_no_form(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        '''
-import nettrain
-
-
-@nettrain.register
-class Doubled(nettrain.Layer):
-    """Twice x."""
-
-    examples = [nettrain.Example([(2, 3)])]
-
-    def Forward_cpu(self, bottom, top):
-        top[0].data[...] = 2 * bottom[0].data
-'''
-    )
-    (tmp_path / "net.yaml").write_text(
-        """
-layer_files: mine.py
-layers:
+    layers = """\
   - {name: x, type: Input, shape: [4, 2, 3]}
   - name: y
     type: Recurrent
@@ -171,8 +154,7 @@ layers:
       - {name: sum, type: Eltwise, bottom: [x, h]}
       - {name: new, type: Doubled}
 """
-    )
-    net = Net(tmp_path / "net.yaml", phase="TEST", allow_python=True)
+    net = Net(with_doubled(tmp_path, layers), phase="TEST", allow_python=True)
     with pytest.raises(SpecError) as caught:
         export(net)
     (problem,) = caught.value.problems

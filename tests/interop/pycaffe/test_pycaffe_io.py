@@ -1,5 +1,7 @@
 """caffe.io, Classifier and Detector: known values, and what they refuse."""
 
+import io
+
 import nettrain.interop.pycaffe as caffe
 import numpy as np
 import pytest
@@ -34,24 +36,45 @@ def test_load_image_gives_red_green_blue_from_0_to_1(workdir):
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, pixels / 255, rtol=1e-6)
     grey = caffe.io.load_image("a.png", color=False)
-    assert grey.shape == (3, 5, 1)
+    np.testing.assert_allclose(grey[..., 0], pixels @ [0.2125, 0.7154, 0.0721] / 255, rtol=1e-5)
+    with open("a.png", "rb") as file:  # as the web demo gives what was uploaded
+        np.testing.assert_array_equal(caffe.io.load_image(io.BytesIO(file.read())), found)
+    Image.fromarray(pixels[..., 0]).save("grey.png")
+    np.testing.assert_allclose(caffe.io.load_image("grey.png", color=False)[..., 0], pixels[..., 0] / 255, rtol=1e-6)
     Image.fromarray(np.dstack([pixels, np.full((3, 5), 9, np.uint8)])).save("alpha.png")
     np.testing.assert_allclose(caffe.io.load_image("alpha.png"), pixels / 255, rtol=1e-6)
     with pytest.raises(NettrainError, match=r"there is no file none\.png"):
         caffe.io.load_image("none.png")
 
 
-def test_resize_interpolates_between_the_centres_of_pixels():
-    ramp = np.arange(4, dtype=float).reshape(1, 4, 1)
-    np.testing.assert_allclose(caffe.io.resize_image(ramp, (1, 2))[0, :, 0], [0.5, 2.5])
-    np.testing.assert_allclose(caffe.io.resize_image(ramp, (2, 8))[1, :, 0], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
-    np.testing.assert_allclose(caffe.io.resize_image(ramp, (1, 2), interp_order=0)[0, :, 0], [1, 3])
-    image = np.random.default_rng(0).normal(size=(4, 5, 7)).astype(np.float32)
+def test_pictures_are_resized_between_the_centres_of_pixels_with_their_smallest_value_around_them():
+    """The numbers are scikit-image's, mode='constant'."""
+    image = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
+    found, framed = caffe.io.resize_image(image, (7, 3)), np.pad(image, ((1, 1), (1, 1), (0, 0)))
+    for edge in (framed[0], framed[-1], framed[:, 0], framed[:, -1]):
+        edge[...] = image.min()
+    for i in range(7):
+        for j in range(3):
+            y, x = (i + 0.5) * 4 / 7 + 0.5, (j + 0.5) * 5 / 3 + 0.5
+            weights = [(1 - abs(y - k)) * (1 - abs(x - m)) for k in range(6) for m in range(7)]
+            near = [abs(y - k) < 1 and abs(x - m) < 1 for k in range(6) for m in range(7)]
+            wanted = sum(w * v for w, v, n in zip(weights, framed.reshape(-1, 3), near, strict=True) if n)
+            np.testing.assert_allclose(found[i, j], wanted, rtol=1e-4, atol=1e-6)
     same = caffe.io.resize_image(image, (4, 5))
     np.testing.assert_array_equal(same, image)
     assert not np.shares_memory(same, image)
+    ramp = np.arange(4, dtype=float).reshape(1, 4, 1)
+    np.testing.assert_array_equal(caffe.io.resize_image(ramp, (1, 2), interp_order=0)[0, :, 0], [1, 3])
     with pytest.raises(NettrainError, match="interp_order must be 0"):
         caffe.io.resize_image(image, (2, 2), interp_order=3)
+
+
+def test_arrays_of_other_channels_are_resized_corner_on_corner():
+    """The numbers are scipy's zoom."""
+    ramp = np.repeat(np.arange(4, dtype=float), 2).reshape(1, 4, 2)
+    np.testing.assert_allclose(caffe.io.resize_image(ramp, (1, 7))[0, :, 1], np.arange(7) / 2)
+    np.testing.assert_allclose(caffe.io.resize_image(ramp, (3, 2))[2, :, 0], [0, 3])
+    np.testing.assert_array_equal(caffe.io.resize_image(ramp, (1, 3), interp_order=0)[0, :, 0], [0, 2, 3])
 
 
 def test_oversample_takes_corners_and_middle_and_their_mirror_images():
@@ -87,13 +110,26 @@ def test_a_transformer_does_its_steps_in_caffes_order():
         (lambda t: t.preprocess("dta", 1), "`dta` is not one of the inputs"),
         (lambda t: t.set_transpose("data", (1, 0)), "needs 3 axes, got 2"),
         (lambda t: t.set_channel_swap("data", (1, 0)), "has 3 channels, got an order of 2"),
-        (lambda t: t.set_mean("data", np.ones(2)), "has 3 channels, got a mean of 2"),
-        (lambda t: t.set_mean("data", np.ones((3, 4, 4))), "must be .*, as the input, got"),
+        (lambda t: t.set_mean("data", np.ones(2)), r"must have 3 channels, or C x H x W, got \(2,"),
+        (lambda t: t.set_mean("data", np.ones((1, 3, 4, 4))), r"must have 3 channels, .* got \(1, 3, 4, 4\)"),
     ],
 )
 def test_a_transformer_refuses_what_does_not_fit_its_input(call, words):
     with pytest.raises(ValueError, match=words):
         call(caffe.io.Transformer({"data": (1, 3, 2, 2)}))
+
+
+def test_a_mean_image_is_resized_to_the_input():
+    """classify.py gives the whole mean of ImageNet, 256 x 256, to a net that takes 227 x 227."""
+    transformer = caffe.io.Transformer({"data": (1, 3, 2, 2), "grey": (1, 1, 2, 2)})
+    transformer.set_mean("data", np.arange(48.0).reshape(3, 4, 4))
+    wanted = np.array([[2.5, 4.5], [10.5, 12.5]]) + np.array([0, 16, 32])[:, None, None]
+    np.testing.assert_allclose(transformer.mean["data"], wanted)
+    transformer.set_mean("data", np.arange(3.0).reshape(3, 1, 1))
+    np.testing.assert_array_equal(transformer.mean["data"].ravel(), [0, 1, 2])
+    transformer.set_mean("grey", np.ones((2, 2)))
+    transformer.set_transpose("grey", (2, 0, 1))
+    np.testing.assert_array_equal(transformer.preprocess("grey", np.ones((2, 2, 1))), np.zeros((1, 2, 2)))
 
 
 def test_blobs_as_messages_and_back():
@@ -179,5 +215,23 @@ def test_surroundings_outside_of_the_image_are_the_mean(workdir):
     np.testing.assert_array_equal(inside, np.full((8, 8, 3), 9))
     corner = detector.crop(image, np.array([0, 0, 6, 6]))
     assert corner.shape == (8, 8, 3)
-    np.testing.assert_allclose(corner[0, 0], [1, 2, 3])
-    np.testing.assert_allclose(corner[-1, -1], [9, 9, 9])
+    for edge in (corner[:2], corner[:, :2]):
+        np.testing.assert_allclose(edge, np.broadcast_to([1, 2, 3], edge.shape))
+    np.testing.assert_array_equal(corner[2:, 2:], np.full((6, 6, 3), 9))
+    near = detector.crop(image, np.array([1, 1, 5, 5]))  # box -2 to 8, its 11 pixels on 8: one of mean
+    np.testing.assert_allclose(near[0], np.broadcast_to([1, 2, 3], (8, 3)))
+    np.testing.assert_array_equal(near[1:, 1:], np.full((7, 7, 3), 9))
+
+
+def test_a_mean_that_a_program_wrote_is_read_by_a_data_layer(workdir):
+    """As scripts that compute means write it: a new BlobProto of four axes."""
+    mean = np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)
+    (workdir / "mean.binaryproto").write_bytes(caffe.io.array_to_blobproto(mean).SerializeToString())
+    Image.fromarray(picture(2, 2)).save("a.png")
+    (workdir / "list.txt").write_text("a.png 1\n")
+    (workdir / "net.prototxt").write_text(
+        'layer { name: "d" type: "ImageData" top: "data" top: "label" transform_param { mean_file: "mean.binaryproto" }'
+        ' image_data_param { source: "list.txt" batch_size: 1 } }'
+    )
+    found = caffe.Net("net.prototxt", caffe.TEST).forward()["data"][0]
+    np.testing.assert_array_equal(found, picture(2, 2)[..., ::-1].transpose(2, 0, 1) - mean[0])

@@ -1,6 +1,7 @@
 """caffe.Net: what stands in blobs after whole and partial passes, by plain formulas; hooks, files, refusals."""
 
 import os
+import pickle
 import re
 
 import nettrain.interop.pycaffe as caffe
@@ -72,8 +73,8 @@ def test_gradients_of_parameters_add_up_until_they_are_cleared(net):
     net.backward(y=np.ones((2, 4)))
     np.testing.assert_allclose(array, 2 * once, rtol=1e-6)
     net.clear_param_diffs()
-    assert array is net.params["ip"][0].diff
     assert not array.any()
+    assert not net.params["ip"][0].diff.any()
     assert once.any()
 
 
@@ -82,7 +83,7 @@ def test_a_blob_written_in_place_shows_what_the_last_layer_that_ran_wrote(net, e
     net.forward()
     assert set(found := net.forward(end=end)) == {"h"}
     np.testing.assert_allclose(net.blobs["h"].data, formula(net)[which], rtol=1e-5)
-    assert found["h"] is net.blobs["h"].data
+    assert np.shares_memory(found["h"], net.blobs["h"].data)
 
 
 def test_a_pass_that_begins_within_layers_in_place_begins_from_what_the_program_wrote(net):
@@ -325,7 +326,21 @@ class Scale(caffe.Layer):
 
 class Broken(caffe.Layer):
     def setup(self, bottom, top):
-        raise KeyError("the program's own")
+        self.fail("setup")
+
+    def reshape(self, bottom, top):
+        self.fail("reshape")
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        self.fail("forward")
+
+    def backward(self, top, propagate_down, bottom):
+        self.fail("backward")
+
+    def fail(self, where):
+        if where == self.param_str:
+            raise KeyError("the program's own") from ValueError("for this reason")
 """
 PYTHON = """force_backward: true input: "x" input_shape { dim: 2 dim: 3 }
 layer { name: "scale" type: "Python" bottom: "x" top: "y"
@@ -345,11 +360,96 @@ def test_a_python_layer_is_the_programs_own_object(file, workdir):
     np.testing.assert_array_equal(net.backward(y=np.ones((2, 3)))["x"], np.full((2, 3), 5))
 
 
-def test_an_exception_of_a_python_layer_keeps_its_type_and_says_where(file, workdir):
+@pytest.mark.parametrize("method", ["setup", "reshape", "forward", "backward"])
+def test_an_exception_of_a_python_layer_keeps_its_type_and_says_where(file, workdir, method):
     (workdir / "mine.py").write_text(LAYERS)
+    text = PYTHON.replace('"Scale" param_str: "4"', f'"Broken" param_str: "{method}"')
+
+    def run():
+        net = caffe.Net(file(text), caffe.TEST)
+        net.forward()
+        net.backward()
+
     with pytest.raises(KeyError, match="the program's own") as error:
-        caffe.Net(file(PYTHON.replace('"Scale"', '"Broken"')), caffe.TEST)
+        run()
     assert "Python `scale`" in error.value.__notes__[0]
+    assert f"Broken.{method}" in error.value.__notes__[0]
+    assert len(error.value.__notes__) == 1
+    assert isinstance(error.value.__cause__, ValueError)
+
+
+MOVING = """
+import caffe
+import numpy as np
+
+class Images(caffe.Layer):
+    def setup(self, bottom, top):
+        self.at = 0
+
+    def reshape(self, bottom, top):
+        self.image = np.full((1, 3, 4 + self.at % 3, 5), 1.0 + self.at)
+        top[0].reshape(*self.image.shape)
+        top[1].reshape(1, 1, *self.image.shape[2:])
+
+    def forward(self, bottom, top):
+        top[0].data[...], top[1].data[...] = self.image, 1
+        self.at += 1
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+class Times(caffe.Layer):
+    def setup(self, bottom, top):
+        if not len(self.blobs):
+            self.blobs.add_blob()
+        self.blobs[0].reshape(3)
+        self.blobs[0].data[...] = [2, 3, 4]
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        self.x = bottom[0].data
+        self.x.shape = (3, -1)
+        top[0].data[0] = (self.x * self.blobs[0].data[:, None]).reshape(top[0].data.shape[1:])
+
+    def backward(self, top, propagate_down, bottom):
+        self.blobs[0].diff[...] += (top[0].diff * bottom[0].data).sum(axis=(0, 2, 3))
+"""
+
+
+def test_training_on_images_of_changing_size_by_python_layers(file, workdir):
+    """As fully convolutional nets are trained: the data layer loads in reshape."""
+    (workdir / "moving.py").write_text(MOVING)
+    file(
+        """layer { name: "d" type: "Python" top: "data" top: "t" python_param { module: "moving" layer: "Images" } }
+        layer { name: "times" type: "Python" bottom: "data" top: "y" python_param { module: "moving" layer: "Times" } }
+        layer { name: "sum" type: "Convolution" bottom: "y" top: "s" param { lr_mult: 0 } convolution_param {
+          num_output: 1 kernel_size: 1 bias_term: false weight_filler { type: "constant" value: 1 } } }
+        layer { name: "loss" type: "EuclideanLoss" bottom: "s" bottom: "t" top: "loss" }"""
+    )
+    (workdir / "s.prototxt").write_text('train_net: "net.prototxt" base_lr: 0.001 lr_policy: "fixed"')
+    solver = caffe.SGDSolver("s.prototxt")
+    w = np.array([2.0, 3.0, 4.0])
+    for i in range(4):
+        solver.step(1)
+        height, value = 4 + i % 3, 1.0 + i
+        assert solver.net.blobs["s"].data.shape == (1, 1, height, 5)
+        error = value * w.sum() - 1
+        assert float(solver.net.blobs["loss"].data) == pytest.approx(height * 5 * error**2 / 2, rel=1e-5)
+        w = w - 0.001 * error * value * height * 5
+        np.testing.assert_allclose(solver.net.params["times"][0].data, w, rtol=1e-5)
+    assert solver.net.layers[0].at == 4
+
+
+def test_a_shape_that_a_program_sets_is_its_own_arrays_alone(net):
+    """Pruning scripts do it: pycaffe gives a new array each time, over the same memory."""
+    mine = net.params["ip"][0].data
+    mine.shape = (2, -1)
+    mine[0] = 0
+    assert net.params["ip"][0].data.shape == (4, 3)
+    np.testing.assert_array_equal(net.params["ip"][0].data[:2], 0)
+    assert net.forward()["y"].shape == (2, 4)
 
 
 def test_a_yaml_spec_is_a_net_too(workdir):
@@ -413,21 +513,65 @@ def test_parts_of_a_pass_give_what_the_whole_gives(file):
 
 def test_what_is_written_into_a_convolutions_arrays_is_never_lost_in_silence(file):
     net = caffe.Net(file(RESIDUAL), caffe.TRAIN)
-    weights = net.params["a"][0]
-    assert weights.data is weights.data
-    weights.data.flat = np.arange(81)
-    np.testing.assert_array_equal(weights.data, np.arange(81).reshape(3, 3, 3, 3))
-    weights.data[1] += 1000
-    assert net._core.params["a"][0].data[1].min() >= 1000
-    for copied in (
-        weights.data.reshape(3, -1),
-        weights.data.ravel(),
-        np.reshape(weights.data, -1),
-        weights.data[0].ravel(),
-    ):
-        np.testing.assert_array_equal(copied.ravel()[:27], np.arange(27))
+    blob = net.blobs["a"]
+    blob.data.flat = np.arange(96)
+    np.testing.assert_array_equal(blob.data, np.arange(96).reshape(2, 3, 4, 4))
+    blob.data[1] += 1000
+    assert net._core.blobs["a"].data[1].min() >= 1000
+    for copied in (blob.data.reshape(2, -1), blob.data.ravel(), np.reshape(blob.data, -1), blob.data[0].ravel()):
+        np.testing.assert_array_equal(copied.ravel()[:48], np.arange(48))
         with pytest.raises(ValueError, match="read-only"):
             copied[...] = 0
-    free = (weights.data * 2).reshape(-1)  # of a result of the program's own
+    blob.data[0].reshape(3, -1)[1] = 5  # the places of one image lie together
+    assert (blob.data[0, 1] == 5).all()
+    free = (blob.data * 2).reshape(-1)  # of a result of the program's own
     free[...] = 1
     assert net.blobs["x"].data.reshape(-1).base is not None
+    stored = pickle.dumps(blob.data)
+    assert b"nettrain" not in stored
+    np.testing.assert_array_equal(pickle.loads(stored), blob.data)
+
+
+def test_parameters_can_be_reshaped_and_written_into(file, workdir):
+    """As programs do that prune and quantise: what they write is in the net, and in the file."""
+    (workdir / "s.prototxt").write_text(
+        'train_net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" test_iter: 1 '
+        'test_net: "net.prototxt" test_interval: 9'
+    )
+    file(
+        RESIDUAL.replace(
+            'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 4 }',
+            'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 '
+            'dim: 4 dim: 4 } data_filler { type: "gaussian" } } }',
+        )
+    )
+    solver = caffe.SGDSolver("s.prototxt")
+    tested = solver.test_nets[0].params["a"][0]
+    for net in (solver.net, caffe.Net("net.prototxt", caffe.TEST)):
+        before = net.params["a"][0].data.copy()
+        rows = net.params["a"][0].data.reshape(3, -1)
+        rows[:, ::2] = 0
+        np.testing.assert_array_equal(
+            net.params["a"][0].data, np.where(np.arange(27) % 2, before.reshape(3, 27), 0).reshape(before.shape)
+        )
+        columns = net.params["a"][0].data
+        columns.shape = [3, -1]
+        columns[1] = 8
+        assert (net.params["a"][0].data[1] == 8).all()
+        net.save("pruned")
+        np.testing.assert_array_equal(caffe.Net("net.prototxt", caffe.TEST, weights="pruned").params["a"][0].data[1], 8)
+    assert (tested.data[1] == 8).all()
+    solver.step(1)
+    assert solver.net.params["a"][0].diff.any()
+    np.testing.assert_array_equal(tested.data, solver.net.params["a"][0].data)
+
+
+def test_batches_of_gradients_need_no_batches_of_inputs(file):
+    net = caffe.Net(file(), caffe.TEST)
+    net.blobs["x"].data[...] = 1
+    seeds = np.arange(16, dtype=np.float32).reshape(4, 4)
+    values, gradients = net.forward_backward_all(y=seeds)
+    assert values["y"].shape == (4, 4)
+    for i in (0, 2):
+        net.forward()
+        np.testing.assert_allclose(gradients["x"][i : i + 2], net.backward(y=seeds[i : i + 2])["x"], rtol=1e-5)

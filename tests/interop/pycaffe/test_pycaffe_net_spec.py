@@ -42,18 +42,30 @@ def test_a_net_in_python_is_the_prototxt_it_means():
     assert n["conv"] is n.conv is n.vals()[2]
 
 
-def test_what_has_no_name_gets_one():
+def test_what_has_no_name_gets_caffes():
+    """Programs find such blobs by name, in nets and in weights."""
     data = L.Input(shape={"dim": [1, 2]})
     first, second = L.Split(data, ntop=2)
-    proto = caffe.to_proto(L.Eltwise(first, L.ReLU(second)), L.ReLU(data))
+    proto = caffe.to_proto(L.Eltwise(first, L.ReLU(second, in_place=True)), L.ReLU(data), L.Silence(data, ntop=0))
     assert [(layer.name, list(layer.bottom), list(layer.top)) for layer in proto.layer] == [
         ("Input1", [], ["Input1"]),
-        ("Split1", ["Input1"], ["Split1_1", "Split1_2"]),
-        ("ReLU1", ["Split1_2"], ["ReLU1"]),
-        ("Eltwise1", ["Split1_1", "ReLU1"], ["Eltwise1"]),
+        ("Split1", ["Input1"], ["Split1", "Split2"]),
+        ("ReLU1", ["Split2"], ["Split2"]),
+        ("Eltwise1", ["Split1", "Split2"], ["Eltwise1"]),
         ("ReLU2", ["Input1"], ["ReLU2"]),
+        ("Silence1", ["Input1"], []),
     ]
     assert str(first.to_proto()) == str(second.to_proto())
+
+
+def test_messages_can_be_filled_from_python():
+    solver = pb.SolverParameter()
+    for name, value in {"base_lr": 0.1, "test_iter": 3, "type": "Adam", "train_state": {"stage": ["a", "b"]}}.items():
+        caffe.net_spec.assign_proto(solver, name, value)
+    caffe.net_spec.assign_proto(solver, "test_iter", [4])
+    assert (solver.type, list(solver.test_iter), list(solver.train_state.stage)) == ("Adam", [3, 4], ["a", "b"])
+    with pytest.raises(AttributeError, match=r"there is no SolverParameter.base_rl; did you mean `base_lr`"):
+        caffe.net_spec.assign_proto(solver, "base_rl", 1)
 
 
 def test_a_layer_without_tops_is_written_too():
@@ -194,6 +206,26 @@ def test_a_picture_is_drawn_by_dot(drawn, workdir, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(NettrainError, match="Graphviz is needed"):
         caffe.draw.draw_net(drawn, "LR")
+
+
+def test_layers_of_forks_are_written_and_read(workdir):
+    n = caffe.NetSpec()
+    n.data = L.Input(shape={"dim": [1, 4, 2, 3]})
+    n.norm = L.Normalize(n.data, across_spatial=False, scale_filler={"type": "constant", "value": 20})
+    n.pool = L.Pooling(n.norm, pool=P.Pooling.MAX, kernel_size=1, ceil_mode=False)
+    n.perm = L.Permute(n.pool, order=[0, 2, 3, 1])
+    n.boxes = L.PriorBox(n.pool, n.data, min_size=1, variance=[0.1] * 4)
+    text = str(n.to_proto())
+    assert text_format.Parse(text, pb.NetParameter()) == n.to_proto()
+    (workdir / "net.prototxt").write_text(text)
+    net = caffe.Net("net.prototxt", caffe.TEST)
+    x = np.random.default_rng(0).normal(size=(1, 4, 2, 3)).astype(np.float32)
+    wanted = 20 * x / np.sqrt((x**2).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(net.forward(data=x)["perm"], wanted.transpose(0, 2, 3, 1), rtol=1e-4)
+    assert net.blobs["boxes"].data.shape == (1, 2, 24)
+    assert pb.PriorBoxParameter.CORNER == P.PriorBox.CORNER
+    labels = text_format.Parse('item { name: "n1" label: 1 display_name: "cat" }', pb.LabelMap())
+    assert (labels.item[0].label, labels.item[0].display_name) == (1, "cat")
 
 
 def test_caffe_pb2_has_messages_and_enums_and_nothing_else():

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import nettrain.interop.pycaffe as caffe
 import numpy as np
@@ -224,6 +225,56 @@ assert 0 <= timer.ms < 1000
     run(program, workdir)
 
 
+MERGED = """
+import google.protobuf as pb2
+import caffe
+from caffe.proto import caffe_pb2
+model = caffe_pb2.NetParameter()
+with open('deploy.prototxt') as f:
+    pb2.text_format.Merge(f.read(), model)
+for layer in list(model.layer):
+    if layer.type in ('BatchNorm', 'Scale'):
+        model.layer.remove(layer)
+    elif layer.type == 'Convolution':
+        layer.convolution_param.bias_term = True
+with open('merged.prototxt', 'w') as f:
+    f.write(str(model))
+net = caffe.Net('deploy.prototxt', 'weights.caffemodel', caffe.TEST)
+merged = caffe.Net('merged.prototxt', caffe.TEST)
+for key in net.params.keys():
+    if type(net.params[key]) is caffe._caffe.BlobVec and key + '/bn' in net.params:
+        mean, var, factor = [blob.data for blob in net.params[key + '/bn']]
+        scale, shift = [blob.data for blob in net.params[key + '/scale']]
+        rstd = 1 / (var / factor + 1e-5) ** 0.5
+        w, b = merged.params[key]
+        w.data[...] = net.params[key][0].data * (rstd * scale).reshape((-1, 1, 1, 1))
+        b.data[...] = -mean / factor * rstd * scale + shift
+merged.save('merged.caffemodel')
+"""
+NORMALIZED = """input: "data" input_shape { dim: 2 dim: 3 dim: 4 dim: 4 }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 2 kernel_size: 3 bias_term: false weight_filler { type: "xavier" } } }
+layer { name: "conv/bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "conv/scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+"""
+
+
+def test_batch_norm_is_merged_into_convolutions(workdir):
+    (workdir / "deploy.prototxt").write_text(NORMALIZED)
+    net = caffe.Net("deploy.prototxt", caffe.TEST)
+    values = {"conv/bn": ([1, 2], [3, 4], [2]), "conv/scale": ([0.5, -1], [0.1, 0.2])}
+    for name, wanted in values.items():
+        for blob, value in zip(net.params[name], wanted, strict=True):
+            blob.data[...] = value
+    net.save("weights.caffemodel")
+    run(MERGED, workdir)
+    merged = caffe.Net("merged.prototxt", caffe.TEST, weights="merged.caffemodel")
+    assert [layer.type for layer in merged.layers] == ["Input", "Convolution", "ReLU"]
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(merged.forward(data=x)["conv"], net.forward(data=x)["conv"], rtol=1e-4, atol=1e-6)
+
+
 def test_without_protobuf_all_but_the_messages_works(workdir):
     program = """
 import sys
@@ -268,3 +319,19 @@ def test_a_gpu_is_not_there_and_the_program_goes_on(monkeypatch, capsys):
     monkeypatch.setenv("GLOG_minloglevel", "2")
     caffe.set_mode_gpu()
     assert not capsys.readouterr().err
+
+
+def test_the_old_script_of_the_readme_runs_as_it_stands(workdir, monkeypatch):
+    text = (Path(__file__).parents[3] / "README.md").read_text()
+    script = text.split("```python\nimport nettrain.interop.pycaffe as caffe\n")[1].split("```")[0]
+    (workdir / "deploy.prototxt").write_text(
+        'input: "data" input_shape { dim: 1 dim: 4 } layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" '
+        'inner_product_param { num_output: 3 weight_filler { type: "xavier" } } } '
+        'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }'
+    )
+    caffe.Net("deploy.prototxt", caffe.TEST).save("model.caffemodel")
+    said = []
+    image = np.arange(4.0)
+    exec("import nettrain.interop.pycaffe as caffe\n" + script, {"image": image, "print": said.append})
+    net = caffe.Net("deploy.prototxt", caffe.TEST, weights="model.caffemodel")
+    assert said == [(net.params["ip"][0].data @ image).argmax()]

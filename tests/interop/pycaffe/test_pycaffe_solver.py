@@ -1,6 +1,7 @@
 """The solvers: Caffe's loop, rules by plain formulas, callbacks, states, what stays of a program's values."""
 
 import os
+import re
 
 import nettrain.interop.pycaffe as caffe
 import numpy as np
@@ -13,6 +14,7 @@ layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 4 dim: 1 } }
 layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 1 } }
 layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
 """
+GLOG = re.compile(r"[IW]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ solver\.py:\d+] ")  # what programs that read logs look for
 SOLVER = 'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "line" '
 X = np.array([[1, 2], [0, 1], [3, -1], [2, 2]], np.float32)
 T = np.array([[1], [2], [3], [-1]], np.float32)
@@ -205,13 +207,47 @@ def test_tests_average_over_test_iter_batches_and_are_logged(make, monkeypatch, 
     solver.test_nets[0].before_forward(lambda i: calls.append(i))
     first = (X @ weights(solver)[:2] + weights(solver)[2] - T[:, 0]) ** 2
     solver.solve()
-    lines = capsys.readouterr().err.splitlines()
+    logged = capsys.readouterr().err.splitlines()
+    assert all(GLOG.match(line) for line in logged)
+    lines = [GLOG.sub("", line) for line in logged]
+    assert lines[:2] == ["Solving line", "Learning Rate Policy: fixed"]
     assert [line for line in lines if "Testing" in line] == [f"Iteration {i}, Testing net (#0)" for i in (0, 2, 4)]
     assert f"    Test net output #0: loss = {first.sum() / 8:g}" in lines
     assert f"Iteration 0, loss = {first.sum() / 8:g}" in lines
     assert "    Train net output #0: loss" in "\n".join(lines)
     assert len(calls) == 3 * 3 * 4
     assert solver.test_nets[0].params["ip"][0].data is not None
+
+
+COUNTED = """
+import caffe
+
+class Counted(caffe.Layer):
+    made = []
+
+    def setup(self, bottom, top):
+        self.made.append(self.phase)
+
+    def reshape(self, bottom, top):
+        top[0].reshape(4, 2)
+        top[1].reshape(4, 1)
+
+    def forward(self, bottom, top):
+        pass
+"""
+
+
+def test_a_solver_without_test_nets_makes_none(make, workdir):
+    """A data layer in Python would open its data twice, and may not even know the phase TEST."""
+    (workdir / "counted.py").write_text(COUNTED)
+    data = 'layer { name: "x" type: "Python" top: "x" top: "t" python_param { module: "counted" layer: "Counted" } }\n'
+    (workdir / "net.prototxt").write_text(NET.replace("\n".join(NET.splitlines()[1:3]) + "\n", data))
+    solver = make()
+    assert type(solver.net.layers[0]).made == [caffe.TRAIN]
+    assert len(solver.test_nets) == 0
+    solver.step(2)
+    assert len(make("test_iter: 1 test_interval: 100").test_nets) == 1
+    assert type(solver.net.layers[0]).made == [caffe.TRAIN, caffe.TRAIN, caffe.TEST]
 
 
 def test_test_nets_use_the_weights_that_are_trained(make):

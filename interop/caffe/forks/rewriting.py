@@ -1,28 +1,39 @@
 """Layers of forks of Caffe in the words of layers that compute the same.
 
-Whole types have rules in ``fork_rules``; what is here are fields that forks added to Caffe's own layers. What has no
+Whole types have rules in ``rules``; what is here are fields that forks added to Caffe's own layers. What has no
 equal stays as it is, and is an unknown type or field, with advice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ...spec.errors import Problem, Problems
-from .fork_fields import TRAINING_ONLY, WITHOUT_EQUAL
-from .fork_rules import RULES, Rewriter, made
-from .message import Entry, Message, message
+from ....spec.errors import Problem, Problems
+from ..message import Entry, Message, message
+from .fields import TRAINING_ONLY, WITHOUT_EQUAL
+from .rules import RULES, Rewriter, made
 
+LEAST_EPS = 1e-5  # of NVIDIA's BatchNorm
 _SIDES = ("pad_l", "pad_r", "pad_t", "pad_b")
 _SCALES, _SIZE = ("zoom_factor", "shrink_factor"), ("height", "width")
 
 
 class Forks(Rewriter):
-    """Rewrites layers of forks. ``is_deployed``: the net has inputs and no data, so what only trains is left out."""
+    """Rewrites layers of forks. ``is_deployed``: the net has inputs and no data, so what only trains is left out.
 
-    def __init__(self, problems: Problems, warnings: list[Problem], notes: list[Problem], is_deployed: bool):
+    ``scaled`` are the blobs that a Scale with one bottom reads.
+    """
+
+    def __init__(
+        self,
+        problems: Problems,
+        warnings: list[Problem],
+        notes: list[Problem],
+        is_deployed: bool,
+        scaled: Iterable[str] = (),
+    ):
         super().__init__(problems, warnings, notes)
-        self.is_deployed = is_deployed
+        self.is_deployed, self.scaled = is_deployed, frozenset(scaled)
 
     def layers(self, layer: Message) -> list[Message]:
         """What stands for a layer: mostly itself, its fields of forks in today's words."""
@@ -80,10 +91,13 @@ class Forks(Rewriter):
         for entry in pooling.take("ceil_mode"):
             if not entry.value:
                 pooling.fields["round_mode"] = [Entry("FLOOR", entry.place)]
-        if pooling.one("pool") in ("AVE_EXC_PAD", "AVE_TF"):
+        is_included = pooling.take("avg_include_pad")
+        if pooling.one("pool") in ("AVE_EXC_PAD", "AVE_TF") or any(not entry.value for entry in is_included):
             place = pooling.at("pool")
-            pooling.fields["pool"] = [Entry("AVE", place)]
-            layer.extra["count_include_pad"] = False
+            if pooling.one("pool") in ("AVE_EXC_PAD", "AVE_TF"):
+                pooling.fields["pool"] = [Entry("AVE", place)]
+            if pooling.one("pool") == "AVE":
+                layer.extra["count_include_pad"] = False
         if any(pooling.has(side) for side in _SIDES):
             self._sides(pooling)
 
@@ -92,12 +106,20 @@ class Forks(Rewriter):
             if not entry.value:
                 self.problems.add(entry.place, "eps is added below the root; a fork's other formula is not known here")
         has_factor = any(entry.value for entry in norm.take("scale_bias"))
-        for name in ("scale_filler", "bias_filler"):
-            for entry in norm.take(name):
-                has_factor = True
-                self.note(entry.place, f"`{name}` is left out: factors begin as 1, offsets as 0")
+        for name, usual in (("scale_filler", 1), ("bias_filler", 0)):
+            has_factor |= norm.has(name) and not norm.has("filler")
+            self.filled_with(norm, name, usual)
+        for entry in norm.take("filler"):  # Intel's, of factors that its compiled BatchNorm has when no Scale follows
+            if not self.scaled & set(layer.many("top")):
+                words = (
+                    "factors of Intel's BatchNorm, which other engines of Intel's do not have; write a Scale behind it"
+                )
+                self.problems.add(entry.place, words)
         if has_factor:
             layer.extra["affine"] = True
+            if norm.has("eps") and norm.one("eps") < LEAST_EPS:
+                self.note(norm.at("eps"), f"eps is {LEAST_EPS:g}, the least that NVIDIA's BatchNorm takes")
+                norm.fields["eps"] = [Entry(LEAST_EPS, norm.at("eps"))]
 
     def _loss(self, layer: Message, loss: Message) -> None:
         if loss.one("normalization") == "PRE_FIXED":
@@ -130,10 +152,6 @@ class Forks(Rewriter):
                     "SegNet's Bayesian nets drop values in tests too, and average over many; Dropout here rests then"
                 )
                 self.problems.add(entry.place, f"{words}. Without this line tests use the mean at once")
-        for entry in dropout.take("scale_train"):
-            if not entry.value:
-                words = "nettrain, as Caffe, scales in training, and this fork in tests"
-                self.problems.add(entry.place, f"{words}; leave the line out, and multiply the weights above by 1 - p")
 
     def _interp(self, layer: Message, interp: Message) -> None:
         """Of several sizes one counts: a lone factor before a height and width, these before both factors."""

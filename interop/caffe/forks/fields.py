@@ -31,11 +31,17 @@ FORK_FIELDS: dict[str, dict[str, tuple]] = {
         "ap_version": ("string",),
         "show_per_class_result": ("bool",),
     },
-    "PoolingParameter": _SIDES | {"ceil_mode": ("bool",)},
+    "PoolingParameter": _SIDES | {"ceil_mode": ("bool",), "avg_include_pad": ("bool",)},
+    "DataParameter": {
+        "shuffle": ("bool",),
+        **dict.fromkeys(("cache", "precache"), ("bool",)),
+        **dict.fromkeys(("threads", "parser_threads"), ("uint32",)),
+    },
     "ReLUParameter": {"relu6": ("bool",)},
     "BatchNormParameter": {
         "add_eps_before_sqrt": ("bool",),
         "scale_bias": ("bool",),
+        "filler": _FILLER,
         "scale_filler": _FILLER,
         "bias_filler": _FILLER,
     },
@@ -51,7 +57,7 @@ FORK_FIELDS: dict[str, dict[str, tuple]] = {
         "slope_filler": _FILLER,
         "bias_filler": _FILLER,
         "frozen": ("bool",),
-        "momentum": ("float",),
+        "momentum": ("float", "optional", 0.9),
         "eps": ("float",),
         "icnet": ("bool",),
         "engine": ("ConvolutionParameter.Engine",),
@@ -62,6 +68,7 @@ FORK_FIELDS: dict[str, dict[str, tuple]] = {
         "scale_filler": _FILLER,
         "channel_shared": ("bool",),
         "eps": ("float",),
+        "normalize_type": ("string",),
     },
     "InterpParameter": {
         "height": ("int32",),
@@ -116,12 +123,56 @@ FORK_FIELDS: dict[str, dict[str, tuple]] = {
         ),
         "num_test_image": ("uint32",),
     },
+    "LabelMap": {"item": ("LabelMapItem", "repeated")},  # SSD's names of classes
+    "LabelMapItem": {"name": ("string",), "label": ("int32",), "display_name": ("string",)},
 }
+_ENGINES = ("Convolution", "LRN", "Pooling", "ReLU", "SPP", "Sigmoid", "Softmax", "TanH")
 FORK_ENUMS: dict[str, list[str]] = {
+    **{f"{kind}Parameter.Engine": ["MKL2017", "MKLDNN"] for kind in _ENGINES},
+    "V1LayerParameter.LayerType": ["CROP", "MULTI_STAGE_MEANFIELD"],
     "PoolingParameter.PoolMethod": ["AVE_EXC_PAD", "AVE_TF"],
     "BNParameter.Mode": ["LEARN", "INFERENCE"],
     "LossParameter.NormalizationMode": ["PRE_FIXED"],
     "PriorBoxParameter.CodeType": ["CORNER", "CENTER_SIZE", "CORNER_SIZE"],
+}
+
+# Fields that a fork alone has, which are left out: what that means. ``engine`` is in many messages of Intel's.
+_PLACES = "it says where and how to compute"
+LEFT_OUT: dict[str, dict[str, str]] = {
+    "LayerParameter": {
+        **dict.fromkeys(
+            ("forward_math", "backward_math", "forward_type", "backward_type"), "numbers have 32 bits here"
+        ),
+        "quantization_param": "the net is computed in floating point, not in Intel's 8 bits",
+    },
+    "ConvolutionParameter": dict.fromkeys(
+        ("conv_algorithm", "cudnn_convolution_algo_seeker", "conv_algos_override"), _PLACES
+    ),
+    "SolverParameter": {
+        "richness": "it is memory of a GPU",
+        "group_id": "there is one process",
+        "store_blobs_in_old_format": "snapshots are nettrain's own",
+        "solver_data_type": "numbers have 32 bits here",
+    },
+}
+LEFT_OUT_EVERYWHERE = {"engine": _PLACES}
+# Fields of solvers that change what is learned.
+OF_SOLVERS = {
+    **dict.fromkeys(("larc", "larc_policy", "larc_eta", "larc_turbo"), "NVIDIA's: rates by layer"),
+    **dict.fromkeys(("min_lr", "rampup_interval", "rampup_lr"), "NVIDIA's: other rates at the beginning and end"),
+    **dict.fromkeys(("momentum_policy", "momentum_power", "max_momentum"), "NVIDIA's: momentum that changes"),
+    "weight_decay_policy": "NVIDIA's: a decay that changes",
+    **dict.fromkeys(
+        ("warmup_iter", "warmup_start_lr"),
+        "Intel's, which changes momentum too; `warmup_iter` and `warmup_lr` in YAML do not",
+    ),
+    **dict.fromkeys(("local_lr_auto", "local_gw_ratio"), "Intel's: rates by layer"),
+    "test_offset": "Intel's: tests that begin later",
+    "disabled_update": "Intel's: layers that rest; `freeze` in YAML",
+    **dict.fromkeys(("stagelr", "stageiter"), "MobileNet-YOLO's: rates by stage; lr_policy multistep is like it"),
+    "stepearly": "SegNet's: a step when the loss stays; lr_policy plateau in YAML is like it",
+    "plateau_winsize": "PVANet's: steps when the loss stays; lr_policy plateau in YAML is like it",
+    **dict.fromkeys(("clip_weights", "clamp_weights_lower", "clamp_weights_upper"), "happynear's: bounds of weights"),
 }
 
 # Layers that only train; a net to be used does without them. What they are, for the note.
@@ -143,6 +194,15 @@ TRAINING_ONLY = {
     "ImageLabelmapData": "images with maps of labels",
     "VideoData": "frames of films",
     "SeLuDropout": "dropout for SELU",
+    "Yolov3": "YOLO's loss",
+    "YoloSeg": "YOLO's loss of a map",
+    "EvalDetection": "YOLO's score",
+    "SegmentationEvaluate": "a score of maps of labels",
+    "SegData": "images with maps of labels",
+    "LaneData": "images with lanes",
+    "MultiLabelImageData": "images with several labels",
+    "DetectNetTransformation": "DetectNet's images with boxes",
+    "AssistedExcitation": "a help for training detectors",
 }
 # Other layers of forks without an equal here: whose they are and what they do.
 WITHOUT_EQUAL = {
@@ -156,4 +216,15 @@ WITHOUT_EQUAL = {
     "YoloDetectionOutput": "YOLO's boxes",
     "Yolov3DetectionOutput": "YOLO's boxes",
     "Warp": "a warp by a field of displacements",
+    "Insanity": "happynear's leaky ReLU with random slopes",
+    "InnerDistance": "happynear's distances to learned points",
+    "ChannelScale": "happynear's product with a norm",
+    "Flip": "a mirror of images",
+    "Gather": "a batch that several processes share",
+    "TRT": "NVIDIA's TensorRT",
 }
+
+
+def left_out(message: str, name: str) -> str:
+    """Why a field that a fork alone has can be left out of a message; nothing where it cannot."""
+    return LEFT_OUT.get(message, {}).get(name, "") or LEFT_OUT_EVERYWHERE.get(name, "")

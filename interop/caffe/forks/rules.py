@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...spec.errors import Place, Problem, Problems
-from .message import Entry, Message, message
+from ....spec.errors import Place, Problem, Problems
+from ..message import Entry, Message, message
 
 
 class Rewriter:
@@ -20,6 +20,14 @@ class Rewriter:
 
     def note(self, place: Place, words: str) -> None:
         self.notes.append(Problem(place, words))
+
+    def filled_with(self, part: Message, name: str, usual: float) -> None:
+        """Take out a filler of BatchNorm's factors (1) or offsets (0); say where it is another than there is here."""
+        for entry in part.take(name):
+            filler: Message = entry.value
+            if filler.one("type") != "constant" or filler.one("value") != usual:
+                what = "factors begin as 1" if usual else "offsets begin as 0"
+                self.warnings.append(Problem(entry.place, f"`{name}` is left out: {what} here"))
 
     def read_as(self, layer: Message, kind: str, *parts: str) -> Message:
         """The layer as one of another type, without the messages named ``parts``."""
@@ -66,35 +74,48 @@ def depthwise(forks: Rewriter, layer: Message) -> list[Message]:
 
 @rule("ReLU6")
 def relu6(forks: Rewriter, layer: Message) -> list[Message]:
+    relu = layer.one("relu_param")
+    if relu is not None and relu.one("negative_slope"):
+        forks.problems.add(relu.at("negative_slope"), "ReLU6 with a slope below 0 has no equal; write ReLU and Clip")
     forks.read_as(layer, "Clip", "relu_param").add("clip_param", message("ClipParameter", min=0, max=6))
     return [layer]
 
 
 @rule("BN")
 def bn(forks: Rewriter, layer: Message) -> list[Message]:
-    """SegNet's, which has mean and variance in its factor once it is trained, or PSPNet's: BatchNorm with a factor."""
+    """SegNet's, which has mean and variance in its factor once it is trained, or PSPNet's: BatchNorm with a factor.
+
+    PSPNet's blobs are factor, offset, mean, variance. ``frozen`` rests all four.
+    """
     part = layer.one("bn_param")
     if part is not None and (part.has("bn_mode") or part.has("shift_filler")):
         return _segnet_bn(forks, layer, part)
-    norm = message("BatchNormParameter")
-    if part is not None:
-        for name in ("eps", "frozen"):
-            for entry in part.entries(name):
-                if name == "eps":
-                    norm.add("eps", entry.value, place=entry.place)
-                elif entry.value:
-                    norm.add("use_global_stats", True, place=entry.place)
+    if part is None:
+        part = Message("BNParameter", layer.place)
+    norm, is_frozen = Message("BatchNormParameter", layer.place), part.one("frozen")
+    norm.fields["eps"] = part.entries("eps")
+    if is_frozen:
+        norm.add("use_global_stats", True, place=part.at("frozen"))
+    else:
+        norm.add("moving_average_fraction", part.one("momentum"), place=part.at("momentum"))
+    for name, usual in (("slope_filler", 1), ("bias_filler", 0)):
+        forks.filled_with(part, name, usual)
+    learned = layer.take("param")[:2]
+    if is_frozen:
+        learned = [Entry(message("ParamSpec", lr_mult=0, decay_mult=0), part.at("frozen")) for _ in range(2)]
+    if any(entry.value.fields for entry in learned):  # mean, variance and their count come first here
+        rest = Entry(message("ParamSpec", lr_mult=0, decay_mult=0), learned[0].place)
+        layer.fields["param"] = [rest, rest, rest, *learned]
     layer.extra["affine"] = True
-    forks.read_as(layer, "BatchNorm", "bn_param", "param").add("batch_norm_param", norm)
+    forks.read_as(layer, "BatchNorm", "bn_param").add("batch_norm_param", norm)
     return [layer]
 
 
 def _segnet_bn(forks: Rewriter, layer: Message, part: Message) -> list[Message]:
     """INFERENCE is a Scale. LEARN normalizes each batch by itself, in tests too, before it."""
     scale = message("ScaleParameter", bias_term=True)
-    for ours, theirs in (("filler", "scale_filler"), ("bias_filler", "shift_filler")):
-        if part.has(theirs):
-            scale.fields[ours] = part.entries(theirs)
+    for ours, theirs in (("filler", "scale_filler"), ("bias_filler", "shift_filler")):  # 0 where there is none
+        scale.fields[ours] = part.entries(theirs) or [Entry(message("FillerParameter", value=0), part.place)]
     is_learned = part.one("bn_mode") == "LEARN"
     layer.take("bn_param")
     if not is_learned:
@@ -110,6 +131,39 @@ def _segnet_bn(forks: Rewriter, layer: Message, part: Message) -> list[Message]:
     layer.fields["bottom"] = [Entry(tops[0], layer.at("bottom"))]
     layer.fields["top"] = [Entry(tops[0], layer.at("top"))]
     return [first, layer.add("scale_param", scale)]
+
+
+@rule("Normalize")
+def normalize(forks: Rewriter, layer: Message) -> list[Message]:
+    """SSD's has ``norm_param``; that with ``normalize_param`` takes the channels of each place, and learns nothing."""
+    part = layer.one("normalize_param")
+    if part is None:
+        if not layer.has("norm_param"):
+            words = "forks differ in Normalize without `norm_param`: this is SSD's, of whole examples, with a factor"
+            forks.warnings.append(Problem(layer.at("type"), words))
+        return [layer]
+    if part.has("normalize_type") and part.one("normalize_type") != "L2":
+        forks.problems.add(part.at("normalize_type"), "only the L2 norm has an equal here")
+    if len(layer.many("top")) > 1:
+        forks.problems.add(layer.at("top"), "the norms as a second top of Normalize have no equal here")
+    norm = message("NormalizeParameter", across_spatial=False, eps=1e-6)
+    forks.note(layer.at("type"), f"the factor of Normalize `{layer.one('name')}`, which its fork lacks, stays 1")
+    layer.take("normalize_param")
+    layer.fields["param"] = [Entry(message("ParamSpec", lr_mult=0, decay_mult=0), layer.at("type"))]
+    return [layer.add("norm_param", norm, place=part.place)]
+
+
+@rule("Dropout")
+def dropout(forks: Rewriter, layer: Message) -> list[Message]:
+    """Fast R-CNN's with ``scale_train: false`` keeps values as they are in training, and multiplies them in tests."""
+    part = layer.one("dropout_param")
+    scaled = part.take("scale_train") if part is not None else []
+    if part is None or not scaled or scaled[-1].value:
+        return [layer]
+    name, tops, place = layer.one("name"), layer.many("top") or [layer.one("name")], scaled[-1].place
+    forks.note(place, f"values of `{name}` are multiplied by 1 - p behind it, in training and in tests")
+    power = message("PowerParameter", scale=1 - part.one("dropout_ratio"))
+    return [layer, made(layer, f"{name}_scale", "Power", tops, tops, power_param=power)]
 
 
 @rule("UpsampleDarknet")
@@ -217,10 +271,6 @@ def axpy(forks: Rewriter, layer: Message) -> list[Message]:
 @rule("SmoothL1Loss")
 def smooth_l1_loss(forks: Rewriter, layer: Message) -> list[Message]:
     """Fast R-CNN's and SSD's: the sum over all elements, for each example."""
-    if len(layer.many("bottom")) > 2:
-        words = "weights inside and outside of SmoothL1Loss, Fast R-CNN's third and fourth bottom, have no equal here"
-        forks.problems.add(layer.at("bottom"), words)
-        return [layer]
     layer.extra["normalization"] = "BATCH_SIZE"
     for part in layer.take("smooth_l1_loss_param"):
         if part.value.has("sigma"):
