@@ -36,7 +36,7 @@ def test_the_wheel_has_every_module_and_config_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name.removeprefix("nettrain/") for name in archive.namelist() if name.startswith("nettrain/")}
     folders = ("commands/", "spec/", "files/", "compute/", "net/", "layers/", "engines/", "data/", "interop/")
-    folders += ("solver/", "tools/")
+    folders += ("serving/", "solver/", "tools/")
     expected = {n for n in tracked() if n.endswith(".py") and (n.startswith(folders) or "/" not in n)}
     expected |= {n for n in tracked() if n.startswith("configs/") and n.endswith(".yaml")}
     expected |= {
@@ -79,7 +79,7 @@ def test_extras_that_are_named_are_there():
     files += [
         path
         for path in ROOT.glob("*/*.py")
-        if path.parent.name in ("data", "engines", "layers", "net", "solver", "tools")
+        if path.parent.name in ("data", "engines", "layers", "net", "serving", "solver", "tools")
     ]
     for path in files:
         for names in re.findall(r"""(?:nettrain|['"]\.)\[([a-z0-9,]+)\]""", path.read_text()):

@@ -15,7 +15,8 @@ from ..compute.parallel import threads
 
 # extra -> the module that shows it is there
 EXTRAS = {"hdf5": "h5py", "images": "PIL", "plot": "matplotlib", "onednn": "", "onnx": "onnx"}
-EXTRAS |= {"safetensors": "safetensors", "caffe": "google", "lmdb": "lmdb", "bench": "torch", "dev": "pytest"}
+EXTRAS |= {"parquet": "pyarrow", "sklearn": "sklearn", "safetensors": "safetensors"}
+EXTRAS |= {"caffe": "google", "lmdb": "lmdb", "bench": "torch", "dev": "pytest"}
 _PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_DEBUG_CPU_TYPE")
 
 
