@@ -6,6 +6,7 @@ It is never unpacked: names are only names, and a picture is read from its place
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,14 +36,14 @@ def read_tar(path: Path, classes: Sequence[str] = ()) -> Found:
     """The pictures of a tar file, with labels where it has some: whole numbers, or words, which are classes, sorted, or
     number the ``classes``. Raises NettrainError for a file that is damaged, or has labels for only some."""
     pictures: dict[str, _Member] = {}
-    labels: dict[str, Any] = {}
+    labels: dict[str, int | str] = {}
     others = 0
     for member, content in _members(path):
         folder, slash, base = member.name.rpartition("/")
         stem, dot, ending = base.partition(".")
         key = f"{folder}{slash}{stem}"
         if content is not None:
-            labels[key] = _label(content, f"{member.name} of {path}")
+            labels[key] = _label(content, f"{member.name} of {path}", member.name.endswith(".json"))
         elif is_picture(member.name) and not is_hidden(base):
             if key in pictures:
                 raise NettrainError(
@@ -104,32 +105,29 @@ def _read(path: Path, member: _Member) -> bytes:
         return file.read(member.size)
 
 
-def _label(content: bytes, where: str) -> Any:
+def _label(content: bytes, where: str, is_json: bool) -> int | str:
     """The number or word that a .cls or .json holds."""
     try:
         text = content.decode("utf-8-sig").strip()
-        found = json.loads(text) if text[:1] in ("{", '"') else text
-        if isinstance(found, dict):
-            found = next(found[key] for key in KEYS_OF_JSON if key in found)
-        return int(found)
-    except (UnicodeDecodeError, StopIteration, RecursionError, TypeError):
+        found = json.loads(text) if is_json else text
+    except (ValueError, RecursionError):
         found = None
-    except ValueError:
-        found = text if text[:1] != "{" else found if isinstance(found, str) else None
-    if not found or not isinstance(found, str):
+    if isinstance(found, dict):
+        found = next((found[key] for key in KEYS_OF_JSON if key in found), None)
+    if isinstance(found, bool) or not isinstance(found, int | str) or found == "":
         raise NettrainError(
-            f"{where} holds no label: a whole number, a word, or an object with one as "
+            f"{where} holds no label: a whole number, a word, or in .json an object with one as "
             f"{', '.join(KEYS_OF_JSON)} is expected",
             key="source",
         )
-    return found
+    return int(found) if isinstance(found, str) and re.fullmatch("[+-]?[0-9]{1,40}", found) else found
 
 
-def _numbers(labels: list[Any], path: Path, classes: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+def _numbers(labels: list[int | str], path: Path, classes: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels as numbers, and the words they count."""
-    words = [str(label) for label in labels if isinstance(label, str)]
+    words = [label for label in labels if isinstance(label, str)]
     if not words:
-        if max(map(abs, labels)) >= 2**31:
+        if any(not -(2**31) <= int(label) < 2**31 for label in labels):
             raise NettrainError(f"{path} holds a label with too many digits", key="source")
         return np.array(labels), tuple(classes)
     if len(words) < len(labels):
