@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,14 +56,23 @@ def decode(
     Raises NettrainError when it cannot be read, or has more pixels than an honest file of its size.
     """
     library = extra("PIL.Image", "images", f"reading {where}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about odd metadata; what matters here is the pixels
-        with opened(source, where) as image:
-            if color is None:
-                color = library.getmodebase(image.mode) != "L"
-            pixels = _pixels(image, library, color)
+    with opened(source, where) as image:
+        if color is None:
+            color = library.getmodebase(image.mode) != "L"
+        pixels = _pixels(image, library, color)
     pixels = pixels.transpose(2, 0, 1)[::-1] if color else pixels[None]
     return pixels if size is None else resize(pixels, size)
+
+
+_OF_PILLOW = r"PIL\."
+_IGNORED = ("ignore", None, Warning, re.compile(_OF_PILLOW), 0)
+
+
+def _ignore_warnings() -> None:
+    """Of pillow's about odd metadata: what matters here is the pixels. From now on, since Python's filters are those of
+    all threads, and several may read images."""
+    if _IGNORED not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_OF_PILLOW)
 
 
 @contextlib.contextmanager
@@ -70,6 +80,7 @@ def opened(source: Path | bytes, where: str) -> Iterator[Any]:
     """An image as pillow has it, before its pixels are read. Raises NettrainError for what cannot be read, also while
     it is used, or has more pixels than an honest file of its size."""
     library = extra("PIL.Image", "images", f"reading {where}")
+    _ignore_warnings()
     try:
         with (
             io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file,
@@ -103,11 +114,10 @@ def opened(source: Path | bytes, where: str) -> Iterator[Any]:
 def size_in_head(path: Path) -> tuple[int, int] | None:
     """(height, width) as an image file's head says; None where it cannot be read, which reading the image will say."""
     library = extra("PIL.Image", "images", f"reading {path}")
+    _ignore_warnings()
     try:
-        with warnings.catch_warnings(), open_file(path) as file:
-            warnings.simplefilter("ignore")
-            with library.open(file, formats=FORMATS) as image:
-                return image.size[::-1]
+        with open_file(path) as file, library.open(file, formats=FORMATS) as image:
+            return image.size[::-1]
     except Exception:  # as above
         return None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -58,9 +57,6 @@ class Task:
 def begin(tasks: Iterable[Task]) -> None:
     """Have the threads work on tasks, in this order."""
     while len(_threads) < min(len(PROCESSORS), MOST_THREADS):
-        if not _threads:
-            # A filter within each thread would change everybody's: they are the process's.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
         _threads.append(threading.Thread(target=_serve, name=f"nettrain reads {len(_threads) + 1}", daemon=True))
         _threads[-1].start()
     for task in tasks:

@@ -10,7 +10,15 @@ from ...spec.declare import Declared, param
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
 
 
-class BatchSize(Declared):
+class ForEach(Declared):
+    """A value for each phase, ``train`` and ``test``."""
+
+    def of(self, phase: str) -> Any:
+        """The value for a phase."""
+        return getattr(self, "train" if phase == "TRAIN" else "test")
+
+
+class BatchSize(ForEach):
     """An integer, or one for each phase: ``{train: 64, test: 100}``."""
 
     train: int = param(minimum=1, doc="examples in a training batch")
@@ -30,11 +38,11 @@ class BatchSize(Declared):
         return {"anyOf": [{"type": "integer", "minimum": 1}, super().schema()]}
 
 
-class OneOrTwo(Declared):
+class OneOrTwo(ForEach):
     """A text, or one for each phase."""
 
-    train: str = param(doc="of the TRAIN phase")
-    test: str = param(doc="of the TEST phase")
+    train: str = param(doc="data set of the TRAIN phase")
+    test: str = param(doc="data set of the TEST phase")
 
     aliases = PHASES
 
@@ -57,8 +65,3 @@ class ListSource(OneOrTwo):
     """A path of a list, or one for each phase: ``{train: a.txt, test: b.txt}``."""
 
     words = "a path, or {train: a.txt, test: b.txt}"
-
-
-def of_phase(value: Any, phase: str) -> Any:
-    """What such a key says for a phase."""
-    return value.train if phase == "TRAIN" else value.test
