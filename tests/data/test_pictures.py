@@ -10,10 +10,13 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
+from nettrain.data.lmdb import read_lmdb
 from nettrain.data.pictures import ahead
 from nettrain.data.pictures.decoding import picture
 from nettrain.data.pictures.kept import Kept
 from nettrain.data.pictures.reading import Look, given_pictures, read_pictures
+from nettrain.interop.convert import Options, convert
+from nettrain.net.netspec import load
 from nettrain.spec.errors import NettrainError
 from PIL import Image
 
@@ -430,6 +433,77 @@ def test_keys_of_pictures_belong_to_pictures():
         net_of(source="digits", size=3, transform="{scale: 1}")
     with pytest.raises(NettrainError, match="size has one number, or two"):
         net_of(size="[1, 2, 3]")
+
+
+# Layers of Caffe's
+
+
+LIST_SPEC = """\
+solver: {base_lr: 0.1, max_iter: 2}
+layers:
+  - {name: d, type: ImageData, top: [data, label], source: SOURCE, batch_size: {train: 2, test: 3}}
+  - {name: ip, type: InnerProduct, bottom: data, num_output: 3}
+  - {name: loss, type: SoftmaxWithLoss, bottom: [ip, label]}
+"""
+
+
+def nets_of(source, text=LIST_SPEC):
+    Path("list.yaml").write_text(text.replace("SOURCE", source), encoding="utf-8")
+    nets = [nettrain.Net("list.yaml", phase) for phase in ("TRAIN", "TEST")]
+    for net in nets:
+        net.forward()
+    return nets
+
+
+def test_lists_for_each_phase_with_quotes_tabs_and_a_byte_order_mark():
+    save("my photo.png", pixels_of(1))
+    save('"odd".png', pixels_of(2))
+    save('"odd"', pixels_of(3), format="PNG")
+    Path("a.txt").write_bytes(b'\xef\xbb\xbf"my photo.png"\t2\r\nmy photo.png 1\n')
+    Path("b.txt").write_text('"odd".png 0\n"odd" 1\n my photo.png  \t2 \n')
+    train, test = nets_of("{train: a.txt, test: b.txt}")
+    assert train.blobs["label"].data.tolist() == [2, 1]
+    assert test.blobs["label"].data.tolist() == [0, 1, 2]
+    for k, i in enumerate((2, 3, 1)):
+        assert np.array_equal(test.blobs["data"].data[k], pixels_of(i).transpose(2, 0, 1)[::-1])
+
+
+def test_image_data_reads_folders():
+    make_folder("photos/train", classes=("cat", "dog"), each=2)
+    make_folder("photos/val", classes=("dog",), each=3)
+    train, test = nets_of("photos")
+    assert train.blobs["label"].data.tolist() == [0, 0]
+    assert test.blobs["label"].data.tolist() == [1, 1, 1]
+    assert test.layers["d"].name_of(1) == "val/dog/01.png"
+    assert train.fitted()["d"] == {"classes": ["cat", "dog"]}
+    assert test.layers["d"].reads != train.layers["d"].reads
+    Path("photos/val/dog/01.png").write_text("no")
+    with pytest.raises(NettrainError, match=r"photos: image val/dog/01\.png is not an image"):
+        nets_of("photos")
+
+
+def test_lists_of_each_phase_are_two_layers_of_caffe():
+    save("a.png", pixels_of(1))
+    for name in ("a.txt", "b.txt"):
+        Path(name).write_text("a.png 1\n")
+    nets_of("{train: a.txt, test: b.txt}")
+    convert("list.yaml", "list.prototxt", Options())
+    data = load("list.prototxt").layers[:2]
+    assert [one.parameters.source.train for one in data] == ["a.txt", "b.txt"]
+    assert [one.parameters.batch_size.train for one in data] == [2, 3]
+    nets_of("a.txt", LIST_SPEC.replace("{train: 2, test: 3}", "2"))
+    convert("list.yaml", "one.prototxt", Options())
+    assert Path("one.prototxt").read_text().count("ImageData") == 1
+
+
+def test_pictures_become_records_for_caffe():
+    make_folder(each=3)
+    Path("net.yaml").write_text(SPEC.replace("batch_size: 7,", "batch_size: 7, size: 6,"), encoding="utf-8")
+    convert("net.yaml", "net.prototxt", Options())
+    made = read_lmdb(Path("net_d_train_lmdb"))
+    assert made.data.shape[1:] == (3, 6, 6)
+    found = read_pictures(Path("photos"), "train", Look(size=(6, 6)))
+    assert np.array_equal(made.data[np.array([8])], found.data[np.array([8])])
 
 
 # Predicting
