@@ -188,7 +188,6 @@ READERS = {"open", "read_text", "read_bytes", "load", "fromfile", "loadtxt", "ge
 MAY_READ = {
     ("commands/streams.py", "os.open"),  # /dev/null, to write into
     ("data/images.py", "library.open"),
-    ("data/pictures/tar.py", "tarfile.open"),
     ("interop/caffe/hdf5.py", "library.File"),
     ("interop/caffe/lmdb_out.py", "library.open"),  # a new one, to write into
     ("layers/data/hdf5_data.py", "self.library.File"),

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -23,7 +22,8 @@ from .folder import Found, is_hidden
 MOST_OF_A_LABEL = 1 << 16  # bytes
 LABELS = (".cls", ".json")
 KEYS_OF_JSON = ("cls", "label", "class")  # where an object holds its label
-AT_A_TIME = 1000  # members after which tarfile forgets what it has seen
+BLOCK = 512  # bytes: of a header, and what contents are filled up to
+WITHOUT_DATA = tuple(b"%d" % kind for kind in range(1, 7))  # links, devices, folders
 
 
 class _Member(NamedTuple):
@@ -71,27 +71,79 @@ def read_tar(path: Path, classes: Sequence[str] = ()) -> Found:
 def _members(path: Path) -> Iterator[tuple[_Member, bytes | None]]:
     """The regular files in a tar file, in its order, and of those that hold labels what they hold."""
     try:
-        with open_file(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            length = size_of(file)
-            for number, info in enumerate(tar):
-                if number % AT_A_TIME == 0:
-                    tar.members = []  # which would grow with the file
-                if not info.isreg() or info.issparse():
-                    continue
-                member = _Member(info.name, info.offset_data, info.size)
-                if not 0 <= member.size <= length - member.start:
-                    raise NettrainError(f"{path} is damaged: it ends within {member.name}", key="source")
+        with open_file(path) as file:
+            for member in _headers(file, path):
                 yield member, _content(file, member, path) if member.name.endswith(LABELS) else None
-    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-        raise NettrainError(
-            f"{path} is not a tar file, or is damaged: {why(error)}; a compressed one must be unpacked to .tar first",
-            key="source",
-        ) from None
     except OSError as error:
         raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
 
 
-def _content(file: Any, member: _Member, path: Path) -> bytes:
+def _headers(file: IO[bytes], path: Path) -> Iterator[_Member]:
+    """The regular files that lie in an open tar file as they are: of the formats of POSIX and GNU."""
+    length, at, given = size_of(file), 0, dict[str, str]()  # what a header before says of the next file
+    while at < length:
+        file.seek(at)
+        head = file.read(BLOCK)
+        if at and not any(head):  # the end
+            return
+        size, kind = _number(head[124:136]), head[156:157]
+        if len(head) < BLOCK or sum(head[:148]) + 8 * ord(" ") + sum(head[156:]) != _number(head[148:156]) or size < 0:
+            raise NettrainError(
+                f"{path} is not a tar file, or is damaged at byte {at:,}; what is compressed must be unpacked to .tar",
+                key="source",
+            )
+        start = at + BLOCK
+        is_file = kind in (b"0", b"\0", b"7")
+        if is_file and "size" in given:
+            size = int(given["size"])
+        name = given.get("path") or _name(head)
+        size = 0 if kind in WITHOUT_DATA else size
+        if size > length - start:
+            raise NettrainError(f"{path} is damaged: it ends within {name}", key="source")
+        at = start + -(-size // BLOCK) * BLOCK
+        if kind in (b"L", b"x"):
+            if size > MOST_OF_A_LABEL:
+                raise NettrainError(f"{path} is damaged: a name in it has {size:,} bytes", key="source")
+            told = file.read(size)
+            given |= {"path": _text(told.partition(b"\0")[0])} if kind == b"L" else _records(told)
+        elif kind not in (b"K", b"g"):
+            if is_file and not any(key.startswith("GNU.sparse") for key in given):
+                yield _Member(name, start, size)
+            given = {}
+
+
+def _number(field: bytes) -> int:
+    """A number of a header: octal digits, or where those are too few, bytes after one of 128. -1 for anything else."""
+    if field[:1] == b"\x80":
+        return int.from_bytes(field[1:], "big")
+    text = field.strip(b"\0 ")
+    return int(text, 8) if re.fullmatch(b"[0-7]*", text) and text else 0 if not text else -1
+
+
+def _name(head: bytes) -> str:
+    name, prefix = (_text(part.partition(b"\0")[0]) for part in (head[:100], head[345:500]))
+    return f"{prefix}/{name}" if prefix and head[257:263] == b"ustar\0" else name
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _records(told: bytes) -> dict[str, str]:
+    """The ``LENGTH KEY=VALUE`` lines of a POSIX header, as far as they are whole."""
+    found = {}
+    while match := re.match(rb"([0-9]{1,6}) ([^=]*)=", told):
+        length = int(match[1])
+        if not match.end() < length <= len(told):
+            break
+        found[_text(match[2])] = _text(told[match.end() : length - 1])
+        told = told[length:]
+    if not re.fullmatch("[0-9]{1,18}", found.get("size", "0"), re.ASCII):
+        del found["size"]
+    return found
+
+
+def _content(file: IO[bytes], member: _Member, path: Path) -> bytes:
     if member.size > MOST_OF_A_LABEL:
         raise NettrainError(f"{member.name} of {path} has {member.size:,} bytes, too many for a label", key="source")
     file.seek(member.start)

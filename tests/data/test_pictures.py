@@ -284,6 +284,18 @@ def test_tar(labels, ending, numbers, classes):
     assert sorted(os.listdir()) == ["x.tar"]
 
 
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_long_names_of_every_format_of_tar(form):
+    long = "/".join(["deep" * 10] * (5 if form == tarfile.USTAR_FORMAT else 9)) + "/größe"
+    with tarfile.open("x.tar", "w", format=form) as tar:
+        tar.addfile(tarfile.TarInfo("folder"))
+        add(tar, f"{long}.png", png(1))
+        add(tar, f"{long}.cls", b"4")
+    found = read_pictures(Path("x.tar"), "train", Look())
+    assert (list(found.names), found.labels.tolist()) == ([f"{long}.png"], [4])
+    assert np.array_equal(found.data[np.array([0])][0], pixels_of(1).transpose(2, 0, 1)[::-1])
+
+
 @pytest.mark.parametrize(
     ("labels", "ending", "words"),
     [
