@@ -31,7 +31,7 @@ class Kept:
         size = max(1, int(np.prod(shape)))
         limit = memory() // SHARE if limit is None else limit
         self.room = min(count, limit // size)
-        self.store: np.ndarray | None = None  # takes memory as it is filled
+        self.store = np.empty((self.room, *shape), self.dtype)  # takes memory as it is filled
         self.place = np.full(count, -1, np.int64)  # in the store, of each example
         self.used = 0
         self.expected: OrderedDict[int, ahead.Task] = OrderedDict()
@@ -48,7 +48,7 @@ class Kept:
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         with self._mine():
             places = self.place[indices]
-            if self.store is not None and (places >= 0).all():
+            if (places >= 0).all():
                 return self.store[places]
             examples = np.empty((len(indices), *self.shape[1:]), self.dtype)
             for k, i in enumerate(indices.tolist()):
@@ -67,8 +67,6 @@ class Kept:
     def keep(self, i: int, example: np.ndarray) -> None:
         """Keep a new example, if there is room."""
         if self.used < self.room:
-            if self.store is None:
-                self.store = np.empty((self.room, *self.shape[1:]), self.dtype)
             self.store[self.used] = example
             self.place[i] = self.used
             self.used += 1

@@ -226,7 +226,7 @@ def _may_be_in(spec: LayerSpec, phase: Phase) -> bool:
     return not any(rule == Rule(phase=phase) for rule in exclude)
 
 
-def _in_phase(rules: dict[str, list[Message]], phase: str) -> dict[str, list[Message]]:
+def _in_phase(rules: dict[str, list[Message]], phase: Phase) -> dict[str, list[Message]]:
     """The rules of a layer of one phase alone. Caffe takes either ``include`` or ``exclude``."""
     if rules["exclude"]:
         return {"exclude": [*rules["exclude"], message("NetStateRule", phase=_OTHER[phase])]}

@@ -27,8 +27,6 @@ from ...spec.errors import NettrainError, format_shape
 from .batches import Batches
 from .phases import BatchSize, ListSource
 
-LAST_BLANK = re.compile(r"(?:(.*)[ \t])?([^ \t]*)", re.DOTALL)
-
 
 def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     """(files, labels, numbers of their lines) of a list with ``file label`` on each line, split at the last space or
@@ -41,7 +39,9 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
         for number, line in lines(path):
             if not line.strip():
                 continue
-            file, label = LAST_BLANK.fullmatch(line.strip()).groups()
+            text = line.strip()
+            at = max(text.rfind(" "), text.rfind("\t"))
+            file, label = text[: max(at, 0)], text[at + 1 :]
             if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
                 shown = line.strip() if len(line.strip()) <= 200 else line.strip()[:197] + "..."
                 raise NettrainError(
@@ -131,8 +131,8 @@ class ImageData(Batches):
         p = self.p
         self.list = find_file(p.source.of(self.phase), self.folder, folders=True)
         self.root = p.root_folder
-        part = ""
-        if os.path.isdir(self.list):
+        self.is_list, part = not os.path.isdir(self.list), ""
+        if not self.is_list:
             part = self.read_classes()
         else:
             self.files, self.labels, self.lines = read_list(self.list)
@@ -163,8 +163,8 @@ class ImageData(Batches):
         if not known and self.phase == "TEST" and train != self.p.source.test:
             known = classes_of_folder(train, self.folder)
         found = read_folder(self.list, "train" if self.phase == "TRAIN" else "test", known)
-        self.files, self.labels = list(found.names), found.labels
-        self.lines, self.root = None, f"{self.list}/"
+        self.files, self.labels = list(found.names), np.asarray(found.labels)
+        self.lines, self.root = np.zeros(0, int), f"{self.list}/"
         self.fitted = {"classes": list(found.classes)}
         self.remark = "; ".join(found.remarks)
         return f" {found.split}"
@@ -175,7 +175,7 @@ class ImageData(Batches):
     def path(self, i):
         return (
             self.list / self.files[i]
-            if self.lines is None
+            if not self.is_list
             else find_image(self.files[i], self.root, self.list, self.folder)
         )
 
@@ -211,7 +211,7 @@ class ImageData(Batches):
         return image
 
     def where(self, i):
-        return f"{self.list}{'' if self.lines is None else f':{self.lines[i]}'}: image {self.files[i]}"
+        return f"{self.list}{f':{self.lines[i]}' if self.is_list else ''}: image {self.files[i]}"
 
     def name_of(self, k):
         return self.files[int(self.indices[k])]

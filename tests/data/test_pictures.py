@@ -342,7 +342,7 @@ def test_prefetch_and_cache_change_no_number(limit):
     data.expect(order[:2])  # what nobody asks for is forgotten
     assert len(data.expected) <= 4
     assert data.used == (60 if limit is None else min(60, limit // 216))
-    assert (data.store is None) == (limit == 0)
+    assert len(data.store) == (60 if limit is None else min(60, limit // 216))
     assert np.array_equal(data[np.array([3, 3])], wanted[[3, 3]])
 
 
