@@ -10,7 +10,7 @@ from ..files.reading import open_file
 from ..spec.errors import why
 
 HEAD = 512  # bytes
-_IMAGE = "`ImageData` reads images, from a text file with `FILE LABEL` on each line"
+_IMAGE = "`Data` reads a folder of images for each class, `ImageData` a text file with `FILE LABEL` on each line"
 _HDF5 = "`HDF5Data` reads it, from a text file that lists such files"
 _DATA = "`Data` reads it, as its source"
 _STARTS = (

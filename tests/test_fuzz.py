@@ -10,7 +10,7 @@ import pytest
 
 HERE = Path(__file__).parent
 KINDS = [
-    *("npy", "npz", "idx", "gz", "images", "lmdb", "hdf5"),
+    *("npy", "npz", "idx", "gz", "images", "tars", "lmdb", "hdf5"),
     *("snapshots", "metrics", "yaml", "set", "expr", "csv", "lists"),
     *("prototxt", "caffemodel", "binarynet", "caffemodel.h5", "safetensors", "solverstate", "solverstate.h5"),
     *("binaryproto", "onnx"),

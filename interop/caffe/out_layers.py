@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ...layers.data.phases import ForEach
 from ...net.fillers import Filler
 from ...net.records import LayerSpec, NetSpec, ParamSpec, Phase, Rule
 from ...spec.declare import Declared
@@ -20,8 +21,9 @@ from .schema import Field, messages
 
 WriteData = Callable[[LayerSpec, str, str], str]
 _OF_THE_SOURCE = {"source", "batch_size", "backend", "generate", "label_column", "shuffle"}  # of Data
+_OF_THE_SOURCE |= {"size", "color", "damaged", "cache_mb", "prefetch"}
 _PATHS = {"source", "mean_file", "root_folder"}
-_OTHER = {"TRAIN": "TEST", "TEST": "TRAIN"}
+_OTHER: dict[Phase, Phase] = {"TRAIN": "TEST", "TEST": "TRAIN"}
 
 
 class LayerWriter:
@@ -49,15 +51,30 @@ class LayerWriter:
         layer.add("param", *self._params(kind, spec, is_frozen))
         layer.add("propagate_down", *spec.common.propagate_down)
         rules = {name: [_rule(rule) for rule in getattr(spec.common, name)] for name in ("include", "exclude")}
-        self._parameters(kind, spec, layer)
-        made = self._data(spec, layer, rules) if kind == "Data" else lowered(layer, spec.parameters, self.fresh)
-        if kind == "BatchNorm" and len(made) > 1:
-            self.scales[spec.name] = made[1].one("name")
-        for part in made if kind != "Data" else ():
-            for name in rules:
-                part.fields.pop(name, None)
-                part.add(name, *rules[name])
-        return made
+        if kind == "Data":
+            self._parameters(kind, spec, layer, "TRAIN")
+            return self._data(spec, layer, rules)
+        found = []
+        for phase, own in self._apart(spec, rules):
+            one = dataclasses.replace(layer, fields={name: list(values) for name, values in layer.fields.items()})
+            self._parameters(kind, spec, one, phase)
+            made = lowered(one, spec.parameters, self.fresh)
+            if kind == "BatchNorm" and len(made) > 1:
+                self.scales[spec.name] = made[1].one("name")
+            for part in made:
+                for name in rules:
+                    part.fields.pop(name, None)
+                    part.add(name, *own.get(name, ()))
+            found += made
+        return found
+
+    def _apart(self, spec: LayerSpec, rules: dict[str, list[Message]]) -> list[tuple[Phase, dict[str, list[Message]]]]:
+        """(phase, rules) of each layer that is written: two where keys have a value for each phase."""
+        kept = [phase for phase in _OTHER if phase in self.phases and _may_be_in(spec, phase)] or ["TRAIN"]
+        values = [getattr(spec.parameters, one.name) for one in spec.parameters.fields()]
+        if any(isinstance(value, ForEach) and value.of("TRAIN") != value.of("TEST") for value in values):
+            return [(phase, _in_phase(rules, phase)) for phase in kept]
+        return [(kept[0], rules)]
 
     def _params(self, kind: str, spec: LayerSpec, is_frozen: bool) -> list[Message]:
         given = list(spec.common.param)
@@ -75,11 +92,14 @@ class LayerWriter:
             found.append(made)
         return found
 
-    def _parameters(self, kind: str, spec: LayerSpec, layer: Message) -> None:
-        """The type's own keys, in the messages that have them; what Caffe's default is not the same as, in any case."""
+    def _parameters(self, kind: str, spec: LayerSpec, layer: Message, phase: Phase) -> None:
+        """The type's own keys, as they are in a phase, in the messages that have them; what Caffe's default is not the
+        same as, in any case."""
         given = spec.node.value
         for one in spec.parameters.fields():
             value = getattr(spec.parameters, one.name)
+            if isinstance(value, ForEach) and kind != "Data":
+                value = value.of(phase)
             if kind == "Data" and one.name in _OF_THE_SOURCE:
                 continue
             if one.name == "transform":
@@ -206,7 +226,7 @@ def _may_be_in(spec: LayerSpec, phase: Phase) -> bool:
     return not any(rule == Rule(phase=phase) for rule in exclude)
 
 
-def _in_phase(rules: dict[str, list[Message]], phase: str) -> dict[str, list[Message]]:
+def _in_phase(rules: dict[str, list[Message]], phase: Phase) -> dict[str, list[Message]]:
     """The rules of a layer of one phase alone. Caffe takes either ``include`` or ``exclude``."""
     if rules["exclude"]:
         return {"exclude": [*rules["exclude"], message("NetStateRule", phase=_OTHER[phase])]}

@@ -76,7 +76,7 @@ def _write_data(job: Job, layer: LayerSpec, source: str, split: str) -> str:
     from ..caffe.lmdb_out import write_lmdb
 
     p: Any = layer.parameters
-    found = load_data(source, split, job.path.parent, p.generate, p.label_column, p.backend)
+    found = load_data(source, split, job.path.parent, p.generate, p.label_column, p.backend, p.look)
     folder = job.target.with_name(f"{job.target.stem}_{layer.name.replace('/', '_')}_{split}_lmdb")
     if folder not in job.result.written:
         write_lmdb(found, folder, over=job.options.force)

@@ -24,6 +24,7 @@ from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape, why
 from .batches import Batches
+from .phases import BatchSize, ListSource
 
 MOST_KNOWN = 1 << 24  # values of a dataset that are looked through before any work, when a layer asks what they are
 MOST_OPEN = 64  # files
@@ -52,8 +53,8 @@ class HDF5Data(Batches):
     """
 
     class Parameters(Declared):
-        source: str = param(doc="a text file that lists .h5 files")
-        batch_size: int = param(minimum=1, doc="rows in a batch")
+        source: ListSource = param(doc="a text file that lists .h5 files, or {train: …, test: …}")
+        batch_size: BatchSize = param(doc="rows in a batch, or {train: …, test: …}")
         shuffle: bool = param(default=False, doc="TRAIN: a new order each epoch")
 
         aliases = {
@@ -63,7 +64,7 @@ class HDF5Data(Batches):
         }
 
     num_tops = (1, None)
-    how_to_split = "give two layers, with include: train and include: test, a list of other files each"
+    how_to_split = "give source: {train: LIST, test: ANOTHER}, lists of other files"
     examples = (
         Example(params={"source": "files.txt", "batch_size": 2}, tops=2, files=_two_files),
         Example(params={"source": "files.txt", "batch_size": 4, "shuffle": True}, files=_two_files),
@@ -71,7 +72,7 @@ class HDF5Data(Batches):
 
     def setup(self, bottom, top):
         self.library = extra("h5py", "hdf5", "HDF5Data")
-        listing = find_file(self.p.source, self.folder)
+        listing = find_file(self.p.source.of(self.phase), self.folder)
         self.paths: list[Path] = []
         self.opened: OrderedDict[int, Any] = OrderedDict()
         try:
@@ -91,7 +92,7 @@ class HDF5Data(Batches):
                 counts.append(self.count(self.paths[-1], shapes[-1], shapes[0]))
             self.ends = np.cumsum(counts)
             rows = [shape[1:] for shape in shapes[0]]
-            self.begin(int(self.ends[-1]), self.p.batch_size, self.p.shuffle, rows, str(listing))
+            self.begin(int(self.ends[-1]), self.p.batch_size.of(self.phase), self.p.shuffle, rows, str(listing))
             self.reads = {str(path.resolve()): str(path) for path in self.paths}
             for t, blob in enumerate(top):
                 if sum(math.prod(of_file[t]) for of_file in shapes) <= MOST_KNOWN:

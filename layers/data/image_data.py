@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 from ...data.dataset import beginning_of, digest, some_of
 from ...data.images import decode, entries, find_image, size_in_head
 from ...data.kinds import not_text, other_kind
+from ...data.pictures.folder import read_folder
+from ...data.pictures.kept import Kept
+from ...data.pictures.reading import classes_of_folder
 from ...data.sources import find_file
 from ...data.transform import Transform
 from ...files.extras import extra
@@ -21,10 +25,12 @@ from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape
 from .batches import Batches
+from .phases import BatchSize, ListSource
 
 
 def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(files, labels, numbers of their lines) of a list with ``file label`` on each line, split at the last space.
+    """(files, labels, numbers of their lines) of a list with ``file label`` on each line, split at the last space or
+    tab.
 
     Empty lines are skipped.
     """
@@ -33,7 +39,9 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
         for number, line in lines(path):
             if not line.strip():
                 continue
-            file, _, label = line.strip().rpartition(" ")
+            text = line.strip()
+            at = max(text.rfind(" "), text.rfind("\t"))
+            file, label = text[: max(at, 0)], text[at + 1 :]
             if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
                 shown = line.strip() if len(line.strip()) <= 200 else line.strip()[:197] + "..."
                 raise NettrainError(
@@ -70,21 +78,27 @@ def _two_images(folder: Path) -> None:
 
 @register
 class ImageData(Batches):
-    """Batches of image files from a list of ``file label`` lines.
+    """Batches of image files from a list of ``file label`` lines, or a folder with a folder of images for each class.
 
     top[0]: images, N x C x H x W, channels blue, green, red (one with ``is_color: false``), values 0 to 255 before the
     transform.    top[1]: labels, N.
     With new_height and new_width every image is resized (bilinear); without, all must have the size of the first: of up
     to 200 of them this is checked before work begins.
-    In TRAIN with ``shuffle`` the order changes each epoch. Images are read when they are needed.
+    In TRAIN with ``shuffle`` the order changes each epoch. Images are read when they are needed, by threads
+    ``prefetch`` batches ahead, and kept as far as ``cache_mb`` allows; that changes no number. A name in a list may be
+    in quotes; of a folder, classes are numbered by name, and with train, val and test in it tests read val, or test.
     Needs pillow: pip install "nettrain[images]".
     Errors: a list that is missing or damaged, with file and line; an image missing, damaged or of the wrong size.
     Source: Caffe's ImageData; a bad label there becomes 0.
     """
 
     class Parameters(Declared):
-        source: str = param(doc="a text file with `file label` on each line")
-        batch_size: int = param(default=1, minimum=1, doc="images in a batch")
+        source: ListSource = param(
+            doc="a text file with `file label` on each line, or a folder for each class; or {train: …, test: …}"
+        )
+        batch_size: BatchSize = param(
+            default=BatchSize(train=1, test=1), doc="images in a batch, or {train: …, test: …}"
+        )
         shuffle: bool = param(default=False, doc="TRAIN: a new order each epoch")
         new_height: int = param(default=0, minimum=0, doc="height images are resized to; with new_width")
         new_width: int = param(default=0, minimum=0, doc="width images are resized to; with new_height")
@@ -92,6 +106,10 @@ class ImageData(Batches):
         root_folder: str = param(default="", doc="prepended to every file name")
         rand_skip: int = param(default=0, minimum=0, doc="TRAIN: skip 0 to rand_skip - 1 images at the start")
         transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
+        cache_mb: int | None = param(
+            default=None, minimum=0, doc="decoded images kept in memory; by default up to a quarter of it"
+        )
+        prefetch: int = param(default=2, minimum=0, doc="batches that threads read ahead")
 
         aliases = {"image_data_param": "write its fields beside type", "transform_param": "transform"}
 
@@ -101,7 +119,7 @@ class ImageData(Batches):
                 yield given, "is missing: new_height and new_width go together"
 
     num_tops = 2
-    how_to_split = "give two layers, with include: train and include: test, a list each"
+    how_to_split = "give source: {train: LIST, test: ANOTHER}"
     examples = (
         Example(
             params={"source": "images.txt", "batch_size": 2, "new_height": 4, "new_width": 5, "shuffle": True},
@@ -111,9 +129,14 @@ class ImageData(Batches):
 
     def setup(self, bottom, top):
         p = self.p
-        self.list = find_file(p.source, self.folder)
-        self.files, self.labels, self.lines = read_list(self.list)
-        self.reads = {str(self.list.resolve()): str(self.list)}
+        self.list = find_file(p.source.of(self.phase), self.folder, folders=True)
+        self.root = p.root_folder
+        self.is_list, part = not os.path.isdir(self.list), ""
+        if not self.is_list:
+            part = self.read_classes()
+        else:
+            self.files, self.labels, self.lines = read_list(self.list)
+        self.reads = {f"{self.list.resolve()}{part}": str(self.list)}
         self.size = (p.new_height, p.new_width) if p.new_height else None
         first = self.image(0)
         self.example = first.shape
@@ -124,17 +147,37 @@ class ImageData(Batches):
         self.mean = p.transform.mean(self.folder, self.example)
         top[1].known = Known(self.labels, str(self.list))
         shapes = [p.transform.output_shape(self.example), ()]
-        self.begin(len(self.files), p.batch_size, p.shuffle, shapes, str(self.list))
+        limit = None if p.cache_mb is None else p.cache_mb * 1_000_000
+        self.images = Kept(len(self.files), self.image_of_one_size, self.example, limit)
+        self.images.keep(0, first)
+        self.begin(len(self.files), p.batch_size.of(self.phase), p.shuffle, shapes, str(self.list))
         if p.rand_skip > len(self.files):
             raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
         if p.rand_skip > 1 and self.phase == "TRAIN":
             self.order.position = int(self.rng.integers(p.rand_skip))
 
+    def read_classes(self):
+        """The images of a folder for each class; which part it is, where the folder has several."""
+        train = self.p.source.train
+        known = tuple(self.fitted.get("classes", ()))
+        if not known and self.phase == "TEST" and train != self.p.source.test:
+            known = classes_of_folder(train, self.folder)
+        found = read_folder(self.list, "train" if self.phase == "TRAIN" else "test", known)
+        self.files, self.labels = list(found.names), np.asarray(found.labels)
+        self.lines, self.root = np.zeros(0, int), f"{self.list}/"
+        self.fitted = {"classes": list(found.classes)}
+        self.remark = "; ".join(found.remarks)
+        return f" {found.split}"
+
     def entries(self):
-        return entries(self.files, self.p.root_folder, self.list, self.folder)
+        return entries(self.files, self.root, self.list, self.folder)
 
     def path(self, i):
-        return find_image(self.files[i], self.p.root_folder, self.list, self.folder)
+        return (
+            self.list / self.files[i]
+            if not self.is_list
+            else find_image(self.files[i], self.root, self.list, self.folder)
+        )
 
     def compare_sizes(self):
         """Only part of a long list, so that work begins at once; the rest is checked when it is read."""
@@ -161,15 +204,22 @@ class ImageData(Batches):
     def image(self, i):
         return decode(self.path(i), self.where(i), self.size, self.p.is_color)
 
+    def image_of_one_size(self, i):
+        image = self.image(i)
+        if image.shape != self.example:
+            raise self.other_size(i, image.shape)
+        return image
+
     def where(self, i):
-        return f"{self.list}:{self.lines[i]}: image {self.files[i]}"
+        return f"{self.list}{f':{self.lines[i]}' if self.is_list else ''}: image {self.files[i]}"
+
+    def name_of(self, k):
+        return self.files[int(self.indices[k])]
+
+    def read_ahead(self):
+        if self.p.prefetch:
+            self.images.expect(self.order.coming(self.p.prefetch * self.batch_size))
 
     def fill(self, indices, top, rng):
-        images = np.empty((len(indices), *self.example), np.uint8)
-        for k, i in enumerate(indices):
-            image = self.image(int(i))
-            if image.shape != self.example:
-                raise self.other_size(int(i), image.shape)
-            images[k] = image
-        self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng, self.mean)
+        self.p.transform.apply(self.images[indices], np.arange(len(indices)), top[0].data, rng, self.mean)
         np.copyto(top[1].data, self.labels[indices])

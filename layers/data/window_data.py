@@ -24,6 +24,7 @@ from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape
+from .phases import BatchSize, ListSource
 
 WHOLE, DECIMAL = r"([+-]?[0-9]{1,9})", r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
 WINDOW = re.compile(rf"{WHOLE}\s+{DECIMAL}" + 4 * rf"\s+{WHOLE}", re.ASCII)
@@ -110,8 +111,8 @@ class WindowData(Layer):
     """
 
     class Parameters(Declared):
-        source: str = param(doc="the window file")
-        batch_size: int = param(minimum=1, doc="windows in a batch")
+        source: ListSource = param(doc="the window file, or {train: …, test: …}")
+        batch_size: BatchSize = param(doc="windows in a batch, or {train: …, test: …}")
         fg_threshold: float = param(default=0.5, doc="overlap at or above which a window is foreground")
         bg_threshold: float = param(default=0.5, doc="overlap below which a window is background")
         fg_fraction: float = param(default=0.25, minimum=0, maximum=1, doc="share of a batch that is foreground")
@@ -143,7 +144,7 @@ class WindowData(Layer):
 
     num_bottoms = 0
     num_tops = 2
-    how_to_split = "give two layers, with include: train and include: test, a window file each"
+    how_to_split = "give source: {train: FILE, test: ANOTHER}"
     no_gradient = "all"
     examples = (
         Example(
@@ -154,13 +155,14 @@ class WindowData(Layer):
 
     def setup(self, bottom, top):
         p = self.p
-        self.list = find_file(p.source, self.folder)
+        self.list = find_file(p.source.of(self.phase), self.folder)
+        self.windows = p.batch_size.of(self.phase)  # in a batch
         self.files, windows = read_windows(self.list)
         self.reads = {str(self.list.resolve()): str(self.list)}
         self.foreground = [w for w in windows if w.overlap >= p.fg_threshold]
         self.background = [w for w in windows if w.overlap < min(p.bg_threshold, p.fg_threshold)]
         # of the foreground in a batch, as Caffe computes it: in float32
-        self.count = int(np.float32(p.batch_size) * np.float32(p.fg_fraction))
+        self.count = int(np.float32(self.windows) * np.float32(p.fg_fraction))
         for w in self.foreground:
             if w.label <= 0:
                 raise NettrainError(
@@ -170,11 +172,11 @@ class WindowData(Layer):
                 )
         for kind, found, wanted in (
             ("foreground", self.foreground, self.count),
-            ("background", self.background, p.batch_size - self.count),
+            ("background", self.background, self.windows - self.count),
         ):
             if wanted and not found:
                 raise NettrainError(f"{self.list} has no {kind} windows at these thresholds", key="source")
-        labels = [w.label for w in self.foreground] * bool(self.count) + [0] * (p.batch_size > self.count)
+        labels = [w.label for w in self.foreground] * bool(self.count) + [0] * (self.windows > self.count)
         top[1].known = Known(np.array(labels), str(self.list))
         self.mean = p.transform.mean(self.folder, check=self._check_mean)
         if self.mean is not None:
@@ -193,8 +195,8 @@ class WindowData(Layer):
 
     def reshape(self, bottom, top):
         side = self.p.transform.crop_size
-        top[0].reshape((self.p.batch_size, 3, side, side))
-        top[1].reshape((self.p.batch_size,))
+        top[0].reshape((self.windows, 3, side, side))
+        top[1].reshape((self.windows,))
 
     def fingerprint(self):
         """The window file, and some images, evenly spread: all may be too many to be read."""
@@ -232,11 +234,11 @@ class WindowData(Layer):
         return self.images[i]
 
     def Forward_cpu(self, bottom, top):
-        p, background = self.p, self.p.batch_size - self.count
+        p, background = self.p, self.windows - self.count
         mirror = p.transform.mirror and self.phase == "TRAIN"
         values = np.array(p.transform.mean_value or [0.0]).reshape(-1, 1, 1)
         top[0].data.fill(0)
-        for i in range(p.batch_size):
+        for i in range(self.windows):
             windows = self.background if i < background else self.foreground
             window = windows[int(self.rng.integers(len(windows)))]
             flip = mirror and bool(self.rng.integers(2))

@@ -7,6 +7,7 @@ import functools
 import io
 import random
 import struct
+import tarfile
 import zlib
 from pathlib import Path
 
@@ -208,6 +209,119 @@ class Images(Kind):
     def layer(self, case):
         size = case.what.get("size", 4)
         return {"type": "ImageData", "source": LIST, "batch_size": 1, "new_height": size, "new_width": size}
+
+    def execute(self, case, folder):
+        read_batches(self.layer(case), folder, batches=2)
+
+    def command(self, case):
+        Path("net.yaml").write_text(str(data_spec(self.layer(case))))
+        return ["check", "net.yaml"]
+
+
+def tar_of(members: list[tuple[str, bytes]], form: int) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=form) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def with_sums(raw: bytes) -> bytes:
+    """A tar file whose headers have the right sums, as far as its sizes lead."""
+    found, at = bytearray(raw), 0
+    while at + 512 <= len(found) and any(found[at : at + 512]):
+        head = found[at : at + 512]
+        head[148:156] = b" " * 8
+        found[at + 148 : at + 156] = b"%06o\0 " % sum(head)
+        try:
+            size = int(bytes(head[124:136]).rstrip(b"\0 ") or b"0", 8)
+        except ValueError:
+            break
+        at += 512 + max(0, -(-size // 512) * 512)
+    return bytes(found)
+
+
+class Tars(Kind):
+    """Pictures with labels in a tar file."""
+
+    name = "tars"
+    FILE = "x.tar"
+
+    @functools.lru_cache  # noqa: B019
+    def seeds(self):
+        (_, one), (_, two) = [one for one in Kind.all["images"].seeds() if one[0] == "png"][:2]
+        long = "deep/" * 40
+        return [
+            [("a.png", one), ("a.cls", b"1"), ("b.png", two), ("b.cls", b"0")],
+            [("a.png", one), ("a.json", b'{"label": 1}'), ("b.png", two), ("b.json", b"2")],
+            [(f"{long}a.png", one), (f"{long}a.cls", b"cat"), ("b.png", one), ("b.cls", b"dog"), ("read.me", b"x")],
+        ]
+
+    def good(self, seed):
+        return Case({self.FILE: tar_of(seed, tarfile.GNU_FORMAT)}, {"size": 4})
+
+    def mutate(self, rng, seed):
+        if rng.random() < 0.02:
+            return make_special(rng, self.good(seed))
+        members, form = list(seed), rng.choice([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+        long = any(len(name) > 100 for name, _ in members)
+        form = tarfile.GNU_FORMAT if long and form == tarfile.USTAR_FORMAT else form
+        k = rng.randrange(len(members))
+        name, content = members[k]
+        raw = tar_of(members, form)
+        match pick(rng, "label name content drop twice header header header bytes cut"):
+            case "label":
+                labels = [
+                    b"",
+                    b"-1",
+                    b"1e9",
+                    b"{}",
+                    b'{"cls": null}',
+                    b"[" * 5000,
+                    b"\xff",
+                    b"9" * 5000,
+                    b'{"cls": 1.5}',
+                ]
+                members[k] = rng.choice(["a.cls", "a.json", "b.cls"]), rng.choice(labels)
+                raw = tar_of(members, form)
+            case "name":
+                members[k] = rng.choice(["", "/", "a", "../../a.png", ".png", "a.PNG", "a.b.png", "\x1b.png"]), content
+                raw = tar_of(members, form)
+            case "content":
+                members[k] = name, damage(rng, content) if content else b"x"
+                raw = tar_of(members, form)
+            case "drop":
+                raw = tar_of(members[:k] + members[k + 1 :], form)
+            case "twice":
+                raw = tar_of([*members, members[k]], form)
+            case "header":
+                heads = [at for at in range(0, len(raw) - 1024, 512) if raw[at + 257 : at + 262] == b"ustar"]
+                at = rng.choice(heads)
+                values = (b"%o" % (integer(rng) % 2**33), b"\x80" + bytes(3) + rng.randbytes(8), b"\xff" * 12, b"-1")
+                field = rng.choice(
+                    [(124, 12, rng.choice(values)), (156, 1, rng.choice([b"2", b"L", b"x", b"S", b"g", b"5"]))]
+                )
+                start, length, value = field
+                place = at + start
+                raw = with_sums(raw[:place] + value[:length].ljust(length, b"\0") + raw[place + length :])
+            case "bytes":
+                raw = with_sums(damage(rng, raw))
+            case "cut":
+                raw = raw[: rng.randrange(len(raw))]
+        return Case({self.FILE: raw}, {"size": rng.choice([0, 4])})
+
+    def passes_first_check(self, case):
+        try:
+            with tarfile.open(fileobj=io.BytesIO(case.files.get(self.FILE, b"")), mode="r:") as tar:
+                return bool(tar.getmembers())
+        except (tarfile.TarError, ValueError, OverflowError):
+            return False
+
+    def layer(self, case):
+        size = case.what.get("size")
+        return {"type": "Data", "source": self.FILE, "batch_size": 2} | ({"size": size} if size else {})
 
     def execute(self, case, folder):
         read_batches(self.layer(case), folder, batches=2)
