@@ -10,7 +10,7 @@ import numpy as np
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
 from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
-from ...data.sources import NAMED, find_file, given_examples, load
+from ...data.sources import NAMED, find_file, given_examples
 from ...data.transform import Transform
 from ...net.blob import Known
 from ...net.example import Example
@@ -19,6 +19,7 @@ from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches
+from .columns import ColumnsOf, given_columns
 
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
 
@@ -80,7 +81,9 @@ class Data(Batches):
     """
 
     class Parameters(Declared):
-        source: Source = param(doc="digits, mnist, spiral …, or a .npz, .csv or IDX file; or {train: …, test: …}")
+        source: Source = param(
+            doc="digits, mnist, spiral …, or a .npz, .csv, .tsv, .parquet or IDX file; or {train: …, test: …}"
+        )
         batch_size: BatchSize = param(doc="examples in a batch, or {train: …, test: …}")
         transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
         shuffle: bool = param(default=True, doc="TRAIN: a new order each epoch")
@@ -89,7 +92,23 @@ class Data(Batches):
         split: Split | None = param(
             default=None, doc="share kept for tests, where the source has no part for them: 0.2 by default, 0 for none"
         )
-        label_column: Column | None = param(default=None, doc="csv: the column with the label, by name or number")
+        label: tuple[Column, ...] | None = param(
+            default=None,
+            doc="table: the column with the label, by name or number; several; [] for none; else `label` or the last",
+        )
+        label_column: Column | None = param(default=None, doc="table: an older word for `label`")
+        features: tuple[Column, ...] | None = param(default=None, doc="table: these columns; else all but labels")
+        drop: tuple[Column, ...] = param(default=(), doc="table: columns that are left out")
+        categories: Literal["one_hot", "index"] = param(
+            default="one_hot", doc="table: a word becomes a column for each category (1 or 0), or its number"
+        )
+        missing: Literal["error", "mean", "drop"] = param(
+            default="error",
+            doc="table: a gap among numbers is refused, is the mean of the training rows, or its row is left out",
+        )
+        standardize: bool = param(
+            default=False, doc="table: numbers minus the mean of the training rows, over their deviation"
+        )
 
         aliases = {
             "transform_param": "transform",
@@ -100,7 +119,11 @@ class Data(Batches):
             "mean_file": "write it as transform: {mean_file: …}",
             "data_param": say("write its fields beside {}", "type"),
             "batch": "batch_size",
+            "target": "label",
+            "labels": "label",
+            "columns": "features",
         }
+        exclusive = (("label", "label_column"),)
 
     num_tops = (1, None)
     can_be_given = True
@@ -121,9 +144,8 @@ class Data(Batches):
         if self.serves and "example" in self.fitted:
             self.serve(p)
             return
-        self.set = self.divided(
-            load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend), split
-        )
+        columns = ColumnsOf(self, split)
+        self.set = columns.in_numbers(self.divided(columns.found, split))
         self.is_quick_to_examine = isinstance(self.set.data, np.ndarray)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
@@ -150,6 +172,7 @@ class Data(Batches):
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
         self.fitted = {"example": list(example), "further": [list(shape) for shape in shapes[1:]]}
+        self.fitted |= columns.fitted
         if self.set.classes:
             self.fitted["classes"] = list(self.set.classes)
         self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
@@ -162,7 +185,7 @@ class Data(Batches):
         self.begin(1, p.batch_size.test, False, shapes, "what is given")
 
     def read_given(self, given):
-        self.set, example = given_examples(given, self.folder), tuple(self.fitted["example"])
+        self.set, example = self.given_set(given), tuple(self.fitted["example"])
         if tuple(self.set.data.shape[1:]) != example:
             raise ShapeError(
                 f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "
@@ -170,6 +193,13 @@ class Data(Batches):
             )
         self.further, self.are_maps = [], []
         self.begin(len(self.set), self.p.batch_size.test, False, self.shapes, self.set.origin)
+
+    def given_set(self, given):
+        """What is given, as a data set; columns of a table as those that were trained on."""
+        if "table" in self.fitted:
+            found, self.remark = given_columns(given, self.folder, self.fitted["table"], self.dtype)
+            return found
+        return given_examples(given, self.folder)
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))

