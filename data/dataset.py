@@ -31,7 +31,7 @@ class DataSet:
     row for each example, by name. What is not in memory has a shape and takes an array of numbers of examples:
     ``data[indices]``. ``classes`` are the names of the classes that labels count, if they have some; ``names`` what
     each example is called, such as a file; ``rows`` the numbers that the examples of a part have in the whole set, None
-    for a whole one.
+    for a whole one. ``remark`` is what a person should know of the whole set.
     """
 
     data: Any
@@ -42,6 +42,7 @@ class DataSet:
     classes: tuple[str, ...] = ()
     names: Sequence[str] | None = None
     rows: np.ndarray | None = None
+    remark: str = ""
 
     def __post_init__(self) -> None:
         check_counts(self.origin, len(self.data), None if self.labels is None else len(self.labels))
@@ -58,6 +59,10 @@ class DataSet:
         number = self.number_of(i)
         return self.names[number] if self.names is not None else f"{number:,}"
 
+    def unreadable(self, i: int) -> str:
+        """Why example ``i`` could not be read, once it was asked for; nothing when it could."""
+        return getattr(self.data, "unreadable", {}).get(i, "")
+
     def part(self, rows: np.ndarray, split: str) -> DataSet:
         """The examples with these numbers. What is in memory is copied, all else is read when it is asked for."""
         return DataSet(
@@ -68,7 +73,8 @@ class DataSet:
             _OthersOfPart(self.others, rows),
             self.classes,
             self.names,
-            rows,
+            rows if self.rows is None else self.rows[rows],
+            self.remark,
         )
 
     @functools.cached_property
@@ -103,6 +109,11 @@ class Rows:
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         return self.of[self.rows[indices]]
+
+    def expect(self, indices: np.ndarray) -> None:
+        """These are asked for next: what can read ahead is told."""
+        if hasattr(self.of, "expect"):
+            self.of.expect(self.rows[indices])
 
     @property
     def digest(self) -> str:

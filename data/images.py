@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
@@ -25,10 +26,14 @@ BAND = 1 << 20  # pixels converted at a time
 
 def find_image(name: str, root: str, listing: Path, folder: Path) -> Path:
     """The file ``root`` + ``name``, as Caffe joins them (a slash between is added where one is missing), beside the
-    list that names it, beside the spec, or in the current folder. If it is nowhere, the first of these names."""
+    list that names it, beside the spec, or in the current folder. In quotes it may be too. If it
+    is nowhere, the first of these names."""
     plain = [name] if not root else [root + name, f"{root.rstrip('/')}/{name.lstrip('/')}"]
     paths = [place / path for place in (listing.parent, folder, Path()) for path in plain]
-    return next((path for path in paths if os.path.isfile(path)), paths[len(plain) - 1])
+    found = next((path for path in paths if os.path.isfile(path)), None)
+    if found is None and len(name) > 2 and name[0] == name[-1] == '"':  # as tables write names with blanks
+        return find_image(name[1:-1], root, listing, folder)
+    return found or paths[len(plain) - 1]
 
 
 def entries(names: list[str], root: str, listing: Path, folder: Path) -> Iterator[str]:
@@ -50,19 +55,33 @@ def decode(
     Raises NettrainError when it cannot be read, or has more pixels than an honest file of its size.
     """
     library = extra("PIL.Image", "images", f"reading {where}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about odd metadata; what matters here is the pixels
+        with opened(source, where) as image:
+            if color is None:
+                color = library.getmodebase(image.mode) != "L"
+            pixels = _pixels(image, library, color)
+    pixels = pixels.transpose(2, 0, 1)[::-1] if color else pixels[None]
+    return pixels if size is None else resize(pixels, size)
+
+
+@contextlib.contextmanager
+def opened(source: Path | bytes, where: str) -> Iterator[Any]:
+    """An image as pillow has it, before its pixels are read. Raises NettrainError for what cannot be read, also while
+    it is used, or has more pixels than an honest file of its size."""
+    library = extra("PIL.Image", "images", f"reading {where}")
     try:
-        with warnings.catch_warnings(), io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file:
-            warnings.simplefilter("ignore")  # about odd metadata; what matters here is the pixels
-            with library.open(file, formats=FORMATS) as image:
-                most = MOST_PIXELS + MOST_FOR_A_BYTE * (len(source) if isinstance(source, bytes) else size_of(file))
-                if image.width * image.height > most or max(image.size) > LONGEST_SIDE:
-                    raise NettrainError(
-                        f"{where} has {image.width:,} x {image.height:,} pixels; a file of its size may have up "
-                        f"to {most:,}, and {LONGEST_SIDE:,} on a side"
-                    )
-                if color is None:
-                    color = library.getmodebase(image.mode) != "L"
-                pixels = _pixels(image, library, color)
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file,
+            library.open(file, formats=FORMATS) as image,
+        ):
+            most = MOST_PIXELS + MOST_FOR_A_BYTE * (len(source) if isinstance(source, bytes) else size_of(file))
+            if image.width * image.height > most or max(image.size) > LONGEST_SIDE:
+                raise NettrainError(
+                    f"{where} has {image.width:,} x {image.height:,} pixels; a file of its size may have up "
+                    f"to {most:,}, and {LONGEST_SIDE:,} on a side"
+                )
+            yield image
     except FileNotFoundError:
         raise NettrainError(f"{where}: there is no file {source!s}") from None
     except NettrainError:
@@ -79,8 +98,6 @@ def decode(
         if isinstance(error, library.UnidentifiedImageError):  # it speaks of objects
             raise NettrainError(f"{where} is not an image, or is damaged") from None
         raise NettrainError(f"{where} is not an image, or is damaged: {error}") from None
-    pixels = pixels.transpose(2, 0, 1)[::-1] if color else pixels[None]
-    return pixels if size is None else resize(pixels, size)
 
 
 def size_in_head(path: Path) -> tuple[int, int] | None:
@@ -102,11 +119,11 @@ def _pixels(image: Any, library: Any, color: bool) -> np.ndarray:
     rows = max(1, BAND // max(1, width))
     for top in range(0, height, rows):
         band = image.crop((0, top, width, min(top + rows, height))) if rows < height else image
-        pixels[top : top + rows] = np.asarray(_eight_bits(band, image.format, library).convert("RGB" if color else "L"))
+        pixels[top : top + rows] = np.asarray(eight_bits(band, image.format, library).convert("RGB" if color else "L"))
     return pixels
 
 
-def _eight_bits(image: Any, kind: str | None, library: Any) -> Any:
+def eight_bits(image: Any, kind: str | None, library: Any) -> Any:
     """An image of 16 bits a pixel with their upper 8, where pillow would clip what is above 255."""
     if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM")):
         return library.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -35,6 +35,10 @@ class Order:
                     break
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def coming(self, count: int) -> np.ndarray:
+        """Indices of the examples after those, as far as this epoch goes; changes nothing."""
+        return self._epoch_order()[self.position : self.position + count]
+
     def _epoch_order(self) -> np.ndarray:
         of = (self.seed, self.epoch) if self.shuffle else (0, 0)
         if self._shuffled is None or self._shuffled[0] != of:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from .generators import GENERATORS, Generate, generate
 from .idx import idx_shape, read_idx
 from .kinds import other_kind
 from .lmdb import read_lmdb
+from .pictures.reading import PLAIN, Look, read_pictures
 from .table.reading import is_table, read_table
 from .table.roles import DEFAULT, Keys
 from .table.sets import table_set
@@ -38,8 +39,11 @@ def load(
     keys: Keys = DEFAULT,
     backend: str | None = None,
     known: Mapping[str, Any] | None = None,
+    look: Look = PLAIN,
+    classes: Sequence[str] = (),
 ) -> DataSet:
-    """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, a table, IDX image file or LMDB folder.
+    """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, a table, IDX image file, LMDB folder,
+    or to pictures: a tar file, or a folder for each class; their labels count ``classes``, or those that are there.
 
     ``keys`` say what the columns of a table are, ``known`` what was fitted to the table that was trained on; what it
     gives are columns, which become numbers by ``table.sets.in_numbers``. Relative paths are looked for in ``folder``
@@ -53,8 +57,10 @@ def load(
     if source in WELL_KNOWN:
         return _well_known(source, split, folder)
     path = find_file(source, folder, folders=True)
-    if os.path.isdir(path) or backend == "LMDB":
+    if backend == "LMDB" or (os.path.isdir(path) and os.path.exists(path / "data.mdb")):
         return read_lmdb(path)
+    if os.path.isdir(path) or path.name.endswith(".tar"):
+        return read_pictures(path, split, look, classes)
     if is_table(path):
         return table_set(read_table(path, keys.names), keys, known)
     stamp = path.stat()
@@ -89,14 +95,14 @@ def _places(folder: Path) -> list[Path]:
 
 
 def find_file(source: str, folder: Path, folders: bool = False) -> Path:
-    """Where a file lies; with ``folders`` also a folder that holds an LMDB.
+    """Where a file lies; with ``folders`` also a folder.
 
     Raises NettrainError, which with ``folders``, for a data set, lists the named ones too.
     """
     try:
         for place in _places(folder):
             path = place / source
-            if folders and (path / "data.mdb").exists():
+            if folders and source and path.is_dir():
                 return path
             if path.is_dir():
                 raise NettrainError(
@@ -117,7 +123,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
         message = f"there is no data set `{source}`" + (
             f"; did you mean `{near}`?"
             if near
-            else f"; named ones: {', '.join(NAMED)}; or give a .npz, .csv or IDX file"
+            else f"; named ones: {', '.join(NAMED)}; or give a .npz, .csv, .tar or IDX file, or a folder of pictures"
         )
     raise NettrainError(message, key="source")
 
@@ -131,7 +137,7 @@ def _read_file(path: Path, split: str, stamp: tuple[int, int]) -> DataSet:
     if "-idx" in name or ".idx" in name or name.endswith("-ubyte"):
         labels = path.parent / path.name.replace("images", "labels").replace("idx3", "idx1")
         return _idx_pair(path, labels if labels != path else None, path.name, "whole")
-    ends = "a data file ends in .npz, .csv, .tsv, .parquet, -ubyte (IDX) or -ubyte.gz"
+    ends = "a data file ends in .npz, .csv, .tsv, .parquet, .tar (pictures), -ubyte (IDX) or -ubyte.gz"
     raise NettrainError(f"{path}: {ends}{other_kind(path)}", key="source")
 
 

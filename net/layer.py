@@ -196,6 +196,11 @@ class Layer:
         """What the example at place k of the last batch is called, for tables: a file, or a number."""
         return str(k)
 
+    def unread(self, k: int) -> str:
+        """Why the example at place k of the last batch could not be read, where examples are given: what the net makes
+        of it means nothing. Nothing when it could."""
+        return ""
+
     def read_given(self, given: Any) -> None:
         """Read these examples from now on, once, where a net serves. Raises NettrainError for what it cannot read."""
         raise NotImplementedError

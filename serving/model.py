@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Answers:
 
     names: list[str]
     outputs: dict[str, np.ndarray]
+    unread: dict[str, str] = field(default_factory=dict)  # examples that could not be read, and why: they are left out
 
 
 def load(run: str | Path, *, weights: str | Path | None = None, settings: Iterable[str] = ()) -> Model:
@@ -77,7 +78,8 @@ class Model:
         """What the net says of examples, batch by batch: an array of N examples as the data has them, a file, a folder,
         or a list of files; with several sources a mapping by the name of the source's first top.
 
-        The transform of the data layer is applied. Raises NettrainError for what cannot be read.
+        The transform of the data layer is applied. Pictures that cannot be read are left out and named in ``unread``.
+        Raises NettrainError for what cannot be read.
         """
         sources = self._give(examples)
         left = max(layer.pass_size or 0 for layer in sources)
@@ -90,7 +92,13 @@ class Model:
                 first = max(sources, key=lambda layer: layer.pass_size or 0)
                 left -= first.batch_count
                 names = [ask(first, "name_of", k) for k in range(first.batch_count)]
-                yield Answers(names, {name: array.copy() for name, array in self._said()})
+                wrong = [ask(first, "unread", k) for k in range(first.batch_count)]
+                kept = [k for k, why in enumerate(wrong) if not why]
+                yield Answers(
+                    [names[k] for k in kept],
+                    {name: array.copy() if len(kept) == len(names) else array[kept] for name, array in self._said()},
+                    {name: why for name, why in zip(names, wrong, strict=True) if why},
+                )
 
     def _give(self, examples: Any) -> list[Any]:
         """Let the layers that bring data in read the examples; returns them."""

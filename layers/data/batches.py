@@ -54,6 +54,10 @@ class Batches(Layer):
         # Seeded by the place in the data, so that what is random follows from the cursor alone.
         rng = stream(self.seed, self.name, f"transform {where}") if self.phase == "TRAIN" else None
         self.fill(indices, top, rng)
+        self.read_ahead()
+
+    def read_ahead(self) -> None:
+        """Have what comes next read meanwhile, where that takes time; changes nothing else."""
 
     def examine(self, top):
         """Reads the examples as a test does, a batch or less at a time, and notes the distinct labels."""

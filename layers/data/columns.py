@@ -49,7 +49,8 @@ class ColumnsOf:
 
     def _load(self, split: str) -> DataSet:
         p, folder = self.layer.p, self.layer.folder
-        found = load(getattr(p.source, split), split, folder, p.generate, self.keys, p.backend, self.known)
+        source, classes = getattr(p.source, split), self.layer.classes_to_count(split)
+        found = load(source, split, folder, p.generate, self.keys, p.backend, self.known, p.look, classes)
         if not is_table(found) and self.keys.said:
             raise NettrainError(f"{found.origin} is not a table, which `{self.keys.said}` is for", key=self.keys.said)
         return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
 from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
+from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
 from ...data.sources import NAMED, find_file, given_examples
 from ...data.transform import Transform
 from ...net.blob import Known
@@ -20,46 +22,7 @@ from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches
 from .columns import ColumnsOf, given_columns
-
-PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
-
-
-class BatchSize(Declared):
-    """An integer, or one for each phase: ``{train: 64, test: 100}``."""
-
-    train: int = param(minimum=1, doc="examples in a training batch")
-    test: int = param(minimum=1, doc="examples in a test batch")
-
-    words = "an integer >= 1, or {train: 64, test: 100}"
-    aliases = PHASES
-
-    @classmethod
-    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return {"train": value, "test": value}
-        return None
-
-    @classmethod
-    def schema(cls) -> dict:
-        return {"anyOf": [{"type": "integer", "minimum": 1}, super().schema()]}
-
-
-class Source(Declared):
-    """A name or a path, or one for each split: ``{train: a.npz, test: b.npz}``."""
-
-    train: str = param(doc="data set of the TRAIN phase")
-    test: str = param(doc="data set of the TEST phase")
-
-    words = "a name such as digits, a path, or {train: a.npz, test: b.npz}"
-    aliases = PHASES
-
-    @classmethod
-    def shorthand(cls, value: Any) -> Mapping[str, Any] | None:
-        return {"train": value, "test": value} if isinstance(value, str) else None
-
-    @classmethod
-    def schema(cls) -> dict:
-        return {"anyOf": [{"type": "string"}, super().schema()]}
+from .phases import BatchSize, Source
 
 
 @register
@@ -77,12 +40,16 @@ class Data(Batches):
     no array for, or one with a different number of rows.
     A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
     "nettrain[images]"): its examples are read batch by batch, others lie in memory.
+    So is a folder with a folder of pictures for each class, perhaps below train, val and test (tests read val, or test
+    where there is none); or a .tar with KEY.jpg beside KEY.cls or KEY.json. Channels are blue, green, red, as Caffe's,
+    or one of grey; EXIF turns them, transparent pixels show white, of 16 bits the upper 8 are taken. What was decoded
+    is kept in memory up to ``cache_mb``; ``prefetch`` batches are read ahead by threads, with the same numbers.
     Source: Caffe's Data with transform_param, which never shuffles.
     """
 
     class Parameters(Declared):
         source: Source = param(
-            doc="digits, mnist, spiral …, or a .npz, .csv, .tsv, .parquet or IDX file; or {train: …, test: …}"
+            doc="digits, mnist …, a table (.csv, .parquet …), .npz, IDX, .tar, a folder of pictures; or {train, test}"
         )
         batch_size: BatchSize = param(doc="examples in a batch, or {train: …, test: …}")
         transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
@@ -109,6 +76,19 @@ class Data(Batches):
         standardize: bool = param(
             default=False, doc="table: numbers minus the mean of the training rows, over their deviation"
         )
+        size: tuple[int, ...] = param(
+            default=(), minimum=1, doc="pictures: height and width they are brought to, such as 64 or [48, 64]"
+        )
+        color: bool | None = param(
+            default=None, doc="pictures: three channels, false: one, grey; by default three where any has colours"
+        )
+        damaged: Literal["refuse", "skip"] = param(
+            default="refuse", doc="pictures that cannot be read: skip leaves them out"
+        )
+        cache_mb: int | None = param(
+            default=None, minimum=0, doc="pictures: decoded ones kept in memory; by default up to a quarter of it"
+        )
+        prefetch: int = param(default=2, minimum=0, doc="pictures: batches that threads read ahead")
 
         aliases = {
             "transform_param": "transform",
@@ -124,6 +104,17 @@ class Data(Batches):
             "columns": "features",
         }
         exclusive = (("label", "label_column"),)
+
+        def validate(self) -> Iterable[tuple[str, str]]:
+            if len(self.size) > 2:
+                yield "size", "has one number, or two: height and width"
+
+        @property
+        def look(self) -> Look:
+            """How pictures are taken."""
+            size = (self.size[0], self.size[-1]) if self.size else None
+            cache = None if self.cache_mb is None else self.cache_mb * 1_000_000
+            return Look(size, self.color, self.damaged, cache)
 
     num_tops = (1, None)
     can_be_given = True
@@ -146,7 +137,8 @@ class Data(Batches):
             return
         columns = ColumnsOf(self, split)
         self.set = columns.in_numbers(self.divided(columns.found, split))
-        self.is_quick_to_examine = isinstance(self.set.data, np.ndarray)
+        self.remark = "; ".join(filter(None, (self.set.remark, self.remark)))
+        self.is_quick_to_examine = is_quick_to_read(self.set.data)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
         self.mean = p.transform.mean(self.folder, self.set.data.shape[1:])
@@ -175,6 +167,11 @@ class Data(Batches):
         self.fitted |= columns.fitted
         if self.set.classes:
             self.fitted["classes"] = list(self.set.classes)
+        if is_of_pictures(self.set.data):
+            self.fitted["pictures"] = True
+        elif p.look != Look(cache=p.look.cache):
+            key = "size" if p.size else "damaged" if p.color is None else "color"
+            raise NettrainError(f"{self.set.origin} holds no pictures, which alone have `{key}`", key=key)
         self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
 
     def serve(self, p):
@@ -184,8 +181,18 @@ class Data(Batches):
         shapes = [p.transform.output_shape(example), *map(tuple, self.fitted["further"])]
         self.begin(1, p.batch_size.test, False, shapes, "what is given")
 
+    def classes_to_count(self, split):
+        """What labels of a folder of pictures count: the classes that a run, or the source to train on, has."""
+        source = self.p.source
+        return tuple(self.fitted.get("classes", ())) or (
+            classes_of_folder(source.train, self.folder) if split == "test" and source.test != source.train else ()
+        )
+
     def read_given(self, given):
-        self.set, example = self.given_set(given), tuple(self.fitted["example"])
+        example = tuple(self.fitted["example"])
+        in_bgr = bool(self.fitted.get("pictures"))
+        pictures = given_pictures(given, partial(find_file, folder=self.folder, folders=True), example, in_bgr)
+        self.set = self.given_set(given) if pictures is None else pictures
         if tuple(self.set.data.shape[1:]) != example:
             raise ShapeError(
                 f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "
@@ -203,6 +210,13 @@ class Data(Batches):
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))
+
+    def unread(self, k):
+        return self.set.unreadable(int(self.indices[k]))
+
+    def read_ahead(self):
+        if self.p.prefetch and hasattr(self.set.data, "expect"):
+            self.set.data.expect(self.order.coming(self.p.prefetch * self.batch_size))
 
     def divided(self, found, split):
         """The part of a set that this phase reads: of one file that is the source of both, a fifth is kept for tests
@@ -229,7 +243,7 @@ class Data(Batches):
         return {f"{source} {part}": origin}, f"give {divide}source: {{train: {self.p.source.train}, test: ANOTHER}}"
 
     def examine(self, top):
-        if not self.is_quick_to_examine:
+        if not isinstance(self.set.data, np.ndarray):
             yield from super().examine(top)
             return
         for name, array in zip(self.top_names, [self.set.data, *self.further], strict=True):
