@@ -23,7 +23,7 @@ EXAMPLES = """\
   nettrain gradcheck                  check every layer's backward pass
   nettrain explain configs/lecture/add_mul.yaml
 """
-GROUPS = ["Train", "Check", "Look", "Exchange"]
+GROUPS = ["Begin", "Train", "Check", "Look", "Exchange"]
 
 
 class App(click.Group):

@@ -26,7 +26,7 @@ _STARTS = (
     (b"\x1f\x8b", "a gzip file", "unpack it with gunzip; only IDX files are read compressed, by `Data`"),
     (b"BZh", "a bzip2 file", "unpack it"),
     (b"\xfd7zXZ", "an xz file", "unpack it"),
-    (b"PAR1", "a Parquet file", "write it as .csv or .npz for `Data`"),
+    (b"PAR1", "a Parquet file", "`Data` reads it as its source, under a name that ends in .parquet"),
     (b"%PDF", "a PDF", ""),
 )
 _LINES = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ from .idx import idx_shape, read_idx
 from .kinds import other_kind
 from .lmdb import read_lmdb
 from .pictures.reading import PLAIN, Look, read_pictures
-from .tables import read_arrays, read_csv
+from .table.reading import is_table, read_table
+from .table.roles import DEFAULT, Keys
+from .table.sets import table_set
+from .tables import read_arrays
 
 
 def load(
@@ -33,15 +36,18 @@ def load(
     split: str,
     folder: Path,
     options: Generate,
-    label_column: str | None = None,
+    keys: Keys = DEFAULT,
     backend: str | None = None,
+    known: Mapping[str, Any] | None = None,
     look: Look = PLAIN,
     classes: Sequence[str] = (),
 ) -> DataSet:
-    """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, .csv, IDX image file, LMDB folder,
+    """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, a table, IDX image file, LMDB folder,
     or to pictures: a tar file, or a folder for each class; their labels count ``classes``, or those that are there.
 
-    Relative paths are looked for in ``folder`` (the spec's), the current one, ``data/`` and ``$NETTRAIN_DATA``.
+    ``keys`` say what the columns of a table are, ``known`` what was fitted to the table that was trained on; what it
+    gives are columns, which become numbers by ``table.sets.in_numbers``. Relative paths are looked for in ``folder``
+    (the spec's), the current one, ``data/`` and ``$NETTRAIN_DATA``.
     Raises NettrainError when it is not there, damaged or empty.
     """
     if source == "digits":
@@ -55,8 +61,10 @@ def load(
         return read_lmdb(path)
     if os.path.isdir(path) or path.name.endswith(".tar"):
         return read_pictures(path, split, look, classes)
+    if is_table(path):
+        return table_set(read_table(path, keys.names), keys, known)
     stamp = path.stat()
-    return _read_file(path, split, label_column, (stamp.st_mtime_ns, stamp.st_size))
+    return _read_file(path, split, (stamp.st_mtime_ns, stamp.st_size))
 
 
 def given_examples(given: Any, folder: Path) -> DataSet:
@@ -67,7 +75,7 @@ def given_examples(given: Any, folder: Path) -> DataSet:
         if os.path.isdir(path):
             return read_lmdb(path)
         stamp = path.stat()
-        return _read_file(path, "test", None, (stamp.st_mtime_ns, stamp.st_size))
+        return _read_file(path, "test", (stamp.st_mtime_ns, stamp.st_size))
     try:
         array = np.asarray(given)
     except ValueError:
@@ -121,17 +129,15 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
 
 
 @functools.lru_cache(maxsize=4)
-def _read_file(path: Path, split: str, label_column: str | None, stamp: tuple[int, int]) -> DataSet:
+def _read_file(path: Path, split: str, stamp: tuple[int, int]) -> DataSet:
     """Read a file once; ``stamp`` makes a changed file a different one."""
     name = path.name.removesuffix(".gz")
     if name.endswith(".npz"):
         return read_arrays(path, split)
-    if name.endswith((".csv", ".txt")):
-        return read_csv(path, label_column)
     if "-idx" in name or ".idx" in name or name.endswith("-ubyte"):
         labels = path.parent / path.name.replace("images", "labels").replace("idx3", "idx1")
         return _idx_pair(path, labels if labels != path else None, path.name, "whole")
-    ends = "a data file ends in .npz, .csv, .tar (pictures), -ubyte (IDX) or -ubyte.gz"
+    ends = "a data file ends in .npz, .csv, .tsv, .parquet, .tar (pictures), -ubyte (IDX) or -ubyte.gz"
     raise NettrainError(f"{path}: {ends}{other_kind(path)}", key="source")
 
 

@@ -31,6 +31,13 @@ def open_file(path: Path) -> IO[bytes]:
     return os.fdopen(_descriptor(path), "rb")
 
 
+def beginning(path: Path, count: int) -> bytes:
+    """The first bytes of a file; nothing of one that cannot be read."""
+    with contextlib.suppress(OSError), open_file(path) as file:
+        return file.read(count)
+    return b""
+
+
 def check_file(path: Path) -> None:
     """For a library that opens files itself. Raises OSError unless this is a regular file that may be read."""
     os.close(_descriptor(path))

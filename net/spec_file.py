@@ -59,6 +59,17 @@ def foreign(raw: bytes, path: Path, name: str, problems: Problems, warnings: lis
     return other_programs("specs").read(raw, path, name, problems, warnings)
 
 
+def bundled() -> dict[str, Path]:
+    """The specs that come with nettrain, by their names, such as ``mlp`` and ``lecture/svm``, sorted."""
+    folder = _bundled_folder()
+    names = {str(path.relative_to(folder).with_suffix("").as_posix()): path for path in folder.rglob("*.yaml")}
+    return dict(sorted(names.items(), key=lambda item: ("/" in item[0], item[0])))
+
+
+def _bundled_folder() -> Path:
+    return Path(str(importlib.resources.files(__package__.rpartition(".")[0]) / "configs"))
+
+
 def find(path: str | Path) -> tuple[Path, str]:
     """The spec file meant by ``path``: on disk, or else among the bundled configs (with a note saying so)."""
     path = Path(path)
@@ -69,11 +80,11 @@ def find(path: str | Path) -> tuple[Path, str]:
             return path, ""
     except OSError as error:
         raise NettrainError(f"{str(path)[-80:]}: {why(error)}") from None
-    bundled = Path(str(importlib.resources.files(__package__.rpartition(".")[0]) / "configs"))
+    folder = _bundled_folder()
     wanted = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
-    if not path.is_absolute() and ".." not in path.parts and os.path.isfile(bundled / wanted):
-        return bundled / wanted, f"{path} is not in this folder; using the one that comes with nettrain"
-    names = sorted(str(Path("configs") / p.relative_to(bundled)) for p in bundled.rglob("*.yaml"))
+    if not path.is_absolute() and ".." not in path.parts and os.path.isfile(folder / wanted):
+        return folder / wanted, f"{path} is not in this folder; using the one that comes with nettrain"
+    names = [f"configs/{name}.yaml" for name in bundled()]
     near = nearest(str(path), names) or {Path(name).stem: name for name in names}.get(
         nearest(path.stem, [Path(name).stem for name in names]) or ""
     )

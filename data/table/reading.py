@@ -1,0 +1,44 @@
+"""Reading a table, whatever file it is in; each file once."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+
+from ...spec.errors import NettrainError
+from . import kept
+from .parquet import read_parquet
+from .table import Table
+from .text import LineNumbers, WrittenLines, read_text
+
+ENDS = (".csv", ".tsv", ".txt", ".parquet")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table, by its name."""
+    return path.name.casefold().endswith(ENDS)
+
+
+def read_table(path: Path, expected: tuple[str, ...] = ()) -> Table:
+    """The table in a file; ``expected`` are names of columns that a spec mentions. Raises NettrainError."""
+    try:
+        stamp = path.stat()
+    except OSError as error:
+        raise NettrainError(f"{path} cannot be read: {error.strerror}", key="source") from None
+    return _read(path, expected, (stamp.st_mtime_ns, stamp.st_size))
+
+
+@functools.lru_cache(maxsize=2)
+def _read(path: Path, expected: tuple[str, ...], stamp: tuple[int, int]) -> Table:
+    """``stamp`` makes a changed file a different one."""
+    if path.name.casefold().endswith(".parquet"):
+        return read_parquet(path)
+    entry = kept.entry(path, "\0".join(expected))
+    if entry is not None and (found := kept.find(entry, str(path))):
+        table, lines = found
+        return replace(table, line=LineNumbers(path, table.named) if lines is None else WrittenLines(lines))
+    table = read_text(path, expected)
+    if entry is not None:
+        kept.keep(entry, table, table.line.lines if isinstance(table.line, WrittenLines) else None)
+    return table

@@ -1,0 +1,170 @@
+"""Which columns of a table are labels, which are features, and which are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ...spec.errors import NettrainError, nearest
+from .cells import short
+from .dialect import LIKE_LABEL
+from .table import Table, refuse
+
+INDEX_NAMES = ("", "id", "index", "unnamed: 0")
+MOST_CATEGORIES = 100  # words that each become a column of their own
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a spec says of a table's columns; ``label`` None: the column `label`, else the last one. ``group`` is the
+    column by which rows stay together, which is no feature."""
+
+    label: tuple[str, ...] | None = None
+    label_key: str = "label"
+    features: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    categories: Literal["one_hot", "index"] = "one_hot"
+    missing: Literal["error", "mean", "drop"] = "error"
+    standardize: bool = False
+    group: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column that is mentioned."""
+        return (*(self.label or ()), *(self.features or ()), *self.drop, *([self.group] if self.group else []))
+
+    @property
+    def said(self) -> str:
+        """A key that only a table has; empty without one."""
+        keys = ("features", "drop", "categories", "missing", "standardize")
+        return next((key for key in keys if getattr(self, key) != getattr(DEFAULT, key)), "")
+
+
+DEFAULT = Keys()
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The numbers of the columns, and what a person should know about them."""
+
+    labels: tuple[int, ...]
+    features: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find(table: Table, keys: Keys) -> Roles:
+    """What each column is. Raises NettrainError for names that no column has."""
+    if len(table.columns) < 2:
+        raise NettrainError(f"{table.origin} has one column; an example needs values and a label", key="source")
+    labels = labels_of(table, keys)
+    dropped = [column_of(table, name, "drop") for name in keys.drop]
+    for i in dropped:
+        if i in labels and keys.label is not None:
+            raise NettrainError(f"{table.called(i)} is the label; it cannot be dropped", key="drop")
+    notes: list[str] = []
+    if keys.features is not None:
+        features = [column_of(table, name, "features") for name in keys.features]
+        if both := [i for i in features if i in labels]:
+            raise NettrainError(f"{table.called(both[0])} is the label; it cannot be a feature too", key="features")
+    else:
+        features = [i for i in range(len(table.columns)) if i not in labels]
+        if keys.group is not None:
+            group = place_of(table, keys.group)
+            features = [i for i in features if i != group]
+        left = [i for i in features if i not in dropped]
+        if len(left) > 1 and is_index(table, 0) and 0 in left:
+            features.remove(0)
+            name = short(table.columns[0].name)
+            notes.append(f"{f'column `{name}`' if name else 'the first column'} numbers the rows and is left out")
+        for i in [i for i in left if i in features and table.columns[i].is_empty]:
+            features.remove(i)
+            notes.append(f"{table.called(i)} is empty and is left out")
+    features = [i for i in features if i not in dropped]
+    if not features:
+        raise NettrainError(f"{table.origin} has no column left for features", key=("features", "drop", "source"))
+    return Roles(tuple(labels), tuple(dict.fromkeys(features)), tuple(notes))
+
+
+def check_features(table: Table, features: Sequence[int], keys: Keys) -> None:
+    """Raise NettrainError for columns that cannot be features: dates, words that are all different, infinities."""
+    problems = []
+    for i in features:
+        column, called = table.columns[i], f"{table.origin}: {table.called(i)}"
+        if column.kind == "dates":
+            problems.append(
+                f"{called} holds dates (such as {short(column.words[0])}); leave it out: drop: [{column.name}], or"
+                " write it as numbers, such as the year, or days since the first"
+            )
+        elif column.kind == "words" and keys.categories == "one_hot" and len(column.words) > MOST_CATEGORIES:
+            problems.append(
+                f"{called} holds {len(column.words):,} different words in {len(table):,} rows, too many for a column"
+                f" each; leave it out: drop: [{column.name}], or number the words: categories: index"
+            )
+        elif column.kind == "numbers" and np.isinf(column.values).any():
+            rows = np.flatnonzero(np.isinf(column.values)).tolist()
+            problems += [
+                f"{table.place(row)}: {table.called(i)} is infinite; every value must be finite" for row in rows
+            ]
+    if problems:
+        refuse(problems)
+
+
+def is_index(table: Table, i: int) -> bool:
+    """Whether a column only counts the rows: it has no name or one such as `id`, and holds 0, 1, 2 … or 1, 2, 3 …"""
+    column = table.columns[i]
+    if not table.named or column.name.casefold() not in INDEX_NAMES or column.kind != "numbers" or len(table) < 2:
+        return False
+    first = column.values[0]
+    return first in (0, 1) and bool((column.values == first + np.arange(len(table))).all())
+
+
+def labels_of(table: Table, keys: Keys) -> list[int]:
+    """The numbers of the label columns."""
+    if keys.label is not None:
+        return list(dict.fromkeys(column_of(table, name, keys.label_key) for name in keys.label))
+    names = [column.name for column in table.columns] if table.named else []
+    if names.count("label") > 1:
+        return [column_of(table, "label", "source")]  # which says that there are several
+    if "label" in names:
+        return [names.index("label")]
+    last = len(table.columns) - 1
+    for other in names[:-1]:
+        if other.casefold() in LIKE_LABEL and names[-1].casefold() not in LIKE_LABEL:
+            raise NettrainError(
+                f"{table.origin}: column `{other}`: did you mean `label`? The label would be the last column, "
+                f"`{short(names[-1])}`; rename one, or say label: {other}",
+                key="source",
+            )
+    return [last]
+
+
+def place_of(table: Table, wanted: str) -> int | None:
+    """The number of the column that has this name, or this number; None where there is none."""
+    names = [column.name for column in table.columns]
+    if wanted in names:
+        return names.index(wanted)
+    is_place = wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < len(names)
+    return int(wanted) if is_place else None
+
+
+def column_of(table: Table, wanted: str, key: str) -> int:
+    """The number of a column that a ``key`` names. Raises NettrainError when there is none, or several."""
+    names = [column.name for column in table.columns] if table.named else []
+    if names.count(wanted) > 1:
+        places = [str(i) for i, other in enumerate(names) if other == wanted]
+        what = "which is the label" if "label" in (wanted, key, key.removesuffix("_column")) else "which one"
+        say = f"{key if key != 'source' else 'label'}: {' or '.join(places)}"
+        raise NettrainError(
+            f"{table.origin} has {len(places)} columns `{wanted}`; say {what} by its number: {say}",
+            key=key,
+        )
+    found = place_of(table, wanted)
+    if found is not None:
+        return found
+    shown = [short(name) for name in names[:20]] + ["…"] * (len(names) > 20)
+    known, near = ", ".join(shown) or f"0 to {len(table.columns) - 1}", nearest(wanted, names)
+    meant = f"; did you mean `{short(near)}`?" if near else ""
+    raise NettrainError(f"{table.origin} has no column `{wanted}`{meant or f'; it has {known}'}", key=key)

@@ -1,0 +1,1 @@
+"""How a person begins: specs that come with nettrain, and new ones."""
