@@ -21,7 +21,7 @@ ALLOWED = {
     "solver": {"spec", "files", "compute", "net"},
     "serving": {"spec", "files", "compute", "net", "solver"},
     "interop": {"spec", "files", "compute", "net", "data", "layers", "solver", "serving"},
-    "tools": {"spec", "files", "compute", "net", "interop", "solver", "serving"},
+    "tools": {"spec", "files", "compute", "net", "data", "interop", "solver", "serving"},
     "commands": {"spec", "files", "compute", "net", "interop", "tools"},
     "": {"spec", "net", "solver", "serving", "commands"},  # cli.py, __init__.py, __main__.py
 }

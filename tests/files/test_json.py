@@ -70,7 +70,7 @@ def test_nets_that_make_no_numbers(odd, net, command):
             assert found
 
 
-NO_NET = [("layers",), ("layers", "Power"), ("solvers",), ("solvers", "Adam"), ("env",), ("schema",), ("worksheet",)]
+NO_NET = [("layers",), ("layers", "Power"), ("solvers",), ("solvers", "Adam"), ("env",), ("schema",), ("worksheet",), ("data", "table.csv")]
 
 
 @pytest.mark.parametrize("arguments", NO_NET)
