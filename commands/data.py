@@ -21,6 +21,6 @@ def data(what: str, label: tuple, drop: tuple, as_json: bool) -> None:
     nettrain data passengers.csv
     nettrain data passengers.csv --label survived --drop name
     """
-    from ..tools import data_table
+    from ..tools.data import columns
 
-    show(data_table.look(what, label, drop), as_json, data_table.report)
+    show(columns.look(what, label, drop), as_json, columns.report)

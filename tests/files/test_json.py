@@ -70,11 +70,21 @@ def test_nets_that_make_no_numbers(odd, net, command):
             assert found
 
 
-NO_NET = [("layers",), ("layers", "Power"), ("solvers",), ("solvers", "Adam"), ("env",), ("schema",), ("worksheet",), ("data", "table.csv")]
+NO_NET = [
+    ("layers",),
+    ("layers", "Power"),
+    ("solvers",),
+    ("solvers", "Adam"),
+    ("env",),
+    ("schema",),
+    ("worksheet",),
+    ("data", "table.csv"),
+]
 
 
 @pytest.mark.parametrize("arguments", NO_NET)
-def test_commands_without_a_net(nettrain_cli, arguments):
+def test_commands_without_a_net(nettrain_cli, workdir, arguments):
+    (workdir / "table.csv").write_text("a,label\n1,0\nnan,1\n")
     assert strictly(nettrain_cli(*arguments, *([] if arguments == ("schema",) else ["--json"])).stdout)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data.sources import find_file
-from ..data.table.cells import short
-from ..data.table.looking import describe
-from ..data.table.table import written
-from .table import table
+from ...data.sources import find_file
+from ...data.table.cells import short
+from ...data.table.looking import describe
+from ...data.table.table import written
+from ..table import table
 
 MOST_CLASSES = 30  # rows of classes that are shown
 
