@@ -22,6 +22,7 @@ from .table import Column, Table
 
 VERSION = 1
 SMALLEST = 1 << 20  # bytes of a file that is worth it
+AT_ONCE = 1 << 20  # bytes digested at a time
 LARGEST = 1 << 31  # bytes of all entries
 
 
@@ -44,8 +45,11 @@ def entry(path: Path, about: str) -> tuple[Path, dict] | None:
         found = path.stat()
         if where is None or found.st_size < SMALLEST:
             return None
+        made = hashlib.sha256()
         with open_file(path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            while part := file.read(AT_ONCE):
+                made.update(part)
+        digest = made.hexdigest()
         name = hashlib.sha256(f"{path.resolve()}\0{about}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
     except (OSError, UnicodeError):
         return None
