@@ -79,11 +79,13 @@ NO_NET = [
     ("schema",),
     ("worksheet",),
     ("configs", "mlp"),
+    ("data", "table.csv"),
 ]
 
 
 @pytest.mark.parametrize("arguments", NO_NET)
-def test_commands_without_a_net(nettrain_cli, arguments):
+def test_commands_without_a_net(nettrain_cli, workdir, arguments):
+    (workdir / "table.csv").write_text("a,label\n1,0\nnan,1\n")
     assert strictly(nettrain_cli(*arguments, *([] if arguments == ("schema",) else ["--json"])).stdout)
 
 
