@@ -12,6 +12,7 @@ import click
 from .app import main
 from .options import (
     Name,
+    command_line,
     debug_option,
     engine_option,
     output_options,
@@ -91,7 +92,7 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
         raise click.UsageError("--weights starts a run and --resume continues one; give only one of them")
     effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
     options |= {"weights": weights, "stages": stages, "allow_python": python_is_allowed()}
-    solver = training.prepare(spec, settings, say, resume, **options)
+    solver = training.prepare(spec, settings, say, resume, command=command_line(), **options)
     screen = _Screen(solver.max_iter, solver.iter)
     screen.write(training.banner(solver))
     started = time.perf_counter()

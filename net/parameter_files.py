@@ -13,7 +13,7 @@ import numpy as np
 from ..files.arrays import open_npz
 from ..spec.errors import NettrainError, format_shape
 from .blob import Blob
-from .registry import other_programs
+from .registry import other_programs, runs
 
 Strict = Literal["none", "shapes", "all"]
 Params = Mapping[str, list[Blob]]  # layer name -> its parameter blobs
@@ -50,12 +50,19 @@ def has_shape(stored: Any, shape: tuple[int, ...]) -> bool:
     return stored.shape == shape
 
 
+def file_of(path: str | Path) -> Path:
+    """The file of weights that is meant: of a run its best snapshot, or else its newest. Raises NettrainError."""
+    return runs().weights_file(Path(path))
+
+
 @contextlib.contextmanager
 def open_parameters(path: Path, what: str) -> Iterator[Arrays]:
-    """The arrays of a file by name, ``param/LAYER/INDEX``, while it is open: an .npz, or a file of another program.
+    """The arrays of a file by name, ``param/LAYER/INDEX``, while it is open: an .npz, or a file of another program; of
+    a run, those of ``file_of``.
 
     Raises NettrainError when it is missing or damaged.
     """
+    path = file_of(path)
     with other_programs("weights").open_weights(path, what) or open_npz(path, what) as arrays:
         yield arrays
 

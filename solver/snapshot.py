@@ -24,7 +24,7 @@ import numpy as np
 
 from ..files.arrays import Stored, open_npz, write_npz
 from ..net.netspec import load
-from ..net.records import NetSpec
+from ..net.records import NetSpec, Trained
 from ..spec.errors import NettrainError
 
 VERSION = 5
@@ -59,7 +59,12 @@ class Snapshot:
 
     def level_and_stages(self, level: int, stages: Iterable[str]) -> tuple[int, tuple[str, ...]]:
         """Those given now, or else those of the run."""
-        return level or self.state["level"], tuple(stages) or tuple(self.state["stages"])
+        return self.trained.level_and_stages(level, stages)
+
+    @property
+    def trained(self) -> Trained:
+        """What a net of this run takes over from it."""
+        return Trained(self.path, self.state["fitted"], self.state["level"], tuple(self.state["stages"]))
 
     def spec(self, settings: Iterable[str] = (), allow_python: bool = False) -> NetSpec:
         """The spec of the run, with further overrides. Raises SpecError."""

@@ -12,7 +12,7 @@ from typing import Any
 from ..compute.parallel import threads
 from ..interop.caffe import solver_state
 from ..net.records import NetSpec
-from ..solver.finding import Found, check_spec, find_snapshot
+from ..solver.finding import Found, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.listener import Listener
 from ..solver.reports import Row
@@ -24,15 +24,18 @@ from .table import table
 
 
 def prepare(
-    spec: str | None, settings: Iterable[str], say: Callable[[str], None], resume: str | None = None, **options: Any
+    spec: str | None,
+    settings: Iterable[str],
+    say: Callable[[str], None],
+    resume: str | None = None,
+    command: str = "",
+    **options: Any,
 ) -> Solver:
-    """A solver that is ready to run, its folder made; ``say`` gets notes for the user.
+    """A solver that is ready to run, its folder made; ``say`` gets notes for the user. ``command`` is what was typed.
 
     With ``resume``, a run or one of its snapshots, it continues from there; the spec is then optional.
     Raises SpecError with every problem found.
     """
-    if spec is not None:
-        check_spec(spec)
     state = Path(resume) if resume is not None and solver_state.is_state(Path(resume)) else None
     if state is not None and spec is None:
         raise NettrainError(
@@ -55,6 +58,7 @@ def prepare(
         solver = Solver(source, settings=settings if spec is not None else (), **options)
     except SpecError as error:
         raise NettrainError(f"{error} Nothing was trained.") from error
+    solver.record.command, solver.record.settings = command, tuple(settings)
     if solver.spec.note:
         say(solver.spec.note)
     for problem in solver.warnings:
