@@ -81,6 +81,16 @@ def write_snapshot(path: Path, params: dict[str, np.ndarray], history: list[np.n
     write_npz(path, arrays)
 
 
+def is_snapshot(path: Path) -> bool:
+    """Whether an .npz has the state of a solver, so that it is more than weights. A file that is damaged is none."""
+    try:
+        with open_npz(path, "snapshot") as archive:
+            _state(path, archive)
+    except NettrainError:
+        return False
+    return True
+
+
 def read_snapshot(path: Path) -> Snapshot:
     """Raises SnapshotError for a file that is damaged, of another kind or version, or not valid.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ from ..solver.reports import Row
 from ..solver.runs import quoted
 from ..solver.solver import Solver
 from ..spec.errors import NettrainError, SpecError
+from .differences import differences, written
 from .progress import Rows
 from .table import table
 
@@ -96,19 +96,12 @@ def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:
         say(f"{key} is reached; to train longer: --set solver.{key}={longer:.12g}")
 
 
-def _changes(before: Any, now: Any, path: str = "") -> list[str]:
+def _changes(before: Any, now: Any) -> list[str]:
     """What differs between the spec of a snapshot and that of the run that resumes it."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = dict.fromkeys([*before, *now])
-        return [line for key in keys for line in _changes(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))]
-    above, _, key = path.rpartition(".")
-    if key == "layers" and (not above or above.startswith("blocks.")) and before and now and before != now:
-        before, now = ({layer["name"]: layer for layer in layers} for layers in (before, now))
-        return _changes(before, now, f"{above}.layer".lstrip("."))
-    if before == now:
-        return []
-    here, there = ("left out" if value is None else json.dumps(value) for value in (now, before))
-    return [f"note: {path} is {here}, in the snapshot it is {there}"]
+    return [
+        f"note: {path} is {written(here)}, in the snapshot it is {written(there)}"
+        for path, there, here in differences(before, now)
+    ]
 
 
 class _Screen(Listener):

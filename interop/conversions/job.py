@@ -13,12 +13,12 @@ import numpy as np
 from ...files.arrays import write_npz
 from ...files.writing import write_atomically
 from ...net.netspec import load
-from ...net.parameter_files import open_parameters
+from ...net.parameter_files import file_of, open_parameters
 from ...net.records import NetSpec
 from ...net.spec_file import find
 from ...spec.errors import NettrainError, Problem, why
 
-SPECS, WEIGHTS = ("yaml", "prototxt", "net"), ("npz", "hdf5", "safetensors", "caffe")
+SPECS, WEIGHTS = ("yaml", "prototxt", "net", "run"), ("npz", "hdf5", "safetensors", "caffe")
 
 
 @dataclass
@@ -47,23 +47,42 @@ class Converted:
     difference: float | None = None  # of a model from the net it was made of, where a runtime could tell
 
 
+def _file_of(source: str) -> Path:
+    """The file that is the source: of a run its best snapshot, or else its newest; of a spec one that is there, or one
+    that comes with nettrain."""
+    file = file_of(source)
+    return file if file != Path(source) else find(source)[0]
+
+
 class Job:
     """A source of a known kind, a target, and what comes of it."""
 
     def __init__(self, source: str, target: Path, options: Options):
-        self.path, _ = find(source)
+        self.path = _file_of(source)
         self.name, self.target, self.options, self.result = source, target, options, Converted()
         self.kind = self.to = ""
+        self.folder = self.path.parent  # of what the spec names
+
+    @property
+    def weights(self) -> Path | None:
+        """The file of the weights that belong to the source: the one given with it, or the source if it is a run."""
+        if self.options.weights:
+            return file_of(self.options.weights)
+        return self.path if self.kind == "run" else None
 
     def spec(self) -> NetSpec:
         """The spec that is the source."""
-        spec = load(self.path, self.options.settings, allow_python=self.options.allow_python)
+        spec = load(
+            self.name if self.kind == "run" else self.path,
+            self.options.settings,
+            allow_python=self.options.allow_python,
+        )
         self.result.warnings += [said(warning) for warning in spec.warnings]
         return spec
 
     def arrays(self, may_be_empty: bool = False) -> dict[str, np.ndarray]:
         """The parameters, copied out of the file of weights: the one given with the source, or the source."""
-        path = Path(self.options.weights) if self.options.weights else self.path
+        path = self.weights or self.path
         with open_parameters(path, "weights file") as stored:
             arrays = {key: np.array(stored[key]) for key in stored if key.startswith("param/")}
             others = [key for key in stored if not key.startswith("param/")]

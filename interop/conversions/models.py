@@ -41,7 +41,7 @@ def to_program(job: Job) -> None:
     from ..program import write
 
     npz = job.target.with_suffix(".npz")
-    arrays = job.arrays() if job.options.weights else None
+    arrays = job.arrays() if job.weights else None
     program = write(job.spec(), inference=job.options.inference, arrays=arrays)
     job.check_free(job.target, *[npz] * bool(program.arrays))
     if program.arrays:

@@ -19,7 +19,7 @@ from .weights import for_net, to_weights
 def to_yaml_file(job: Job) -> None:
     """A spec as YAML, with the weights beside it where there are any."""
     npz = job.target.with_suffix(".npz")
-    arrays = job.arrays(may_be_empty=not job.options.weights) if job.options.weights or job.kind == "caffe" else {}
+    arrays = job.arrays(may_be_empty=not job.options.weights) if job.weights or job.kind == "caffe" else {}
     job.check_free(job.target, *[npz] * bool(arrays))
     text = _as_yaml(job)
     if arrays:
@@ -30,9 +30,10 @@ def to_yaml_file(job: Job) -> None:
 
 
 def _as_yaml(job: Job) -> str:
-    if job.kind == "yaml":
+    if job.kind in ("yaml", "run"):
         spec = job.spec()
-        job.result.notes.append("comments of a YAML file are not kept")
+        if job.kind == "yaml":
+            job.result.notes.append("comments of a YAML file are not kept")
         return to_yaml(spec.flat if job.options.flat else spec.root)
     from ..blocks import with_blocks
     from ..caffe.specs import read_spec
@@ -62,16 +63,17 @@ def to_prototxt(job: Job) -> None:
     from ..caffe.text_out import to_text
 
     spec = job.spec()
+    job.folder = spec.folder
     solver = job.target.with_name(f"{job.target.stem.removesuffix('_train_test')}_solver.prototxt")
     model = job.target.with_suffix(".caffemodel")
-    job.check_free(job.target, *[solver] * (spec.solver is not None), *[model] * bool(job.options.weights))
+    job.check_free(job.target, *[solver] * (spec.solver is not None), *[model] * bool(job.weights))
     files = to_caffe(spec, lambda layer, source, split: _write_data(job, layer, source, split))
     job.write(job.target, to_text(files.net).encode())
     if files.solver is not None:
         net = Message("SolverParameter").add("net", str(job.target))
         job.write(solver, (to_text(net) + to_text(files.solver)).encode())
     job.result.notes += files.notes
-    if job.options.weights:
+    if job.weights:
         job.target, job.to = model, "caffe"
         to_weights(job)
 
@@ -81,7 +83,7 @@ def _write_data(job: Job, layer: LayerSpec, source: str, split: str) -> str:
     from ..caffe.lmdb_out import write_lmdb
 
     p: Any = layer.parameters
-    found = load_data(source, split, job.path.parent, p.generate, p.label_column, p.backend)
+    found = load_data(source, split, job.folder, p.generate, p.label_column, p.backend)
     folder = job.target.with_name(f"{job.target.stem}_{layer.name.replace('/', '_')}_{split}_lmdb")
     if folder not in job.result.written:
         write_lmdb(found, folder, over=job.options.force)

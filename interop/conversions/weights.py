@@ -14,7 +14,6 @@ from ...files.arrays import read_npy
 from ...files.extras import extra
 from ...net.net import Net
 from ...net.records import NetSpec
-from ...solver.snapshot import SnapshotError, read_snapshot
 from ...spec.errors import NettrainError
 from .. import torch_names
 from ..caffe import binary, hdf5, weights
@@ -67,13 +66,8 @@ def for_net(arrays: dict[str, np.ndarray], spec: NetSpec, job: Job) -> dict[str,
 
 
 def _net_of_weights(job: Job) -> NetSpec | None:
-    """The net that weights belong to: the one given with them, or the one in a snapshot."""
-    if job.kind in SPECS:
-        return job.spec()
-    if job.kind == "npz":
-        with contextlib.suppress(SnapshotError):
-            return read_snapshot(job.path).spec(allow_python=job.options.allow_python)
-    return None
+    """The net that weights belong to: the one given with them, or that of the run."""
+    return job.spec() if job.kind in SPECS else None
 
 
 def _write_safetensors(job: Job, arrays: Mapping[str, np.ndarray]) -> None:
@@ -104,8 +98,8 @@ def to_mean(job: Job) -> None:
 def net_with_weights(job: Job) -> Net:
     """The net that a spec says, with the weights that are given."""
     net = Net(job.spec(), phase="TEST")
-    if job.options.weights:
-        report = net.copy_from(job.options.weights)
+    if job.weights:
+        report = net.copy_from(job.weights)
         job.result.notes += [f"{name}: {state}" for name, state in report.rows() if state != "loaded"]
     elif net.parameters:
         job.result.warnings.append("the weights are those a net begins with; to take trained ones: --weights FILE")
