@@ -100,10 +100,10 @@ def runs(folders: tuple, as_json: bool) -> None:
 
     A run is running, finished, interrupted (by a signal, or its process is gone) or failed.
     """
-    from ..tools import runs as listing
+    from ..tools.runs import comparing, listing
 
-    if listing.are_two(folders):
-        show(listing.compare(folders), as_json, listing.report_two)
+    if comparing.are_two(folders):
+        show(comparing.compare(folders), as_json, comparing.report)
     else:
         found = listing.listing(folders)
         show(listing.as_json(found), as_json, lambda _: listing.report(found))

@@ -60,7 +60,7 @@ class Run:
             if self.folder:
                 self.folder.mkdir(parents=True, exist_ok=True)
             else:
-                self.folder = _next_folder(Path("runs") / self.name)
+                self.folder = next_folder(Path("runs") / self.name)
                 missing.insert(0, self.folder)
             self._made += missing
             self._lock = lock.take(self.lock_path, str(self.where))
@@ -284,7 +284,7 @@ def _missing(folder: Path) -> list[Path]:
     return [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
 
 
-def _next_folder(base: Path) -> Path:
+def next_folder(base: Path) -> Path:
     """Make the next free numbered folder; two runs that start together get two."""
     base.mkdir(parents=True, exist_ok=True)
     taken = [int(path.name) for path in base.iterdir() if re.fullmatch("[0-9]+", path.name)]

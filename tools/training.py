@@ -18,8 +18,8 @@ from ..solver.reports import Row
 from ..solver.runs import quoted
 from ..solver.solver import Solver
 from ..spec.errors import NettrainError, SpecError
-from .differences import differences, written
 from .progress import Rows
+from .runs.differences import differences, written
 from .table import table
 
 

@@ -1,4 +1,4 @@
-"""`nettrain runs`: which runs there are, and what differs between two of them."""
+"""`nettrain runs`: which runs there are, how far they came, what was best."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..solver.finding import find_snapshot, run_at, stem_of, stems_in
-from ..solver.lock import writer
-from ..solver.metrics import METRICS, read_metrics
-from ..solver.monitor import Monitor
-from ..solver.record import read_record
-from ..solver.runs import RECORD, Run
-from ..spec.errors import NettrainError, why
-from .differences import differences, written
-from .table import table
+from ...solver.finding import run_at, stem_of, stems_in
+from ...solver.lock import writer
+from ...solver.metrics import METRICS, read_metrics
+from ...solver.monitor import Monitor
+from ...solver.record import read_record
+from ...solver.runs import RECORD, Run
+from ...spec.errors import NettrainError, why
+from ..table import table
 
 DEEPEST = 4  # folders below the one that is listed
 LONGEST = 60  # characters of settings in a row
@@ -46,7 +45,7 @@ def listing(folders: Sequence[str]) -> list[Listed]:
     """The runs in folders and below, the newest last. Raises NettrainError where there are none."""
     found: dict[str, Listed] = {}
     for name in folders or ["runs"]:
-        there = [*_at(Path(name))]
+        there = [*runs_at(Path(name))]
         if not there:
             some = "a run is a folder such as runs/mlp/001" if os.path.isdir(name) else "there is no such folder"
             raise NettrainError(f"no runs in {name}; {some}")
@@ -55,7 +54,7 @@ def listing(folders: Sequence[str]) -> list[Listed]:
     return sorted(found.values(), key=lambda one: (one.when or "", one.run))
 
 
-def _at(where: Path) -> Iterator[Run]:
+def runs_at(where: Path) -> Iterator[Run]:
     """The run of this name, or the runs in a folder and below it."""
     if not os.path.isdir(where):
         run = run_at(where)
@@ -101,7 +100,7 @@ def _fill(listed: Listed, run: Run) -> None:
     given = [str(setting).partition("=") for one in began for setting in one["settings"]]
     listed.settings = ["".join(one) for one in {one[0]: one for one in given}.values()]  # the last of each key
     listed.max_iter = int(record["max_iter"])
-    best = _best(record, rows)
+    best = best_of(record, rows)
     if best is not None:
         listed.metric, (listed.score, listed.at) = record["monitor"]["name"], best
     if is_running:
@@ -113,7 +112,7 @@ def _fill(listed: Listed, run: Run) -> None:
         listed.state, listed.why = str(ended["how"]), str(ended["why"])
 
 
-def _best(record: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[float, int] | None:
+def best_of(record: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[float, int] | None:
     """The best score and where: as the run itself said at its end, or else by its rows."""
     ended, about = record.get("ended"), record["monitor"]
     if about is None:
@@ -163,62 +162,3 @@ def _size(one: Listed) -> str:
 
 def as_json(runs: Sequence[Listed]) -> dict[str, Any]:
     return {"runs": [asdict(one) for one in runs]}
-
-
-# Two runs
-
-
-def are_two(names: Sequence[str]) -> bool:
-    """Whether exactly two runs are named, which are then compared."""
-    return len(names) == 2 and all([str(run.where) for run in _at(Path(name))] == [str(Path(name))] for name in names)
-
-
-def compare(names: Sequence[str]) -> dict[str, Any]:
-    """What differs between two runs: in the spec, the data, versions and seed, each a list of keys with both values,
-    None where one has none; and their scores, those of the best iteration and of the last, all of them.
-
-    Raises NettrainError for a run of which nothing is known.
-    """
-    one, other = (_known(run_at(Path(name))) for name in names)
-    scores = [(key, one["scores"].get(key), other["scores"].get(key)) for key in one["scores"] | other["scores"]]
-    parts = {key: differences(one[key], other[key]) for key in ("spec", "data", "versions")}
-    found = {"spec": parts["spec"], "scores": scores, "data": parts["data"], "versions": parts["versions"]}
-    return {"runs": list(names)} | {
-        part: [{"key": key, "values": [here, there]} for key, here, there in rows] for part, rows in found.items()
-    }
-
-
-def _known(run: Run) -> dict[str, Any]:
-    """What two runs are compared by: from the record, or of an older run from its newest snapshot."""
-    try:
-        record = read_record(run)
-        rows = list(read_metrics(run.path(METRICS))) if os.path.lexists(run.path(METRICS)) else []
-    except OSError as error:
-        raise NettrainError(f"{run.where} cannot be read: {why(error)}") from None
-    versions: dict[str, Any] = {}
-    if record is None:
-        record = find_snapshot(run.where).snapshot.state
-        best = record["monitor"]["best"] if record["monitor"] else None
-    else:
-        versions, best = record["began"][-1]["versions"], _best(record, rows)
-    monitor = record["monitor"]
-    scores: dict[str, Any] = {f"best {monitor['name']}": best[0], "best at iteration": best[1]} if best else {}
-    if rows:
-        scores |= {"last iteration": rows[-1]["iter"], "last train loss": rows[-1].get("train_loss")}
-        tested = next((row for row in reversed(rows) if row.get("test")), {"test": {}})
-        scores |= {f"last test {name}": value for name, value in tested["test"].items()}
-    data = {("training" if not i else f"test {i}".removesuffix(" 1")): nets for i, nets in enumerate(record["data"])}
-    return {"spec": record["spec"], "data": data, "scores": scores, "versions": versions | {"seed": record["seed"]}}
-
-
-def report_two(found: dict[str, Any]) -> str:
-    """The comparison as a table."""
-    rows = []
-    for part in ("spec", "scores", "data", "versions"):
-        rows += [[part, "", ""]] if found[part] else [[part, "the same", ""]]
-        rows += [[f"  {one['key']}", *map(_value, one["values"])] for one in found[part]]
-    return table(["", *found["runs"]], rows)
-
-
-def _value(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else written(value)
