@@ -178,12 +178,9 @@ def check_spec(what: str | Path) -> None:
     if not os.path.lexists(where) or not stands_for_a_run(where):
         return
     name = quoted(where)
-    if os.path.isfile(where):
-        words = f"{where} is a file of parameters, not a spec"
-    elif stems_in(where):
-        words = f"{where} is a run, not a spec"
-    else:
-        words = f"{where} is a folder of runs, not a spec"
+    if os.path.isdir(where) and not stems_in(where):
+        raise NettrainError(f"{where} is a folder of runs, not a spec; to see them: nettrain runs {name}")
+    words = f"{where} is {'a file of parameters' if os.path.isfile(where) else 'a run'}, not a spec"
     spec = where / SPEC
     again = f" To train its spec anew: nettrain train {quoted(spec)}" if os.path.isfile(spec) else ""
     raise NettrainError(

@@ -45,6 +45,15 @@ def of_rows(run):
     return [json.loads(line) | {"it_per_s": 0} for line in Path(run, "metrics.jsonl").read_text().splitlines()]
 
 
+def same(one, other):
+    """Whether two specs are one net and solver; what leaving out says too may be left out."""
+    nets = [[nettrain.Net(spec, phase) for phase in ("TRAIN", "TEST")] for spec in (one, other)]
+    steps = [
+        [(s.spec.name, s.bottom_keys, s.top_keys, s.spec.parameters) for n in two for s in n.steps] for two in nets
+    ]
+    return steps[0] == steps[1] and one.solver.to_python() == other.solver.to_python()
+
+
 # The folder
 
 
@@ -56,7 +65,7 @@ def test_the_spec_in_a_run_is_what_was_trained_and_is_trained_again(nettrain_cli
     assert f"nettrain {nettrain.__version__}" in text
     assert f"numpy {np.__version__}" in text
     assert "# seed 5\n" in text
-    assert load("runs/n/001/spec.yaml").to_python() == load(SPEC, settings).to_python()
+    assert same(load("runs/n/001/spec.yaml"), load(SPEC, settings))
     nettrain_cli("train", "runs/n/001/spec.yaml")
     assert of_rows("runs/n/002") == of_rows("runs/n/001")
     os.rename("runs", "my project/elsewhere")  # the data is no longer where the copy says
@@ -74,7 +83,7 @@ def test_the_copy_of_a_spec_keeps_blocks_and_a_folder_that_was_named(nettrain_cl
     spec = {"name": "b", "folder": "my project", "solver": SOLVER, "blocks": {"dense": block}, "layers": layers}
     Path("b.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
     nettrain_cli("train", "b.yaml", "--set", "use.wide=4")
-    assert load("runs/b/001/spec.yaml").to_python() == load("b.yaml", ["use.wide=4"]).to_python()
+    assert same(load("runs/b/001/spec.yaml"), load("b.yaml", ["use.wide=4"]))
     assert "wide: 4" in Path("runs/b/001/spec.yaml").read_text()
     nettrain_cli("check", "runs/b/001/spec.yaml")
 
@@ -120,14 +129,12 @@ def test_a_run_that_came_to_nothing_leaves_nothing(workdir):
 @pytest.fixture
 def run(nettrain_cli):
     """A run whose best weights are not its newest, and whose spec has gone."""
-    nettrain_cli("train", SPEC, "--set", "ip.num_output=4", "--set", "solver.base_lr=1", "--out", "my run")
+    nettrain_cli("train", SPEC, "--set", "ip.num_output=4", "--set", "solver.base_lr=100", "--out", "my run")
     os.remove(SPEC)
     return "my run"
 
 
-@pytest.mark.parametrize(
-    "command", ["test", "summary", "explain", "time --iterations 1", "check", "gradcheck", "plot", "test --weights"]
-)
+@pytest.mark.parametrize("command", ["test", "summary", "explain", "check", "gradcheck", "plot", "test --weights"])
 def test_every_command_takes_a_run(nettrain_cli, run, command):
     name, *options = command.split()
     if "--weights" in options:
@@ -172,7 +179,7 @@ def test_convert_takes_a_run(nettrain_cli, run, source):
     assert spec["layers"][1]["num_output"] == 4
     with np.load("x.npz") as arrays, np.load("my run/best.npz") as best:
         assert np.array_equal(arrays["param/ip/0"], best["param/ip/0"])
-    nettrain_cli("convert", source, "--to", "y.npz")
+    nettrain_cli("convert", source, "--to", "z.npz")
     nettrain_cli("convert", source, "--to", "y.py", "--inference")
 
 
@@ -195,7 +202,7 @@ def listed(nettrain_cli, *names):
 
 def test_the_list_says_what_was_done_and_how_it_ended(nettrain_cli):
     nettrain_cli("train", SPEC, "--set", "solver.base_lr=0.2", "--set", "solver.base_lr=0.3")
-    nettrain_cli("train", SPEC, "--set", "solver.base_lr=1e30", exit_code=3)
+    nettrain_cli("train", SPEC, "--set", "solver.base_lr=1e38", exit_code=3)
     stopped = nettrain.get_solver(SPEC, on_step=lambda solver: setattr(solver, "request", "stop"))
     stopped.solve()
     shutil.copytree("runs/n/001", "runs/n/killed")
@@ -241,9 +248,8 @@ def test_a_run_is_running_while_another_process_has_its_lock(nettrain_cli):
 
 def test_two_runs_compared(nettrain_cli):
     nettrain_cli("train", SPEC)
-    nettrain_cli(
-        "train", SPEC, "--set", "ip.num_output=7", "--set", "the data.split=0.5", "--set", "solver.random_seed=6"
-    )
+    other = ["ip.num_output=7", "the data.split=0.5", "solver.random_seed=6"]
+    nettrain_cli("train", SPEC, *(word for one in other for word in ("--set", one)))
     Path("runs/n/001/run.json").unlink()  # as of an older nettrain
     found = json.loads(nettrain_cli("runs", "runs/n/001", "runs/n/002/", "--json").stdout)
     spec = {one["key"]: one["values"] for one in found["spec"]}
@@ -304,11 +310,10 @@ def test_interrupted_folds_go_on(nettrain_cli, monkeypatch):
 
     monkeypatch.setattr(nettrain.Solver, "solve", solving)
     errors = nettrain_cli("train", SPEC, "--folds", 2, exit_code=130).stderr
-    assert (
-        "1 of 2 folds are finished; to go on: nettrain train 'my project/net.yaml' --folds 2 --out runs/n/002" in errors
-    )
-    monkeypatch.undo()
-    os.chdir(Path(SPEC).resolve().parent.parent)
+    again = "nettrain train 'my project/net.yaml' --folds 2 --out runs/n/002"
+    assert f"1 of 2 folds are finished; to go on: {again}" in errors
+    monkeypatch.setattr(nettrain.Solver, "gradient", step)
+    monkeypatch.setattr(nettrain.Solver, "solve", solve)
     before = Path("runs/n/002/fold1/run.json").read_bytes()
     result = nettrain_cli("train", SPEC, "--folds", 2, "--out", "runs/n/002", "--json")
     assert json.loads(result.stdout)["mean"] == whole["mean"]
@@ -321,15 +326,16 @@ def test_interrupted_folds_go_on(nettrain_cli, monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("the data.source={train: all.npz, test: ./all.npz}", "`the data` does not read one"),
-        ("the data.source=digits", "--folds 3 divides a source that is one set for training and for tests"),
-        ("solver.test_interval=0", "this solver does not test: give solver.test_interval"),
+        ("the data.source={train: all.npz, test: ./all.npz}", "such as source: all.csv; `the data` does not read one"),
+        ("the data.include=train", "--folds compares scores, and nothing is tested"),
         ("the data.source=none.npz", "data file not found"),
     ],
 )
 def test_what_cannot_be_folded(nettrain_cli, setting, message):
-    errors = nettrain_cli("train", SPEC, "--folds", 3, "--set", setting, exit_code=2).stderr
-    assert message in errors
+    endless = {"name": "t", "type": "DummyData", "top": ["data", "label"], "shape": [[8, 4], [8]], "include": "test"}
+    layers = [LAYERS[0], endless, *LAYERS[1:]] if "include" in setting else LAYERS
+    Path(SPEC).write_text(yaml.safe_dump({"solver": SOLVER | {"test_interval": 0}, "layers": layers}))
+    assert message in nettrain_cli("train", SPEC, "--folds", 3, "--set", setting, exit_code=2).stderr
     assert not Path("runs").exists()
 
 
