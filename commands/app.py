@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +45,9 @@ class App(click.Group):
         return add
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, translated(args))
+        args = translated(args)
+        ctx.meta["command"] = shlex.join(["nettrain", *args])
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"nettrain – {(self.help or '').strip()}\n\n{EXAMPLES}")

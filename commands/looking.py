@@ -1,4 +1,4 @@
-"""Look: summary, explain, plot, worksheet, time, layers, solvers."""
+"""Look: summary, explain, plot, runs, worksheet, time, layers, solvers."""
 
 from __future__ import annotations
 
@@ -85,6 +85,28 @@ def plot(runs: tuple, activations: bool, metrics: tuple, out: str | None) -> Non
     from ..tools import plot as plotting
 
     click.echo(plotting.plot(runs, metrics, activations, out))
+
+
+@main.in_group("Look")
+@click.argument("folders", metavar="[FOLDER|RUN]…", nargs=-1, type=Name())
+@output_options
+def runs(folders: tuple, as_json: bool) -> None:
+    """List runs, or compare two.
+
+    \b
+    nettrain runs                                   all of the folder runs, the newest last
+    nettrain runs runs/mlp
+    nettrain runs runs/mlp/001 runs/mlp/002         what differs in the spec, the scores, the data and versions
+
+    A run is running, finished, interrupted (by a signal, or its process is gone) or failed.
+    """
+    from ..tools.runs import comparing, listing
+
+    if comparing.are_two(folders):
+        show(comparing.compare(folders), as_json, comparing.report)
+    else:
+        found = listing.listing(folders)
+        show(listing.as_json(found), as_json, lambda _: listing.report(found))
 
 
 @main.in_group("Look")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +43,11 @@ def _keep_stdout_for_json(ctx: click.Context, _: click.Parameter, value: bool) -
 def python_is_allowed() -> bool:
     """Whether this command line has --allow-python."""
     return click.get_current_context().meta.get("allow_python", False)
+
+
+def command_line() -> str:
+    """What was typed, as a shell takes it."""
+    return click.get_current_context().meta.get("command", "")
 
 
 def _use_threads(_: click.Context, __: click.Parameter, value: int | None) -> None:
@@ -100,7 +104,7 @@ python_option = click.option(
     callback=_allow_python,
     help="Let layers of type Python run the code they name.",
 )
-spec_argument = click.argument("spec", type=Name())
+spec_argument = click.argument("spec", metavar="SPEC_OR_RUN", type=Name())
 phase_option = click.option(
     "--phase",
     type=click.Choice(["TRAIN", "TEST"], case_sensitive=False),
@@ -127,13 +131,9 @@ output_options = _together(json_option, debug_option)  # of what prints a result
 
 
 def read(spec: str, settings: tuple[str, ...], problems: Any = None) -> Any:
-    """Load a spec, saying so when it is a bundled one."""
+    """Load a spec, or that of a run; says so when it is a bundled one, or a snapshot was skipped."""
     from ..net.netspec import load
 
-    if os.path.isdir(spec) or spec.endswith(".npz"):
-        from ..tools.training import check_spec
-
-        check_spec(spec)
     loaded = load(spec, settings, problems, python_is_allowed())
     if loaded.note:
         say(loaded.note)

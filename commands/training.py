@@ -12,8 +12,10 @@ import click
 from .app import main
 from .options import (
     Name,
+    command_line,
     debug_option,
     engine_option,
+    json_option,
     output_options,
     python_is_allowed,
     read,
@@ -63,6 +65,13 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     metavar="RUN_OR_FILE",
     help="Resume a run (its folder), one of its snapshots, or a .solverstate of Caffe's.",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    default=None,
+    metavar="K",
+    help="Train K runs, each tested on another of K parts of the data; prints mean and spread.",
+)
 @click.option("--out", type=Name(), help="Folder for snapshots and metrics instead of runs/NAME/NUMBER.")
 @state_options
 @threads_option
@@ -70,8 +79,9 @@ def _effect_option(name: str, default: str, what: str) -> Any:
 @_effect_option("sigint", "stop", "Ctrl-C")
 @_effect_option("sigterm", "stop", "SIGTERM")
 @_effect_option("sighup", "snapshot", "SIGHUP")
+@json_option
 @debug_option
-def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None, stages: tuple, **options: Any) -> None:
+def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_json: bool, **options: Any) -> None:
     """Train a net.
 
     \b
@@ -80,18 +90,34 @@ def train(spec: str | None, settings: tuple, weights: tuple, resume: str | None,
     nettrain train configs/mlp.yaml --weights other.npz --set 'solver.freeze=conv*'
     nettrain train --resume runs/mlp/001
     nettrain train --resume runs/mlp/001 --set solver.max_iter=2000
+    nettrain train mine.yaml --folds 5            5 runs, in runs/NAME/NUMBER/fold1 …; --json for the scores
 
     The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl, a bar to stderr when
     that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once (within half a second two count
     as one). Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
     """
     from ..tools import training
+    from ..tools.runs import folds as several
 
-    if weights and resume:
+    if options["weights"] and resume:
         raise click.UsageError("--weights starts a run and --resume continues one; give only one of them")
+    if as_json and not folds:
+        raise click.UsageError("--json prints the scores of --folds")
+    if folds and (resume or spec is None):
+        raise click.UsageError("--folds needs a spec; one of its runs is resumed with --resume alone")
     effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
-    options |= {"weights": weights, "stages": stages, "allow_python": python_is_allowed()}
-    solver = training.prepare(spec, settings, say, resume, **options)
+    options |= {"command": command_line(), "allow_python": python_is_allowed()}
+    if folds:
+        found = several.train(str(spec), settings, folds, say, lambda solver: _train(solver, effects), **options)
+        show(found, as_json, several.report)
+    else:
+        _train(training.prepare(spec, settings, say, resume, **options), effects)
+
+
+def _train(solver: Any, effects: Any) -> None:
+    """A run, from its banner to what to type next."""
+    from ..tools import training
+
     screen = _Screen(solver.max_iter, solver.iter)
     screen.write(training.banner(solver))
     started = time.perf_counter()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..files.reading import mapped
+from ..solver.snapshot import is_snapshot
 from ..spec.errors import NettrainError
 from .conversions import models, specs, weights
 from .conversions.job import SPECS, WEIGHTS, Converted, Job, Options
@@ -29,6 +30,7 @@ _SUFFIXES = {
 }
 _WORDS = {
     "yaml": "a spec",
+    "run": "a run",
     "prototxt": "a net or solver of Caffe's",
     "npz": "weights",
     "hdf5": "weights",
@@ -66,6 +68,8 @@ def convert(source: str, target: str, options: Options) -> Converted:
     if not job.to:
         raise NettrainError(f"{target}: what to write is told by its ending: {', '.join(_SUFFIXES)}")
     job.kind = kind_of_file(job.path)
+    if job.kind == "npz" and is_snapshot(job.path):
+        job.kind = "run"  # which has its net too
     if not job.kind:
         with mapped(job.path) as memory:
             what = words(memory.bytes, job.name) or "is neither a spec, weights, a mean nor a model that is known"
@@ -85,7 +89,7 @@ def _function(job: Job) -> Make:
     """What makes the target. Raises NettrainError, with what would be right, where nothing does."""
     is_spec, is_weights = job.kind in SPECS, job.kind in WEIGHTS
     found = _OF.get(job.kind, {}).get(job.to)
-    if is_spec and job.to in WEIGHTS and not job.options.weights:
+    if is_spec and job.to in WEIGHTS and not job.weights:
         raise NettrainError(f"{job.name} is a spec, without weights; give them: --weights FILE")
     if found is None and is_weights and job.to in _OF_SPECS:
         what = f"give the net, and them: nettrain convert SPEC --weights {job.name} --to {job.target}"
@@ -107,7 +111,7 @@ def _without_effect(job: Job) -> Iterator[str]:
     if options.weights and job.kind not in SPECS:
         yield f"--weights gives a spec its weights; {job.name} is {_WORDS[job.kind]}"
     if options.settings and not (
-        job.kind == "yaml" or (job.kind in (*SPECS, "model") and job.to in _OF_SPECS and job.to != "yaml")
+        job.kind in ("yaml", "run") or (job.kind in (*SPECS, "model") and job.to in _OF_SPECS and job.to != "yaml")
     ):
         yield f"--set changes a spec; to change {job.name}, set it in what is written"
     if options.until and not (from_caffe and job.to == "yaml"):

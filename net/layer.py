@@ -79,6 +79,7 @@ class Layer:
     )
     can_be_given: ClassVar[bool] = False  # whether it has ``read_given``
     keeps_some_for_tests: bool = False  # a solver trains and tests with it: one source is then divided
+    can_be_divided: bool = False  # its data is one set, which ``split`` divides into folds too
     remark: str = ""  # what a person should know of the data, told before training
     how_to_split: str = ""  # what to write so that training and test read different examples
 

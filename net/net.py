@@ -32,9 +32,10 @@ class Net:
     """A network of layers with its blobs and parameters.
 
     Args:
-        spec: a path, YAML text (anything with a line break), a mapping ``{"layers": [...]}`` or a loaded NetSpec.
+        spec: a path, YAML text (anything with a line break), a mapping ``{"layers": [...]}`` or a loaded NetSpec. That
+            of a run brings its weights.
         phase: ``TRAIN`` or ``TEST``, in either case; ``level`` and ``stages`` complete the state for include rules.
-        weights: an ``.npz`` to copy parameters from.
+        weights: an ``.npz``, or a run, to copy parameters from.
         dtype: ``float32``, or ``float64`` to check gradients.
         seed: seeds fillers, dropout and data order; each layer draws from its own stream.
         settings: overrides such as ``conv1.num_output=32``.
@@ -74,7 +75,12 @@ class Net:
         problems = Problems()
         self.spec = load(spec, settings, problems, allow_python)
         self.phase = phase
-        self.state = State(phase, level, strings(stages, "stages"))
+        stages, trained = strings(stages, "stages"), self.spec.trained
+        if trained is not None:
+            level, stages = trained.level_and_stages(level, stages)
+            fitted = trained.fitted if fitted is None else fitted
+            weights = trained.weights if weights is None and share_with is None else weights
+        self.state = State(phase, level, tuple(stages))
         self.dtype = precision(dtype)
         self.engine = chosen(engine)
         made = assemble(
@@ -358,7 +364,8 @@ class Net:
             raise NettrainError(f"cannot write {path}: {why(error)}", exit_code=1) from None
 
     def copy_from(self, path: str | Path, strict: parameter_files.Strict = "shapes") -> parameter_files.LoadReport:
-        """Copy parameters from a file by layer name: .npz, .caffemodel, .caffemodel.h5 or .safetensors.
+        """Copy parameters by layer name from a file, .npz, .caffemodel, .caffemodel.h5 or .safetensors, or from a run:
+        the best, or else the newest.
 
         A BatchNorm with ``affine`` takes its factors from the Scale behind it in the file, and the reverse. Raises
         NettrainError when nothing fits.
@@ -369,8 +376,9 @@ class Net:
         if strict not in get_args(parameter_files.Strict):
             known = ", ".join(get_args(parameter_files.Strict))
             raise NettrainError(f"strict must be one of {known}, got {strict!r}")
-        with parameter_files.open_parameters(a_path(path, "the weights"), "weights file", self.spec) as arrays:
-            return parameter_files.assign(self.params, arrays, str(path), strict)
+        file = parameter_files.file_of(a_path(path, "the weights"))
+        with parameter_files.open_parameters(file, "weights file", self.spec) as arrays:
+            return parameter_files.assign(self.params, arrays, str(file), strict)
 
     # Looking
 

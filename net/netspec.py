@@ -22,7 +22,7 @@ from .expansion import expand
 from .records import Broken, Common, LayerSpec, NetSpec, Top
 from .registry import LayerType
 from .settings import override
-from .spec_file import find, foreign, read_file
+from .spec_file import find, folder_named, foreign, read_file
 from .user_code import ALLOW, UserCodeError, run_layer_file
 
 
@@ -33,7 +33,7 @@ def load(
     allow_python: bool = False,
     folder: Path | None = None,
 ) -> NetSpec:
-    """Read and check a spec: a path, YAML text (anything with a line break) or a mapping.
+    """Read and check a spec: a path, YAML text (anything with a line break) or a mapping; or the path of a run.
 
     ``allow_python`` lets it have layers that run code of the user's. ``folder`` is where files that the spec names
     are looked for; by default, the one it lies in.
@@ -55,13 +55,15 @@ def load(
         written = foreign(source.encode(errors="replace"), Path("spec"), "spec", collected, warnings)
         root, file = written or read_text(source, "spec", collected), "spec"
     else:
+        if (found := registry.runs().spec_of_run(source, settings, allow_python)) is not None:
+            return found
         path, note = find(source)
         root, file, beside = read_file(path, str(source), collected, warnings), str(source), path.parent
     if not isinstance(root.value, dict):
         message = f"a spec is a mapping with `layers:` and usually `solver:`, got {root.words()}"
         raise SpecError([Problem(root.place, message)])
     override(root, settings, collected)
-    spec = from_nodes(root, file, collected, folder or beside, allow_python)
+    spec = from_nodes(root, file, collected, folder or folder_named(root, beside), allow_python)
     spec.note = note
     spec.warnings += warnings
     if problems is None:

@@ -14,7 +14,7 @@ from ..files.arrays import open_npz
 from ..spec.errors import NettrainError, format_shape
 from .blob import Blob
 from .records import NetSpec
-from .registry import other_programs
+from .registry import other_programs, runs
 
 Strict = Literal["none", "shapes", "all"]
 Params = Mapping[str, list[Blob]]  # layer name -> its parameter blobs
@@ -54,14 +54,20 @@ def has_shape(stored: Any, shape: tuple[int, ...]) -> bool:
     return stored.shape == shape
 
 
+def file_of(path: str | Path) -> Path:
+    """The file of weights that is meant: of a run its best snapshot, or else its newest. Raises NettrainError."""
+    return runs().weights_file(Path(path))
+
+
 @contextlib.contextmanager
 def open_parameters(path: Path, what: str, spec: NetSpec | None = None) -> Iterator[Arrays]:
-    """The arrays of a file by name, ``param/LAYER/INDEX``, while it is open: an .npz, or a file of another program.
+    """The arrays of a file by name, ``param/LAYER/INDEX``, while it is open: an .npz, or a file of another program; of
+    a run, those of ``file_of``.
 
     With a ``spec`` those that other nets keep in other layers have the names that its layers give them. Raises
     NettrainError when the file is missing or damaged.
     """
-    weights = other_programs("weights")
+    path, weights = file_of(path), other_programs("weights")
     with weights.open_weights(path, what) or open_npz(path, what) as arrays:
         yield arrays if spec is None else weights.for_net(arrays, spec)
 

@@ -154,9 +154,24 @@ class BlockUse:
     place: Place
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a spec that comes from a run brings with it: a file of weights, what layers found in the training data, and
+    the level and stages that were given."""
+
+    weights: Path
+    fitted: Mapping[str, Mapping[str, Any]]
+    level: int
+    stages: tuple[str, ...]
+
+    def level_and_stages(self, level: int, stages: Iterable[str]) -> tuple[int, tuple[str, ...]]:
+        """Those given now, or else those of the run."""
+        return level or self.level, tuple(stages) or self.stages
+
+
 @dataclass
 class NetSpec:
-    """A whole spec. ``solver`` stays a node: the solver knows its own keys."""
+    """A whole spec. ``solver`` stays a node: the solver knows its own keys. ``trained`` is what a run has besides."""
 
     name: str
     layers: list[LayerSpec]
@@ -169,6 +184,7 @@ class NetSpec:
     allow_python: bool = False
     warnings: list[Problem] = field(default_factory=list)  # what may be a mistake, though it can be run
     uses: list[BlockUse] = field(default_factory=list)  # of blocks, among the layers as they are written
+    trained: Trained | None = None
     flat: Node = field(init=False)  # the root with its blocks written out; the root itself where there are none
 
     def __post_init__(self) -> None:
@@ -183,6 +199,9 @@ class Top(Declared):
     """Top-level keys of a spec."""
 
     name: str = param(default="net", doc="the net's name; runs are filed under it")
+    folder: str = param(
+        default="", doc="where the files it names are looked for, seen from its own folder, which is the default"
+    )
     force_backward: bool = param(default=False, doc="compute every gradient, including those of inputs")
     layer_files: tuple[str, ...] = param(
         default=(), doc="Python files beside the spec that register layer types; run only with --allow-python"

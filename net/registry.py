@@ -67,6 +67,11 @@ def other_programs(module: str) -> ModuleType:
     return importlib.import_module(f"{__package__.rpartition('.')[0]}.interop.{module}")
 
 
+def runs() -> ModuleType:
+    """solver/finding, which knows what a run is: its folder stands for its spec and its weights."""
+    return importlib.import_module(f"{__package__.rpartition('.')[0]}.solver.finding")
+
+
 def layer_type(name: str) -> LayerType | None:
     """The class of a layer type, or None."""
     if name not in _TYPES:

@@ -94,3 +94,14 @@ def find(path: str | Path) -> tuple[Path, str]:
         first = [name for name in names if len(Path(name).parts) == 2]
         hint = f"; bundled: {', '.join(first)}, and more in configs/lecture and configs/caffe"
     raise NettrainError(f"{path}: no such file{hint}")
+
+
+def folder_named(root: Node, beside: Path) -> Path:
+    """The folder of a spec's files: the one under its key ``folder``, which is taken out, if that is there; else its
+    own."""
+    node = root.value.get("folder")
+    if node is None or not isinstance(node.value, str):
+        return beside
+    root.value.pop("folder")
+    root.keys.pop("folder", None)
+    return beside / node.value if os.path.isdir(beside / node.value) else beside

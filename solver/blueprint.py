@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from ..net.parameter_files import LoadReport
 from ..net.records import NetSpec
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order
 from .evaluate import TestNet, name_test_nets
+from .finding import check_spec
 from .length import count_iterations
 from .mistakes import mistakes
 from .monitor import Monitor, choose_monitor
@@ -61,9 +63,15 @@ def draw(
     Raises SpecError with every problem of the spec, of all nets and of the solver, and with those found before.
     """
     problems = problems or Problems()
+    if isinstance(spec, str | Path) and "\n" not in str(spec):
+        check_spec(spec)
     spec = load(spec, settings, problems, allow_python)
     p = read_parameters(spec, problems) or SolverParameters(base_lr=0.0, max_iter=0)
     seed = p.random_seed if p.random_seed >= 0 else secrets.randbits(31)
+    if spec.trained is not None:  # what it would be to train it anew, from the beginning
+        level, stages = spec.trained.level_and_stages(level, stages)
+        spec = copy.copy(spec)
+        spec.trained = None
     given = NetState(level=level, stage=stages)
 
     def make(phase: str, state: NetState, **options: Any) -> Net | None:

@@ -6,14 +6,15 @@ import contextlib
 import functools
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..net.records import NetSpec
 from ..spec.errors import NettrainError, why
 from . import lock
 from .metrics import METRICS, read_metrics
-from .runs import NAME, Run, is_best, iteration_of, quoted
+from .runs import NAME, RECORD, SPEC, Run, is_best, iteration_of, quoted
 from .snapshot import Snapshot, SnapshotError, read_snapshot
 
 TRIES = 20  # to read a snapshot before the process that writes the run has removed it
@@ -132,21 +133,81 @@ def is_run(where: Path) -> bool:
     return False
 
 
-def check_spec(what: str | Path) -> None:
-    """Raise NettrainError for a run or one of its files, where a spec is wanted."""
-    where = Path(what)
-    if not os.path.lexists(where) or not is_run(where):
-        return
+def stands_for_a_run(where: Path) -> bool:
+    """Whether a name that may also be that of a spec, or of something else, is meant to be a run: a folder counts only
+    if a run is in it, or runs are below it."""
+    if where.suffix in (".yaml", ".yml") or not is_run(where):
+        return False
     if os.path.isdir(where):
-        if not os.path.isfile(where / METRICS) and not any(NAME.fullmatch(path.name) for path in where.iterdir()):
-            return
-        words = f"{where} is a run, not a spec"
-    else:
-        words = f"{where} is a file of parameters, not a spec"
+        with contextlib.suppress(OSError):
+            return bool(stems_in(where) or _runs_in(where, "*", "*/*"))
+        return False
+    return where.suffix != ".npz" or os.path.isfile(where)
+
+
+def spec_of_run(what: str | Path, settings: Iterable[str] = (), allow_python: bool = False) -> NetSpec | None:
+    """The spec of a run, with what was trained: its best weights, or else its newest. None for what is no run.
+
+    Raises NettrainError where there is no good snapshot.
+    """
+    if not stands_for_a_run(Path(what)):
+        return None
+    found = find_snapshot(what, best_first=True)
+    spec = found.snapshot.spec(settings, allow_python)
+    spec.file, spec.note, spec.trained = str(what), "\n".join(found.notes), found.snapshot.trained
+    return spec
+
+
+def weights_file(path: Path) -> Path:
+    """The file of the weights that are meant: the path itself, or of a run its best snapshot, or else its newest.
+
+    Raises NettrainError when that is damaged: other weights than the ones meant are to be asked for by name.
+    """
+    if not os.path.isdir(path) and not (stands_for_a_run(path) and path.suffix != ".npz"):
+        return path
+    found = find_snapshot(path, best_first=True)
+    if found.notes:
+        others = f"; to take these weights instead: {quoted(found.snapshot.path)}"
+        raise NettrainError("\n".join(found.notes).removesuffix("; skipped") + others)
+    return found.snapshot.path
+
+
+def check_spec(what: str | Path) -> None:
+    """Raise NettrainError for a run or one of its files, where a spec to be trained is wanted."""
+    where = Path(what)
+    if not os.path.lexists(where) or not stands_for_a_run(where):
+        return
+    name = quoted(where)
+    if os.path.isdir(where) and not stems_in(where):
+        raise NettrainError(f"{where} is a folder of runs, not a spec; to see them: nettrain runs {name}")
+    words = f"{where} is {'a file of parameters' if os.path.isfile(where) else 'a run'}, not a spec"
+    spec = where / SPEC
+    again = f" To train its spec anew: nettrain train {quoted(spec)}" if os.path.isfile(spec) else ""
     raise NettrainError(
-        f"{words}; did you mean `nettrain train --resume {quoted(where)}` to resume it, or `nettrain test "
-        f"{quoted(where)}`?"
+        f"{words}; did you mean `nettrain train --resume {name}` to resume it, or `nettrain test {name}`?{again}"
     )
+
+
+def run_at(where: Path) -> Run:
+    """The run that is meant by its folder, by how its files' names begin, or by one of its snapshots. Raises
+    NettrainError when a folder holds several."""
+    return Run.of(where) if _is_file(where) else _run_at(where)
+
+
+def stem_of(name: str) -> str | None:
+    """How the names of a run's files begin, from that of one of them; None for any other file."""
+    if match := NAME.fullmatch(name):
+        return match["stem"] or ""
+    for own in (METRICS, RECORD):
+        if name == own or name.endswith(f"_{own}"):
+            return name.removesuffix(own).removesuffix("_")
+    return None
+
+
+def stems_in(folder: Path) -> set[str]:
+    """How the names of the files of the runs in a folder begin, empty for a run that has a folder of its own. Raises
+    OSError."""
+    return {stem for path in folder.iterdir() if (stem := stem_of(path.name)) is not None}
 
 
 def _run_at(where: Path) -> Run:
@@ -191,5 +252,7 @@ def _why_nothing(where: Path, run: Run) -> str:
 
 def _runs_in(folder: Path, *patterns: str) -> list[Path]:
     """The last of the runs below a folder whose folders match a pattern, relative to it."""
-    found = {path.parent for pattern in patterns for path in folder.glob(f"{pattern}/*.npz")}
+    found = {
+        path.parent for pattern in patterns for path in folder.glob(f"{pattern}/*.npz") if NAME.fullmatch(path.name)
+    }
     return [path.relative_to(folder) for path in sorted(found)][-SHOWN:]

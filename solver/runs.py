@@ -17,6 +17,8 @@ from ..spec.errors import NettrainError, why
 from . import lock
 from .metrics import METRICS, lines_of, read_line
 
+SPEC = "spec.yaml"  # as it was trained, to be read and trained again
+RECORD = "run.json"  # what was done, see record.py
 NAME = re.compile(r"(?:(?P<stem>.+)_)?(?:iter_(?P<iter>[0-9]+)|best)\.npz")
 
 
@@ -34,6 +36,7 @@ class Run:
         self.is_given = self.folder is not None  # where files go was chosen
         self._lock: lock.Lock | None = None
         self._has_begun = False
+        self._written: set[str] = set()  # by ``write``
         self._made: list[Path] = []  # the folders that this object made, the innermost first
 
     @classmethod
@@ -57,7 +60,7 @@ class Run:
             if self.folder:
                 self.folder.mkdir(parents=True, exist_ok=True)
             else:
-                self.folder = _next_folder(Path("runs") / self.name)
+                self.folder = next_folder(Path("runs") / self.name)
                 missing.insert(0, self.folder)
             self._made += missing
             self._lock = lock.take(self.lock_path, str(self.where))
@@ -77,7 +80,7 @@ class Run:
         """Remove what a run that came to nothing has written: its metrics, ``with_best`` also its best weights, and the
         folders that were made for it, unless something else is in them."""
         self.close()
-        for name in [METRICS, *["best.npz"] * with_best] if self._has_begun else []:
+        for name in [METRICS, *self._written, *["best.npz"] * with_best] if self._has_begun else []:
             with contextlib.suppress(OSError):
                 self.path(name).unlink(missing_ok=True)
         for folder in self._made:
@@ -85,7 +88,7 @@ class Run:
                 folder.rmdir()
         if self._made and not self.is_given:
             self.folder = None
-        self._made, self._has_begun = [], False
+        self._made, self._written, self._has_begun = [], set(), False
 
     def begin(self, iteration: int) -> None:
         """Open, before the first line or snapshot: metrics of a run that never wrote a snapshot are not those of one
@@ -106,7 +109,7 @@ class Run:
             leftovers += self.folder.glob(".*.part")
         for path in leftovers:
             name = path.name[1:].removesuffix(".part").rpartition(".")[0]
-            if self._is_snapshot(name) or name == self.path(METRICS).name:
+            if self._is_snapshot(name) or name in [self.path(one).name for one in (METRICS, SPEC, RECORD)]:
                 with contextlib.suppress(OSError):  # such as a folder, which is nobody's leftover
                     path.unlink(missing_ok=True)
 
@@ -161,6 +164,15 @@ class Run:
                 f"{self.where} already holds a run ({newest[0].name}): resume it (--resume "
                 f"{quoted(self.where)}), or choose another --out or snapshot_prefix"
             )
+
+    def write(self, name: str, text: str) -> None:
+        """Write one of the run's files whole. Raises NettrainError when it cannot be written."""
+        path, raw = self.path(name), text.encode(errors="surrogateescape")
+        self._written.add(name)
+        try:
+            write_atomically(path, lambda file: _write_all(file, raw))
+        except OSError as error:
+            raise _cannot_write(path, error) from None
 
     def write_metrics(self, row: dict[str, Any]) -> None:
         """Add a line to metrics.jsonl. Raises NettrainError when it cannot be written."""
@@ -272,7 +284,7 @@ def _missing(folder: Path) -> list[Path]:
     return [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
 
 
-def _next_folder(base: Path) -> Path:
+def next_folder(base: Path) -> Path:
     """Make the next free numbered folder; two runs that start together get two."""
     base.mkdir(parents=True, exist_ok=True)
     taken = [int(path.name) for path in base.iterdir() if re.fullmatch("[0-9]+", path.name)]

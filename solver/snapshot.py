@@ -24,7 +24,7 @@ import numpy as np
 
 from ..files.arrays import Stored, open_npz, write_npz
 from ..net.netspec import load
-from ..net.records import NetSpec
+from ..net.records import NetSpec, Trained
 from ..spec.errors import NettrainError
 
 VERSION = 5
@@ -59,7 +59,12 @@ class Snapshot:
 
     def level_and_stages(self, level: int, stages: Iterable[str]) -> tuple[int, tuple[str, ...]]:
         """Those given now, or else those of the run."""
-        return level or self.state["level"], tuple(stages) or tuple(self.state["stages"])
+        return self.trained.level_and_stages(level, stages)
+
+    @property
+    def trained(self) -> Trained:
+        """What a net of this run takes over from it."""
+        return Trained(self.path, self.state["fitted"], self.state["level"], tuple(self.state["stages"]))
 
     def spec(self, settings: Iterable[str] = (), allow_python: bool = False) -> NetSpec:
         """The spec of the run, with further overrides. Raises SpecError."""
@@ -74,6 +79,16 @@ def write_snapshot(path: Path, params: dict[str, np.ndarray], history: list[np.n
     arrays = dict(params) | {f"history/{i}": array for i, array in enumerate(history)}
     arrays["state"] = np.array(json.dumps({"format": f"nettrain snapshot {VERSION}"} | state))
     write_npz(path, arrays)
+
+
+def is_snapshot(path: Path) -> bool:
+    """Whether an .npz has the state of a solver, so that it is more than weights. A file that is damaged is none."""
+    try:
+        with open_npz(path, "snapshot") as archive:
+            _state(path, archive)
+    except NettrainError:
+        return False
+    return True
 
 
 def read_snapshot(path: Path) -> Snapshot:

@@ -31,6 +31,7 @@ from .length import epochs
 from .listener import Event, Functions, Listener
 from .looking import look_through
 from .policies import rate_policy
+from .record import Record
 from .reports import Reports, Row
 from .resume import resume, take
 from .runs import Run
@@ -85,6 +86,7 @@ class Solver:
         level, stages = whole(level, "level"), tuple(strings(stages, "stages"))
         weights = None if weights is None else strings(weights, "weights", paths=True)
         out = None if out is None else a_path(out, "out") if out != "" else out
+        settings = tuple(strings(settings, "settings"))
         blueprint = draw(
             spec,
             settings,
@@ -97,7 +99,7 @@ class Solver:
             problems=problems,
         )
         self.spec, self.p, self.dtype = blueprint.spec, blueprint.p, dtype
-        self.seed, self.level, self.stages = blueprint.seed, level, stages
+        self.seed, self.level, self.stages = blueprint.seed, blueprint.level, blueprint.stages
         self.net, self.tests, self.max_iter = blueprint.net, blueprint.tests, blueprint.max_iter
         self.test_nets = [test.net for test in self.tests]
         self.warnings = blueprint.warnings
@@ -107,7 +109,7 @@ class Solver:
         ]
         self.policy = rate_policy(self.p, self.max_iter)
         self.updater = Updater(self.p, self.net)
-        self.run = Run(self.spec.name, self.p.snapshot_prefix, out)
+        self.run, self.record = Run(self.spec.name, self.p.snapshot_prefix, out), Record(settings)
 
         self.monitor, self.health = blueprint.monitor, Health(self.net, self.tests)
         self.health.take_as_trained(name for report in self.load_reports for name in report.loaded)
@@ -189,7 +191,12 @@ class Solver:
             self.look_through()
         try:
             with self._writing():
-                self._solve()
+                try:
+                    self._solve()
+                except BaseException as error:
+                    self.record.end(self, error)
+                    raise
+                self.record.end(self)
         except BaseException:
             if self.iter == 0 and self.last_snapshot is None:
                 self.run.discard(with_best=self.best is not None)
@@ -197,6 +204,7 @@ class Solver:
 
     def _solve(self) -> None:
         self.run.begin(self.iter)
+        self.record.begin(self)
         self.ended = ""
         self.step(self.max_iter - self.iter)
         if self._handle_request():

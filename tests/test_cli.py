@@ -87,7 +87,13 @@ def test_training_session(nettrain_cli, workdir):
     assert "weights runs/mlp/001/best.npz · last snapshot runs/mlp/001/iter_1000.npz" in lines[9]
     assert lines[10].split() == ["next", "nettrain", "test", "runs/mlp/001"]
     assert "using the one that comes with nettrain" in result.stderr
-    assert {p.name for p in (workdir / "runs/mlp/001").iterdir()} == {"best.npz", "iter_1000.npz", "metrics.jsonl"}
+    assert {p.name for p in (workdir / "runs/mlp/001").iterdir()} == {
+        "best.npz",
+        "iter_1000.npz",
+        "metrics.jsonl",
+        "run.json",
+        "spec.yaml",
+    }
     rows = [json.loads(line) for line in (workdir / "runs/mlp/001/metrics.jsonl").read_text().splitlines()]
     assert [row["iter"] for row in rows] == [0, 200, 400, 600, 800, 1000]
     assert rows[-1]["test"]["accuracy"] >= 0.97

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -39,6 +40,8 @@ def _specs(workdir):
     layers = [*LAYERS[:2], own, {**LAYERS[4], "bottom": "own"}, *LAYERS[5:]]
     Path("own.yaml").write_text(yaml.safe_dump({"name": "own", "solver": solver, "layers": layers}))
     Path("own.py").write_text(OWN)
+    rng = np.random.default_rng(0)
+    np.savez("a net/part.npz", data=rng.random((200, 1, 8, 8)), label=np.arange(200) % 10)
 
 
 @pytest.fixture
@@ -82,6 +85,9 @@ SPACED = 'nettrain train "a net/it\'s.yaml"'
         "nettrain train configs/mlp.yaml --set solver.max_iter=30 --set ip1.num_output=128",
         SPACED,
         f"{SPACED} --set ip.num_output=7 --out 'x y'",
+        f"{SPACED} --set digits.batch_size=50 --set 'digits.transform={{scale: 0.0625, mean_value: 8}}'",
+        f"{SPACED} --set digits.source=part.npz --set digits.split=0.5 --set 'fc.weight_filler={{type: xavier}}'",
+        f"{SPACED} --set solver.type=Adam --set solver.base_lr=0.01",
         f"{SPACED} --out -x",
         f"{SPACED} --out 'a\"b$HOME;ls'",
         f"{SPACED} --set 'solver.snapshot_prefix=snap shots/a b'",
@@ -171,8 +177,6 @@ def test_longer_of_a_run_that_counts_epochs(shell):
 @pytest.mark.parametrize("out", ["part", "x y"])
 def test_go_on_after_an_error(shell, out):
     data = "digits.source={train: d.npz, test: digits}"
-    import numpy as np
-
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 640)
     labels[-1] = 10  # in the last batch: a score that no output stands for, seen only when it comes

@@ -14,6 +14,7 @@ import numpy as np
 from ..files.extras import extra
 from ..net.net import Net
 from ..solver.evaluate import TOTAL_LOSS
+from ..solver.finding import is_run, run_at
 from ..solver.metrics import METRICS, read_metrics
 from ..spec.errors import NettrainError, did_you_mean, why
 
@@ -51,12 +52,15 @@ class Curves:
 
 
 def read_run(where: str) -> Curves:
-    """A run's metrics, from its folder or its metrics.jsonl. A truncated last line is skipped.
+    """A run's metrics, from whatever names the run, or from its metrics.jsonl. A truncated last line is skipped.
 
     Raises NettrainError when there are none.
     """
     path = Path(where)
-    path = path / METRICS if os.path.isdir(path) else path
+    if os.path.isdir(path):
+        path = path / METRICS
+    elif is_run(path):
+        path = run_at(path).path(METRICS)
     run = Curves(str(Path(where).parent if path == Path(where) else where))
     try:
         for row in read_metrics(path):

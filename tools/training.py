@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 from ..compute.parallel import threads
 from ..interop.caffe import solver_state
 from ..net.records import NetSpec
-from ..solver.finding import Found, check_spec, find_snapshot
+from ..solver.finding import Found, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.listener import Listener
 from ..solver.reports import Row
@@ -20,19 +19,23 @@ from ..solver.runs import quoted
 from ..solver.solver import Solver
 from ..spec.errors import NettrainError, SpecError
 from .progress import Rows
+from .runs.differences import differences, written
 from .table import table
 
 
 def prepare(
-    spec: str | None, settings: Iterable[str], say: Callable[[str], None], resume: str | None = None, **options: Any
+    spec: str | None,
+    settings: Iterable[str],
+    say: Callable[[str], None],
+    resume: str | None = None,
+    command: str = "",
+    **options: Any,
 ) -> Solver:
-    """A solver that is ready to run, its folder made; ``say`` gets notes for the user.
+    """A solver that is ready to run, its folder made; ``say`` gets notes for the user. ``command`` is what was typed.
 
     With ``resume``, a run or one of its snapshots, it continues from there; the spec is then optional.
     Raises SpecError with every problem found.
     """
-    if spec is not None:
-        check_spec(spec)
     state = Path(resume) if resume is not None and solver_state.is_state(Path(resume)) else None
     if state is not None and spec is None:
         raise NettrainError(
@@ -55,6 +58,7 @@ def prepare(
         solver = Solver(source, settings=settings if spec is not None else (), **options)
     except SpecError as error:
         raise NettrainError(f"{error} Nothing was trained.") from error
+    solver.record.command, solver.record.settings = command, tuple(settings)
     if solver.spec.note:
         say(solver.spec.note)
     for problem in solver.warnings:
@@ -92,19 +96,12 @@ def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:
         say(f"{key} is reached; to train longer: --set solver.{key}={longer:.12g}")
 
 
-def _changes(before: Any, now: Any, path: str = "") -> list[str]:
+def _changes(before: Any, now: Any) -> list[str]:
     """What differs between the spec of a snapshot and that of the run that resumes it."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = dict.fromkeys([*before, *now])
-        return [line for key in keys for line in _changes(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))]
-    above, _, key = path.rpartition(".")
-    if key == "layers" and (not above or above.startswith("blocks.")) and before and now and before != now:
-        before, now = ({layer["name"]: layer for layer in layers} for layers in (before, now))
-        return _changes(before, now, f"{above}.layer".lstrip("."))
-    if before == now:
-        return []
-    here, there = ("left out" if value is None else json.dumps(value) for value in (now, before))
-    return [f"note: {path} is {here}, in the snapshot it is {there}"]
+    return [
+        f"note: {path} is {written(here)}, in the snapshot it is {written(there)}"
+        for path, there, here in differences(before, now)
+    ]
 
 
 class _Screen(Listener):

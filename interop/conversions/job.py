@@ -13,13 +13,13 @@ import numpy as np
 from ...files.arrays import write_npz
 from ...files.writing import write_atomically
 from ...net.netspec import load
-from ...net.parameter_files import by_layer, open_parameters
+from ...net.parameter_files import by_layer, file_of, open_parameters
 from ...net.records import NetSpec
 from ...net.spec_file import find
 from ...spec.errors import NettrainError, Problem, why
 from ..caffe.message import Message
 
-SPECS, WEIGHTS = ("yaml", "prototxt", "net"), ("npz", "hdf5", "safetensors", "caffe")
+SPECS, WEIGHTS = ("yaml", "prototxt", "net", "run"), ("npz", "hdf5", "safetensors", "caffe")
 
 
 @dataclass
@@ -48,26 +48,38 @@ class Converted:
     difference: float | None = None  # of a model from the net it was made of, where a runtime could tell
 
 
+def _file_of(source: str) -> Path:
+    """The file that is the source: of a run its best snapshot, or else its newest; of a spec one that is there, or one
+    that comes with nettrain."""
+    file = file_of(source)
+    return file if file != Path(source) else find(source)[0]
+
+
 class Job:
     """A source of a known kind, a target, and what comes of it."""
 
     def __init__(self, source: str, target: Path, options: Options):
-        self.path, _ = find(source)
+        self.path = _file_of(source)
         self.name, self.target, self.options, self.result = source, target, options, Converted()
         self.kind = self.to = ""
+        self.folder = self.path.parent  # of what the spec names
         self.layers: Mapping[str, Message] = {}  # of a caffemodel that was read: what it says besides parameters
         self.net_name = ""
 
     @property
     def weights(self) -> Path | None:
-        """The file of weights: the one that is given, or the source, which may be a net that has them."""
+        """The file of weights: the one that is given, or the source where it has them, a run or a net."""
         if self.options.weights:
-            return Path(self.options.weights)
-        return self.path if self.kind in (*WEIGHTS, "model") else None
+            return file_of(self.options.weights)
+        return self.path if self.kind in (*WEIGHTS, "model", "run") else None
 
     def spec(self) -> NetSpec:
         """The spec that is the source."""
-        spec = load(self.path, self.options.settings, allow_python=self.options.allow_python)
+        spec = load(
+            self.name if self.kind == "run" else self.path,
+            self.options.settings,
+            allow_python=self.options.allow_python,
+        )
         self.result.warnings += [said(warning) for warning in spec.warnings]
         return spec
 

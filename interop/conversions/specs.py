@@ -28,9 +28,9 @@ def to_yaml_file(job: Job) -> None:
 
 
 def _as_yaml(job: Job) -> str:
-    if job.kind == "yaml":
+    if job.kind in ("yaml", "run"):
         spec = job.spec()
-        remarks = of_yaml(spec.root, read_bytes(job.path).decode("utf-8-sig"))
+        remarks = of_yaml(spec.root, read_bytes(job.path).decode("utf-8-sig")) if job.kind == "yaml" else Remarks()
         return to_yaml(spec.flat if job.options.flat else spec.root, remarks)
     from ..blocks import with_blocks
     from ..caffe.specs import read_spec
@@ -56,16 +56,17 @@ def to_prototxt(job: Job) -> None:
     from ..caffe.text_out import to_text
 
     spec = job.spec()
+    job.folder = spec.folder
     solver = job.target.with_name(f"{job.target.stem.removesuffix('_train_test')}_solver.prototxt")
     model = job.target.with_suffix(".caffemodel")
-    job.check_free(job.target, *[solver] * (spec.solver is not None), *[model] * bool(job.options.weights))
+    job.check_free(job.target, *[solver] * (spec.solver is not None), *[model] * bool(job.weights))
     files = to_caffe(spec, lambda layer, source, split: _write_data(job, layer, source, split))
     job.write(job.target, to_text(files.net).encode())
     if files.solver is not None:
         net = Message("SolverParameter").add("net", str(job.target))
         job.write(solver, (to_text(net) + to_text(files.solver)).encode())
     job.result.notes += files.notes
-    if job.options.weights:
+    if job.weights:
         job.target, job.to = model, "caffe"
         to_weights(job)
 

@@ -14,7 +14,7 @@ from ...files.extras import extra
 from ...net.net import Net
 from ...net.records import NetSpec
 from ...solver.resume import take
-from ...solver.snapshot import SnapshotError, read_snapshot
+from ...solver.snapshot import read_snapshot
 from ...solver.solver import Solver
 from ...spec.errors import NettrainError, SpecError
 from .. import torch_names
@@ -85,13 +85,8 @@ def to_state(job: Job) -> None:
 
 
 def _net_of_weights(job: Job) -> NetSpec | None:
-    """The net that weights belong to: the one given with them, or the one in a snapshot."""
-    if job.kind in SPECS:
-        return job.spec()
-    if job.kind == "npz":
-        with contextlib.suppress(SnapshotError):
-            return read_snapshot(job.path).spec(allow_python=job.options.allow_python)
-    return None
+    """The net that weights belong to: the one given with them, or that of the run."""
+    return job.spec() if job.kind in SPECS else None
 
 
 def _write_safetensors(job: Job, arrays: Mapping[str, np.ndarray]) -> None:

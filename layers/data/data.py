@@ -222,6 +222,7 @@ class Data(Batches):
         """The part of a set that this phase reads: of one file that is the source of both, a fifth is kept for tests
         unless the spec says otherwise."""
         how, is_one = self.p.split, self.p.source.train == self.p.source.test
+        self.can_be_divided = is_one and found.split in (WHOLE, UNDIVIDED)
         if how is None and is_one and self.keeps_some_for_tests and found.split == WHOLE and len(found) > 1:
             how, self.remark = Split(), "a fifth is kept for tests (split: 0.2 is the default; split: 0 for none)"
         if how is None:

@@ -41,7 +41,7 @@ layers:
     assert "--set solver.base_lr=1e+28" in message
     assert "no snapshot was made before" in message
     assert [row.iter for row in rows] == [0]
-    assert sorted(os.listdir("run")) == ["metrics.jsonl"]
+    assert sorted(os.listdir("run")) == ["metrics.jsonl", "run.json", "spec.yaml"]
 
 
 @pytest.mark.parametrize("tests", [False, True])

@@ -140,7 +140,12 @@ def test_a_full_disk_leaves_the_snapshots_before():
 
     _, err = finish(start("run.yaml", "--resume", "part", preexec_fn=limit), 1)
     assert "cannot write part/iter_20.npz: File too large; part/iter_10.npz is intact" in err
-    assert sorted(path.name for path in Path("part").iterdir()) == ["iter_10.npz", "metrics.jsonl"]
+    assert sorted(path.name for path in Path("part").iterdir()) == [
+        "iter_10.npz",
+        "metrics.jsonl",
+        "run.json",
+        "spec.yaml",
+    ]
     assert find_snapshot(Path("part")).snapshot.iter == 10
 
 

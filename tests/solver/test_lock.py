@@ -98,7 +98,13 @@ def test_a_killed_run_without_a_snapshot_is_started_again(nettrain_cli, workdir)
     nettrain_cli("train", "run.yaml", "--out", "part", "--set", "solver.max_iter=3")
     rows = [json.loads(line)["iter"] for line in Path("part/metrics.jsonl").read_text().splitlines()]
     assert rows == [0, 1, 2, 3]
-    assert {path.name for path in Path("part").iterdir()} == {"best.npz", "iter_3.npz", "metrics.jsonl"}
+    assert {path.name for path in Path("part").iterdir()} == {
+        "best.npz",
+        "iter_3.npz",
+        "metrics.jsonl",
+        "run.json",
+        "spec.yaml",
+    }
 
 
 def test_many_at_once_are_one(workdir):

@@ -201,7 +201,7 @@ def test_a_layer_of_ones_own_that_fails(after, nettrain_cli):
     assert "ValueError: no" in result.stderr
     assert os.path.exists("runs") == bool(after)
     if after:
-        assert sorted(os.listdir("runs/n/001")) == ["best.npz", "metrics.jsonl"]
+        assert sorted(os.listdir("runs/n/001")) == ["best.npz", "metrics.jsonl", "run.json", "spec.yaml"]
 
 
 def test_a_folder_that_was_there_stays(nettrain_cli):

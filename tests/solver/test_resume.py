@@ -240,12 +240,12 @@ def test_what_cannot_be_resumed_says_what_it_is(make, message):
             testing.run(make(), None, None, [], nettrain.net.netspec.load, print)
 
 
-@pytest.mark.parametrize("command", ["train", "check", "summary", "time", "explain"])
-def test_a_run_is_not_a_spec(nettrain_cli, command):
+def test_a_run_is_not_trained_as_a_spec(nettrain_cli):
     solver("part", max_iter=2).solve()
-    errors = nettrain_cli(command, "part", exit_code=2).stderr
+    errors = nettrain_cli("train", "part", exit_code=2).stderr
     assert "part is a run, not a spec; did you mean `nettrain train --resume part` to resume it" in errors
-    errors = nettrain_cli(command, "part/best.npz", exit_code=2).stderr
+    assert " To train its spec anew: nettrain train part/spec.yaml" in errors
+    errors = nettrain_cli("train", "part/best.npz", exit_code=2).stderr
     assert (
         "part/best.npz is a file of parameters, not a spec; did you mean `nettrain train --resume part/best" in errors
     )
@@ -409,14 +409,6 @@ def test_weights_and_resume_cannot_be_combined(nettrain_cli):
     write_spec()
     result = nettrain_cli("train", "run.yaml", "--weights", "a.npz", "--resume", "b", exit_code=2)
     assert "give only one of them" in result.stderr
-
-
-def test_a_run_given_for_its_weights_says_what_is_in_it(nettrain_cli):
-    solver("part", snapshot=5).solve()
-    write_spec()
-    for command in (["train", "run.yaml"], ["test", "run.yaml"]):
-        message = nettrain_cli(*command, "--weights", "part", exit_code=2).stderr
-        assert "part is a folder, not an .npz file; in it there are best.npz, iter_10.npz, iter_5.npz" in message
 
 
 def test_a_run_is_not_written_over(nettrain_cli):

@@ -55,7 +55,8 @@ def test_snapshot_prefix(prefix, path):
     os.mkdir("there")
     nettrain.get_solver(no_test(snapshot_prefix=prefix, display=1)).solve()
     found = sorted(os.path.join(at, name).removeprefix("./") for at, _, names in os.walk(".") for name in names)
-    assert found == sorted([path, path.replace("iter_5.npz", "metrics.jsonl")])
+    names = ("iter_5.npz", "metrics.jsonl", "run.json", "spec.yaml")
+    assert found == sorted(path.replace("iter_5.npz", name) for name in names)
 
 
 @pytest.mark.parametrize("keys", [{"out": "file/run"}, {"out": "file"}, {"snapshot_prefix": "file/snap"}])

@@ -258,7 +258,7 @@ def test_a_failed_write_leaves_no_file(monkeypatch):
     with pytest.raises(NettrainError, match=r"cannot write run/iter_4\.npz: No space left on device") as error:
         one.solve()
     assert error.value.exit_code == 1
-    assert os.listdir("run") == ["metrics.jsonl"]
+    assert sorted(os.listdir("run")) == ["metrics.jsonl", "run.json", "spec.yaml"]
 
 
 def test_a_failed_write_leaves_the_snapshot_before(monkeypatch):
@@ -273,7 +273,7 @@ def test_a_failed_write_leaves_the_snapshot_before(monkeypatch):
         one.snapshot()  # the same name again
     assert Path("run/iter_2.npz").read_bytes() == before
     one.run.close()
-    assert sorted(os.listdir("run")) == ["iter_2.npz", "metrics.jsonl"]
+    assert sorted(os.listdir("run")) == ["iter_2.npz", "metrics.jsonl", "run.json", "spec.yaml"]
 
 
 def test_an_interrupt_while_writing_leaves_no_file(monkeypatch):
