@@ -82,6 +82,9 @@ class Batches(Layer):
     def which_example(self, k):
         return f"example {self.indices[k]:,} of {self.origin}, counted from 0"
 
+    def name_of(self, k):
+        return f"{self.indices[k]:,}"
+
     def start_pass(self):
         """Begin at the first example, and end the last batch at the last one."""
         self.order.set_state({"epoch": 0, "position": 0})

@@ -161,6 +161,9 @@ class ImageData(Batches):
     def image(self, i):
         return decode(self.path(i), self.where(i), self.size, self.p.is_color)
 
+    def name_of(self, k):
+        return self.files[self.indices[k]]
+
     def where(self, i):
         return f"{self.list}:{self.lines[i]}: image {self.files[i]}"
 

@@ -66,6 +66,7 @@ class SoftmaxWithLoss(CrossEntropy):
                 yield "class_weight", "must not be zero for every class"
 
     num_bottoms = (2, 3)
+    judges = "classes"
     includes = "Softmax"
     examples = (
         Example([(5, 4), (5,)], values={1: labels(4)}),
