@@ -51,8 +51,8 @@ class Classes:
         self.right += int(right.sum())
         if C > TOP:
             self.right_in_top += int((np.count_nonzero(x >= true[:, None], axis=1) <= TOP).sum())
-        for total, which in ((self.support, t), (self.predicted, best), (self.hits, t[right])):
-            total += np.bincount(which, minlength=C)
+        for count, which in ((self.support, t), (self.predicted, best), (self.hits, t[right])):
+            count += np.bincount(which, minlength=C)
         if self.confusion is not None:
             self.confusion += np.bincount(t * C + best, minlength=C * C).reshape(C, C)
         p = self._probabilities(x, true, t)

@@ -76,7 +76,7 @@ class Batches(Layer):
                     labels = np.union1d(before, blob.data)
                     few = len(labels) <= MOST_LABELS  # else these are not labels
                     seen[i] = labels if few else None
-                    top[i].known = Known(labels, self.origin) if few else None
+                    top[i].known = Known(labels, self.origin, each=False) if few else None
             yield start + len(indices), self.order.size
 
     def which_example(self, k):
