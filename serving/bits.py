@@ -17,16 +17,22 @@ class Bits:
 
     ``applies`` is ``Sigmoid`` where the scores are taken by a sigmoid, else they may be probabilities. Yes is a score
     above ``threshold``. With targets other than 0 and 1 these are no labels, but values that are measured as such; with
-    a single label they are two classes.
+    a single label they are two classes, which ``classes`` are the names of.
     """
 
     def __init__(
-        self, count: int, applies: str = "", threshold: float = 0.0, names: Sequence[str] = (), mistakes: int = 10
+        self,
+        count: int,
+        applies: str = "",
+        threshold: float = 0.0,
+        names: Sequence[str] = (),
+        classes: Sequence[str] = (),
+        mistakes: int = 10,
     ):
         self.L, self.applies, self.threshold = count, applies, threshold
         self.names: Sequence[Any] = names if len(names) == count else range(count)
         self.as_values = Values(count, names, mistakes)
-        self.as_classes = Classes(2, applies and "Softmax", names if len(names) == 2 else (), mistakes)
+        self.as_classes = Classes(2, applies and "Softmax", classes, mistakes)
         self.are_whole = True
         self.hits, self.said, self.held, self.counted, self.right = (np.zeros(count, np.int64) for _ in range(5))
         self.examples = self.exact = 0

@@ -54,7 +54,8 @@ class Classes:
         for count, which in ((self.support, t), (self.predicted, best), (self.hits, t[right])):
             count += np.bincount(which, minlength=C)
         if self.confusion is not None:
-            self.confusion += np.bincount(t * C + best, minlength=C * C).reshape(C, C)
+            pairs, counts = np.unique(t * C + best, return_counts=True)
+            self.confusion.reshape(-1)[pairs] += counts
         p = self._probabilities(x, true, t)
         certainty = x[np.arange(len(t)), best] - true if p is None else p[np.arange(len(t)), best]
         if p is not None:

@@ -29,8 +29,9 @@ class Judge:
         self.kind = step.layer.judges
         self.applies = APPLIES.get(step.spec.common.type, "")
         self.ignored = getattr(step.layer.p, "ignore_label", None)
-        classes = source.layer.fitted.get("classes", ()) if source is not None else ()
-        self.names: Sequence[str] = classes if isinstance(classes, list | tuple) else ()
+        fitted = source.layer.fitted if source is not None else {}
+        self.classes: Sequence[str] = fitted.get("classes") or ()
+        self.columns: Sequence[str] = [label["name"] for label in fitted.get("table", {}).get("labels", ())]
 
     def add(self) -> None:
         """Take in the batch that the net has just computed."""
@@ -56,7 +57,7 @@ class Judge:
         if len(self.step.bottom) > 2 and self.step.bottom[2].count == label.size:
             counted = counted & (self.step.bottom[2].data.reshape(label.shape) != 0)
         if self.measure is None:
-            self.measure = Classes(C, self.applies, self.names, self.mistakes)
+            self.measure = Classes(C, self.applies, self.classes, self.mistakes)
         self.measure.add(scores, label, counted, self._names_in(true.shape, outer))
 
     def _add_values(self, said: np.ndarray, true: np.ndarray) -> None:
@@ -65,12 +66,13 @@ class Judge:
         name = self._names_in(true.shape, len(values))
         if self.kind == "values":
             if self.measure is None:
-                self.measure = Values(values.shape[1], self.names, self.mistakes)
+                self.measure = Values(values.shape[1], self.columns, self.mistakes)
             self.measure.add(values, targets, None, name)
             return
         if self.measure is None:
             threshold = getattr(self.step.layer.p, "threshold", 0.0)
-            self.measure = Bits(values.shape[1], self.applies, threshold, self.names, self.mistakes)
+            names = self.columns, self.classes
+            self.measure = Bits(values.shape[1], self.applies, threshold, *names, mistakes=self.mistakes)
         counted = np.ones(targets.shape, bool) if self.ignored is None else np.trunc(targets) != self.ignored
         self.measure.add(values, targets, counted, name)
 

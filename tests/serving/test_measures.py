@@ -17,12 +17,15 @@ SIZES = (1, 4, 100)
 N = 47
 
 
-def measure(layers, batch_size=4, mistakes=3, **arrays):
-    """What the losses and scores find in these arrays, of which the first is called data."""
+def measure(layers, batch_size=4, mistakes=3, columns=(), **arrays):
+    """What the losses and scores find in these arrays, of which the first is called data; ``columns`` are the names of
+    a table's labels."""
     np.savez("set.npz", **arrays)
     data = {"name": "d", "type": "Data", "source": "set.npz", "batch_size": batch_size, "top": [*arrays]}
     named = [{"name": f"l{i}"} | layer for i, layer in enumerate(layers)]
     net = Net({"layers": [data, *named]}, "TEST")
+    if columns:
+        net.layers["d"].fitted |= {"table": {"labels": [{"name": name} for name in columns]}}
     found = judges(net, mistakes)
     run_test(net, after_batch=lambda: [one.add() for one in found])
     return [one.result() for one in found]
@@ -260,6 +263,36 @@ def test_what_is_compared_is_found():
     assert [(one["kind"], one["of"], one["by"]) for one in found] == pairs
 
 
+def test_classes_labels_and_files_have_their_names(workdir):
+    from PIL import Image
+
+    pixels = np.zeros((3, 2, 2), np.uint8)
+    for i, at in enumerate([(0, 1), (1, 0), (1, 1)]):
+        pixels[i][at] = 5
+        Image.fromarray(pixels[i]).save(f"{i}.png")
+    (workdir / "list.txt").write_text("0.png 1\n1.png 0\n2.png 2\n")
+    data = {"name": "d", "type": "ImageData", "source": "list.txt", "batch_size": 2, "is_color": False}
+    layers = [
+        data | {"top": ["data", "label"]},
+        {"name": "flat", "type": "Flatten", "bottom": "data"},
+        {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["flat", "label"]},
+    ]
+    net = Net({"layers": layers}, "TEST")
+    net.layers["d"].fitted = {"classes": ["ant", "bee", "cat", "dog"]}
+    (judge,) = judges(net)
+    run_test(net, after_batch=judge.add)
+    found = judge.result()
+    worst = {(one["example"], one["true"], one["predicted"]) for one in found["mistakes"]}
+    assert worst == {("1.png", "ant", "cat"), ("2.png", "cat", "dog")}
+    assert [one["class"] for one in found["classes"]] == ["ant", "bee", "cat", "dog"]
+
+    found = measure([loss("L1Loss")], columns=["a", "b"], data=pixels[:, 0], label=pixels[:, 1] * 2)[0]
+    assert [one["output"] for one in found["outputs"]] == ["a", "b"]
+    assert found["mistakes"][0]["output"] in ("a", "b")
+    bits = measure([loss("BinaryAccuracy")], columns=["a", "b"], data=pixels[:, 0], label=pixels[:, 1] > 0)[0]
+    assert [one["label"] for one in bits["labels"]] == ["a", "b"]
+
+
 def test_limits_leave_out_what_would_need_too_much_memory(monkeypatch):
     scores, labels = drawn(3)
     monkeypatch.setattr(measures, "MOST_SCORES", 3 * N - 1)
@@ -310,7 +343,7 @@ def test_the_command_says_it_in_tables_and_json(nettrain_cli):
     assert "loss" in means
     for words in (
         "`ip` against `label`: 12 answers",
-        "class          precision  recall      f1  examples  predicted",
+        "class          precision  recall      F1  examples  predicted",
         "confusion matrix: a row is a true class",
         "most certain mistakes:\nexample  true  predicted  probability",
     ):

@@ -23,6 +23,7 @@ WORDS = {
     "rmse": "RMSE",
     "r2": "R²",
     "iou": "IoU",
+    "f1": "F1",
 }
 
 
