@@ -180,13 +180,24 @@ class _Screen:
     type=click.IntRange(1),
     help="Batches to run; default the solver's test_iter, or the whole test set once.",
 )
+@click.option(
+    "--mistakes",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="How many of the worst mistakes to list, with the names of their examples.",
+)
 @spec_options
 @state_options
 @threads_option
 @engine_option
 @output_options
 def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
-    """Test trained weights: the mean of every output over the test data, as training does.
+    """Test trained weights: the mean of every output over the test data, as training does, and how good answers are.
+
+    For classes that is precision, recall, F1 and the confusion matrix, top 5, log loss, calibration and ROC-AUC; for
+    labels that may each hold the same one by one; for values MAE, RMSE and R²; then the worst mistakes by name. All of
+    it is over the whole set at any batch size, and all of it is in --json.
 
     A solver with several test nets (test_state) runs one test for each; --stage or --level asks for one net alone.
 

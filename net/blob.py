@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from ..compute.memory import Memory
 from ..spec.errors import MOST_AXES, ShapeError, format_shape
 
+AT_ONCE = 1 << 20  # labels counted
 MOST_ELEMENTS = 2**31 - 1  # Caffe's limit; an absurd size is a mistake in the spec, not a reason to swap
 
 
@@ -44,11 +45,19 @@ class Range:
 class Known:
     """Everything a data source will ever write into a blob, so that it is checked once, before any work.
 
-    ``values`` may be a function, which is called when somebody asks; ``origin`` is what messages call the source.
+    ``values`` may be a function, which is called when somebody asks; ``origin`` is what messages call the source,
+    ``classes`` the names of the classes that labels count. ``each``: they are those of every example, not only the
+    distinct ones.
     """
 
-    def __init__(self, values: np.ndarray | Callable[[], np.ndarray], origin: str):
-        self.values, self.origin = values, origin
+    def __init__(
+        self,
+        values: np.ndarray | Callable[[], np.ndarray],
+        origin: str,
+        classes: Sequence[str] = (),
+        each: bool = True,
+    ):
+        self.values, self.origin, self.classes, self.each = values, origin, classes, each
         self._ranges: dict[tuple[float | None, bool], Range | None] = {}
 
     def range(self, ignored: float | None = None, truncated: bool = False) -> Range | None:
@@ -60,6 +69,20 @@ class Known:
                 values = values[(np.trunc(values) if truncated else values) != ignored]
             self._ranges[ignored, truncated] = Range.of(values) if values.size else None
         return self._ranges[ignored, truncated]
+
+    def counts(self, classes: int, ignored: float | None = None) -> np.ndarray | None:
+        """How many labels there are of each class from 0; None where that is not known, or some are no such labels."""
+        found = self.range(ignored) if self.each else None
+        if found is None or found.fractional is not None or not (found.low >= 0 and found.high < classes):
+            return None
+        values = (self.values() if callable(self.values) else self.values).reshape(-1)
+        total = np.zeros(classes, np.int64)
+        for start in range(0, len(values), AT_ONCE):
+            some = values[start : start + AT_ONCE]
+            if ignored is not None:
+                some = some[some != ignored]
+            total += np.bincount(some.astype(np.intp), minlength=classes)
+        return total
 
 
 class Blob:

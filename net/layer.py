@@ -46,6 +46,7 @@ class Layer:
     no_gradient: tuple[int, ...] | str = ()  # bottoms that have none, such as labels; or "all"
     is_loss: ClassVar[bool] = False
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
+    judges: ClassVar[str] = ""  # what bottom[0] is, which bottom[1] has the truth of; see ``JUDGED``
     is_input: ClassVar[bool] = False  # the user fills the tops
     normalizes: bool = False  # the scale of what it reads makes no difference to what it gives
     may_die: bool = False  # a unit that gives 0 for every example stops learning
@@ -287,12 +288,24 @@ def _are_examples(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(one, Example) for one in value)
 
 
+# What a loss or score may judge. `nettrain test` measures the whole set itself from the two bottoms, as the kind of
+# answer asks for: confusions and areas under curves are no means that ``mean_over`` could weigh. ``axis``,
+# ``ignore_label`` and ``threshold`` among the type's parameters mean what they do for Accuracy and BinaryAccuracy.
+JUDGED = {
+    "": "nothing of this kind",
+    "classes": "scores or probabilities of classes, by labels 0 … C-1 or a share for each class",
+    "bits": "scores or probabilities of labels that may each hold, by 1 and 0",
+    "values": "values, by those that would be right",
+}
+
+
 # attributes of a layer's class -> whether a value is right, and what one looks like
 _ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "examples": (_are_examples, "a list of examples: `examples = [Example([(3, 4)])]`"),
     "num_bottoms": (_is_range, "a number, or the least and the most: `num_bottoms = (1, None)` for any"),
     "num_tops": (_is_range, "a number, or the least and the most: `num_tops = (1, None)` for any"),
     "backward_reads": (_are_names, "a tuple of 'bottom.data' and 'top.data': `backward_reads = (\"bottom.data\",)`"),
+    "judges": (JUDGED.__contains__, "one of " + ", ".join(filter(None, JUDGED))),
     "no_gradient": (_are_indices, "a tuple of indices of bottoms, or 'all': `no_gradient = (1,)`"),
 }
 

@@ -86,7 +86,8 @@ def draw(
 
     net = make("TRAIN", p.train_state, freeze=p.freeze)
     states = (p.test_state or (NetState(),)) if with_tests else ()
-    built = [test for state in states if (test := make("TEST", state, share_with=net))]
+    fitted = net.fitted() if net else {}
+    built = [test for state in states if (test := make("TEST", state, share_with=net, fitted=fitted))]
     tests = name_test_nets(p, built) if built and len(built) == len(states) else []
     if net and net.steps:
         _check_trainable(spec, p, net, problems)

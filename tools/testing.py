@@ -13,12 +13,16 @@ from ..net.net import DEFAULT_SEED, Net
 from ..net.parameter_files import Arrays, LoadReport, assign, open_parameters
 from ..net.records import NetSpec
 from ..net.user_code import ask
-from ..solver.evaluate import evaluate_all, name_test_nets
+from ..serving.judging import judges
+from ..solver.evaluate import TestNet, evaluate_all, name_test_nets
 from ..solver.finding import find_snapshot, is_run
 from ..solver.parameters import NetState, SolverParameters, parameters_of
 from ..solver.runs import quoted
 from ..spec.errors import NettrainError
+from .reports import measured
 from .table import table
+
+MISTAKES = 10  # that are listed, of each kind of answer
 
 
 def run(
@@ -32,6 +36,7 @@ def run(
     level: int = 0,
     stages: Iterable[str] = (),
     allow_python: bool = False,
+    mistakes: int = MISTAKES,
 ) -> dict:
     """Test the weights of a spec, or those of a run: the best, or else the newest, with the spec, level, stages and
     seed it was trained with. ``read`` reads a spec, ``say`` gets notes for the user.
@@ -49,7 +54,7 @@ def run(
                 f"nothing to test: give the weights too (--weights FILE), or in place of {quoted(what)} a run such as "
                 "runs/mlp/001, which has its spec and its weights"
             )
-        return measure_file(read(what), weights, iterations, asked)
+        return measure_file(read(what), weights, iterations, asked, mistakes=mistakes)
     found = find_snapshot(where, best_first=True)
     for note in found.notes:
         say(note)
@@ -60,14 +65,14 @@ def run(
     asked, given = asked and NetState(level=level, stage=stages), NetState(level=level, stage=stages)
     seed, fitted = snapshot.state["seed"], snapshot.state["fitted"]
     if weights is not None:
-        return measure_file(spec, weights, iterations, asked, given, seed, fitted)
-    return measure(spec, snapshot.params, str(snapshot.path), iterations, asked, given, seed, fitted)
+        return measure_file(spec, weights, iterations, asked, given, seed, fitted, mistakes)
+    return measure(spec, snapshot.params, str(snapshot.path), iterations, asked, given, seed, fitted, mistakes)
 
 
-def measure_file(spec: NetSpec, weights: str | Path, *options: Any) -> dict:
+def measure_file(spec: NetSpec, weights: str | Path, *options: Any, **more: Any) -> dict:
     """``measure`` with the parameters of a file."""
     with open_parameters(Path(weights), "weights file", spec) as arrays:
-        return measure(spec, arrays, str(weights), *options)
+        return measure(spec, arrays, str(weights), *options, **more)
 
 
 def measure(
@@ -79,12 +84,17 @@ def measure(
     given: NetState | None = None,
     seed: int | None = None,
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
+    mistakes: int = MISTAKES,
 ) -> dict:
-    """Mean of each output of the test nets with these weights, and which of them were used.
+    """Mean of each output of the test nets with these weights, how good its answers are, and which weights were used.
 
     ``asked`` is the state of the only net to test with; without it they are the solver's, ``given`` counts besides
     what they say; ``fitted`` is what the run found in its training data. With several nets the names of scores and of
     layers that read data have the net's before them, as in training.
+
+    ``measures`` has for each loss (or score) that compares answers with what is true the figures of the whole test set,
+    such as precision, recall and confusion of classes: see ``serving.judging``. There are none where a score is not
+    finite.
 
     ``notes`` say what to know of the scores, ``exit_code`` is 0 unless one is not finite (2: the data is to blame). A
     score that is not finite, or of nothing counted, is None. ``examples`` are those that were tested, ``sets`` those
@@ -111,7 +121,13 @@ def measure(
                 f"no layer of the TEST net{of_which} reads a data set that ends; give --iterations, or solver.test_iter"
             )
     loaded = _load(nets, weights, origin)
-    found = evaluate_all(tests, lambda test: None)
+    judging = {test.prefix: judges(test.net, mistakes) for test in tests}
+
+    def judge(test: TestNet) -> None:
+        for one in judging[test.prefix]:
+            one.add()
+
+    found = evaluate_all(tests, judge)
     steps = [step for net in nets for step in net.steps]
     notes = [f"{step.spec.title()} {why}" for step in steps if (why := ask(step.layer, "unready"))] + found.notes
     if found.trouble:
@@ -122,6 +138,14 @@ def measure(
         "examples": {name: count for name, (count, _) in found.measured.items()},
         "sets": {name: size for name, (_, size) in found.measured.items()},
         "scores": plain_json.plain(found.scores),
+        "measures": plain_json.plain(
+            [
+                {"net": prefix[:-1]} | one.result()
+                for prefix, several in judging.items()
+                for one in several
+                if not found.trouble
+            ]
+        ),
         "notes": list(dict.fromkeys(notes)),
         "layers": {"loaded": loaded.loaded, "missing": loaded.missing, "ignored": loaded.ignored},
         "exit_code": (2 if found.trouble.in_data else 1) if found.trouble else 0,
@@ -147,7 +171,7 @@ def _load(nets: list[Net], weights: Arrays, origin: str) -> LoadReport:
 
 
 def report(result: dict) -> str:
-    """The scores as a table, with what was left out of the weights."""
+    """The scores as a table, with what was left out of the weights, then the figures of classes, labels and values."""
     lines = [f"{result['spec']} · {result['weights']}"]
     lines += [f"  {name}: {_examples(count, result['sets'][name])}" for name, count in result["examples"].items()]
     for key, meaning in (
@@ -158,7 +182,8 @@ def report(result: dict) -> str:
             lines.append(f"  {meaning}: {', '.join(result['layers'][key])}")
     rows = [[name, _number(value)] for name, value in result["scores"].items()]
     notes = [f"  note: {note}" for note in result["notes"]]
-    return "\n".join([*lines, table(["output", "mean"], rows, right=(1,)), *notes])
+    means = "\n".join([*lines, table(["output", "mean"], rows, right=(1,)), *notes])
+    return "\n\n".join([means, *map(measured.report, result["measures"])])
 
 
 def _examples(count: int, size: int) -> str:

@@ -151,7 +151,7 @@ class _SoftmaxWithLoss(Loss):
         self.say(f"{x} = {shaped(self.x[0], self.bottoms[0], self.spatial)}")
         self.say(f"{x} = {x} - {x}.max(axis=1, keepdims=True)")
         self.say(f"{log_p} = {x} - np.log(np.exp({x}).sum(axis=1, keepdims=True))")
-        weights = f"np.array({[float(w) for w in p.class_weight]})"
+        weights = f"np.array({[float(w) for w in layer.weights]})"
         if layer.dense:
             targets = shaped(self.x[1], self.bottoms[1], self.spatial)
         else:

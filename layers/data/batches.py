@@ -80,11 +80,14 @@ class Batches(Layer):
                     labels = np.union1d(before, blob.data)
                     few = len(labels) <= MOST_LABELS  # else these are not labels
                     seen[i] = labels if few else None
-                    top[i].known = Known(labels, self.origin) if few else None
+                    top[i].known = Known(labels, self.origin, each=False) if few else None
             yield start + len(indices), self.order.size
 
     def which_example(self, k):
         return f"example {self.indices[k]:,} of {self.origin}, counted from 0"
+
+    def name_of(self, k):
+        return f"{self.indices[k]:,}"
 
     def start_pass(self):
         """Begin at the first example, and end the last batch at the last one."""

@@ -155,7 +155,7 @@ class Data(Batches):
         self.further = self.further[: len(top) - 1]
         for blob, array in zip(top[1:], self.further, strict=True):
             if isinstance(array, np.ndarray):
-                blob.known = Known(array, self.set.origin)
+                blob.known = Known(array, self.set.origin, self.set.classes)
         example = self.set.data.shape[1:]
         self.example_from = self.set.origin
         if len(example) == 3:

@@ -37,6 +37,7 @@ class Accuracy(Layer):
     num_tops = (1, 2)
     no_gradient = "all"
     is_score = True
+    judges = "classes"
     is_share = True
     examples = (
         Example([(6, 4), (6,)], values={1: labels(4)}),

@@ -37,6 +37,7 @@ class BinaryAccuracy(Layer):
     num_bottoms = 2
     no_gradient = "all"
     is_score = True
+    judges = "bits"
     is_share = True
     examples = (
         Example([(4, 3), (4, 3)], values={1: bits}),

@@ -32,6 +32,7 @@ class HingeLoss(LossLayer):
         aliases = {"hinge_loss_param": "write norm beside type", "p": "norm"}
 
     backward_reads = ()
+    judges = "classes"
     examples = (
         Example([(6, 4), (6,)], values={1: labels(4)}),
         Example([(3, 2, 2), (3, 1)], {"norm": "L2"}, {1: labels(4)}),

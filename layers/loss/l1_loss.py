@@ -17,6 +17,7 @@ class DifferenceLoss(NormalizedLoss):
     Parameters = RegressionParameters
     no_gradient = ()
     backward_reads = ()
+    judges = "values"
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)

@@ -31,6 +31,7 @@ class MulticlassSVMLoss(NormalizedLoss):
         axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
 
     backward_reads = ()
+    judges = "classes"
     examples = (
         Example([(5, 4), (5,)], values={1: labels(4)}),
         Example([(2, 3, 2), (2, 2)], {"margin": 0.5, "ignore_label": 1}, {1: labels(3)}),

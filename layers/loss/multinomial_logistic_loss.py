@@ -33,6 +33,7 @@ class MultinomialLogisticLoss(LossLayer):
     """
 
     backward_reads = ("bottom.data",)
+    judges = "classes"
     examples = (
         Example([(5, 4), (5,)], values={0: probabilities, 1: labels(4)}),
         Example([(3, 2, 2), (3, 1)], values={0: probabilities, 1: labels(4)}),

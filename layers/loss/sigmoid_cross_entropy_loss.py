@@ -44,6 +44,7 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
         }
 
     backward_reads = ("bottom.data",)
+    judges = "bits"
     includes = "Sigmoid"
     examples = (
         Example([(4, 3), (4, 3)], values={1: between_0_and_1}),

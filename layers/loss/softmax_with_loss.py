@@ -10,7 +10,8 @@ import numpy as np
 from ...net.example import Example, labels
 from ...net.registry import register
 from ...spec.declare import param
-from ...spec.errors import ShapeError, format_shape
+from ...spec.errors import NettrainError, ShapeError, format_shape
+from .balance import BALANCED, ClassWeight, balanced, remark_on
 from .cross_entropy import CrossEntropy
 from .labels import check_range, positions
 from .loss_parameters import OldLossParameters
@@ -38,7 +39,8 @@ class SoftmaxWithLoss(CrossEntropy):
     in [0, 1]; what adds up to less than 1 counts for less.
     bottom[2], optional: weights s, one for each position; else 1.
     top[0]: L, a scalar.    top[1], optional: p, bottom[0]'s shape.
-    w is class_weight, else 1. label_smoothing ε makes t (1 - ε) t + ε / C.
+    w is class_weight, else 1; balanced: n / (k n_c), of n training labels in k classes the n_c of class c (of a class
+    without any 1), as scikit-learn's. label_smoothing ε makes t (1 - ε) t + ε / C.
     D is what normalization says; VALID with weights: the sum of s_n w_label, or of s_n for given t, as PyTorch's mean.
     Backward: dx_k = s (p_k Σ_j w_j t_j - w_k t_k) dL / D, 0 at ignored positions; top[1] passes gradients like Softmax.
     Computed as log Σ exp(x - max) - (x - max): exact for any scores, where Caffe cannot report more than 87.34.
@@ -49,7 +51,9 @@ class SoftmaxWithLoss(CrossEntropy):
 
     class Parameters(OldLossParameters):
         axis: int = param(default=1, doc="the axis of the classes; negative counts from the end")
-        class_weight: tuple[float, ...] = param(default=(), minimum=0, doc="w, a weight for each class")
+        class_weight: ClassWeight = param(
+            default=ClassWeight(), doc="w, a weight for each class; balanced: from the training labels"
+        )
         label_smoothing: float = param(
             default=0.0, minimum=0, maximum=1, doc="ε, the share of t that is spread evenly over all classes"
         )
@@ -62,10 +66,11 @@ class SoftmaxWithLoss(CrossEntropy):
         }
 
         def validate(self) -> Iterable[tuple[str, str]]:
-            if self.class_weight and not any(self.class_weight):
+            if self.class_weight and self.class_weight != BALANCED and not any(self.class_weight):
                 yield "class_weight", "must not be zero for every class"
 
     num_bottoms = (2, 3)
+    judges = "classes"
     includes = "Softmax"
     examples = (
         Example([(5, 4), (5,)], values={1: labels(4)}),
@@ -84,9 +89,42 @@ class SoftmaxWithLoss(CrossEntropy):
         Example([(4, 3), (4, 3), (4,)], {"class_weight": [0.5, 2, 3]}, {1: shares, 2: weights}),
     )
 
+    def setup(self, bottom, top):
+        given, known = self.p.class_weight, bottom[1].known
+        if bottom[1].shape == bottom[0].shape:  # probabilities, no labels to count
+            known = None
+        self.weighs_by_own_labels = False
+        if known is not None and not given and self.phase == "TRAIN":
+            C = bottom[0].shape[bottom[0].canonical_axis(self.p.axis)]
+            self.origin, self.remark = known.origin, remark_on(known, C, self.p.ignore_label)
+        if given == BALANCED and "class_weight" not in self.fitted:
+            self.fitted = {"class_weight": self.balance(bottom, known)}
+        self.weights = self.fitted["class_weight"] if given == BALANCED else given
+
+    def balance(self, bottom, known):
+        """Weights from the labels of its own data, which in a test have to do where nothing was fitted."""
+        C = bottom[0].shape[bottom[0].canonical_axis(self.p.axis)]
+        counts = None
+        if known is not None:
+            check_range(bottom[1], C, self.p.ignore_label)
+            counts = known.counts(C, self.p.ignore_label)
+        if counts is None and self.phase == "TRAIN":
+            raise NettrainError(
+                "class_weight: balanced needs all labels before training, straight from a layer that has them in "
+                "memory; these are not known then. Give a weight for each class",
+                key="class_weight",
+            )
+        self.weighs_by_own_labels = self.phase != "TRAIN"
+        return (np.ones(C) if counts is None else balanced(counts)).tolist()
+
+    def unready(self):
+        if not self.weighs_by_own_labels:
+            return ""
+        return "weighs the classes by the labels it is tested on, for lack of those of the training data"
+
     def reshape(self, bottom, top):
         super().reshape(bottom, top)
-        axis, C = bottom[0].canonical_axis(self.p.axis), len(self.p.class_weight)
+        axis, C = bottom[0].canonical_axis(self.p.axis), len(self.weights)
         self.dense = bottom[1].shape == bottom[0].shape and bottom[0].shape[axis] > 1
         if self.dense:
             shape = bottom[0].shape
@@ -106,7 +144,7 @@ class SoftmaxWithLoss(CrossEntropy):
             )
         self.classes = self.C if self.p.ignore_label != 0 else 0
         self.guesses_among = self.C if not C and self.p.normalization != "NONE" else 0
-        self.class_weight = np.array(self.p.class_weight, self.dtype) if C else None
+        self.class_weight = np.array(self.weights, self.dtype) if C else None
         self.spread = self.dense or self.p.label_smoothing > 0
         if len(top) > 1:
             top[1].reshape(bottom[0].shape)

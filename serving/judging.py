@@ -1,0 +1,131 @@
+"""What a test measures besides means: each loss or score that compares answers with what is true, and its measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..net.graph import Key
+from ..net.net import Net
+from ..net.step import Step
+from ..net.user_code import ask
+from .bits import Bits
+from .classes import Classes
+from .part import APPLIES
+from .values import Values
+
+
+class Judge:
+    """Takes the answers that one layer compares with what is true, batch by batch. ``source`` reads what is true."""
+
+    def __init__(self, step: Step, answer: int, source: Step | None, mistakes: int):
+        self.step, self.answer, self.source = step, answer, source
+        self.mistakes = mistakes
+        self.measure: Any = None
+        self.rows = 0  # taken in so far
+        self.kind = step.layer.judges
+        self.applies = APPLIES.get(step.spec.common.type, "")
+        self.ignored = getattr(step.layer.p, "ignore_label", None)
+        fitted = source.layer.fitted if source is not None else {}
+        self.classes: Sequence[str] = fitted.get("classes") or ()
+        self.columns: Sequence[str] = [label["name"] for label in fitted.get("table", {}).get("labels", ())]
+
+    def add(self) -> None:
+        """Take in the batch that the net has just computed."""
+        said, true = self.step.bottom[self.answer], self.step.bottom[1 - self.answer]
+        (self._add_classes if self.kind == "classes" else self._add_values)(said.data, true.data)
+
+    def _add_classes(self, said: np.ndarray, true: np.ndarray) -> None:
+        layer = self.step.layer
+        axis = getattr(layer.p, "axis", None)
+        if axis is None:
+            scores = said.reshape(len(said), -1, 1)
+        else:
+            axis %= said.ndim
+            scores = said.reshape(math.prod(said.shape[:axis]), said.shape[axis], -1)
+        outer, C, inner = scores.shape
+        if true.shape == said.shape and C > 1:  # a share for each class
+            label = true.reshape(scores.shape).argmax(axis=1)
+            counted = np.ones(label.shape, bool)
+        else:
+            values = true.reshape(outer, inner)
+            counted = np.ones(values.shape, bool) if self.ignored is None else values != self.ignored
+            label = np.where(counted, values, 0).astype(np.intp)
+        if len(self.step.bottom) > 2 and self.step.bottom[2].count == label.size:
+            counted = counted & (self.step.bottom[2].data.reshape(label.shape) != 0)
+        if self.measure is None:
+            self.measure = Classes(C, self.applies, self.classes, self.mistakes)
+        self.measure.add(scores, label, counted, self._names_in(true.shape, outer))
+
+    def _add_values(self, said: np.ndarray, true: np.ndarray) -> None:
+        values = said.reshape(len(said), -1)
+        targets = true.reshape(values.shape)
+        name = self._names_in(true.shape, len(values))
+        if self.kind == "values":
+            if self.measure is None:
+                self.measure = Values(values.shape[1], self.columns, self.mistakes)
+            self.measure.add(values, targets, None, name)
+            return
+        if self.measure is None:
+            threshold = getattr(self.step.layer.p, "threshold", 0.0)
+            names = self.columns, self.classes
+            self.measure = Bits(values.shape[1], self.applies, threshold, *names, mistakes=self.mistakes)
+        counted = np.ones(targets.shape, bool) if self.ignored is None else np.trunc(targets) != self.ignored
+        self.measure.add(values, targets, counted, name)
+
+    def _names_in(self, true: tuple[int, ...], rows: int) -> Callable[[int], str]:
+        """What the example of a row is called: the first axis, or that after an axis of time, has the examples. Where
+        nothing reads examples it is the number of the row, of all so far."""
+        before, self.rows = self.rows, self.rows + rows
+        layer = None if self.source is None else self.source.layer
+        if layer is None or not layer.pass_size:
+            return lambda k: f"{before + k:,}"
+        count = layer.batch_count
+        if true[1:2] == (count,) and true[0] != count and rows == math.prod(true):
+            return lambda k: str(ask(layer, "name_of", k // math.prod(true[2:]) % count))
+        return lambda k: str(ask(layer, "name_of", k * count // rows))
+
+    def result(self) -> dict:
+        """``kind`` (classes, labels or values), which blobs were compared, and the figures."""
+        said, true = self.step.bottom_keys[self.answer][0], self.step.bottom_keys[1 - self.answer][0]
+        about = {"kind": {"bits": "labels"}.get(self.kind, self.kind), "of": said, "by": true}
+        return about | (self.measure.result() if self.measure is not None else {"examples": 0})
+
+
+def judges(net: Net, mistakes: int = 10) -> list[Judge]:
+    """Whoever compares what the net computes with what its data has: losses, and scores of what no loss is compared
+    with; each pair of blobs once."""
+    makers = {key: step for step in net.steps for key in step.top_keys}
+    computed = _computed(net.steps)
+    found: dict[tuple[Key, Key], Judge] = {}
+    truths: set[Key] = set()
+    comparing = [step for step in net.steps if step.layer.judges]
+    for step in sorted(comparing, key=lambda step: step.layer.is_score):  # losses first
+        pair = step.bottom_keys[0], step.bottom_keys[1]
+        answer = 1 if step.layer.judges == "values" and pair[1] in computed and pair[0] not in computed else 0
+        root = _root(pair[1 - answer], makers)
+        if pair[1 - answer] in computed or pair in found or (step.layer.is_score and root in truths):
+            continue
+        truths.add(root)
+        source = makers[root] if root in makers and not makers[root].bottom else None
+        found[pair] = Judge(step, answer, source, mistakes)
+    return sorted(found.values(), key=lambda judge: net.steps.index(judge.step))
+
+
+def _computed(steps: Iterable[Step]) -> set[Key]:
+    """The blobs that parameters have a part in."""
+    found: set[Key] = set()
+    for step in steps:
+        if step.layer.blobs or not found.isdisjoint(step.bottom_keys):
+            found.update(step.top_keys)
+    return found
+
+
+def _root(key: Key, makers: dict[Key, Step]) -> Key:
+    """The blob that another shape, or a function, was made of."""
+    while key in makers and makers[key].bottom:
+        key = makers[key].bottom_keys[0]
+    return key

@@ -1,0 +1,72 @@
+"""How far values are from the right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .measures import Name, Worst, mean_of, number
+
+MOST_OUTPUTS = 1000  # that are listed one by one
+
+
+class Values:
+    """D values for each example against those that would be right."""
+
+    def __init__(self, count: int, names: Sequence[str] = (), mistakes: int = 10):
+        self.D = count
+        self.names: Sequence[Any] = names if len(names) == count else range(count)
+        self.examples = 0
+        self.n = np.zeros(count, np.int64)
+        self.absolute, self.squared, self.mean, self.spread = (np.zeros(count) for _ in range(4))
+        self.low, self.high = np.full(count, np.inf), np.full(count, -np.inf)
+        self.worst = Worst(mistakes)
+
+    def add(self, values: np.ndarray, targets: np.ndarray, counted: np.ndarray | None, name: Name) -> None:
+        """Take in N x D values, with their targets and, unless all do, whether they count."""
+        y, t = values.astype(np.float64), targets.astype(np.float64)
+        if not len(t):
+            return
+        counts = np.ones(t.shape, bool) if counted is None else counted
+        error = np.where(counts, y - t, 0)
+        n = counts.sum(axis=0)
+        self.examples += len(t)
+        self.absolute += np.abs(error).sum(axis=0)
+        self.squared += (error**2).sum(axis=0)
+        self.low = np.minimum(self.low, np.where(counts, t, np.inf).min(axis=0))
+        self.high = np.maximum(self.high, np.where(counts, t, -np.inf).max(axis=0))
+        # the sum of squares about the mean of all, from that of the batch about its own
+        mean = np.where(counts, t, 0).sum(axis=0) / np.maximum(n, 1)
+        apart, both = mean - self.mean, np.maximum(self.n + n, 1)
+        self.spread += (np.where(counts, t - mean, 0) ** 2).sum(axis=0) + apart**2 * (self.n * n / both)
+        self.mean += apart * (n / both)
+        self.n += n
+        largest = np.abs(error).argmax(axis=1)
+
+        def entry(k: int) -> dict:
+            j = int(largest[k])
+            output = {"output": self.names[j]} if self.D > 1 else {}
+            return {"example": name(k)} | output | {"true": float(t[k, j]), "predicted": float(y[k, j])}
+
+        self.worst.add(np.abs(error).max(axis=1), entry)
+
+    def result(self) -> dict:
+        """``mae``, ``rmse`` and ``r2`` of each output and their plain means (``mean_absolute_error``,
+        ``root_mean_squared_error``, ``r2_score``: 1 - Σ (y - t)² / Σ (t - mean t)², of targets that are all the same 1
+        when every answer is right and else 0, None of fewer than two)."""
+        n = np.maximum(self.n, 1)
+        squares = {"mae": self.absolute / n, "rmse": np.sqrt(self.squared / n)}
+        same = self.low >= self.high
+        with np.errstate(all="ignore"):
+            r2 = np.where(same, np.equal(self.squared, 0), 1 - self.squared / np.where(same, 1, self.spread))
+        columns = {name: np.where(self.n > 0, values, np.nan) for name, values in squares.items()}
+        columns["r2"] = np.where(self.n > 1, r2, np.nan)
+        found: dict[str, Any] = {"examples": self.examples}
+        found |= {name: mean_of(values[~np.isnan(values)]) for name, values in columns.items()}
+        rows: list[Mapping[str, Any]] = [
+            {"output": self.names[j]} | {name: number(values[j]) for name, values in columns.items()}
+            for j in range(self.D if self.D <= MOST_OUTPUTS else 0)
+        ]
+        return found | {"outputs": rows, "mistakes": self.worst.entries()}

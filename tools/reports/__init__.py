@@ -1,0 +1,1 @@
+"""Results in words that are longer than a table."""
