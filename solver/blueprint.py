@@ -76,7 +76,8 @@ def draw(
 
     net = make("TRAIN", p.train_state, freeze=p.freeze)
     states = p.test_state or (NetState(),)
-    built = [test for state in states if (test := make("TEST", state, share_with=net))]
+    found = net.fitted() if net else None
+    built = [test for state in states if (test := make("TEST", state, share_with=net, fitted=found))]
     tests = name_test_nets(p, built) if len(built) == len(states) else []
     if net and net.steps:
         _check_trainable(spec, p, net, problems)

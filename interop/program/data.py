@@ -58,8 +58,8 @@ class ArraySource(Source):
     """Examples that are read once, and taken in the order in which nettrain takes them."""
 
     def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
+        self.transform: Any = getattr(step.layer.p, "transform", None)
         super().__init__(code, step, iter_size, test)
-        self.transform: Any = getattr(self.layer.p, "transform", None)
         self.size, self.count = self.layer.order.size, self.layer.batch_size
         self.moves = self.is_moved()
         self.is_whole = self.size == self.count and not (self.layer.order.shuffle or self.moves or test)
@@ -74,6 +74,8 @@ class ArraySource(Source):
         return p is not None and self.layer.phase == "TRAIN" and bool(p.crop_size or p.mirror)
 
     def refusal(self):
+        if self.transform is not None and self.transform.beyond_caffe:
+            return f"{' and '.join(self.transform.beyond_caffe)} of a transform are not"
         if self.is_read_at_random():
             return "images that are cut, mirrored or left out at random are not, unless they are read by Data"
         return ""
@@ -155,7 +157,7 @@ class DataSource(ArraySource):
     def refusal(self):
         if any(self.layer.are_maps):
             return "label maps that are cropped and flipped with their images are not"
-        return ""
+        return super().refusal()
 
     def origin(self):
         return self.layer.set.origin
@@ -241,6 +243,12 @@ def inference_lines(code: Code, step: Step, i: int, x: str) -> tuple[list[str], 
         lines.append(f"{x} = {x} - {mean}")
     if p.scale != 1:
         lines.append(f"{x} = {times(x, p.scale)}")
+    if p.resize:
+        raise SpecError([refused(step, "resize of a transform is not")])
+    if p.normalize:
+        numbers = [[float(v) for v in array] for array in (layer.facts.mean, layer.facts.std)]
+        mean, std = (f"np.array({of_channel})[:, None, None]" for of_channel in numbers)
+        lines.append(f"{x} = ({x} - {mean}) / {std}")
     if p.crop_size:
         lines.append(f"{x} = {x}{middle(shape[1:], p.crop_size)}")
     return lines, " x ".join(map(str, ["N", *shape]))

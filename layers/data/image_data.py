@@ -13,6 +13,8 @@ from ...data.images import decode, entries, find_image, size_in_head
 from ...data.kinds import not_text, other_kind
 from ...data.sources import find_file
 from ...data.transform import Transform
+from ...data.transforming.facts import find_facts
+from ...data.transforming.mixing import Mixing
 from ...files.extras import extra
 from ...files.reading import lines
 from ...net.blob import Known
@@ -68,12 +70,25 @@ def _two_images(folder: Path) -> None:
     (folder / "images.txt").write_text("a.png 0\nb.png 3\n", encoding="utf-8")
 
 
+class Pictures:
+    """A layer's images as an array N x C x H x W, of which those asked for are read."""
+
+    def __init__(self, layer: ImageData):
+        self.layer, self.shape = layer, (len(layer.files), *layer.example)
+
+    def __len__(self) -> int:
+        return len(self.layer.files)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return self.layer.read(indices)
+
+
 @register
 class ImageData(Batches):
     """Batches of image files from a list of ``file label`` lines.
 
     top[0]: images, N x C x H x W, channels blue, green, red (one with ``is_color: false``), values 0 to 255 before the
-    transform.    top[1]: labels, N.
+    transform.    top[1]: labels, N; with transform.mixup in TRAIN probabilities, N x classes.
     With new_height and new_width every image is resized (bilinear); without, all must have the size of the first: of up
     to 200 of them this is checked before work begins.
     In TRAIN with ``shuffle`` the order changes each epoch. Images are read when they are needed.
@@ -91,7 +106,7 @@ class ImageData(Batches):
         is_color: bool = param(default=True, doc="three channels; false: one, grey")
         root_folder: str = param(default="", doc="prepended to every file name")
         rand_skip: int = param(default=0, minimum=0, doc="TRAIN: skip 0 to rand_skip - 1 images at the start")
-        transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
+        transform: Transform = param(default=Transform(), doc="normalize, crop_size, mirror, scale, mean_value …")
 
         aliases = {"image_data_param": "write its fields beside type", "transform_param": "transform"}
 
@@ -101,6 +116,7 @@ class ImageData(Batches):
                 yield given, "is missing: new_height and new_width go together"
 
     num_tops = 2
+    mixing: Mixing | None = None
     how_to_split = "give two layers, with include: train and include: test, a list each"
     examples = (
         Example(
@@ -124,6 +140,11 @@ class ImageData(Batches):
         self.mean = p.transform.mean(self.folder, self.example)
         top[1].known = Known(self.labels, str(self.list))
         shapes = [p.transform.output_shape(self.example), ()]
+        self.facts = find_facts(p.transform, self.fitted, self.training_examples, self.phase == "TRAIN", bgr=True)
+        self.fitted = self.facts.fitted()
+        if p.transform.mixup and self.phase == "TRAIN":
+            self.mixing = Mixing(p.transform.mixup, [self.labels], str(self.list))
+            shapes[1], top[1].known = (self.mixing.classes,), None
         self.begin(len(self.files), p.batch_size, p.shuffle, shapes, str(self.list))
         if p.rand_skip > len(self.files):
             raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
@@ -164,12 +185,29 @@ class ImageData(Batches):
     def where(self, i):
         return f"{self.list}:{self.lines[i]}: image {self.files[i]}"
 
-    def fill(self, indices, top, rng):
+    def training_examples(self):
+        """The images as an array that is read when it is asked for. Raises NettrainError."""
+        if self.phase == "TEST":
+            raise NettrainError(
+                "normalize needs the training images, and this layer reads others: give the layers of both phases one "
+                "name, or the numbers as normalize: {mean: [..], std: [..]}",
+                key="transform",
+            )
+        return Pictures(self)
+
+    def read(self, indices):
         images = np.empty((len(indices), *self.example), np.uint8)
         for k, i in enumerate(indices):
             image = self.image(int(i))
             if image.shape != self.example:
                 raise self.other_size(int(i), image.shape)
             images[k] = image
-        self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng, self.mean)
-        np.copyto(top[1].data, self.labels[indices])
+        return images
+
+    def fill(self, indices, top, rng):
+        images = self.read(indices)
+        self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng, self.mean, facts=self.facts)
+        if self.mixing:
+            self.mixing(top[0].data, self.labels[indices], top[1].data, rng)
+        else:
+            np.copyto(top[1].data, self.labels[indices])
