@@ -320,7 +320,7 @@ def test_a_net_trains_on_mixed_labels_and_is_tested_on_plain_ones(workdir):
     assert solver.iter == 3
     del spec["layers"][3]["include"]
     with pytest.raises(SpecError, match=r"SoftmaxWithLoss takes them for as many scores.*include: test"):
-        nettrain.Net(spec)
+        nettrain.Net(spec, "TRAIN")
 
 
 @pytest.mark.parametrize("transform", [{"vertical_flip": True, "mirror": True}, {"pad": 2, "fill": "edge"}], ids=str)
