@@ -267,7 +267,9 @@ class Transform(Declared):
                 x = formulas.padded(x, border, edge)
             if boxes is not None:
                 x = resize(x, cut, boxes)
-            np.copyto(place, pixels(x, np.arange(count), rows, columns))
+            if whole != cut or self.mirror or self.vertical_flip:
+                x = pixels(x, np.arange(count), rows, columns)
+            np.copyto(place, x)
 
     def _places(
         self, have: tuple[int, ...], count: int, wanted: tuple[int, ...], rng: np.random.Generator | None

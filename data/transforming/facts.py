@@ -34,6 +34,24 @@ class Facts:
 NOTHING = Facts()
 
 
+def picture(transform: Any, x: np.ndarray, facts: Facts, mean: np.ndarray | None) -> np.ndarray | None:
+    """What a transform made of an image C x H x W, as H x W x 1, or x 3 for red, green, blue, with the values that its
+    pixels had before a mean was subtracted: of a mean image that of each channel. None for what is no such image."""
+    if x.ndim != 3 or x.shape[0] not in (1, 3):
+        return None
+    x = x.astype(float)
+    of_channel = [-1, 1, 1]
+    if facts.mean is not None and facts.std is not None:
+        x = x * facts.std.reshape(of_channel) + facts.mean.reshape(of_channel)
+    elif transform.scale:
+        x = x / transform.scale
+    if transform.mean_value:
+        x = x + np.reshape(transform.mean_value, of_channel)
+    if mean is not None:
+        x = x + mean.mean(axis=(1, 2), keepdims=True)
+    return x.transpose(1, 2, 0)[..., :: -1 if facts.bgr else 1]
+
+
 def find_facts(
     transform: Any, known: Mapping[str, Any], training: Callable[[], Any], in_training: bool, bgr: bool = False
 ) -> Facts:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 ATTEMPTS = 10  # to draw a rectangle that fits, as torchvision does
+PIECE = 1 << 13  # pixels that are worked on at a time where there are many steps
 GREY = (0.2989, 0.587, 0.114)  # of red, green, blue, as PyTorch and pillow weigh them
 
 
@@ -61,8 +62,16 @@ def rotated(x: np.ndarray, degrees: np.ndarray, edge: bool, blend: bool = True) 
     A pixel at (dy, dx) from the centre takes the value at (dx sin a + dy cos a, dx cos a - dy sin a), bilinear between
     four pixels, or without ``blend`` the nearest. What lies beyond the image is 0, or with ``edge`` its nearest pixel.
     """
+    result = np.empty_like(x)
+    step = max(1, PIECE // math.prod(x.shape[-2:]))  # images whose coordinates fit into a processor's cache
+    for start in range(0, len(x), step):
+        some = slice(start, start + step)
+        result[some] = _rotated(np.ascontiguousarray(x[some]), degrees[some], edge, blend)
+    return result
+
+
+def _rotated(x: np.ndarray, degrees: np.ndarray, edge: bool, blend: bool) -> np.ndarray:
     *_, height, width = x.shape
-    flat = x.reshape(len(x), -1, height * width)
     angle = np.deg2rad(degrees)[:, None, None]
     dy = np.arange(height)[:, None] - (height - 1) / 2
     dx = np.arange(width) - (width - 1) / 2
@@ -74,15 +83,17 @@ def rotated(x: np.ndarray, degrees: np.ndarray, edge: bool, blend: bool = True) 
         at_y, at_x = np.rint(at_y), np.rint(at_x)
     low_y, low_x = np.floor(at_y), np.floor(at_x)
     share_y, share_x = at_y - low_y, at_x - low_x
-    result = np.zeros(flat.shape, x.dtype)
+    planes = np.arange(x.size // (height * width)).reshape(len(x), -1, 1) * (height * width)  # where each begins
+    result = np.zeros((*planes.shape[:2], height * width), x.dtype)
     for below in (0, 1) if blend else (0,):
         for right in (0, 1) if blend else (0,):
             row, column = low_y + below, low_x + right
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            place = np.clip(row, 0, height - 1) * width + np.clip(column, 0, width - 1)
+            place = (np.clip(row, 0, height - 1) * width + np.clip(column, 0, width - 1)).astype(int)
             share = np.abs(1 - below - share_y) * np.abs(1 - right - share_x) if blend else 1
-            weight = (share * inside).astype(x.dtype).reshape(len(x), 1, -1)
-            result += weight * np.take_along_axis(flat, place.astype(int).reshape(len(x), 1, -1), axis=2)
+            found = np.take(x, place.reshape(len(x), 1, -1) + planes)
+            found *= (share * inside).astype(x.dtype).reshape(len(x), 1, -1)
+            result += found
     return result.reshape(x.shape)
 
 

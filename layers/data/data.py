@@ -12,7 +12,7 @@ from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
 from ...data.sources import NAMED, find_file, given_examples, load
 from ...data.transform import Transform
-from ...data.transforming.facts import find_facts
+from ...data.transforming.facts import find_facts, picture
 from ...data.transforming.mixing import Mixing
 from ...net.blob import Known
 from ...net.example import Example
@@ -20,7 +20,7 @@ from ...net.registry import register
 from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
-from .batches import Batches
+from .batches import Batches, counts_of
 
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
 
@@ -183,6 +183,12 @@ class Data(Batches):
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))
+
+    def class_counts(self):
+        return counts_of(self.set.labels, self.set.classes)
+
+    def picture(self, k, top):
+        return picture(self.p.transform, top[0].data[k], self.facts, self.mean)
 
     def divided(self, found, split):
         """The part of a set that this phase reads: of one file that is the source of both, a fifth is kept for tests

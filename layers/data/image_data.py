@@ -13,7 +13,7 @@ from ...data.images import decode, entries, find_image, size_in_head
 from ...data.kinds import not_text, other_kind
 from ...data.sources import find_file
 from ...data.transform import Transform
-from ...data.transforming.facts import find_facts
+from ...data.transforming.facts import find_facts, picture
 from ...data.transforming.mixing import Mixing
 from ...files.extras import extra
 from ...files.reading import lines
@@ -22,7 +22,7 @@ from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape
-from .batches import Batches
+from .batches import Batches, counts_of
 
 
 def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -184,6 +184,15 @@ class ImageData(Batches):
 
     def where(self, i):
         return f"{self.list}:{self.lines[i]}: image {self.files[i]}"
+
+    def class_counts(self):
+        return counts_of(self.labels)
+
+    def name_of(self, k):
+        return self.files[int(self.indices[k])]
+
+    def picture(self, k, top):
+        return picture(self.p.transform, top[0].data[k], self.facts, self.mean)
 
     def training_examples(self):
         """The images as an array that is read when it is asked for. Raises NettrainError."""
