@@ -28,7 +28,7 @@ def data(
     A sheet has the first examples as they are given to the net, crops, flips and all, with their labels. Means and
     scales are undone, so that people see pictures. Needs pillow: pip install "nettrain[images]".
     """
-    from ..tools import seen
+    from ..tools.data import seen
 
     loaded = read(spec, settings)
     show(seen.look(loaded, sheet, examples, level=level, stages=stages), as_json, seen.report)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files.extras import extra
-from ..files.writing import write_atomically
-from ..net.net import Net
-from ..net.netspec import NetSpec
-from ..net.step import Step
-from ..spec.errors import NettrainError, SpecError, format_shape, why
-from .table import table
+from ...files.extras import extra
+from ...files.writing import write_atomically
+from ...net.net import Net
+from ...net.netspec import NetSpec
+from ...net.step import Step
+from ...net.user_code import ask
+from ...spec.errors import NettrainError, SpecError, format_shape, why
+from ..table import table
 
 BATCHES = 4  # whose values are measured
 FAR, WIDE = 3.0, 5.0  # a mean further from 0, or a deviation larger than these is worth a note
@@ -75,13 +76,13 @@ def _measure(step: Step, examples: int) -> tuple[dict, list[tuple[np.ndarray, st
     taken, size = 0, layer.pass_size or 0
     in_test = layer.phase == "TEST"
     if in_test:
-        layer.start_pass()
+        ask(layer, "start_pass")
     while len(values) < BATCHES or taken < examples:
         step.forward()
         if len(values) < BATCHES:
             values.append(step.top[0].data.astype(float).ravel())
         for k in range(min(layer.batch_count, examples - taken)):
-            picture = layer.picture(k, step.top)
+            picture = ask(layer, "picture", k, step.top)
             if picture is not None:
                 pictures.append((picture, _label(step, k, classes)))
         taken += layer.batch_count
@@ -89,10 +90,10 @@ def _measure(step: Step, examples: int) -> tuple[dict, list[tuple[np.ndarray, st
             break
     shapes = {name: list(blob.shape[1:]) for name, blob in zip(names, step.top, strict=True)}
     if in_test:
-        layer.end_pass()
+        ask(layer, "end_pass")
     both = np.concatenate(values)
     measured = {name: float(getattr(both, name)()) for name in ("min", "max", "mean", "std")}
-    is_image = bool(pictures) or layer.picture(0, step.top) is not None
+    is_image = bool(pictures) or ask(layer, "picture", 0, step.top) is not None
     about = {
         "phase": layer.phase,
         "name": step.spec.name,
@@ -101,7 +102,7 @@ def _measure(step: Step, examples: int) -> tuple[dict, list[tuple[np.ndarray, st
         "examples": size,
         "batch_size": layer.batch_size,
         "tops": shapes,
-        "classes": dict(layer.class_counts()),
+        "classes": dict(ask(layer, "class_counts")),
         "values": measured | {"batches": len(values)},
         "note": _note(measured, is_image),
     }
@@ -125,7 +126,7 @@ def _note(values: dict[str, float], is_image: bool) -> str:
 def _label(step: Step, k: int, classes: Sequence[str]) -> str:
     """An example's label in words: its class, or with probabilities the two largest."""
     if len(step.top) < 2:
-        return step.layer.name_of(k)
+        return ask(step.layer, "name_of", k)
 
     def name(i: int) -> str:
         return classes[i] if 0 <= i < len(classes) else str(i)
@@ -134,7 +135,7 @@ def _label(step: Step, k: int, classes: Sequence[str]) -> str:
     if row.size == 1:
         return name(int(row[0])) if row[0] == int(row[0]) else f"{row[0]:.4g}"
     if row.min() < 0 or abs(row.sum() - 1) > 1e-3:
-        return step.layer.name_of(k)
+        return ask(step.layer, "name_of", k)
     largest = [int(i) for i in np.argsort(-row)[:2] if row[i] > 0.005]
     return name(largest[0]) if len(largest) == 1 else ", ".join(f"{name(i)} {row[i]:.0%}" for i in largest)
 

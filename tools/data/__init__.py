@@ -1,0 +1,1 @@
+"""What `nettrain data` does with people's own data."""
