@@ -9,32 +9,49 @@ from typing import Any
 import numpy as np
 
 ATTEMPTS = 10  # to draw a rectangle that fits, as torchvision does
-PIECE = 1 << 13  # pixels that are worked on at a time where there are many steps
+PIECE = 1 << 13  # values that are worked on at a time where there are many steps: they stay in a processor's cache
 GREY = (0.2989, 0.587, 0.114)  # of red, green, blue, as PyTorch and pillow weigh them
 
 
 def resized(x: np.ndarray, size: tuple[int, int], boxes: np.ndarray | None = None) -> np.ndarray:
     """Each image, or of each its box (top, left, height, width), at another size: N x C x size.
 
-    y = R_h x R_w', where row i of R has the weights max(0, 1 - |j + 1/2 - c| / s) over the box's pixels j, divided by
-    their sum, with c = (i + 1/2) have / size and s = max(1, have / size): bilinear interpolation, which averages where
-    an image becomes smaller. Source: PyTorch's interpolate(mode="bilinear", antialias=True).
+    Along each axis pixel i is the mean of the box's pixels j, weighed by max(0, 1 - |j + 1/2 - c| / s), with
+    c = (i + 1/2) have / size and s = max(1, have / size): bilinear interpolation, which averages where an image becomes
+    smaller. Source: PyTorch's interpolate(mode="bilinear", antialias=True).
+
+    It is summed pixel by pixel and not by products of matrices, whose last bits may depend on the number of threads.
     """
-    height, width = x.shape[2:]
-    box = np.array([[0, 0, height, width]]) if boxes is None else boxes
-    rows = _weights(box[:, 0], box[:, 2], size[0], height, x.dtype)
-    columns = _weights(box[:, 1], box[:, 3], size[1], width, x.dtype)
-    return np.matmul(np.matmul(rows[:, None], x), columns[:, None].swapaxes(2, 3))
+    box = np.array([[0, 0, *x.shape[2:]]]) if boxes is None else boxes
+    for axis, wanted in enumerate(size):  # the rows; then, with rows and columns exchanged, those
+        index, weights = _neighbours(box[:, axis], box[:, axis + 2], wanted)
+        weights = weights.astype(x.dtype)[..., None]
+        result = np.empty((*x.shape[:2], wanted, x.shape[3]), x.dtype)
+        step = max(1, PIECE // math.prod(result.shape[1:])) if boxes is None else 1
+        for start in range(0, len(x), step):
+            some, which = slice(start, start + step), 0 if boxes is None else start
+            total = np.zeros_like(result[some])
+            for at, weight in zip(index[which], weights[which], strict=True):
+                part = np.take(x[some], at, axis=2)
+                part *= weight
+                total += part
+            result[some] = total
+        x = np.ascontiguousarray(result.swapaxes(2, 3))
+    return x
 
 
-def _weights(begin: np.ndarray, have: np.ndarray, size: int, limit: int, dtype: np.dtype) -> np.ndarray:
-    """N x size x limit: what each pixel before counts for in each pixel after, along one axis."""
-    begin, step = begin[:, None, None], (have / size)[:, None, None]
-    centre = begin + (np.arange(size)[:, None] + 0.5) * step
-    pixel = np.arange(limit) + 0.5
-    weights = np.maximum(0, 1 - np.abs(pixel - centre) / np.maximum(1, step))
-    weights *= (pixel > begin) & (pixel < begin + have[:, None, None])
-    return (weights / weights.sum(axis=2, keepdims=True)).astype(dtype)
+def _neighbours(begin: np.ndarray, have: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(numbers, weights) of the pixels before that a pixel after is made of, along one axis: boxes x pixels x size."""
+    begin, have = begin[:, None, None], have[:, None, None]
+    step = have / size
+    reach = np.maximum(1, step)
+    centre = begin + (np.arange(size) + 0.5) * step
+    pixel = np.floor(centre - reach).astype(int) + np.arange(int(np.ceil(2 * reach.max())) + 2)[:, None]
+    weights = np.maximum(0, 1 - np.abs(pixel + 0.5 - centre) / reach)
+    weights *= (pixel >= begin) & (pixel < begin + have)
+    used = weights.any(axis=(0, 2))
+    pixel, weights = np.clip(pixel, begin, begin + have - 1), weights / weights.sum(axis=1, keepdims=True)
+    return pixel[:, used], weights[:, used]
 
 
 def nearest(x: np.ndarray, size: tuple[int, int], boxes: np.ndarray | None = None) -> np.ndarray:
