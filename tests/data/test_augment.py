@@ -59,6 +59,26 @@ def test_a_box_is_cut_out_before_it_is_resized():
     np.testing.assert_allclose(formulas.resized(PICTURES, tuple(case["size"]), boxes), case["values"], atol=2e-7)
 
 
+def test_resized_pictures_have_the_same_bits_with_any_number_of_threads_and_in_any_batch():
+    from nettrain.compute import openblas
+
+    many = np.random.default_rng(0).random((3, 2, 311, 300), np.float32)
+    boxes = np.array([[3, 5, 250, 180], [0, 0, 311, 300], [10, 10, 40, 40]])
+    get, set_ = (openblas.function(name) for name in ("get_num_threads", "set_num_threads"))
+    before = get() if get and set_ else 0
+    found = []
+    for count in (1, 2):
+        if before:
+            set_(count)
+        found.append([formulas.resized(many, (224, 200)), formulas.resized(many, (224, 200), boxes)])
+    if before:
+        set_(before)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(formulas.resized(many[1:2], (224, 200)), found[0][0][1:2])
+    np.testing.assert_array_equal(formulas.resized(many[2:], (224, 200), boxes[2:]), found[0][1][2:])
+
+
 @pytest.mark.parametrize("case", TORCH["rotate"], ids=lambda case: case["fill"])
 def test_rotation_is_pytorchs_grid_sample(case):
     found = formulas.rotated(PICTURES, np.array(case["degrees"]), case["fill"] == "edge")
@@ -284,6 +304,16 @@ def test_a_solvers_tests_use_what_training_found(net, tmp_path):
         nettrain.Net({"layers": layers[1:]}, "TEST")
 
 
+def test_what_is_given_to_a_trained_net_is_prepared_as_its_training_data_was(net):
+    spec = net({"normalize": True, "resize": 4, "pad": 2, "mixup": 1}).spec
+    found = net({"normalize": True, "resize": 4, "pad": 2, "mixup": 1}).fitted()
+    serving = nettrain.Net(spec, "TEST", dtype="float64", fitted=found, serves=True)
+    serving.layers["d"].read_given(IMAGES[:2] * 7)
+    mean, std = (getattr(IMAGES, name)(axis=(0, 2, 3))[:, None, None] for name in ("mean", "std"))
+    expected = (formulas.resized(IMAGES[:2] * 7.0, (4, 4)) - mean) / std
+    np.testing.assert_allclose(serving.forward(blobs=["data"])["data"][:2], expected, rtol=1e-12)
+
+
 # Labels
 
 
@@ -403,6 +433,12 @@ def test_mistakes(net, transform, arrays, message):
     with pytest.raises(SpecError, match=message) as error:
         net(transform, **arrays)
     assert len(error.value.problems) == 1
+
+
+def test_windows_of_images_have_caffes_transforms_alone(workdir):
+    layer = {"name": "w", "type": "WindowData", "source": "w.txt", "batch_size": 1, "top": ["data", "label"]}
+    with pytest.raises(SpecError, match="has no normalize for windows: crop_size, mirror"):
+        nettrain.Net({"layers": [layer | {"transform": {"crop_size": 4, "normalize": True}}]})
 
 
 def test_a_label_map_cannot_follow_where_there_is_no_label(net):
