@@ -61,7 +61,7 @@ class Transform(Declared):
     aliases = {
         "mean": "mean_value",
         "subtract": "mean_value",
-        "std": say("values are divided by it with {}, 1 / std", "scale"),
+        "std": say("values are divided by it with {} or {}, 1 / std", "normalize", "scale"),
         "rescale": "scale",
         "crop": "crop_size",
         "flip": "mirror",

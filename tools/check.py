@@ -56,7 +56,7 @@ def _build_nets(spec: NetSpec, problems: Problems, state: dict) -> list[Net]:
     nets = []
     for phase in ("TRAIN", "TEST"):
         try:
-            nets.append(Net(spec, phase, **state))
+            nets.append(Net(spec, phase, fitted=nets[0].fitted() if nets else None, **state))
         except SpecError as error:
             problems.found.extend(error.problems)
     problems.raise_if_any()
