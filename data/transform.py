@@ -1,10 +1,16 @@
-"""Caffe's transform_param: (pixel - mean) * scale, with crop and mirror, for a whole batch at once."""
+"""What is done to examples on their way into the net, for a whole batch at once: Caffe's transform_param, that is
+(pixel - mean) * scale with crop and mirror, and what images are usually trained with besides.
+
+The order is fixed: resize, rotate, pad, crop or random_resized_crop, mirror, vertical_flip, jitter, mean and scale or
+normalize, erase, mixup. So is the order of random numbers: those of crop, mirror, vertical_flip, rotate,
+random_resized_crop, jitter, erase, mixup. What is added later in this row leaves crops and flips as they were.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,10 +19,17 @@ from ..spec.declare import Declared, param
 from ..spec.errors import NettrainError, blaming, format_shape
 from .arrays import Check, read_mean
 from .sources import find_file
+from .transforming import formulas
+from .transforming.facts import NOTHING, Facts
+from .transforming.formulas import pixels
+from .transforming.records import Erase, Jitter, Mixup, Normalize, RandomResizedCrop
+
+CAFFES = ("scale", "mean_value", "mean_file", "crop_size", "mirror")
+ON_IMAGES = ("resize", "rotate", "pad", "random_resized_crop", "vertical_flip", "jitter", "normalize", "erase")
 
 
 class Transform(Declared):
-    """What is done to each example on its way into the net. Crop and mirror are random in TRAIN only."""
+    """What is done to each example on its way into the net. Nothing is random but in TRAIN."""
 
     scale: float = param(default=1.0, doc="multiplies every value, after the mean is subtracted")
     mean_value: tuple[float, ...] = param(
@@ -28,20 +41,63 @@ class Transform(Declared):
     crop_size: int = param(default=0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
     mirror: bool = param(default=False, doc="flip left and right with probability 1/2, in TRAIN")
 
+    resize: tuple[int, ...] = param(
+        default=(), minimum=1, doc="height and width that images are resized to; one number: a square"
+    )
+    random_resized_crop: RandomResizedCrop | None = param(
+        default=None, doc="TRAIN: a part at random, resized to crop_size or the whole's size; true or {scale, ratio}"
+    )
+    pad: int = param(default=0, minimum=0, doc="TRAIN: pixels put around images before a crop at random")
+    rotate: float = param(default=0.0, minimum=0, maximum=180, doc="TRAIN: turn by up to so many degrees, either way")
+    fill: Literal["zeros", "edge"] = param(default="zeros", doc="what lies beyond an image, for pad and rotate")
+    vertical_flip: bool = param(default=False, doc="flip upside down with probability 1/2, in TRAIN")
+    jitter: Jitter | None = param(default=None, doc="TRAIN: change colours; {brightness, contrast, saturation}")
+    normalize: Normalize | None = param(
+        default=None, doc="(value - mean) / deviation of each channel of the training images; true or {mean, std}"
+    )
+    erase: Erase | None = param(default=None, doc="TRAIN: set a rectangle to 0, with this probability")
+    mixup: Mixup | None = param(default=None, doc="TRAIN: mix pairs of examples and labels; alpha, such as 0.2")
+
     aliases = {
         "mean": "mean_value",
         "subtract": "mean_value",
-        "std": say("values are divided by it with {}, 1 / std", "scale"),
+        "std": say("values are divided by it with {} or {}, 1 / std", "normalize", "scale"),
         "rescale": "scale",
         "crop": "crop_size",
         "flip": "mirror",
         "horizontal_flip": "mirror",
-        "resize": "images are resized by new_height and new_width of ImageData",
+        "vflip": "vertical_flip",
+        "random_crop": "crop_size",
+        "padding": "pad",
+        "rotation": "rotate",
+        "degrees": "rotate",
+        "color_jitter": "jitter",
+        "brightness": "write it as jitter: {brightness: …}",
+        "contrast": "write it as jitter: {contrast: …}",
+        "saturation": "write it as jitter: {saturation: …}",
+        "random_erasing": "erase",
+        "cutout": "erase",
+        "standardize": "normalize",
         "force_color": say("write {} of ImageData", "is_color"),
         "force_gray": say("write {} of ImageData", "is_color: false"),
     }
 
-    exclusive = (("mean_value", "mean_file"),)
+    # a mean image belongs to pixels at their places
+    exclusive = (
+        ("mean_value", "mean_file", "normalize"),
+        ("scale", "normalize"),
+        *(("mean_file", key) for key in ("resize", "rotate", "pad", "random_resized_crop")),
+        ("pad", "random_resized_crop"),
+    )
+
+    def validate(self) -> Iterable[tuple[str, str]]:
+        if len(self.resize) > 2:
+            yield "resize", f"is [height, width], or one number for a square, got {len(self.resize)} numbers"
+
+    @property
+    def beyond_caffe(self) -> list[str]:
+        """The keys in use that Caffe does not have."""
+        return [one.name for one in self.fields() if one.name not in CAFFES and getattr(self, one.name) != one.default]
 
     def mean(self, folder: Path, shape: tuple[int, ...] | None = None, check: Check | None = None) -> np.ndarray | None:
         """The array in mean_file, of an example's ``shape`` or of one that ``check`` takes; None without one.
@@ -73,6 +129,21 @@ class Transform(Declared):
             raise NettrainError(
                 f"crop_size and mirror need C x H x W examples, got {format_shape(shape)}", key="transform"
             )
+        for key in ON_IMAGES:
+            if getattr(self, key) and len(shape) != 3:
+                hint = "; for a table there is standardize" if key == "normalize" and len(shape) == 1 else ""
+                raise NettrainError(f"{key} needs C x H x W examples, got {format_shape(shape)}{hint}", key="transform")
+        given = self.normalize.mean if self.normalize else ()
+        if given and len(given) != shape[0]:
+            raise NettrainError(
+                f"normalize has {len(given)} means, the examples ({format_shape(shape)}) have {shape[0]} "
+                f"channel{'s' if shape[0] != 1 else ''}",
+                key="transform",
+            )
+        if self.jitter and shape[0] not in (1, 3):
+            raise NettrainError(f"jitter needs images of 1 or 3 channels, got {format_shape(shape)}", key="transform")
+        if self.resize:
+            shape = (shape[0], *self.new_size)
         if self.crop_size:
             if self.crop_size > min(shape[1:]):
                 raise NettrainError(
@@ -81,10 +152,26 @@ class Transform(Declared):
             return (shape[0], self.crop_size, self.crop_size)
         return shape
 
+    @property
+    def new_size(self) -> tuple[int, int]:
+        """Height and width of ``resize``."""
+        return (self.resize[0], self.resize[-1])
+
     def is_map(self, array: Any, shape: tuple[int, ...]) -> bool:
-        """Whether labels have a value for each pixel of examples of this shape, which crop and mirror then move too."""
-        moves = (self.crop_size or self.mirror) and len(shape) == 3
-        return bool(moves and isinstance(array, np.ndarray) and array.ndim in (3, 4) and array.shape[-2:] == shape[1:])
+        """Whether labels have a value for each pixel of examples of this shape, which follow where pixels move.
+
+        Raises NettrainError where they cannot follow.
+        """
+        moved = self.crop_size or self.mirror or self.vertical_flip or self.resize or self.pad or self.rotate
+        moves = (moved or self.random_resized_crop) and len(shape) == 3
+        is_map = isinstance(array, np.ndarray) and array.ndim in (3, 4) and array.shape[-2:] == shape[1:]
+        if moves and is_map and (self.pad or self.rotate) and self.fill == "zeros":
+            key = "pad" if self.pad else "rotate"
+            raise NettrainError(
+                f"{key} gives pixels from beyond the image, which the label map has no label for; write fill: edge",
+                key="transform",
+            )
+        return bool(moves and is_map)
 
     def apply(
         self,
@@ -94,14 +181,15 @@ class Transform(Declared):
         rng: np.random.Generator | None,
         mean: np.ndarray | None = None,
         maps: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+        facts: Facts = NOTHING,
     ) -> None:
         """Write the examples ``data[indices]``, transformed, into ``out``. ``rng`` None: nothing random.
 
         ``mean`` is what ``mean()`` gave: it is cropped and flipped with each example. So are the label maps of the
-        examples, in pairs of (maps, where to write).
+        examples, in pairs of (maps, where to write). ``facts`` is what ``find_facts`` gave.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # an infinity then, which is found where it does harm
-            self._apply(data, indices, out, rng, mean, maps)
+            self._apply(data, indices, out, rng, mean, maps, facts)
 
     def _apply(
         self,
@@ -111,26 +199,77 @@ class Transform(Declared):
         rng: np.random.Generator | None,
         mean: np.ndarray | None,
         maps: Sequence[tuple[np.ndarray, np.ndarray]],
+        facts: Facts,
     ) -> None:
         examples = indices
         if not isinstance(data, np.ndarray):  # what is not in memory is read once
             data, indices = data[indices], np.arange(len(indices))
-        if self.crop_size or self.mirror:
+        if self.resize or (rng is not None and (self.pad or self.rotate or self.random_resized_crop)):
+            self._reshape(data[indices], out, rng, [(array[examples], place) for array, place in maps])
+        elif self.crop_size or self.mirror or self.vertical_flip:
             rows, columns = self._places(data.shape, len(indices), out.shape, rng)
-            np.copyto(out, _pixels(data, indices, rows, columns))
-            if mean is not None:
-                out -= _pixels(mean[None], np.zeros_like(indices), rows, columns)
+            np.copyto(out, pixels(data, indices, rows, columns))
             for array, place in maps:
-                np.copyto(place, _pixels(array, examples, rows, columns))
+                np.copyto(place, pixels(array, examples, rows, columns))
         else:
             np.copyto(out, data[indices])
-            if mean is not None:
-                out -= mean
+        if self.jitter and rng is not None:
+            about = [getattr(self.jitter, name) for name in ("brightness", "contrast", "saturation")]
+            factors = [rng.uniform(max(0.0, 1 - x), 1 + x, len(out)) for x in about]
+            formulas.jittered(out, *factors, facts.limit, facts.bgr)
+        if mean is not None and (self.crop_size or self.mirror or self.vertical_flip):
+            out -= pixels(mean[None], np.zeros_like(indices), rows, columns)
+        elif mean is not None:
+            out -= mean
         if self.mean_value:
             values = np.asarray(self.mean_value, out.dtype)
             out -= values.reshape(-1, *[1] * (out.ndim - 2)) if values.size > 1 else values
         if self.scale != 1:
             out *= self.scale
+        if facts.mean is not None and facts.std is not None:
+            out -= facts.mean.astype(out.dtype)[:, None, None]
+            out /= facts.std.astype(out.dtype)[:, None, None]
+        if self.erase and rng is not None:
+            erased = rng.random(len(out)) < self.erase.probability
+            least, most = self.erase.ratio  # of height to width; boxes are drawn by width to height
+            about_size = (self.erase.scale, (1 / most, 1 / least))
+            boxes, found = formulas.draw_boxes(rng, len(out), out.shape[2:], *about_size, smaller=True)
+            boxes[~(erased & found)] = 0
+            formulas.erase(out, boxes)
+
+    def _reshape(
+        self,
+        images: np.ndarray,
+        out: np.ndarray,
+        rng: np.random.Generator | None,
+        maps: Sequence[tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        """Resize, rotate, pad and cut the images, and move their maps alike: labels are taken from the nearest pixel.
+
+        All that is random is drawn first."""
+        edge, count, border = self.fill == "edge", len(images), self.pad if rng is not None else 0
+        size = self.new_size if self.resize else images.shape[2:]
+        box = self.random_resized_crop if rng is not None else None
+        cut = out.shape[2:]
+        whole = cut if box else (size[0] + 2 * border, size[1] + 2 * border)
+        rows, columns = self._places((*images.shape[:2], *whole), count, out.shape, rng)
+        degrees = rng.uniform(-self.rotate, self.rotate, count) if self.rotate and rng is not None else None
+        boxes = formulas.draw_boxes(rng, count, size, box.scale, box.ratio)[0] if box and rng is not None else None
+        for x, place, is_map in [(images, out, False), *((array, place, True) for array, place in maps)]:
+            resize = formulas.nearest if is_map else formulas.resized
+            if not is_map and (self.resize or degrees is not None or boxes is not None):
+                x = x.astype(out.dtype)
+            if self.resize:
+                x = resize(x, size)
+            if degrees is not None:
+                x = formulas.rotated(x, degrees, edge, blend=not is_map)
+            if border:
+                x = formulas.padded(x, border, edge)
+            if boxes is not None:
+                x = resize(x, cut, boxes)
+            if whole != cut or self.mirror or self.vertical_flip:
+                x = pixels(x, np.arange(count), rows, columns)
+            np.copyto(place, x)
 
     def _places(
         self, have: tuple[int, ...], count: int, wanted: tuple[int, ...], rng: np.random.Generator | None
@@ -148,12 +287,7 @@ class Transform(Declared):
         if self.mirror and rng is not None:
             flipped = rng.random(count) < 0.5
             w[flipped] = w[flipped, ::-1]
+        if self.vertical_flip and rng is not None:
+            flipped = rng.random(count) < 0.5
+            h[flipped] = h[flipped, ::-1]
         return h, w
-
-
-def _pixels(array: np.ndarray, indices: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The images N x C x H x W or maps N x H x W with these numbers, each at its own rows and columns."""
-    if array.ndim == 3:
-        return array[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
-    channels = np.arange(array.shape[1])[:, None, None]
-    return array[indices[:, None, None, None], channels, rows[:, None, :, None], columns[:, None, None, :]]

@@ -208,6 +208,16 @@ class Layer:
         of it means nothing. Nothing when it could."""
         return ""
 
+    def class_counts(self) -> Mapping[str, int]:
+        """How many examples of each class it reads, by name or number; nothing where labels are no classes, or are not
+        in memory."""
+        return {}
+
+    def picture(self, k: int, top: list[Blob]) -> np.ndarray | None:
+        """The example at place k of the last batch for people to look at: H x W x 1, or x 3 for red, green, blue, with
+        means and scales undone; None for what is no image."""
+        return None
+
     def read_given(self, given: Any) -> None:
         """Read these examples from now on, once, where a net serves. Raises NettrainError for what it cannot read."""
         raise NotImplementedError

@@ -242,5 +242,6 @@ def _plain(default: Any) -> Any:
     if isinstance(default, Choice):
         return default.name
     if isinstance(default, Declared):
-        return {name: _plain(getattr(default, name)) for name in default.names()}
+        values = {name: getattr(default, name) for name in default.names()}
+        return {name: _plain(value) for name, value in values.items() if value is not None}  # None is not written
     return list(default) if isinstance(default, tuple) else default

@@ -66,10 +66,11 @@ def _build_nets(spec: NetSpec, problems: Problems, state: dict) -> list[Net]:
 
 
 def _sharing(spec: NetSpec, phase: str, nets: list[Net], state: dict) -> Net:
+    fitted = nets[0].fitted() if nets else None
     if nets:
         with contextlib.suppress(SpecError):
-            return Net(spec, phase, share_with=nets[0], **state)
-    return Net(spec, phase, **state)
+            return Net(spec, phase, share_with=nets[0], fitted=fitted, **state)
+    return Net(spec, phase, fitted=fitted, **state)
 
 
 def as_json(error: NettrainError) -> dict:

@@ -23,6 +23,11 @@ def preprocessing(step: Step) -> dict[str, Any]:
             said["mean_file"] = transform.mean_file
         if transform.scale != 1:
             said["scale"] = transform.scale
+        if transform.normalize:
+            found = step.layer.fitted["normalize"]
+            said["mean"], said["std"] = found["mean"], found["std"]
+        if transform.resize:
+            said["resize"] = list(transform.new_size)
         if transform.crop_size:
             said["crop_size"] = transform.crop_size
     fillers = getattr(step.layer.p, "data_filler", None)  # of DummyData
@@ -46,6 +51,8 @@ def in_words(name: str, said: dict[str, Any]) -> str:
     if "columns" in said:
         made = any({"deviation", "categories"} & one.keys() for one in said["fitted"])
         parts.append(f"{len(said['columns'])} numbers of a table{', as fitted in its metadata' if made else ''}")
+    if "resize" in said:
+        parts.append(f"images of {said['resize'][0]} x {said['resize'][1]} pixels")
     if "crop_size" in said:
         parts.append(f"the centre of {said['crop_size']} x {said['crop_size']} pixels")
     if "channel_order" in said:
@@ -56,6 +63,8 @@ def in_words(name: str, said: dict[str, Any]) -> str:
     elif "mean" in said:
         means = said["mean"]
         value = f"value - {f'{means[0]:g}' if len(means) == 1 else 'the mean of its channel in ' + format_list(means)}"
+    if "std" in said:
+        value = f"({value}) / its deviation in {format_list(said['std'])}"
     if "scale" in said:
         value = f"({value}) * {said['scale']:g}" if value != "value" else f"value * {said['scale']:g}"
     parts += [value] * (value != "value")

@@ -57,9 +57,11 @@ class Source:
 class ArraySource(Source):
     """Examples that are read once, and taken in the order in which nettrain takes them."""
 
+    covered = ("normalize", "resize", "fill")  # what a transform may have that Caffe does not: all that is not random
+
     def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
+        self.transform: Any = getattr(step.layer.p, "transform", None)
         super().__init__(code, step, iter_size, test)
-        self.transform: Any = getattr(self.layer.p, "transform", None)
         self.size, self.count = self.layer.order.size, self.layer.batch_size
         self.moves = self.is_moved()
         self.is_whole = self.size == self.count and not (self.layer.order.shuffle or self.moves or test)
@@ -74,6 +76,9 @@ class ArraySource(Source):
         return p is not None and self.layer.phase == "TRAIN" and bool(p.crop_size or p.mirror)
 
     def refusal(self):
+        unknown = [key for key in self.transform.beyond_caffe if key not in self.covered] if self.transform else []
+        if unknown:
+            return f"{' and '.join(unknown)} of a transform {'is' if len(unknown) == 1 else 'are'} not"
         if self.is_read_at_random():
             return "images that are cut, mirrored or left out at random are not, unless they are read by Data"
         return ""
@@ -148,6 +153,7 @@ class DataSource(ArraySource):
     """A Data layer's examples, transformed by the program."""
 
     layer: Data
+    covered = ("normalize", "fill")
 
     def is_read_at_random(self):
         return False
@@ -155,7 +161,7 @@ class DataSource(ArraySource):
     def refusal(self):
         if any(self.layer.are_maps):
             return "label maps that are cropped and flipped with their images are not"
-        return ""
+        return super().refusal()
 
     def origin(self):
         return self.layer.set.origin
@@ -188,6 +194,8 @@ class DataSource(ArraySource):
             values = f"({values} - np.array({[float(v) for v in p.mean_value]})[:{', None' * axes}])"
         elif p.mean_value and p.mean_value[0]:
             values = f"({values} - {number(p.mean_value[0])})"
+        if p.normalize:
+            values = f"({normalized(values, self.code, self.layer)})"
         if p.crop_size and not self.moves:
             values += middle(self.layer.set.data.shape[2:], p.crop_size)
         if p.scale == 1:
@@ -217,6 +225,16 @@ class DataSource(ArraySource):
         return [*lines, f"{first[0]} = {first[1]}[{places}]"]
 
 
+def normalized(values: str, code: Code, layer: Data) -> str:
+    """The mean of each channel subtracted, and divided by its deviation."""
+    names = []
+    for kind, numbers in layer.fitted["normalize"].items():
+        names.append(code.names.new(f"{kind}_of_{layer.top_names[0]}"))
+        code.arrays[names[-1]] = np.reshape(numbers, (-1, 1, 1))
+    mean, std = names
+    return f'({values} - arrays["{mean}"]) / arrays["{std}"]'
+
+
 def middle(sizes: Sequence[int], crop: int) -> str:
     """The index of the square in the middle of images."""
     top, left = ((size - crop) // 2 for size in sizes)
@@ -241,6 +259,10 @@ def inference_lines(code: Code, step: Step, i: int, x: str) -> tuple[list[str], 
         lines.append(f"{x} = {x} - {mean}")
     if p.scale != 1:
         lines.append(f"{x} = {times(x, p.scale)}")
+    if p.resize:
+        raise SpecError([refused(step, "resize of a transform is not")])
+    if p.normalize:
+        lines.append(f"{x} = {normalized(x, code, layer)}")
     if p.crop_size:
         lines.append(f"{x} = {x}{middle(shape[1:], p.crop_size)}")
     return lines, " x ".join(map(str, ["N", *shape]))

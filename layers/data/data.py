@@ -14,13 +14,15 @@ from ...data.generators import GENERATORS, Generate
 from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
 from ...data.sources import NAMED, find_file, given_examples
 from ...data.transform import Transform
+from ...data.transforming.facts import find_facts, picture
+from ...data.transforming.mixing import Mixing
 from ...net.blob import Known
 from ...net.example import Example
 from ...net.registry import register
 from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
-from .batches import Batches
+from .batches import Batches, counts_of
 from .columns import ColumnsOf, given_columns
 from .phases import BatchSize, Source
 
@@ -34,8 +36,9 @@ class Data(Batches):
     A source with two splits gives its train split in TRAIN and its test split in TEST. In TRAIN the examples are
     shuffled anew each epoch (``shuffle: false``: the file's order, as in Caffe) and a batch may span the end
     of an epoch, or of several; in TEST the order is the file's, and a whole pass ends with a shorter batch.
-    Each example becomes (value - mean) * scale, after crop and mirror. Label maps, N x H x W or N x C x H x W with the
-    images' H and W, are cropped and flipped with their images, whichever top they are.
+    Each example becomes (value - mean) * scale, after crop and mirror; `transform` has more. Label maps, N x H x W or
+    N x C x H x W with the images' H and W, move as the pixels of their images do, whichever top they are.
+    With transform.mixup top[1] is N x classes in TRAIN: probabilities. In TEST it has the labels.
     Errors: a missing, damaged or empty file; a label asked for that the set does not have; a further top the file has
     no array for, or one with a different number of rows.
     A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
@@ -52,7 +55,7 @@ class Data(Batches):
             doc="digits, mnist …, a table (.csv, .parquet …), .npz, IDX, .tar, a folder of pictures; or {train, test}"
         )
         batch_size: BatchSize = param(doc="examples in a batch, or {train: …, test: …}")
-        transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
+        transform: Transform = param(default=Transform(), doc="normalize, crop_size, mirror, scale, mean_value …")
         shuffle: bool = param(default=True, doc="TRAIN: a new order each epoch")
         generate: Generate = param(default=Generate(), doc="options of generated sets: examples, classes, noise …")
         backend: Literal["LMDB"] | None = param(default=None, doc="LMDB: the source is a folder with Datum records")
@@ -118,6 +121,7 @@ class Data(Batches):
 
     num_tops = (1, None)
     can_be_given = True
+    mixing: Mixing | None = None
     examples = (
         Example(params={"source": "digits", "batch_size": 4}, tops=2),
         Example(params={"source": "spiral", "batch_size": 6, "shuffle": False}, tops=2),
@@ -136,12 +140,15 @@ class Data(Batches):
             self.serve(p)
             return
         columns = ColumnsOf(self, split)
-        self.set = columns.in_numbers(self.divided(columns.found, split))
+        whole = columns.found
+        self.set = columns.in_numbers(self.divided(whole, split))
         self.remark = "; ".join(filter(None, (self.set.remark, self.remark)))
         self.is_quick_to_examine = is_quick_to_read(self.set.data)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
         self.mean = p.transform.mean(self.folder, self.set.data.shape[1:])
+        in_bgr = whole.split == UNDIVIDED or is_of_pictures(self.set.data)  # as Caffe's databases
+        self.facts = find_facts(p.transform, self.fitted, self.training_examples, self.phase == "TRAIN", in_bgr)
         self.further = [self.set.labels]
         if len(top) > 1 and self.set.labels is None:
             raise NettrainError(f"{self.set.origin} has no labels for the second top", key="source")
@@ -164,6 +171,7 @@ class Data(Batches):
         for array, is_map in zip(self.further, self.are_maps, strict=True):
             shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
         self.fitted = {"example": list(example), "further": [list(shape) for shape in shapes[1:]]}
+        self.fitted |= self.facts.fitted()
         self.fitted |= columns.fitted
         if self.set.classes:
             self.fitted["classes"] = list(self.set.classes)
@@ -172,12 +180,16 @@ class Data(Batches):
         elif p.look != Look(cache=p.look.cache):
             key = "size" if p.size else "damaged" if p.color is None else "color"
             raise NettrainError(f"{self.set.origin} holds no pictures, which alone have `{key}`", key=key)
+        if p.transform.mixup and self.phase == "TRAIN":
+            self.mixing = Mixing(p.transform.mixup, self.further, self.set.origin)
+            shapes[1], top[1].known = (self.mixing.classes,), None
         self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
 
     def serve(self, p):
         """Shapes as a run found them; examples will be given."""
         example = tuple(self.fitted["example"])
         self.mean = p.transform.mean(self.folder, example)
+        self.facts = find_facts(p.transform, self.fitted, self.training_examples, in_training=False)
         shapes = [p.transform.output_shape(example), *map(tuple, self.fitted["further"])]
         self.begin(1, p.batch_size.test, False, shapes, "what is given")
 
@@ -218,6 +230,12 @@ class Data(Batches):
         if self.p.prefetch and hasattr(self.set.data, "expect"):
             self.set.data.expect(self.order.coming(self.p.prefetch * self.batch_size))
 
+    def class_counts(self):
+        return counts_of(self.set.labels, self.set.classes)
+
+    def picture(self, k, top):
+        return picture(self.p.transform, top[0].data[k], self.facts, self.mean)
+
     def divided(self, found, split):
         """The part of a set that this phase reads: of one file that is the source of both, a fifth is kept for tests
         unless the spec says otherwise."""
@@ -230,6 +248,21 @@ class Data(Batches):
         if found.split not in (WHOLE, UNDIVIDED) or not is_one:
             raise NettrainError(f"{found.origin} has a part for tests already; leave out split", key="split")
         return part_of(found, how, split)
+
+    def training_examples(self):
+        """The examples that are trained on, which a net for tests alone must find itself. Raises NettrainError."""
+        if self.phase == "TRAIN":
+            return self.set.data
+        p = self.p
+        found = ColumnsOf(self, "train").found
+        part = self.divided(found, "train")
+        if part is found and p.source.train == p.source.test and part.split in (WHOLE, UNDIVIDED) and p.split is None:
+            raise NettrainError(
+                "normalize needs the training images, and this layer reads tests alone: give one layer for both, "
+                "with source: {train: …, test: …} or split: 0.2, or the numbers as normalize: {mean: [..], std: [..]}",
+                key="transform",
+            )
+        return part.data
 
     def identity(self, split):
         """``reads`` and ``how_to_split``: a set that has no splits is the same in both phases."""
@@ -269,7 +302,10 @@ class Data(Batches):
     def fill(self, indices, top, rng):
         further = list(zip(self.further, (blob.data for blob in top[1 : 1 + len(self.further)]), strict=True))
         maps = [pair for pair, is_map in zip(further, self.are_maps, strict=True) if is_map]
-        self.p.transform.apply(self.set.data, indices, top[0].data, rng, self.mean, maps)
+        self.p.transform.apply(self.set.data, indices, top[0].data, rng, self.mean, maps, self.facts)
+        if self.mixing:
+            self.mixing(top[0].data, self.set.labels[indices], top[1].data, rng)
+            return
         for (array, out), is_map in zip(further, self.are_maps, strict=True):
             if not is_map:
                 with np.errstate(

@@ -17,6 +17,8 @@ from ...data.pictures.kept import Kept
 from ...data.pictures.reading import classes_of_folder
 from ...data.sources import find_file
 from ...data.transform import Transform
+from ...data.transforming.facts import find_facts, picture
+from ...data.transforming.mixing import Mixing
 from ...files.extras import extra
 from ...files.reading import lines
 from ...net.blob import Known
@@ -24,7 +26,7 @@ from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape
-from .batches import Batches
+from .batches import Batches, counts_of
 from .phases import BatchSize, ListSource
 
 
@@ -81,7 +83,7 @@ class ImageData(Batches):
     """Batches of image files from a list of ``file label`` lines, or a folder with a folder of images for each class.
 
     top[0]: images, N x C x H x W, channels blue, green, red (one with ``is_color: false``), values 0 to 255 before the
-    transform.    top[1]: labels, N.
+    transform.    top[1]: labels, N; with transform.mixup in TRAIN probabilities, N x classes.
     With new_height and new_width every image is resized (bilinear); without, all must have the size of the first: of up
     to 200 of them this is checked before work begins.
     In TRAIN with ``shuffle`` the order changes each epoch. Images are read when they are needed, by threads
@@ -105,7 +107,7 @@ class ImageData(Batches):
         is_color: bool = param(default=True, doc="three channels; false: one, grey")
         root_folder: str = param(default="", doc="prepended to every file name")
         rand_skip: int = param(default=0, minimum=0, doc="TRAIN: skip 0 to rand_skip - 1 images at the start")
-        transform: Transform = param(default=Transform(), doc="scale, mean_value or mean_file, crop_size, mirror")
+        transform: Transform = param(default=Transform(), doc="normalize, crop_size, mirror, scale, mean_value …")
         cache_mb: int | None = param(
             default=None, minimum=0, doc="decoded images kept in memory; by default up to a quarter of it"
         )
@@ -119,6 +121,7 @@ class ImageData(Batches):
                 yield given, "is missing: new_height and new_width go together"
 
     num_tops = 2
+    mixing: Mixing | None = None
     how_to_split = "give source: {train: LIST, test: ANOTHER}"
     examples = (
         Example(
@@ -150,6 +153,11 @@ class ImageData(Batches):
         limit = None if p.cache_mb is None else p.cache_mb * 1_000_000
         self.images = Kept(len(self.files), self.image_of_one_size, self.example, limit)
         self.images.keep(0, first)
+        self.facts = find_facts(p.transform, self.fitted, self.training_examples, self.phase == "TRAIN", bgr=True)
+        self.fitted = self.facts.fitted()
+        if p.transform.mixup and self.phase == "TRAIN":
+            self.mixing = Mixing(p.transform.mixup, [self.labels], str(self.list))
+            shapes[1], top[1].known = (self.mixing.classes,), None
         self.begin(len(self.files), p.batch_size.of(self.phase), p.shuffle, shapes, str(self.list))
         if p.rand_skip > len(self.files):
             raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
@@ -220,6 +228,26 @@ class ImageData(Batches):
         if self.p.prefetch:
             self.images.expect(self.order.coming(self.p.prefetch * self.batch_size))
 
+    def class_counts(self):
+        return counts_of(self.labels)
+
+    def picture(self, k, top):
+        return picture(self.p.transform, top[0].data[k], self.facts, self.mean)
+
+    def training_examples(self):
+        """The images, which are read when they are asked for. Raises NettrainError."""
+        if self.phase == "TEST":
+            raise NettrainError(
+                "normalize needs the training images, and this layer reads others: give the layers of both phases one "
+                "name, or the numbers as normalize: {mean: [..], std: [..]}",
+                key="transform",
+            )
+        return self.images
+
     def fill(self, indices, top, rng):
-        self.p.transform.apply(self.images[indices], np.arange(len(indices)), top[0].data, rng, self.mean)
-        np.copyto(top[1].data, self.labels[indices])
+        images = self.images[indices]
+        self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng, self.mean, facts=self.facts)
+        if self.mixing:
+            self.mixing(top[0].data, self.labels[indices], top[1].data, rng)
+        else:
+            np.copyto(top[1].data, self.labels[indices])

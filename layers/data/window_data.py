@@ -139,6 +139,8 @@ class WindowData(Layer):
                 yield "context_pad", f"must leave room in crop_size {self.transform.crop_size}, got {self.context_pad}"
             if self.transform.scale != 1:
                 yield "scale", "belongs beside type in WindowData, as in Caffe, not in transform"
+            for key in self.transform.beyond_caffe:
+                yield "transform", f"has no {key} for windows: crop_size, mirror, mean_value or mean_file"
             if len(self.transform.mean_value) not in (0, 1, 3):
                 yield "transform", f"mean_value has 1 or 3 numbers, got {len(self.transform.mean_value)}"
 

@@ -18,9 +18,15 @@ def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
     if classes == 0:
         raise ShapeError(f"axis {axis} of {format_shape(scores.shape)} has no classes", key="axis")
     if labels.count != outer * inner:
+        hint = ""
+        if len(labels.shape) > 1 and labels.shape[0] == outer and inner == 1:
+            hint = (
+                f"; if these are probabilities of {labels.shape[1]} classes, as mixup makes them in training, "
+                "SoftmaxWithLoss takes them for as many scores, and a score belongs into tests: include: test"
+            )
         raise ShapeError(
             f"scores of {format_shape(scores.shape)} with the classes on axis {axis} need {outer * inner} labels, "
-            f"got {format_shape(labels.shape)}{f' = {labels.count}' if len(labels.shape) > 1 else ''}"
+            f"got {format_shape(labels.shape)}{f' = {labels.count}' if len(labels.shape) > 1 else ''}{hint}"
         )
     return outer, classes, inner
 

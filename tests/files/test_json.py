@@ -26,6 +26,7 @@ COMMANDS = {
     "explain": (),
     "explain one": ("--blob", "ip"),
     "gradcheck": (),
+    "data": (),
     "time": ("--iterations", "1"),
 }
 

@@ -530,9 +530,10 @@ def test_a_net_without_anything_to_compute_from_inputs_is_refused():
         write(spec_of(ROOT / "configs" / "lecture" / "add_mul.yaml"), inference=True)
 
 
-def test_a_mean_image_is_saved_and_subtracted(printed, run, workdir):
+@pytest.mark.parametrize("mean", ["mean_file: mean.npy, scale: 0.125", "normalize: true"])
+def test_means_of_all_kinds_are_saved_and_subtracted(printed, run, workdir, mean):
     np.save(workdir / "mean.npy", np.random.default_rng(3).random((1, 8, 8)))
-    source = CROPPED.replace("mean_value: 8", "mean_file: mean.npy")
+    source = CROPPED.replace("mean_value: 8, scale: 0.125", mean)
     spec = spec_of(source, "solver.display=1")
     assert printed(write(spec)) == pytest.approx(losses(spec, 9), rel=1e-9)
     net = Net(spec, "TEST", dtype="float64")
@@ -542,6 +543,11 @@ def test_a_mean_image_is_saved_and_subtracted(printed, run, workdir):
     run(write(spec, inference=True), str(workdir / "inputs.npy"), str(workdir / "outputs.npz"))
     with np.load(workdir / "outputs.npz") as outputs:
         np.testing.assert_allclose(outputs["score"], net.blobs["score"].data, rtol=1e-9)
+
+
+def test_transforms_that_a_program_does_not_have_are_named():
+    with pytest.raises(SpecError, match="pad and erase of a transform are not"):
+        write(spec_of(CROPPED, "digits.transform.pad=2", "digits.transform.erase=0.5"))
 
 
 # Names

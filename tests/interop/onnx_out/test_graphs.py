@@ -280,6 +280,25 @@ def test_preprocessing_is_kept(workdir):
     assert "the centre of 4 x 4 pixels, (value - the mean of its channel in [104, 117, 123]) * 0.5" in note
 
 
+def test_preprocessing_that_was_found_in_the_data_is_kept(workdir):
+    images = np.random.default_rng(0).integers(0, 255, (4, 3, 6, 6), np.uint8)
+    np.savez("images.npz", data=images, label=np.arange(4) % 2)
+    keys = {"source": "images.npz", "split": 0, "batch_size": 2, "transform": {"normalize": True, "resize": [4, 5]}}
+    net = net_of(
+        part("d", "Data", top=["data", "label"], **keys),
+        part("y", "InnerProduct", "data", num_output=2),
+        part("loss", "SoftmaxWithLoss", ["y", "label"]),
+    )
+    model = export(net)
+    said = {one.key: json.loads(one.value) for one in model.proto.metadata_props}
+    assert said["data.mean"] == pytest.approx(images.mean(axis=(0, 2, 3)))
+    assert said["data.std"] == pytest.approx(images.std(axis=(0, 2, 3)))
+    assert said["data.resize"] == [4, 5]
+    (note,) = (note for note in model.notes if note.startswith("`data` takes"))
+    assert "images of 4 x 5 pixels, (value - the mean of its channel in [" in note
+    assert ") / its deviation in [" in note
+
+
 def test_constant_data_is_an_input_and_its_value_is_said():
     net = net_of(
         part("x", "Input", shape=[2, 3]),
