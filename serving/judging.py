@@ -12,6 +12,7 @@ from ..net.graph import Key
 from ..net.net import Net
 from ..net.step import Step
 from ..net.user_code import ask
+from ..spec.errors import NettrainError
 from .bits import Bits
 from .classes import Classes
 from .part import APPLIES
@@ -51,9 +52,12 @@ class Judge:
             label = true.reshape(scores.shape).argmax(axis=1)
             counted = np.ones(label.shape, bool)
         else:
+            self._check_count(true, outer * inner, "labels")
             values = true.reshape(outer, inner)
             counted = np.ones(values.shape, bool) if self.ignored is None else values != self.ignored
             label = np.where(counted, values, 0).astype(np.intp)
+            if label.size and not 0 <= label.min() <= label.max() < C:
+                raise NettrainError(f"{self.step.spec.title()} judges classes: labels must be from 0 to {C - 1}")
         if len(self.step.bottom) > 2 and self.step.bottom[2].count == label.size:
             counted = counted & (self.step.bottom[2].data.reshape(label.shape) != 0)
         if self.measure is None:
@@ -62,6 +66,7 @@ class Judge:
 
     def _add_values(self, said: np.ndarray, true: np.ndarray) -> None:
         values = said.reshape(len(said), -1)
+        self._check_count(true, values.size, "targets")
         targets = true.reshape(values.shape)
         name = self._names_in(true.shape, len(values))
         if self.kind == "values":
@@ -75,6 +80,13 @@ class Judge:
             self.measure = Bits(values.shape[1], self.applies, threshold, *names, mistakes=self.mistakes)
         counted = np.ones(targets.shape, bool) if self.ignored is None else np.trunc(targets) != self.ignored
         self.measure.add(values, targets, counted, name)
+
+    def _check_count(self, true: np.ndarray, count: int, what: str) -> None:
+        """Layers of the program have checked it themselves, a user's may not have."""
+        if true.size != count:
+            raise NettrainError(
+                f"{self.step.spec.title()} judges {self.kind}: bottom[0] needs {count:,} {what}, got {true.size:,}"
+            )
 
     def _names_in(self, true: tuple[int, ...], rows: int) -> Callable[[int], str]:
         """What the example of a row is called: the first axis, or that after an axis of time, has the examples. Where
@@ -102,7 +114,7 @@ def judges(net: Net, mistakes: int = 10) -> list[Judge]:
     computed = _computed(net.steps)
     found: dict[tuple[Key, Key], Judge] = {}
     truths: set[Key] = set()
-    comparing = [step for step in net.steps if step.layer.judges]
+    comparing = [step for step in net.steps if step.layer.judges and len(step.bottom) > 1]
     for step in sorted(comparing, key=lambda step: step.layer.is_score):  # losses first
         pair = step.bottom_keys[0], step.bottom_keys[1]
         answer = 1 if step.layer.judges == "values" and pair[1] in computed and pair[0] not in computed else 0

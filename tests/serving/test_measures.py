@@ -293,6 +293,32 @@ def test_classes_labels_and_files_have_their_names(workdir):
     assert [one["label"] for one in bits["labels"]] == ["a", "b"]
 
 
+def test_a_type_of_your_own_is_measured_and_what_it_does_not_check_is_said(workdir):
+    from nettrain.spec.errors import NettrainError
+
+    (workdir / "mine.py").write_text(
+        "import nettrain\n@nettrain.register\nclass Mine(nettrain.Layer):\n    'Says 0.'\n    num_bottoms = 2\n"
+        "    judges = 'classes'\n    examples = [nettrain.Example([(3, 2), (3,)])]\n"
+        "    def reshape(self, bottom, top): top[0].reshape(())\n"
+        "    def Forward_cpu(self, bottom, top): top[0].data[...] = 0\n"
+    )
+
+    def judged(labels):
+        np.savez("set.npz", data=np.eye(3), label=labels)
+        data = {"name": "d", "type": "Data", "source": "set.npz", "batch_size": 3, "top": ["data", "label"]}
+        mine = {"name": "mine", "type": "Mine", "bottom": ["data", "label"]}
+        net = Net({"layer_files": "mine.py", "layers": [data, mine]}, "TEST", allow_python=True)
+        (judge,) = judges(net)
+        run_test(net, after_batch=judge.add)
+        return judge.result()
+
+    assert judged([0, 1, 1])["accuracy"] == 2 / 3
+    with pytest.raises(NettrainError, match="labels must be from 0 to 2"):
+        judged([0, 1, 3])
+    with pytest.raises(NettrainError, match="needs 3 labels, got 6"):
+        judged([[0, 1], [1, 2], [2, 0]])
+
+
 def test_limits_leave_out_what_would_need_too_much_memory(monkeypatch):
     scores, labels = drawn(3)
     monkeypatch.setattr(measures, "MOST_SCORES", 3 * N - 1)
