@@ -19,7 +19,9 @@ from .listing import best_of, runs_at
 
 def are_two(names: Sequence[str]) -> bool:
     """Whether exactly two runs are named, which are then compared."""
-    return len(names) == 2 and all([str(run.where) for run in runs_at(Path(name))] == [str(Path(name))] for name in names)
+    return len(names) == 2 and all(
+        [str(run.where) for run in runs_at(Path(name))] == [str(Path(name))] for name in names
+    )
 
 
 def compare(names: Sequence[str]) -> dict[str, Any]:
