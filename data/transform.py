@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ class Transform(Declared):
     crop_size: int = param(default=0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
     mirror: bool = param(default=False, doc="flip left and right with probability 1/2, in TRAIN")
 
+    force_color: bool = param(default=False, doc="encoded records: three channels, grey ones too")
+    force_gray: bool = param(default=False, doc="encoded records: one channel, coloured ones too")
+
     aliases = {
         "mean": "mean_value",
         "subtract": "mean_value",
@@ -37,11 +40,20 @@ class Transform(Declared):
         "flip": "mirror",
         "horizontal_flip": "mirror",
         "resize": "images are resized by new_height and new_width of ImageData",
-        "force_color": say("write {} of ImageData", "is_color"),
-        "force_gray": say("write {} of ImageData", "is_color: false"),
     }
 
-    exclusive = (("mean_value", "mean_file"),)
+    exclusive = (("mean_value", "mean_file"), ("force_color", "force_gray"))
+
+    @property
+    def color(self) -> bool | None:
+        """How encoded images are decoded: in colour, in grey, or as they are stored (None)."""
+        return True if self.force_color else False if self.force_gray else None
+
+    def unforced(self, instead: str) -> Iterable[tuple[str, str]]:
+        """That a layer which reads image files has no records, and what to write there ``instead``."""
+        if self.color is not None:
+            words = "force_color" if self.color else "force_gray"
+            yield "transform", f"has {words}, which is for Data whose records are encoded images; {instead}"
 
     def mean(self, folder: Path, shape: tuple[int, ...] | None = None, check: Check | None = None) -> np.ndarray | None:
         """The array in mean_file, of an example's ``shape`` or of one that ``check`` takes; None without one.

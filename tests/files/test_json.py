@@ -79,6 +79,7 @@ NO_NET = [
     ("schema",),
     ("worksheet",),
     ("configs", "mlp"),
+    ("data", "digits", "--mean", "mean.npy"),
 ]
 
 
