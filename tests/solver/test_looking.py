@@ -86,7 +86,7 @@ def test_train_finds_it_in_what_lies_in_memory_and_makes_nothing(file, words, ph
         assert result.stdout == ""
         assert not os.path.exists("runs")
         assert not os.path.exists("some")
-    with pytest.raises(nettrain.SpecError, match="example 9 holds nan|a.csv:10: column 2"):
+    with pytest.raises(nettrain.SpecError, match=r"example 9 holds nan|a\.csv:10: column 2"):
         nettrain.get_solver("s.yaml", out="run").solve()
     assert not os.path.exists("run")
 
