@@ -1,8 +1,7 @@
-"""Exchange: data."""
+"""Look: data."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -12,16 +11,16 @@ from .options import Name, output_options
 from .streams import say, show
 
 
-@main.in_group("Exchange")
-@click.argument("source", type=Name())
-@click.option(
-    "--to", type=Name(), metavar="FOLDER", help="Write an LMDB of the pictures, as Caffe's convert_imageset does."
-)
+@main.in_group("Look")
+@click.argument("what", metavar="FILE_OR_FOLDER", type=Name())
+@click.option("--label", multiple=True, metavar="COLUMN", help="Table: the column with the label, by name or number.")
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Table: a column to leave out.")
+@click.option("--to", type=Name(), metavar="FOLDER", help="Write an LMDB of pictures, as convert_imageset of Caffe.")
 @click.option("--encoded", is_flag=True, help="--to: records hold image files, not plain pixels.")
 @click.option(
-    "--resize", type=click.IntRange(1), nargs=2, metavar="H W", help="Bring pictures to this height and width."
+    "--resize", type=click.IntRange(1), nargs=2, metavar="H W", help="Pictures are brought to this height and width."
 )
-@click.option("--gray", is_flag=True, help="One channel, grey; else three where any picture has colours.")
+@click.option("--gray", is_flag=True, help="Pictures: one channel; else three where any has colours.")
 @click.option(
     "--damaged", type=click.Choice(["refuse", "skip"]), default="refuse", help="Pictures that cannot be read."
 )
@@ -30,19 +29,24 @@ from .streams import say, show
 @click.option("--mean", type=Name(), metavar="FILE", help="Write the mean image: .binaryproto, or .npy.")
 @click.option("--force", is_flag=True, help="Write over files that are there.")
 @output_options
-def data(source: str, as_json: bool, **options: Any) -> None:
-    """Make an LMDB of pictures, or a mean image of a data set.
+def data(what: str, label: tuple, drop: tuple, as_json: bool, **options: Any) -> None:
+    """Show what a table holds, and what a net would be given; or make an LMDB of pictures, or a mean image.
 
     \b
-    nettrain data photos --to db                          a folder for each class, or a list of FILE LABEL
+    nettrain data passengers.csv
+    nettrain data passengers.csv --label survived --drop name
+    nettrain data photos --to db                     a folder for each class, or a list of FILE LABEL
     nettrain data photos --to db --resize 64 64 --encoded
     nettrain data db --mean mean.binaryproto
     """
     if options["to"] is None and options["mean"] is None:
-        raise click.UsageError("say what to make: --to FOLDER, --mean FILE")
+        from ..tools.data import columns
+
+        show(columns.look(what, label, drop), as_json, columns.report)
+        return
     from ..interop.caffe.imageset import Job, make
 
-    made = make(Job(source, **options))
+    made = make(Job(what, **options))
     for note in made.notes:
         say(note)
-    show(asdict(made), as_json, lambda _: made.report())
+    show(made.as_json(), as_json, lambda _: made.report())

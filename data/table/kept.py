@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from .table import Column, Table
 
 VERSION = 1
 SMALLEST = 1 << 20  # bytes of a file that is worth it
-LARGEST = 1 << 31  # bytes of all entries
+AT_ONCE = 1 << 20  # bytes digested at a time
+LARGEST = 1 << 31  # bytes of such a file, and of all entries
 
 
 def folder() -> Path | None:
@@ -42,10 +44,13 @@ def entry(path: Path, about: str) -> tuple[Path, dict] | None:
     where = folder()
     try:
         found = path.stat()
-        if where is None or found.st_size < SMALLEST:
+        if where is None or not stat.S_ISREG(found.st_mode) or not SMALLEST <= found.st_size <= LARGEST:
             return None
+        made = hashlib.sha256()
         with open_file(path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            while part := file.read(AT_ONCE):
+                made.update(part)
+        digest = made.hexdigest()
         name = hashlib.sha256(f"{path.resolve()}\0{about}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
     except (OSError, UnicodeError):
         return None

@@ -16,13 +16,13 @@ from .table import Column, Table, refuse
 
 def read_parquet(path: Path) -> Table:
     """The table in a Parquet file. Raises NettrainError, also with the columns that are neither numbers nor text."""
-    library = extra("pyarrow.parquet", "parquet", "a Parquet file")
+    library, reader = (extra(name, "parquet", "a Parquet file") for name in ("pyarrow", "pyarrow.parquet"))
     try:
         check_file(path)
-        found = library.read_table(str(path.resolve()))
+        found = reader.read_table(str(path.resolve()))
     except OSError as error:
         raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
-    except library.lib.ArrowException as error:
+    except library.ArrowException as error:
         raise NettrainError(f"{path} is damaged or not a Parquet file: {str(error)[:200]}", key="source") from None
     if not found.num_rows or not found.num_columns:
         raise NettrainError(f"{path} holds no examples", key="source")

@@ -75,10 +75,12 @@ def find(table: Table, keys: Keys) -> Roles:
             group = place_of(table, keys.group)
             features = [i for i in features if i != group]
         left = [i for i in features if i not in dropped]
-        if len(left) > 1 and is_index(table, 0) and 0 in left:
-            features.remove(0)
-            name = short(table.columns[0].name)
-            notes.append(f"{f'column `{name}`' if name else 'the first column'} numbers the rows and is left out")
+        for i in [i for i in left if len(left) > 1 and is_index(table, i)]:
+            features.remove(i)
+            name = short(table.columns[i].name)
+            notes.append(
+                f"{f'column `{name}`' if name else f'column {i} (counted from 0)'} numbers the rows and is left out"
+            )
         for i in [i for i in left if i in features and table.columns[i].is_empty]:
             features.remove(i)
             notes.append(f"{table.called(i)} is empty and is left out")
@@ -115,7 +117,13 @@ def check_features(table: Table, features: Sequence[int], keys: Keys) -> None:
 def is_index(table: Table, i: int) -> bool:
     """Whether a column only counts the rows: it has no name or one such as `id`, and holds 0, 1, 2 … or 1, 2, 3 …"""
     column = table.columns[i]
-    if not table.named or column.name.casefold() not in INDEX_NAMES or column.kind != "numbers" or len(table) < 2:
+    name = column.name.casefold()
+    if (
+        not table.named
+        or not (name in INDEX_NAMES or name.endswith("id"))
+        or column.kind != "numbers"
+        or len(table) < 2
+    ):
         return False
     first = column.values[0]
     return first in (0, 1) and bool((column.values == first + np.arange(len(table))).all())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
-from ...data.sources import load as load_data
 from ...files.reading import read_bytes
+from ...net.net import Net
 from ...net.netspec import from_nodes, load
 from ...net.records import LayerSpec
 from ...spec.errors import NettrainError, Problems
@@ -80,11 +79,13 @@ def _write_data(job: Job, layer: LayerSpec, source: str, split: str) -> str:
     """An LMDB of a data set that Caffe cannot read; its name."""
     from ..caffe.lmdb_out import write_lmdb
 
-    p: Any = layer.parameters
-    found = load_data(source, split, job.path.parent, p.generate, p.label_column, p.backend)
     folder = job.target.with_name(f"{job.target.stem}_{layer.name.replace('/', '_')}_{split}_lmdb")
     if folder not in job.result.written:
-        write_lmdb(found, folder, over=job.options.force)
+        write_lmdb(
+            Net(job.spec(), "TRAIN" if split == "train" else "TEST").layers[layer.name].set,
+            folder,
+            over=job.options.force,
+        )
         job.result.written.append(folder)
     return str(folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...data.table.encoding import value_names
 from ...data.transform import Transform
 from ...net.step import Step
 
@@ -29,6 +30,11 @@ def preprocessing(step: Step) -> dict[str, Any]:
         said["value"] = fillers[0].value if fillers else 0.0
     if step.spec.common.type in IN_CAFFES_ORDER:
         said["channel_order"] = "BGR" if step.top[0].shape[1] == 3 else "gray"
+    if "table" in step.layer.fitted:
+        table = step.layer.fitted["table"]
+        said |= {"columns": value_names(table), "fitted": table["columns"]}
+    if step.layer.fitted.get("classes"):
+        said["class_names"] = list(step.layer.fitted["classes"])
     return said
 
 
@@ -37,6 +43,9 @@ def in_words(name: str, said: dict[str, Any]) -> str:
     if "value" in said:
         return f"`{name}` is an input; in the net it is always {said['value']:g}"
     parts = []
+    if "columns" in said:
+        made = any({"deviation", "categories"} & one.keys() for one in said["fitted"])
+        parts.append(f"{len(said['columns'])} numbers of a table{', as fitted in its metadata' if made else ''}")
     if "crop_size" in said:
         parts.append(f"the centre of {said['crop_size']} x {said['crop_size']} pixels")
     if "channel_order" in said:

@@ -220,7 +220,7 @@ def _about_inputs(
     used = {inputs[tensor] for tensor in graph.inputs if tensor in inputs}
     for step in served.sources:
         said = preprocessing(step)
-        if said and step.top_keys[0] in used:
+        if said.keys() - {"class_names"} and step.top_keys[0] in used:
             notes.append(in_words(step.top_keys[0][0], said))
     symbols = {dim.symbol for tensor in graph.inputs for dim in tensor.dims or () if dim.size is None}
     if graph.inputs and BATCH not in symbols:

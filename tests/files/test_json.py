@@ -80,11 +80,13 @@ NO_NET = [
     ("worksheet",),
     ("configs", "mlp"),
     ("data", "digits", "--mean", "mean.npy"),
+    ("data", "table.csv"),
 ]
 
 
 @pytest.mark.parametrize("arguments", NO_NET)
-def test_commands_without_a_net(nettrain_cli, arguments):
+def test_commands_without_a_net(nettrain_cli, workdir, arguments):
+    (workdir / "table.csv").write_text("a,label\n1,0\nnan,1\n")
     assert strictly(nettrain_cli(*arguments, *([] if arguments == ("schema",) else ["--json"])).stdout)
 
 

@@ -122,7 +122,6 @@ def test_a_database_is_whole_or_not_there(nettrain_cli, folder):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("photos",), "say what to make"),
         (("photos", "--mean", "mean.png"), "must end in .npy or .binaryproto"),
         (("digits", "--to", "db"), "holds no pictures"),
         (("spiral", "--mean", "m.npy"), "a mean image is of C x H x W"),

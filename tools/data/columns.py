@@ -1,0 +1,64 @@
+"""`nettrain data FILE`: the columns of a table, and what a net would be given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...data.sources import find_file
+from ...data.table.cells import short
+from ...data.table.looking import describe
+from ...data.table.table import written
+from ..table import table
+
+MOST_CLASSES = 30  # rows of classes that are shown
+
+
+def look(file: str, label: Sequence[str] = (), drop: Sequence[str] = ()) -> dict[str, Any]:
+    """The columns of a table; see ``data.table.looking.describe``. Raises NettrainError."""
+    return describe(find_file(file, Path()), label, drop)
+
+
+def report(found: dict[str, Any]) -> str:
+    """The columns as a table, the classes, and the keys to write into a spec."""
+    head = ["column", "type", "range", "missing", "distinct", "example", "becomes"]
+    rows = [
+        [
+            short(one["name"]) or "(no name)",
+            one["type"],
+            "" if one["low"] is None else f"{_number(one['low'])} to {_number(one['high'])}",
+            f"{one['missing']:,}" if one["missing"] else "",
+            f"{one['distinct']:,}",
+            short(one["example"]),
+            one["becomes"],
+        ]
+        for one in found["columns"]
+    ]
+    parts = [f"{found['file']}: {found['rows']:,} rows, {len(rows)} columns", table(head, rows, right=(3, 4))]
+    classes = found["classes"]
+    if classes:
+        shown = [[one["class"], f"{one['rows']:,}", f"{one['rows'] / found['rows']:.1%}"] for one in classes]
+        more = f"\n… and {len(shown) - MOST_CLASSES:,} more" if len(shown) > MOST_CLASSES else ""
+        parts.append(table(["class", "rows", "share"], shown[:MOST_CLASSES], right=(1, 2)) + more)
+    keys = "".join(f", {key}: {_yaml(value)}" for key, value in found["keys"].items())
+    parts.append(
+        f"in a spec\n  {{type: Data, top: [data, label], source: {_yaml(found['file'])}{keys}, batch_size: 32}}"
+    )
+    return "\n\n".join(parts)
+
+
+def _number(value: float) -> str:
+    return written(value) if value.is_integer() and abs(value) < 1e9 else f"{value:.5g}"
+
+
+def _yaml(value: Any) -> str:
+    """A value as one line of YAML has it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    plain = (
+        isinstance(value, str) and value.replace("_", "").replace("/", "").replace(".", "").replace("-", "").isalpha()
+    )
+    return str(value) if plain or isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
