@@ -6,8 +6,9 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -195,6 +196,10 @@ def _write_mean(path: Path, mean: np.ndarray) -> None:
 
 def _put(path: Path, content: bytes) -> None:
     try:
-        write_atomically(path, lambda file: file.write(content) and None)
+        write_atomically(path, partial(_fill, content))
     except OSError as error:
         raise NettrainError(f"cannot write {path}: {why(error)}", exit_code=1) from None
+
+
+def _fill(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
