@@ -58,7 +58,7 @@ def load(
         return _well_known(source, split, folder)
     path = find_file(source, folder, folders=True)
     if backend == "LMDB" or (os.path.isdir(path) and os.path.exists(path / "data.mdb")):
-        return read_lmdb(path)
+        return read_lmdb(path, look.color)
     if os.path.isdir(path) or path.name.endswith(".tar"):
         return read_pictures(path, split, look, classes)
     if is_table(path):
