@@ -1,4 +1,7 @@
-"""Data: batches from a data set."""
+"""Data: batches from a data set.
+
+It is one file, because it is one layer: what a spec may say of any kind of data, and how a phase gets its part of it.
+"""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class ImageData(Batches):
         self.images = Kept(len(self.files), self.image_of_one_size, self.example, limit)
         self.images.keep(0, first)
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, self.phase == "TRAIN", bgr=True)
-        self.fitted = self.facts.fitted()
+        self.fitted = {**self.fitted, **self.facts.fitted()}
         if p.transform.mixup and self.phase == "TRAIN":
             self.mixing = Mixing(p.transform.mixup, [self.labels], str(self.list))
             shapes[1], top[1].known = (self.mixing.classes,), None
