@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,19 @@ def load(
 
 
 def given_examples(given: Any, folder: Path) -> DataSet:
-    """Examples that a trained net is given: an array N x (shape of an example), or a file as of a data set, whose
-    labels do not matter. Raises NettrainError."""
+    """Examples that a trained net is given: an array N x (shape of an example), several by name, the examples first, or
+    a file as of a data set, whose labels do not matter. Raises NettrainError."""
     if isinstance(given, str | os.PathLike):
         path = find_file(os.fspath(given), folder, folders=True)
         if os.path.isdir(path):
             return read_lmdb(path)
         stamp = path.stat()
         return _read_file(path, "test", None, (stamp.st_mtime_ns, stamp.st_size))
+    others: Mapping[str, np.ndarray] = {}
+    if isinstance(given, Mapping):
+        first, *rest = given
+        others = {name: np.asarray(given[name]) for name in rest}
+        given = given[first]
     try:
         array = np.asarray(given)
     except ValueError:
@@ -70,7 +75,7 @@ def given_examples(given: Any, folder: Path) -> DataSet:
         raise NettrainError(
             f"examples must be an array of numbers with a row for each, or a file; got {type(given).__name__}"
         )
-    return DataSet(array, None, "the array")
+    return DataSet(array, None, "the array", others=others)
 
 
 def _places(folder: Path) -> list[Path]:

@@ -77,6 +77,7 @@ class Layer:
         False  # its data is not read but given, by ``read_given``: shapes follow from ``fitted`` where that has some
     )
     can_be_given: ClassVar[bool] = False  # whether it has ``read_given``
+    wanted: Sequence[str] = ()  # where it is given examples: the tops that are read, all others do not matter
     keeps_some_for_tests: bool = False  # a solver trains and tests with it: one source is then divided
     remark: str = ""  # what a person should know of the data, told before training
     how_to_split: str = ""  # what to write so that training and test read different examples

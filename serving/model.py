@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,21 @@ from typing import Any
 import numpy as np
 
 from ..compute.parallel import session
+from ..files.arrays import open_npz
 from ..net.arguments import a_path, strings
+from ..net.chain import Pass
 from ..net.net import Net
+from ..net.netspec import load as load_spec
 from ..net.parameter_files import Arrays, assign, open_parameters
 from ..net.records import NetSpec
 from ..net.user_code import ask
-from ..solver.finding import find_snapshot
+from ..solver.finding import find_snapshot, is_run
 from ..solver.parameters import SolverParameters, parameters_of
-from ..spec.errors import NettrainError
-from .part import Prediction, serving
+from ..solver.snapshot import Snapshot
+from ..spec.errors import NettrainError, did_you_mean
+from .part import Meaning, Prediction, serving
+
+Refused = Callable[[str, NettrainError], None]  # is told a file that cannot be read, and why
 
 
 @dataclass
@@ -29,81 +36,170 @@ class Answers:
     names: list[str]
     outputs: dict[str, np.ndarray]
 
+    def __len__(self) -> int:
+        return len(self.names)
 
-def load(run: str | Path, *, weights: str | Path | None = None, settings: Iterable[str] = ()) -> Model:
+
+def load(
+    what: str | Path | Mapping[str, Any] | NetSpec,
+    *,
+    weights: str | Path | None = None,
+    settings: Iterable[str] = (),
+    allow_python: bool = False,
+) -> Model:
     """The trained net of a run: its folder, or one of its snapshots. The best weights are taken, or else the newest.
 
-    ``weights`` are others, ``settings`` overrides such as ``data.batch_size=100``. Raises NettrainError.
+    ``weights`` are others, a file or a run; with them ``what`` may be a spec, whose data is opened unless the weights
+    are a run's. ``settings`` are overrides such as ``data.batch_size=100``. Raises NettrainError.
 
         model = nettrain.load("runs/photos/001")
         model.predict(["a.jpg", "b.jpg"])
     """
-    snapshot = find_snapshot(a_path(run, "run"), best_first=True).snapshot
-    spec = snapshot.spec(strings(settings, "settings"))
-    level, stages = snapshot.level_and_stages(0, ())
-    about = {"level": level, "stages": stages, "seed": snapshot.state["seed"], "fitted": snapshot.state["fitted"]}
+    settings = strings(settings, "settings")
+    about: dict[str, Any] = {}
+    is_path = isinstance(what, str | os.PathLike) and "\n" not in str(what)
+    if is_path and (weights is None or is_run(Path(what))):  # type: ignore[arg-type]
+        run = find_snapshot(a_path(what, "run"), best_first=True).snapshot
+        spec, origin = run.spec(settings, allow_python), str(run.path)
+        about, arrays = _about(run), run.params
+    elif weights is None:
+        raise NettrainError("a spec has no weights: give them too, as weights=FILE, or give a run")
+    else:
+        spec, arrays, origin = load_spec(what, settings, allow_python=allow_python), None, ""
     with ExitStack() as opened:
-        arrays: Arrays = snapshot.params
         if weights is not None:
-            arrays = opened.enter_context(open_parameters(a_path(weights, "weights"), "weights file"))
-        return Model(spec, arrays, str(weights or snapshot.path), **about)
+            place = a_path(weights, "weights")
+            other = _snapshot_at(place)
+            if other is not None:
+                arrays, origin, about = other.params, str(other.path), _about(other) | about
+            else:
+                arrays, origin = opened.enter_context(open_parameters(place, "weights file")), str(place)
+        assert arrays is not None
+        return Model(spec, arrays, origin, **about)
+
+
+def _about(run: Snapshot) -> dict[str, Any]:
+    level, stages = run.level_and_stages(0, ())
+    return {"level": level, "stages": stages, "seed": run.state["seed"], "fitted": run.state["fitted"]}
+
+
+def _snapshot_at(place: Path) -> Snapshot | None:
+    """The snapshot that weights are in, if they are a run's; it has what was fitted to its data too."""
+    if not is_run(place):
+        return None
+    if place.suffix == ".npz":
+        with open_npz(place, "weights file") as archive:
+            if "state" not in archive:
+                return None
+    return find_snapshot(place, best_first=True).snapshot
 
 
 class Model:
     """A net with its weights, without its data, losses and scores.
 
     ``outputs`` are the names of what it makes: ``prob`` where a loss would apply a softmax, or the tops of its last
-    layers. ``classes`` are the names of the classes, empty where the data has none.
+    layers; ``main`` is the one that ``predict`` speaks of, that of the loss with the largest weight, or the first.
+    ``meanings`` say what the numbers of each are. ``classes`` are the names of the classes, empty where the data has
+    none. ``options`` are those of Net.
     """
 
-    def __init__(self, spec: NetSpec, weights: Arrays, origin: str, **about: Any):
+    def __init__(self, spec: NetSpec, weights: Arrays, origin: str, **options: Any):
         p = parameters_of(spec, "TRAIN") or SolverParameters(base_lr=0.0, max_iter=0)
-        self.net = Net(spec, "TEST", engine=p.engine, serves=True, **about)
-        missing = assign(self.net.params, weights, origin).missing
-        if missing:
-            raise NettrainError(f"{origin} has no parameters for {', '.join(missing)}")
+        self.net = Net(spec, "TEST", engine=p.engine, serves=True, **options)
         self.part = serving(self.net, keep_logits=False)
         self.steps = [*self.part.sources, *self.part.steps]
+        missing = assign(self.net.params, weights, origin).missing
+        if needed := [step.spec.name for step in self.steps if step.spec.name in missing]:
+            raise NettrainError(f"{origin} has no parameters for {', '.join(needed)}")
+        self._pass = Pass(self.steps, backward=False)
         self.outputs = [key[0] for key in self.part.outputs] + [one.name for one in self.part.predictions]
+        self.meanings = {name: self.part.meanings.get(name, Meaning()) for name in self.outputs}
+        self.main = max(self.outputs, key=lambda name: self.meanings[name].weight)
+        read = {key for step in self.part.steps for key in step.bottom_keys} | {*self.part.outputs}
+        self._takers: dict[str, Any] = {}  # each top of the data that is read, and its layer
+        for step in self.part.sources:
+            tops = [key[0] for key in step.top_keys if key in read]
+            if step.layer.can_be_given:
+                step.layer.wanted = tops
+                self._takers |= dict.fromkeys(tops, step.layer)
         fitted = self.net.fitted()
         self.classes = next((tuple(found["classes"]) for found in fitted.values() if found.get("classes")), ())
 
     @property
-    def tells_apart(self) -> int:
-        """How many classes it tells apart; 0 where it gives values."""
-        return self.part.classes
+    def inputs(self) -> list[str]:
+        """The names of the blobs that examples are given for."""
+        return list(self._takers)
 
-    def answer(self, examples: Any) -> Iterator[Answers]:
-        """What the net says of examples, batch by batch: an array of N examples as the data has them, a file, a folder,
-        or a list of files; with several sources a mapping by the name of the source's first top.
+    def answer(self, examples: Any, refused: Refused | None = None) -> Iterator[Answers]:
+        """What the net says of examples, batch by batch: an array of N examples as the data has them, a file, or a
+        list of files; where several blobs are read a mapping with each one's name.
 
-        The transform of the data layer is applied. Raises NettrainError for what cannot be read.
+        The transform of the data layer is applied. A list of files is read as it is used, one batch at a time; with
+        ``refused`` those that cannot be read are told to it, and the rest goes on. Raises NettrainError for what cannot
+        be read.
         """
-        sources = self._give(examples)
-        left = max(layer.pass_size or 0 for layer in sources)
-        for layer in sources:
-            ask(layer, "start_pass")
-        with session(), np.errstate(all="ignore"):
+        if not _is_list_of_files(examples):
+            yield from self._answer(examples)
+            return
+        size = max([1, *(layer.batch_size for layer in self._takers.values())])
+        for start in range(0, len(examples), size):
+            yield from self._answer_files(list(examples[start : start + size]), refused)
+
+    def _answer_files(self, files: list[Any], refused: Refused | None) -> Iterator[Answers]:
+        """What it says of some files. Where one cannot be read, each is read by itself."""
+        try:
+            answers = list(self._answer(files))
+        except NettrainError as error:
+            if refused is None:
+                raise
+            if len(files) == 1:
+                refused(str(files[0]), error)
+                return
+            for file in files:
+                yield from self._answer_files([file], refused)
+            return
+        yield from answers
+
+    def _answer(self, examples: Any) -> Iterator[Answers]:
+        layers = self._give(examples)
+        left = max(layer.pass_size or 0 for layer in layers)
+        first = max(layers, key=lambda layer: layer.pass_size or 0)
+        for step in self.steps:
+            ask(step.layer, "start_pass")
+        try:
             while left > 0:
-                for step in self.steps:
-                    step.forward()
-                first = max(sources, key=lambda layer: layer.pass_size or 0)
+                with session(), np.errstate(all="ignore"):
+                    self._pass.run()
+                    said = {name: array.copy() for name, array in self._said()}
                 left -= first.batch_count
-                names = [ask(first, "name_of", k) for k in range(first.batch_count)]
-                yield Answers(names, {name: array.copy() for name, array in self._said()})
+                yield Answers([ask(first, "name_of", k) for k in range(first.batch_count)], said)
+        finally:
+            for step in self.steps:
+                ask(step.layer, "end_pass")
 
     def _give(self, examples: Any) -> list[Any]:
         """Let the layers that bring data in read the examples; returns them."""
-        takers = {step.top_keys[0][0]: step.layer for step in self.part.sources if step.layer.can_be_given}
-        if not takers:
+        if not self._takers:
             kinds = ", ".join(step.spec.title() for step in self.part.sources) or "nothing"
             raise NettrainError(f"this net reads {kinds}, which cannot be given examples")
-        given = examples if isinstance(examples, Mapping) else {next(iter(takers)): examples}
-        if given.keys() != takers.keys():
-            raise NettrainError(f"this net needs examples for {', '.join(takers)}; got {', '.join(map(str, given))}")
-        for name, layer in takers.items():
-            ask(layer, "read_given", given[name])
-        return list(takers.values())
+        layers = list(dict.fromkeys(self._takers.values()))
+        if not isinstance(examples, Mapping):
+            if len(layers) > 1:
+                raise self._needs(f"give a mapping with these names, not {type(examples).__name__}")
+            given = {id(layers[0]): examples}
+        else:
+            if examples.keys() != self._takers.keys():
+                raise self._needs(f"got {', '.join(map(str, examples)) or 'none'}")
+            given = {}
+            for layer in layers:
+                own = {name: examples[name] for name, taker in self._takers.items() if taker is layer}
+                given[id(layer)] = next(iter(own.values())) if len(own) == 1 else own
+        for layer in layers:
+            ask(layer, "read_given", given[id(layer)])
+        return layers
+
+    def _needs(self, but: str) -> NettrainError:
+        return NettrainError(f"this net needs examples for {', '.join(self._takers)}; {but}")
 
     def _said(self) -> Iterator[tuple[str, np.ndarray]]:
         """Each output and its values, of the last batch."""
@@ -113,26 +209,61 @@ class Model:
         for one in self.part.predictions:
             yield one.name, _applied(one, blobs[one.of].data)
 
-    def predict(self, examples: Any) -> np.ndarray:
-        """The class of each example, by name where the classes have names, else by number; or the values of the first
-        output where it is no classifier. See ``answer`` for what examples may be."""
-        said = self._all(examples)
-        if not self.tells_apart:
-            return said
-        best = (
-            said.argmax(axis=1) if said.ndim > 1 and said.shape[1] > 1 else (said.reshape(len(said)) > 0.5).astype(int)
-        )
-        return np.array(self.classes)[best] if self.classes else best
+    def predict(self, examples: Any, output: str | None = None) -> np.ndarray:
+        """The class of each example, by name where the classes have names, else by number; for yes-or-no labels 1 or 0
+        for each; or the values, where it is no classifier. See ``answer`` for what examples may be.
 
-    def predict_proba(self, examples: Any) -> np.ndarray:
-        """The first output for each example: probabilities, N x classes, where the loss applies a softmax."""
-        return self._all(examples)
+        It speaks of ``output``, or of the main one. Classes of pixels or of steps in time have their axes.
+        """
+        name = self._named(output)
+        return self.decide(name, self._all(examples, name))
 
-    def _all(self, examples: Any) -> np.ndarray:
-        return np.concatenate([answers.outputs[self.outputs[0]] for answers in self.answer(examples)])
+    def predict_proba(self, examples: Any, output: str | None = None) -> np.ndarray:
+        """The numbers of an output, or of the main one, for each example: probabilities, N x classes, where there are
+        some. Raises NettrainError where a net has scores that are no probabilities, or values."""
+        name = self._named(output)
+        kind = self.meanings[name].kind
+        if kind not in ("Softmax", "Sigmoid"):
+            what = "scores that are no probabilities" if kind == "scores" else "values, not classes"
+            raise NettrainError(f"`{name}` of this net has {what}; `answer` gives them, batch by batch")
+        return self._all(examples, name)
+
+    def decide(self, name: str, said: np.ndarray) -> np.ndarray:
+        """What an output's numbers say: classes by name or number, 1 or 0, or themselves."""
+        meaning = self.meanings[name]
+        if meaning.kind == "Sigmoid":
+            yes = (said > 0.5).astype(int)
+            if yes[0].size > 1 or not len(yes):
+                return yes
+            best = yes.reshape(len(yes))
+        elif meaning.kind == "values" or said.shape[meaning.axis] < 2:
+            return said.reshape(len(said)) if said.ndim > 1 and said[:1].size == 1 else said
+        else:
+            best = said.argmax(axis=meaning.axis)
+        return np.array(self.classes)[best] if len(self.classes) > best.max(initial=0) else best
+
+    def _named(self, output: str | None) -> str:
+        if output is not None and output not in self.outputs:
+            known = f"; they are {', '.join(self.outputs)}"
+            raise NettrainError(f"the net has no output `{output}`{did_you_mean(output, self.outputs, known)}")
+        return output or self.main
+
+    def _all(self, examples: Any, name: str) -> np.ndarray:
+        found = [answers.outputs[name] for answers in self.answer(examples)]
+        if not found:
+            raise NettrainError("there are no examples to predict")
+        return np.concatenate(found)
 
     def __repr__(self) -> str:
         return f"<Model {self.net.name}: {', '.join(self.outputs)}>"
+
+
+def _is_list_of_files(examples: Any) -> bool:
+    return (
+        isinstance(examples, Sequence)
+        and not isinstance(examples, str | bytes)
+        and all(isinstance(one, str | os.PathLike) for one in examples)
+    )
 
 
 def _applied(prediction: Prediction, scores: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches
+from .given import further_given
 
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
 
@@ -168,7 +169,12 @@ class Data(Batches):
                 f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "
                 f"{format_shape(example)}"
             )
-        self.further, self.are_maps = [], []
+        tops = zip(self.top_names[1:], self.shapes[1:], strict=True)
+        self.further = [further_given(self.set, name, self.wanted, shape) for name, shape in tops]
+        self.are_maps = [
+            name in self.wanted and self.p.transform.is_map(array, example)
+            for name, array in zip(self.top_names[1:], self.further, strict=True)
+        ]
         self.begin(len(self.set), self.p.batch_size.test, False, self.shapes, self.set.origin)
 
     def name_of(self, k):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,8 +20,9 @@ from ...net.blob import Known
 from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
-from ...spec.errors import NettrainError, format_shape
+from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches
+from .given import array_of, is_files
 
 
 def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -101,6 +103,9 @@ class ImageData(Batches):
                 yield given, "is missing: new_height and new_width go together"
 
     num_tops = 2
+    is_given = False  # whether the images are given, where a net serves
+    given: np.ndarray | None = None  # those from a program
+    can_be_given = True
     how_to_split = "give two layers, with include: train and include: test, a list each"
     examples = (
         Example(
@@ -111,12 +116,18 @@ class ImageData(Batches):
 
     def setup(self, bottom, top):
         p = self.p
+        self.size = (p.new_height, p.new_width) if p.new_height else None
+        if self.serves and "example" in self.fitted:
+            self.example, self.files = tuple(self.fitted["example"]), []
+            self.mean = p.transform.mean(self.folder, self.example)
+            self.begin(1, p.batch_size, False, [p.transform.output_shape(self.example), ()], "what is given")
+            return
         self.list = find_file(p.source, self.folder)
         self.files, self.labels, self.lines = read_list(self.list)
         self.reads = {str(self.list.resolve()): str(self.list)}
-        self.size = (p.new_height, p.new_width) if p.new_height else None
         first = self.image(0)
         self.example = first.shape
+        self.fitted = {"example": list(self.example)}
         self.example_from = f"{self.files[0]} of {self.list}"
         self.one_shape_by = "give both new_height and new_width, or a transform with crop_size"
         if not self.size:
@@ -129,6 +140,25 @@ class ImageData(Batches):
             raise NettrainError(f"{self.list} has {len(self.files):,} images, fewer than rand_skip", key="rand_skip")
         if p.rand_skip > 1 and self.phase == "TRAIN":
             self.order.position = int(self.rng.integers(p.rand_skip))
+
+    def read_given(self, given):
+        """Image files, or an array of images as they come from them: N x C x H x W, values 0 to 255."""
+        self.is_given, self.given = True, None
+        if isinstance(given, str | os.PathLike) or (isinstance(given, list | tuple) and is_files(given)):
+            files = [given] if isinstance(given, str | os.PathLike) else given
+            self.files, origin = [os.fspath(file) for file in files], "what is given"
+        else:
+            self.given, origin = array_of(given, self.top_names[0]), "the array"
+            if self.given.shape[1:] != self.example:
+                raise ShapeError(
+                    f"examples must be N x {format_shape(self.example)}, got {format_shape(self.given.shape)}"
+                )
+            self.files = [f"{i:,}" for i in range(len(self.given))]
+        self.labels = np.zeros(len(self.files))
+        self.begin(len(self.files), self.p.batch_size, False, self.shapes, origin)
+
+    def name_of(self, k):
+        return self.files[int(self.indices[k])]
 
     def entries(self):
         return entries(self.files, self.p.root_folder, self.list, self.folder)
@@ -144,6 +174,11 @@ class ImageData(Batches):
                 raise self.other_size(i, (self.example[0], *size))
 
     def other_size(self, i, shape):
+        if self.is_given:
+            return NettrainError(
+                f"{self.files[i]} is {format_shape(shape)}; the net was trained on {format_shape(self.example)}, and "
+                "has no new_height and new_width to resize images"
+            )
         return NettrainError(
             f"{self.list}: the images have several sizes: {self.files[0]} is {format_shape(self.example)}, "
             f"{self.files[i]} is {format_shape(shape)}; give new_height and new_width to resize them",
@@ -159,13 +194,16 @@ class ImageData(Batches):
         }
 
     def image(self, i):
-        return decode(self.path(i), self.where(i), self.size, self.p.is_color)
+        if self.given is not None:
+            return self.given[i]
+        path = Path(self.files[i]) if self.is_given else self.path(i)
+        return decode(path, self.where(i), self.size, self.p.is_color)
 
     def where(self, i):
-        return f"{self.list}:{self.lines[i]}: image {self.files[i]}"
+        return self.files[i] if self.is_given else f"{self.list}:{self.lines[i]}: image {self.files[i]}"
 
     def fill(self, indices, top, rng):
-        images = np.empty((len(indices), *self.example), np.uint8)
+        images = np.empty((len(indices), *self.example), np.uint8 if self.given is None else self.given.dtype)
         for k, i in enumerate(indices):
             image = self.image(int(i))
             if image.shape != self.example:
