@@ -56,6 +56,8 @@ def load(
 def given_examples(given: Any, folder: Path) -> DataSet:
     """Examples that a trained net is given: an array N x (shape of an example), several by name, the examples first, or
     a file as of a data set, whose labels do not matter. Raises NettrainError."""
+    if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
+        (given,) = given
     if isinstance(given, str | os.PathLike):
         path = find_file(os.fspath(given), folder, folders=True)
         if os.path.isdir(path):

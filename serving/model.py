@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..compute.parallel import session
 from ..files.arrays import open_npz
+from ..files.extras import MissingExtraError
 from ..net.arguments import a_path, strings
 from ..net.chain import Pass
 from ..net.net import Net
@@ -24,9 +25,26 @@ from ..solver.finding import find_snapshot, is_run
 from ..solver.parameters import SolverParameters, parameters_of
 from ..solver.snapshot import Snapshot
 from ..spec.errors import NettrainError, did_you_mean
+from .named import Piece, pieces
 from .part import Meaning, Prediction, serving
 
 Refused = Callable[[str, NettrainError], None]  # is told a file that cannot be read, and why
+
+
+class _UnreadableError(Exception):
+    """Examples that cannot be read, and the error that says so."""
+
+    def __init__(self, error: NettrainError):
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except NettrainError as error:
+        raise _UnreadableError(error) from None
 
 
 @dataclass
@@ -57,9 +75,11 @@ def load(
     """
     settings = strings(settings, "settings")
     about: dict[str, Any] = {}
+    notes: list[str] = []
     is_path = isinstance(what, str | os.PathLike) and "\n" not in str(what)
     if is_path and (weights is None or is_run(Path(what))):  # type: ignore[arg-type]
-        run = find_snapshot(a_path(what, "run"), best_first=True).snapshot
+        found = find_snapshot(a_path(what, "run"), best_first=True)
+        run, notes = found.snapshot, found.notes
         spec, origin = run.spec(settings, allow_python), str(run.path)
         about, arrays = _about(run), run.params
     elif weights is None:
@@ -75,7 +95,9 @@ def load(
             else:
                 arrays, origin = opened.enter_context(open_parameters(place, "weights file")), str(place)
         assert arrays is not None
-        return Model(spec, arrays, origin, **about)
+        model = Model(spec, arrays, origin, **about)
+    model.notes = notes
+    return model
 
 
 def _about(run: Snapshot) -> dict[str, Any]:
@@ -100,28 +122,28 @@ class Model:
     ``outputs`` are the names of what it makes: ``prob`` where a loss would apply a softmax, or the tops of its last
     layers; ``main`` is the one that ``predict`` speaks of, that of the loss with the largest weight, or the first.
     ``meanings`` say what the numbers of each are. ``classes`` are the names of the classes, empty where the data has
-    none. ``options`` are those of Net.
+    none. ``notes`` are what a person should know of the run. ``options`` are those of Net.
     """
 
     def __init__(self, spec: NetSpec, weights: Arrays, origin: str, **options: Any):
         p = parameters_of(spec, "TRAIN") or SolverParameters(base_lr=0.0, max_iter=0)
+        self.origin, self.notes = origin, list[str]()
         self.net = Net(spec, "TEST", engine=p.engine, serves=True, **options)
         self.part = serving(self.net, keep_logits=False)
-        self.steps = [*self.part.sources, *self.part.steps]
+        steps = [*self.part.sources, *self.part.steps]
         missing = assign(self.net.params, weights, origin).missing
-        if needed := [step.spec.name for step in self.steps if step.spec.name in missing]:
+        if needed := [step.spec.name for step in steps if step.spec.name in missing]:
             raise NettrainError(f"{origin} has no parameters for {', '.join(needed)}")
-        self._pass = Pass(self.steps, backward=False)
+        self._reading = [step for step in self.part.sources if step.layer.can_be_given]
+        self._pass = Pass([step for step in steps if not any(step is one for one in self._reading)], backward=False)
         self.outputs = [key[0] for key in self.part.outputs] + [one.name for one in self.part.predictions]
         self.meanings = {name: self.part.meanings.get(name, Meaning()) for name in self.outputs}
         self.main = max(self.outputs, key=lambda name: self.meanings[name].weight)
         read = {key for step in self.part.steps for key in step.bottom_keys} | {*self.part.outputs}
         self._takers: dict[str, Any] = {}  # each top of the data that is read, and its layer
-        for step in self.part.sources:
-            tops = [key[0] for key in step.top_keys if key in read]
-            if step.layer.can_be_given:
-                step.layer.wanted = tops
-                self._takers |= dict.fromkeys(tops, step.layer)
+        for step in self._reading:
+            step.layer.wanted = [key[0] for key in step.top_keys if key in read]
+            self._takers |= dict.fromkeys(step.layer.wanted, step.layer)
         fitted = self.net.fitted()
         self.classes = next((tuple(found["classes"]) for found in fitted.values() if found.get("classes")), ())
 
@@ -134,47 +156,57 @@ class Model:
         """What the net says of examples, batch by batch: an array of N examples as the data has them, a file, or a
         list of files; where several blobs are read a mapping with each one's name.
 
-        The transform of the data layer is applied. A list of files is read as it is used, one batch at a time; with
-        ``refused`` those that cannot be read are told to it, and the rest goes on. Raises NettrainError for what cannot
-        be read.
+        The transform of the data layer is applied. Of a folder the pictures in it are meant. Files are read as they are
+        used, one batch at a time; with ``refused`` those that cannot be read are told to it, and the rest goes on.
+        Raises NettrainError for what cannot be read.
         """
-        if not _is_list_of_files(examples):
-            yield from self._answer(examples)
+        names = _names(examples)
+        if names is not None:
+            yield from self.answer_named(names, refused)
             return
-        size = max([1, *(layer.batch_size for layer in self._takers.values())])
-        for start in range(0, len(examples), size):
-            yield from self._answer_files(list(examples[start : start + size]), refused)
-
-    def _answer_files(self, files: list[Any], refused: Refused | None) -> Iterator[Answers]:
-        """What it says of some files. Where one cannot be read, each is read by itself."""
         try:
-            answers = list(self._answer(files))
-        except NettrainError as error:
-            if refused is None:
-                raise
-            if len(files) == 1:
-                refused(str(files[0]), error)
+            yield from self._answer(examples)
+        except _UnreadableError as found:
+            raise found.error from None
+
+    def answer_named(self, names: Iterable[Any], refused: Refused | None = None) -> Iterator[Answers]:
+        """``answer`` of files and folders, whose names may still be coming."""
+        size = max([1, *(layer.batch_size for layer in self._takers.values())])
+        for piece in pieces(names, size):
+            yield from self._answer_piece(piece, refused)
+
+    def _answer_piece(self, piece: Piece, refused: Refused | None) -> Iterator[Answers]:
+        """What it says of a set, or of some files. Where one of these cannot be read, each is read by itself."""
+        try:
+            yield from self._answer(piece) if isinstance(piece, str) else list(self._answer(piece))
+        except _UnreadableError as found:
+            if refused is None or isinstance(found.error, MissingExtraError):
+                raise found.error from None
+            if isinstance(piece, str) or len(piece) == 1:
+                refused(piece if isinstance(piece, str) else piece[0], found.error)
                 return
-            for file in files:
-                yield from self._answer_files([file], refused)
-            return
-        yield from answers
+            for file in piece:
+                yield from self._answer_piece([file], refused)
 
     def _answer(self, examples: Any) -> Iterator[Answers]:
+        """Raises _UnreadableError for examples that cannot be read, NettrainError for a net that cannot take them."""
         layers = self._give(examples)
         left = max(layer.pass_size or 0 for layer in layers)
         first = max(layers, key=lambda layer: layer.pass_size or 0)
-        for step in self.steps:
+        for step in (*self._reading, *self._pass.steps):
             ask(step.layer, "start_pass")
         try:
             while left > 0:
                 with session(), np.errstate(all="ignore"):
+                    with _reading():
+                        for step in self._reading:
+                            ask(step.layer, "Forward_cpu", step.bottom, step.top)
                     self._pass.run()
                     said = {name: array.copy() for name, array in self._said()}
                 left -= first.batch_count
                 yield Answers([ask(first, "name_of", k) for k in range(first.batch_count)], said)
         finally:
-            for step in self.steps:
+            for step in (*self._reading, *self._pass.steps):
                 ask(step.layer, "end_pass")
 
     def _give(self, examples: Any) -> list[Any]:
@@ -194,8 +226,9 @@ class Model:
             for layer in layers:
                 own = {name: examples[name] for name, taker in self._takers.items() if taker is layer}
                 given[id(layer)] = next(iter(own.values())) if len(own) == 1 else own
-        for layer in layers:
-            ask(layer, "read_given", given[id(layer)])
+        with _reading():
+            for layer in layers:
+                ask(layer, "read_given", given[id(layer)])
         return layers
 
     def _needs(self, but: str) -> NettrainError:
@@ -203,7 +236,8 @@ class Model:
 
     def _said(self) -> Iterator[tuple[str, np.ndarray]]:
         """Each output and its values, of the last batch."""
-        blobs = {key: blob for step in self.steps for key, blob in zip(step.top_keys, step.top, strict=True)}
+        steps = (*self._reading, *self._pass.steps)
+        blobs = {key: blob for step in steps for key, blob in zip(step.top_keys, step.top, strict=True)}
         for key in self.part.outputs:
             yield key[0], blobs[key].data
         for one in self.part.predictions:
@@ -240,7 +274,15 @@ class Model:
             return said.reshape(len(said)) if said.ndim > 1 and said[:1].size == 1 else said
         else:
             best = said.argmax(axis=meaning.axis)
-        return np.array(self.classes)[best] if len(self.classes) > best.max(initial=0) else best
+        return self.named(best)
+
+    def named(self, numbers: np.ndarray) -> np.ndarray:
+        """The names of classes, or their numbers where they have none."""
+        return np.array(self.classes)[numbers] if len(self.classes) > numbers.max(initial=0) else numbers
+
+    def label(self, number: int) -> str | int:
+        """The name of a class, or its number."""
+        return self.classes[number] if number < len(self.classes) else number
 
     def _named(self, output: str | None) -> str:
         if output is not None and output not in self.outputs:
@@ -258,12 +300,13 @@ class Model:
         return f"<Model {self.net.name}: {', '.join(self.outputs)}>"
 
 
-def _is_list_of_files(examples: Any) -> bool:
-    return (
-        isinstance(examples, Sequence)
-        and not isinstance(examples, str | bytes)
-        and all(isinstance(one, str | os.PathLike) for one in examples)
-    )
+def _names(examples: Any) -> Iterable[Any] | None:
+    """The files that are named, by one name or several; None for examples themselves."""
+    if isinstance(examples, str | os.PathLike):
+        return [examples]
+    if isinstance(examples, Sequence) and all(isinstance(one, str | os.PathLike) for one in examples):
+        return examples
+    return None
 
 
 def _applied(prediction: Prediction, scores: np.ndarray) -> np.ndarray:

@@ -3,9 +3,8 @@
 import nettrain
 import numpy as np
 import pytest
-from nettrain.spec.errors import NettrainError
-
 from helpers import layer
+from nettrain.spec.errors import NettrainError
 
 SPEC = {
     "name": "small",
