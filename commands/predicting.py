@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def predict(run: str, files: tuple, as_csv: bool, as_json: bool, npz: str | None
     screen = Screen(predicting.count_of(files), unit="")
     doing = predicting.Predicting(model, form, top, screen.say)
     with screen:
-        for lines, examples in doing.run(files, sys.stdin.buffer):
+        for lines, examples in doing.run(files, getattr(sys.stdin, "buffer", None) or io.BytesIO()):
             if not screen.show(lines):
                 break  # whoever read it has seen enough
             screen.count(examples)

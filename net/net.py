@@ -43,6 +43,7 @@ class Net:
         freeze: layers whose parameters are not learned, by name or glob.
         engine: what computes the layers: ``numpy``, ``onednn``, or ``auto``, oneDNN where it is installed and can.
         fitted: what layers of a run found in its training data, by name, as ``fitted()`` gave it.
+        given: data of a program's, by the name of the layer that reads it in place of its source: see ``Data``.
         serves: whether examples will be given to its data layers, which then open no data of their own.
 
     Raises SpecError with every problem of the spec, its shapes and its data files.
@@ -65,6 +66,7 @@ class Net:
         engine: Engine = "auto",
         fitted: Mapping[str, Mapping[str, Any]] | None = None,
         serves: bool = False,
+        given: Mapping[str, Any] | None = None,
     ):
         rest_early()
         phase = as_phase(phase)
@@ -87,6 +89,7 @@ class Net:
             engine=self.engine,
             fitted=fitted,
             serves=serves,
+            given=given,
         )
         self.steps, self.parameters = made.steps, made.parameters
         self._index()

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..compute.parallel import session
-from ..files.arrays import open_npz
 from ..files.extras import MissingExtraError
-from ..net.arguments import a_path, strings
 from ..net.chain import Pass
 from ..net.net import Net
-from ..net.netspec import load as load_spec
-from ..net.parameter_files import Arrays, assign, open_parameters
+from ..net.parameter_files import Arrays, assign
 from ..net.records import NetSpec
 from ..net.user_code import ask
-from ..solver.finding import find_snapshot, is_run
 from ..solver.parameters import SolverParameters, parameters_of
-from ..solver.snapshot import Snapshot
 from ..spec.errors import NettrainError, did_you_mean
 from .named import Piece, pieces
 from .part import Meaning, Prediction, serving
@@ -56,64 +50,6 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.names)
-
-
-def load(
-    what: str | Path | Mapping[str, Any] | NetSpec,
-    *,
-    weights: str | Path | None = None,
-    settings: Iterable[str] = (),
-    allow_python: bool = False,
-) -> Model:
-    """The trained net of a run: its folder, or one of its snapshots. The best weights are taken, or else the newest.
-
-    ``weights`` are others, a file or a run; with them ``what`` may be a spec, whose data is opened unless the weights
-    are a run's. ``settings`` are overrides such as ``data.batch_size=100``. Raises NettrainError.
-
-        model = nettrain.load("runs/photos/001")
-        model.predict(["a.jpg", "b.jpg"])
-    """
-    settings = strings(settings, "settings")
-    about: dict[str, Any] = {}
-    notes: list[str] = []
-    is_path = isinstance(what, str | os.PathLike) and "\n" not in str(what)
-    if is_path and (weights is None or is_run(Path(what))):  # type: ignore[arg-type]
-        found = find_snapshot(a_path(what, "run"), best_first=True)
-        run, notes = found.snapshot, found.notes
-        spec, origin = run.spec(settings, allow_python), str(run.path)
-        about, arrays = _about(run), run.params
-    elif weights is None:
-        raise NettrainError("a spec has no weights: give them too, as weights=FILE, or give a run")
-    else:
-        spec, arrays, origin = load_spec(what, settings, allow_python=allow_python), None, ""
-    with ExitStack() as opened:
-        if weights is not None:
-            place = a_path(weights, "weights")
-            other = _snapshot_at(place)
-            if other is not None:
-                arrays, origin, about = other.params, str(other.path), _about(other) | about
-            else:
-                arrays, origin = opened.enter_context(open_parameters(place, "weights file")), str(place)
-        assert arrays is not None
-        model = Model(spec, arrays, origin, **about)
-    model.notes = notes
-    return model
-
-
-def _about(run: Snapshot) -> dict[str, Any]:
-    level, stages = run.level_and_stages(0, ())
-    return {"level": level, "stages": stages, "seed": run.state["seed"], "fitted": run.state["fitted"]}
-
-
-def _snapshot_at(place: Path) -> Snapshot | None:
-    """The snapshot that weights are in, if they are a run's; it has what was fitted to its data too."""
-    if not is_run(place):
-        return None
-    if place.suffix == ".npz":
-        with open_npz(place, "weights file") as archive:
-            if "state" not in archive:
-                return None
-    return find_snapshot(place, best_first=True).snapshot
 
 
 class Model:
@@ -315,6 +251,3 @@ def _applied(prediction: Prediction, scores: np.ndarray) -> np.ndarray:
         return 0.5 * (np.tanh(0.5 * scores) + 1)
     exponentials = np.exp(scores - scores.max(axis=prediction.axis, keepdims=True))
     return exponentials / exponentials.sum(axis=prediction.axis, keepdims=True)
-
-
-__all__ = ["Answers", "Model", "load"]

@@ -35,17 +35,19 @@ def pieces(names: Iterable[Any], size: int) -> Iterator[Piece]:
 
 def within(folder: str) -> Iterator[str]:
     """The pictures in a folder and below it, by name; hidden ones and other files are left out. The folder itself where
-    it is a set."""
+    it is a set, or has none."""
     if os.path.exists(os.path.join(folder, "data.mdb")):
         yield folder
         return
+    has_some = False
     for path, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (
-            os.path.join(path, name)
-            for name in sorted(files)
-            if name.lower().endswith(PICTURES) and not name.startswith(".")
-        )
+        for name in sorted(files):
+            if name.lower().endswith(PICTURES) and not name.startswith("."):
+                has_some = True
+                yield os.path.join(path, name)
+    if not has_some:
+        yield folder
 
 
 def count(names: Iterable[str]) -> int | None:

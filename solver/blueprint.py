@@ -53,6 +53,7 @@ def draw(
     allow_python: bool = False,
     with_weights: bool = True,
     problems: Problems | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Blueprint:
     """Read a spec, make its nets, check what it says about training; ``with_weights`` loads those it names.
 
@@ -62,14 +63,13 @@ def draw(
     spec = load(spec, settings, problems, allow_python)
     p = read_parameters(spec, problems) or SolverParameters(base_lr=0.0, max_iter=0)
     seed = p.random_seed if p.random_seed >= 0 else secrets.randbits(31)
-    given = NetState(level=level, stage=stages)
+    asked = NetState(level=level, stage=stages)
 
     def make(phase: str, state: NetState, **options: Any) -> Net | None:
-        state = state.beside(given)
+        state = state.beside(asked)
+        options |= {"level": state.level, "stages": state.stage, "seed": seed, "dtype": dtype, "given": given}
         try:
-            return Net(
-                spec, phase, level=state.level, stages=state.stage, seed=seed, dtype=dtype, engine=p.engine, **options
-            )
+            return Net(spec, phase, engine=p.engine, **options)
         except SpecError as error:
             problems.found.extend(error.problems)
             return None

@@ -55,6 +55,7 @@ class Solver:
         on_warning: called with each sign that something is wrong, once.
         allow_python: whether layers of type Python may run the code they name.
         dtype: ``float32``, or ``float64`` to compare numbers.
+        given: data of a program's, by the name of the layer that reads it in place of its source.
         problems: those found before, when the spec was loaded; they are raised with the others.
 
     ``net`` is the training net, ``test_nets`` those to test with (none if there is nothing to test), ``iter`` the
@@ -80,6 +81,7 @@ class Solver:
         problems: Problems | None = None,
         allow_python: bool = False,
         dtype: str = "float32",
+        given: Mapping[str, Any] | None = None,
     ):
         level, stages = whole(level, "level"), tuple(strings(stages, "stages"))
         weights = None if weights is None else strings(weights, "weights", paths=True)
@@ -93,6 +95,7 @@ class Solver:
             allow_python=allow_python,
             with_weights=weights is not None,
             problems=problems,
+            given=given,
         )
         self.spec, self.p, self.dtype = blueprint.spec, blueprint.p, dtype
         self.seed, self.level, self.stages = blueprint.seed, level, stages

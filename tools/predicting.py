@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -14,12 +15,13 @@ import numpy as np
 
 from ..files import plain_json
 from ..files.arrays import write_npz
-from ..serving.model import Answers, Model, load
+from ..serving.loading import load
+from ..serving.model import Answers, Model
 from ..serving.named import PICTURES, count
 from ..spec.errors import NettrainError, why
 from .table import columns
 
-STDIN = "-"
+STDIN, TABLE = "-", "stdin.csv"
 Cells = dict[str, Any]  # heading -> a text, a number or a list of numbers
 
 
@@ -34,19 +36,22 @@ class Predicting:
         self.model, self.form, self.top, self.tell = model, form, top, tell
         self.exit_code = 0
         self.kept: list[Answers] = []
-        self.widths: list[int] | None = None
+        self.widths: list[int] | None = None  # of the columns, once there are some
+        self.width, self.folder = 0, ""  # of the longest name; where stdin is kept
 
     def run(self, names: Sequence[str], stdin: IO[bytes]) -> Iterator[tuple[str, int]]:
         """Lines of output and how many examples they are of, batch by batch."""
         self.width = max([4, *map(len, names)]) if count_of(names) is not None else 4
         with tempfile.TemporaryDirectory() as folder:
+            self.folder = folder
             for answers in self.model.answer_named(given_by(names, stdin, Path(folder)), self.refuse):
                 yield self.lines(answers), len(answers)
 
     def refuse(self, file: str, error: NettrainError) -> None:
         """Name a file that could not be read."""
         said = str(error)
-        self.tell(said if file in said else f"{file}: {said}")
+        named = said if file in said else f"{file}: {said}"
+        self.tell(named.replace(os.path.join(self.folder, TABLE), "stdin"))
         self.exit_code = self.exit_code or error.exit_code
 
     def lines(self, answers: Answers) -> str:
@@ -164,10 +169,10 @@ def given_by(names: Iterable[str], stdin: IO[bytes], folder: Path) -> Iterator[s
             continue
         first = stdin.readline()
         path = text_of(first)
-        if path.lower().endswith(PICTURES) or Path(path or "-").exists():
+        if path.lower().endswith(PICTURES) or os.path.isfile(path):
             yield from (found for line in chain([first], stdin) if (found := text_of(line)))
         else:
-            table = folder / "stdin.csv"
+            table = folder / TABLE
             with table.open("wb") as file:
                 file.writelines(chain([first], stdin))
             yield str(table)

@@ -19,7 +19,7 @@ from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches
-from .given import further_given
+from .given import further_given, set_given
 
 PHASES = {"training": "train", "val": "test", "valid": "test", "validation": "test", "eval": "test", "testing": "test"}
 
@@ -75,6 +75,8 @@ class Data(Batches):
     images' H and W, are cropped and flipped with their images, whichever top they are.
     Errors: a missing, damaged or empty file; a label asked for that the set does not have; a further top the file has
     no array for, or one with a different number of rows.
+    A program may give arrays in place of the source, those of further tops too:
+    ``get_solver(spec, given={"data": {"data": x, "label": y}})``, by the name of the layer.
     A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
     "nettrain[images]"): its examples are read batch by batch, others lie in memory.
     Source: Caffe's Data with transform_param, which never shuffles.
@@ -122,9 +124,11 @@ class Data(Batches):
         if self.serves and "example" in self.fitted:
             self.serve(p)
             return
-        self.set = self.divided(
-            load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend), split
-        )
+        if self.given is not None:
+            found = set_given(self.given, split)
+        else:
+            found = load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend)
+        self.set = self.divided(found, split)
         self.is_quick_to_examine = isinstance(self.set.data, np.ndarray)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
@@ -195,6 +199,8 @@ class Data(Batches):
     def identity(self, split):
         """``reads`` and ``how_to_split``: a set that has no splits is the same in both phases."""
         source, origin = getattr(self.p.source, split), self.set.origin
+        if self.given is not None:
+            return {}, ""
         if source in GENERATORS:
             drawn = split if self.p.generate.test_examples else "train"
             return {f"{source} {self.p.generate} {drawn}": origin}, "give generate: {test_examples: 300}"

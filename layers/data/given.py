@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data.dataset import DataSet
+from ...data.dataset import WHOLE, DataSet
 from ...data.sources import find_file
 from ...files.arrays import open_npz, read_npy
 from ...net.layer import Layer
@@ -104,6 +104,21 @@ def array_of(given: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "fiub" or not array.ndim:
         raise NettrainError(f"examples for `{name}` must be an array of numbers with a row for each")
     return array
+
+
+def set_given(given: Any, split: str) -> DataSet:
+    """A set from a program's arrays: ``data`` and ``label`` with the rest by name, for both phases or those of one
+    under ``train`` and ``test``; or a DataSet. Raises NettrainError."""
+    if isinstance(given, Mapping) and split in given:
+        given = given[split]
+    elif not isinstance(given, DataSet):
+        split = WHOLE
+    if isinstance(given, DataSet):
+        return given
+    if not isinstance(given, Mapping) or "data" not in given:
+        raise NettrainError("what is given must be a mapping with `data`, and with `label` where labels are read")
+    arrays = {name: array_of(array, name) for name, array in given.items()}
+    return DataSet(arrays.pop("data"), arrays.pop("label", None), "the arrays", split, others=arrays)
 
 
 def further_given(found: DataSet, name: str, wanted: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:

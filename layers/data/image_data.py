@@ -104,7 +104,7 @@ class ImageData(Batches):
 
     num_tops = 2
     is_given = False  # whether the images are given, where a net serves
-    given: np.ndarray | None = None  # those from a program
+    pixels: np.ndarray | None = None  # those from a program
     can_be_given = True
     how_to_split = "give two layers, with include: train and include: test, a list each"
     examples = (
@@ -143,17 +143,17 @@ class ImageData(Batches):
 
     def read_given(self, given):
         """Image files, or an array of images as they come from them: N x C x H x W, values 0 to 255."""
-        self.is_given, self.given = True, None
+        self.is_given, self.pixels = True, None
         if isinstance(given, str | os.PathLike) or (isinstance(given, list | tuple) and is_files(given)):
             files = [given] if isinstance(given, str | os.PathLike) else given
             self.files, origin = [os.fspath(file) for file in files], "what is given"
         else:
-            self.given, origin = array_of(given, self.top_names[0]), "the array"
-            if self.given.shape[1:] != self.example:
+            self.pixels, origin = array_of(given, self.top_names[0]), "the array"
+            if self.pixels.shape[1:] != self.example:
                 raise ShapeError(
-                    f"examples must be N x {format_shape(self.example)}, got {format_shape(self.given.shape)}"
+                    f"examples must be N x {format_shape(self.example)}, got {format_shape(self.pixels.shape)}"
                 )
-            self.files = [f"{i:,}" for i in range(len(self.given))]
+            self.files = [f"{i:,}" for i in range(len(self.pixels))]
         self.labels = np.zeros(len(self.files))
         self.begin(len(self.files), self.p.batch_size, False, self.shapes, origin)
 
@@ -194,8 +194,8 @@ class ImageData(Batches):
         }
 
     def image(self, i):
-        if self.given is not None:
-            return self.given[i]
+        if self.pixels is not None:
+            return self.pixels[i]
         path = Path(self.files[i]) if self.is_given else self.path(i)
         return decode(path, self.where(i), self.size, self.p.is_color)
 
@@ -203,7 +203,7 @@ class ImageData(Batches):
         return self.files[i] if self.is_given else f"{self.list}:{self.lines[i]}: image {self.files[i]}"
 
     def fill(self, indices, top, rng):
-        images = np.empty((len(indices), *self.example), np.uint8 if self.given is None else self.given.dtype)
+        images = np.empty((len(indices), *self.example), np.uint8 if self.pixels is None else self.pixels.dtype)
         for k, i in enumerate(indices):
             image = self.image(int(i))
             if image.shape != self.example:
