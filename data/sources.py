@@ -24,6 +24,7 @@ from .generators import GENERATORS, Generate, generate
 from .idx import idx_shape, read_idx
 from .kinds import other_kind
 from .lmdb import read_lmdb
+from .npy import read_folder, read_pair
 from .tables import read_arrays, read_csv
 
 
@@ -47,8 +48,12 @@ def load(
     if source in WELL_KNOWN:
         return _well_known(source, split, folder)
     path = find_file(source, folder, folders=True)
+    if os.path.isdir(path) and (arrays := read_folder(path, split)) is not None:
+        return arrays
     if os.path.isdir(path) or backend == "LMDB":
         return read_lmdb(path)
+    if path.suffix == ".npy":
+        return read_pair(path)
     stamp = path.stat()
     return _read_file(path, split, label_column, (stamp.st_mtime_ns, stamp.st_size))
 
@@ -61,7 +66,9 @@ def given_examples(given: Any, folder: Path) -> DataSet:
     if isinstance(given, str | os.PathLike):
         path = find_file(os.fspath(given), folder, folders=True)
         if os.path.isdir(path):
-            return read_lmdb(path)
+            return read_folder(path, "test") or read_lmdb(path)
+        if path.suffix == ".npy":
+            return read_pair(path)
         stamp = path.stat()
         return _read_file(path, "test", None, (stamp.st_mtime_ns, stamp.st_size))
     others: Mapping[str, np.ndarray] = {}
@@ -95,7 +102,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
     try:
         for place in _places(folder):
             path = place / source
-            if folders and (path / "data.mdb").exists():
+            if folders and ((path / "data.mdb").exists() or any(path.glob("*.npy"))):
                 return path
             if path.is_dir():
                 raise NettrainError(
@@ -132,7 +139,7 @@ def _read_file(path: Path, split: str, label_column: str | None, stamp: tuple[in
     if "-idx" in name or ".idx" in name or name.endswith("-ubyte"):
         labels = path.parent / path.name.replace("images", "labels").replace("idx3", "idx1")
         return _idx_pair(path, labels if labels != path else None, path.name, "whole")
-    ends = "a data file ends in .npz, .csv, -ubyte (IDX) or -ubyte.gz"
+    ends = "a data file ends in .npz, .npy, .csv, -ubyte (IDX) or -ubyte.gz"
     raise NettrainError(f"{path}: {ends}{other_kind(path)}", key="source")
 
 

@@ -75,6 +75,10 @@ class Net:
             raise NettrainError(f"share_with must be a Net, got {type(share_with).__name__}")
         problems = Problems()
         self.spec = load(spec, settings, problems, allow_python)
+        takers = [one.name for one in self.spec.layers if getattr(one.cls, "trains_on_given", False)]
+        if wrong := [name for name in given or () if name not in takers]:
+            known = ", ".join(takers) or "none: add a Data layer"
+            raise NettrainError(f"`{wrong[0]}` is no layer that can be given data; they are {known}")
         self.phase = phase
         self.state = State(phase, level, strings(stages, "stages"))
         self.dtype = precision(dtype)

@@ -57,7 +57,7 @@ class _Estimator(base.BaseEstimator):
         """Train on N x F values and their targets."""
         self.mean_, self.scale_ = _standard(x) if self.standardize else (0.0, 1.0)
         spec = self._net(outputs, loss, len(x))
-        reader = next((layer.name for layer in spec.layers if getattr(layer.cls, "can_be_given", False)), None)
+        reader = next((layer.name for layer in spec.layers if getattr(layer.cls, "trains_on_given", False)), None)
         if reader is None:
             raise NettrainError("the spec has no layer that reads data, such as Data, to give the examples to")
         given = {reader: {"data": self._examples(x), "label": targets}}

@@ -107,6 +107,7 @@ class Data(Batches):
 
     num_tops = (1, None)
     can_be_given = True
+    trains_on_given = True
     examples = (
         Example(params={"source": "digits", "batch_size": 4}, tops=2),
         Example(params={"source": "spiral", "batch_size": 6, "shuffle": False}, tops=2),

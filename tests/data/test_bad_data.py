@@ -460,7 +460,7 @@ def test_cropping_what_is_not_an_image(transform):
         (".", "is a folder, not a data file"),
         ("folder.npz", "folder.npz is a folder, not a data file"),
         ("inside.npz", "data/inside.npz is a folder, not a data file"),
-        ("spec.yaml", "spec.yaml: a data file ends in .npz, .csv, -ubyte (IDX) or -ubyte.gz"),
+        ("spec.yaml", "spec.yaml: a data file ends in .npz, .npy, .csv, -ubyte (IDX) or -ubyte.gz"),
         ("a" * 300 + ".npz", "too long"),
         ("spec.yaml/a.npz", "data file not found: spec.yaml/a.npz"),
     ],

