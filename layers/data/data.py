@@ -10,6 +10,7 @@ import numpy as np
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
 from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
+from ...data.layout import Layout, arranged, noticed
 from ...data.sources import NAMED, find_file, given_examples, load
 from ...data.transform import Transform
 from ...net.blob import Known
@@ -92,6 +93,10 @@ class Data(Batches):
         split: Split | None = param(
             default=None, doc="share kept for tests, where the source has no part for them: 0.2 by default, 0 for none"
         )
+        layout: Layout | None = param(
+            default=None,
+            doc="arrays of images: NHWC with the channels last, NHW without channels; NCHW is the net's own",
+        )
         label_column: Column | None = param(default=None, doc="csv: the column with the label, by name or number")
 
         aliases = {
@@ -129,7 +134,9 @@ class Data(Batches):
             found = set_given(self.given, split)
         else:
             found = load(getattr(p.source, split), split, self.folder, p.generate, p.label_column, p.backend)
-        self.set = self.divided(found, split)
+        seen = "" if p.layout else noticed(found)
+        self.set = self.divided(arranged(found, p.layout), split)
+        self.remark = "; ".join(filter(None, [self.remark, seen]))
         self.is_quick_to_examine = isinstance(self.set.data, np.ndarray)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
@@ -168,7 +175,7 @@ class Data(Batches):
         self.begin(1, p.batch_size.test, False, shapes, "what is given")
 
     def read_given(self, given):
-        self.set, example = given_examples(given, self.folder), tuple(self.fitted["example"])
+        self.set, example = arranged(given_examples(given, self.folder), self.p.layout), tuple(self.fitted["example"])
         if tuple(self.set.data.shape[1:]) != example:
             raise ShapeError(
                 f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "

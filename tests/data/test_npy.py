@@ -47,3 +47,25 @@ def test_what_is_no_data(workdir):
     np.save("y.npy", np.ones(2))
     with pytest.raises(NettrainError, match="holds 3 examples but 2 labels"):
         reader("x.npy")
+
+
+def test_the_order_of_axes_is_said_and_noticed(workdir):
+    images = np.random.default_rng(0).integers(0, 255, (5, 9, 8, 3)).astype("u1")
+    np.savez("colour.npz", x_train=images, y_train=np.arange(5))
+    np.savez("grey.npz", x_train=images[..., 0], y_train=np.arange(5))
+    np.savez("rows.npz", x_train=images[:, :, 0, 0], y_train=np.arange(5))
+    net, _ = reader("colour.npz")
+    assert net.layers["d"].remark.endswith("seem to be images with the channels last: layout: NHWC")
+    assert "layout: NHW adds it" in reader("grey.npz")[0].layers["d"].remark
+    assert reader("rows.npz")[0].layers["d"].remark == ""
+    for name, layout, expected in (
+        ("colour", "NHWC", images.transpose(0, 3, 1, 2)),
+        ("colour", "NCHW", images),
+        ("grey", "NHW", images[:, None, :, :, 0]),
+    ):
+        net, _ = reader(f"{name}.npz", layout=layout, shuffle=False)
+        net.forward()
+        assert net.layers["d"].remark == ""
+        assert np.array_equal(net.blobs["x"].data, expected[:4])
+    with pytest.raises(NettrainError, match=r"layout NHWC needs arrays with 4 axes, grey\.npz has 5 x 9 x 8"):
+        reader("grey.npz", layout="NHWC")
