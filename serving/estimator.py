@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class _Estimator(base.BaseEstimator):
         self,
         hidden: Iterable[int] = (64,),
         *,
-        spec: str | os.PathLike | Mapping[str, Any] | None = None,
+        spec: str | Path | Mapping[str, Any] | None = None,
         solver: Mapping[str, Any] | None = None,
         settings: Iterable[str] = (),
         epochs: int = 50,
@@ -55,7 +55,7 @@ class _Estimator(base.BaseEstimator):
 
     def _train(self, x: np.ndarray, targets: np.ndarray, outputs: int, loss: str) -> None:
         """Train on N x F values and their targets."""
-        self.mean_, self.scale_ = _standard(x) if self.standardize else (0.0, 1.0)
+        self.mean_, self.scale_ = _standard(x, self.standardize)
         spec = self._net(outputs, loss, len(x))
         reader = next((layer.name for layer in spec.layers if getattr(layer.cls, "trains_on_given", False)), None)
         if reader is None:
@@ -182,7 +182,7 @@ class Regressor(base.RegressorMixin, _Estimator):
         x, y = validation.validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         self.is_single_ = y.ndim == 1
         targets = np.asarray(y, np.float64).reshape(len(y), -1)
-        self.target_mean_, self.target_scale_ = _standard(targets) if self.standardize else (0.0, 1.0)
+        self.target_mean_, self.target_scale_ = _standard(targets, self.standardize)
         targets = (targets - self.target_mean_) / self.target_scale_
         self._train(x, targets, targets.shape[1], "EuclideanLoss")
         return self
@@ -199,7 +199,10 @@ class Regressor(base.RegressorMixin, _Estimator):
         return tags
 
 
-def _standard(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean and standard deviation of each column, 1 where that is 0, as scikit-learn's StandardScaler has them."""
+def _standard(x: np.ndarray, is_wanted: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and standard deviation of each column, 1 where that is 0, as scikit-learn's StandardScaler has them; 0
+    and 1 where it is not wanted."""
+    if not is_wanted:
+        return np.zeros(x.shape[1]), np.ones(x.shape[1])
     scale = x.std(axis=0)
     return x.mean(axis=0), np.where(scale > 10 * np.finfo(x.dtype).eps * np.abs(x).max(axis=0), scale, 1.0)

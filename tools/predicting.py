@@ -108,7 +108,8 @@ class Predicting:
         if values.ndim > 1:
             best = values.argmax(axis=meaning.axis - 1)
             return {"classes": self.model.named(best) if self.form == "json" else shape_of(best)}
-        is_score, found = meaning.kind == "scores", {}
+        is_score = meaning.kind == "scores"
+        found: Cells = {}
         for rank, i in enumerate(np.argsort(-values, kind="stable")[: self.top]):
             after = f"_{rank + 1}" if rank else ""
             found[f"class{after}"] = self.model.label(int(i))
