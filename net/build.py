@@ -49,9 +49,10 @@ def build_steps(
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
     is_tested: bool = False,
     serves: bool = False,
+    given: Mapping[str, Any] | None = None,
 ) -> list[Step]:
     """Make the layers and give every blob its shape; ``fitted`` is what a run's layers found in its data, ``is_tested``
-    whether a solver both trains and tests, ``serves`` whether its data is given.
+    whether a solver both trains and tests, ``serves`` whether its data is given later, ``given`` data of a program's.
 
     Each problem is collected; layers below a broken one are skipped, since their shapes cannot be known.
     """
@@ -74,6 +75,7 @@ def build_steps(
             continue
         layer.fitted = (fitted or {}).get(spec.name, {})
         layer.serves = serves
+        layer.given = (given or {}).get(spec.name)
         layer.keeps_some_for_tests = is_tested and not (spec.common.include or spec.common.exclude)
         step = Step(
             spec,
