@@ -3,56 +3,78 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
 from .app import main
 from .options import Name, output_options, read, spec_options, state_options
-from .streams import show
+from .streams import say, show
 
 SPECS = (".yaml", ".yml", ".prototxt")
+MAKING = ("to", "encoded", "resize", "gray", "damaged", "shuffle", "seed", "mean", "force")
 
 
 @main.in_group("Look")
-@click.argument("what", metavar="TABLE|SPEC", type=Name())
-@click.option("--label", multiple=True, metavar="COLUMN", help="Of a table: the column with the label.")
-@click.option("--drop", multiple=True, metavar="COLUMN", help="Of a table: a column to leave out.")
-@click.option("--sheet", type=Name(), help="Of a spec: write a picture (.png) of what the net sees, in both phases.")
-@click.option("--examples", type=click.IntRange(1, 400), default=32, help="Examples of each on it; default 32.")
+@click.argument("what", metavar="WHAT", type=Name())
+@click.option("--label", multiple=True, metavar="COLUMN", help="Table: the column with the label, by name or number.")
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Table: a column to leave out.")
+@click.option("--sheet", type=Name(), metavar="FILE", help="Spec: write a picture (.png) of what the net sees.")
+@click.option("--examples", type=click.IntRange(1, 400), default=32, help="Spec: examples on the sheet; default 32.")
+@click.option("--to", type=Name(), metavar="FOLDER", help="Write an LMDB of pictures, as convert_imageset of Caffe.")
+@click.option("--encoded", is_flag=True, help="--to: records hold image files, not plain pixels.")
+@click.option(
+    "--resize", type=click.IntRange(1), nargs=2, metavar="H W", help="Pictures are brought to this height and width."
+)
+@click.option("--gray", is_flag=True, help="Pictures: one channel; else three where any has colours.")
+@click.option(
+    "--damaged", type=click.Choice(["refuse", "skip"]), default="refuse", help="Pictures that cannot be read."
+)
+@click.option("--shuffle/--no-shuffle", default=True, help="--to: in a random order (default), or by class.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed, another order.")
+@click.option("--mean", type=Name(), metavar="FILE", help="Write the mean image: .binaryproto, or .npy.")
+@click.option("--force", is_flag=True, help="Write over files that are there.")
 @spec_options
 @state_options
 @output_options
-def data(
-    what: str,
-    label: tuple,
-    drop: tuple,
-    sheet: str | None,
-    examples: int,
-    settings: tuple,
-    level: int,
-    stages: tuple,
-    as_json: bool,
-) -> None:
-    """Show what a table holds, or what the data layers of a spec give to the net.
+def data(what: str, as_json: bool, **options: Any) -> None:
+    """Show what a table holds, or what the data layers of a spec give to the net; or make an LMDB or a mean image.
 
     \b
     nettrain data passengers.csv --label survived     the columns, and what a net would be given
     nettrain data configs/mlp.yaml                    sizes, classes, ranges of values after the transform
     nettrain data configs/resnet20.yaml --sheet seen.png
+    nettrain data photos --to db --resize 64 64       a folder for each class, or a list of FILE LABEL
+    nettrain data db --mean mean.binaryproto
 
     A sheet has the first examples as they are given to the net, crops, flips and all, with their labels. Means and
     scales are undone, so that people see pictures. Needs pillow: pip install "nettrain[images]".
     """
-    if what.lower().endswith(SPECS) or os.path.isdir(what):
-        if label or drop:
-            raise click.UsageError("--label and --drop are for tables")
+    if options["to"] is not None or options["mean"] is not None:
+        _only(options, MAKING, "--to and --mean")
+        from ..interop.caffe.imageset import Job, make
+
+        made = make(Job(what, **{name: options[name] for name in MAKING}))
+        for note in made.notes:
+            say(note)
+        show(made.as_json(), as_json, lambda _: made.report())
+    elif what.lower().endswith(SPECS) or os.path.isfile(os.path.join(what, "spec.yaml")):
+        _only(options, ("sheet", "examples", "settings", "level", "stages"), "a spec")
         from ..tools.data import seen
 
-        loaded = read(what, settings)
-        show(seen.look(loaded, sheet, examples, level=level, stages=stages), as_json, seen.report)
-        return
-    if sheet or settings:
-        raise click.UsageError("--sheet and --set are for specs")
-    from ..tools.data import columns
+        state = {"level": options["level"], "stages": options["stages"]}
+        found = seen.look(read(what, options["settings"]), options["sheet"], options["examples"], **state)
+        show(found, as_json, seen.report)
+    else:
+        _only(options, ("label", "drop"), "a table")
+        from ..tools.data import columns
 
-    show(columns.look(what, label, drop), as_json, columns.report)
+        show(columns.look(what, options["label"], options["drop"]), as_json, columns.report)
+
+
+def _only(options: dict[str, Any], names: tuple[str, ...], what: str) -> None:
+    """Raise UsageError for an option that means nothing here."""
+    context = click.get_current_context()
+    for name in options.keys() - set(names):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{'set' if name == 'settings' else name.rstrip('s')} means nothing for {what}")

@@ -49,7 +49,7 @@ def predict(run: str, files: tuple, as_csv: bool, as_json: bool, npz: str | None
 
     A file that cannot be read is named on stderr, the rest goes on, and the exit code is that of its error (2).
     """
-    from ..tools import predicting
+    from ..tools.reports import predicting
 
     if as_csv + as_json + (npz is not None) > 1:
         raise click.UsageError("--csv, --json and --npz are three forms of the output; give only one of them")

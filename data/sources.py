@@ -28,7 +28,7 @@ from .npy import read_folder, read_pair
 from .pictures.reading import PLAIN, Look, read_pictures
 from .table.reading import is_table, read_table
 from .table.roles import DEFAULT, Keys
-from .table.sets import table_set
+from .table.sets import plain_set, table_set
 from .tables import read_arrays
 
 
@@ -59,7 +59,7 @@ def load(
         return _well_known(source, split, folder)
     path = find_file(source, folder, folders=True)
     if backend == "LMDB" or (os.path.isdir(path) and os.path.exists(path / "data.mdb")):
-        return read_lmdb(path)
+        return read_lmdb(path, look.color)
     if os.path.isdir(path) and (arrays := read_folder(path, split)) is not None:
         return arrays
     if os.path.isdir(path) or path.name.endswith(".tar"):
@@ -83,6 +83,8 @@ def given_examples(given: Any, folder: Path) -> DataSet:
             return read_folder(path, "test") or read_lmdb(path)
         if path.suffix == ".npy":
             return read_pair(path)
+        if is_table(path):
+            return plain_set(read_table(path))
         stamp = path.stat()
         return _read_file(path, "test", (stamp.st_mtime_ns, stamp.st_size))
     others: Mapping[str, np.ndarray] = {}

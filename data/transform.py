@@ -24,7 +24,7 @@ from .transforming.facts import NOTHING, Facts
 from .transforming.formulas import pixels
 from .transforming.records import Erase, Jitter, Mixup, Normalize, RandomResizedCrop
 
-CAFFES = ("scale", "mean_value", "mean_file", "crop_size", "mirror")
+CAFFES = ("scale", "mean_value", "mean_file", "crop_size", "mirror", "force_color", "force_gray")
 ON_IMAGES = ("resize", "rotate", "pad", "random_resized_crop", "vertical_flip", "jitter", "normalize", "erase")
 
 
@@ -40,6 +40,9 @@ class Transform(Declared):
     )
     crop_size: int = param(default=0, minimum=0, doc="side of a square cut out: at random in TRAIN, the centre in TEST")
     mirror: bool = param(default=False, doc="flip left and right with probability 1/2, in TRAIN")
+
+    force_color: bool = param(default=False, doc="encoded records: three channels, grey ones too")
+    force_gray: bool = param(default=False, doc="encoded records: one channel, coloured ones too")
 
     resize: tuple[int, ...] = param(
         default=(), minimum=1, doc="height and width that images are resized to; one number: a square"
@@ -78,8 +81,6 @@ class Transform(Declared):
         "random_erasing": "erase",
         "cutout": "erase",
         "standardize": "normalize",
-        "force_color": say("write {} of ImageData", "is_color"),
-        "force_gray": say("write {} of ImageData", "is_color: false"),
     }
 
     # a mean image belongs to pixels at their places
@@ -88,6 +89,7 @@ class Transform(Declared):
         ("scale", "normalize"),
         *(("mean_file", key) for key in ("resize", "rotate", "pad", "random_resized_crop")),
         ("pad", "random_resized_crop"),
+        ("force_color", "force_gray"),
     )
 
     def validate(self) -> Iterable[tuple[str, str]]:
@@ -98,6 +100,17 @@ class Transform(Declared):
     def beyond_caffe(self) -> list[str]:
         """The keys in use that Caffe does not have."""
         return [one.name for one in self.fields() if one.name not in CAFFES and getattr(self, one.name) != one.default]
+
+    @property
+    def color(self) -> bool | None:
+        """How encoded images are decoded: in colour, in grey, or as they are stored (None)."""
+        return True if self.force_color else False if self.force_gray else None
+
+    def unforced(self, instead: str) -> Iterable[tuple[str, str]]:
+        """That a layer which reads image files has no records, and what to write there ``instead``."""
+        if self.color is not None:
+            words = "force_color" if self.color else "force_gray"
+            yield "transform", f"has {words}, which is for Data whose records are encoded images; {instead}"
 
     def mean(self, folder: Path, shape: tuple[int, ...] | None = None, check: Check | None = None) -> np.ndarray | None:
         """The array in mean_file, of an example's ``shape`` or of one that ``check`` takes; None without one.

@@ -119,7 +119,11 @@ def read_pictures(path: Path, split: str, look: Look, classes: Sequence[str] = (
     ``classes`` are those that labels count, where another folder has the pictures to train on. Raises NettrainError.
     """
     extra("PIL.Image", "images", f"reading pictures in {path}")
-    found = read_folder(path, split, classes) if os.path.isdir(path) else read_tar(path, classes)
+    return set_of(read_folder(path, split, classes) if os.path.isdir(path) else read_tar(path, classes), look)
+
+
+def set_of(found: Found, look: Look) -> DataSet:
+    """Pictures that were found, as a data set. Raises NettrainError."""
     key = (str(found.place.resolve()), _stamp(found), look)
     pictures = _open.get(key)
     if pictures is None:

@@ -128,9 +128,9 @@ class LayerReader:
             return
         inner = Mapping(place)
         for name, entries in part.fields.items():
-            if name in ("force_color", "force_gray"):
+            if name in ("force_color", "force_gray") and kind != "Data":
                 self.note(entries[0].place, f"`{name}` is left out: images are read as they are")
-            elif entries[0].value or name not in ("mirror", "crop_size"):
+            elif entries[0].value or name not in ("mirror", "crop_size", "force_color", "force_gray"):
                 inner.put(name, several(entries))
         for unknown in part.unknown:
             self.warn(unknown.place, f"`{unknown.name}` is left out: it changes images at random, in a fork of Caffe's")

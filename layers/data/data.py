@@ -1,4 +1,7 @@
-"""Data: batches from a data set."""
+"""Data: batches from a data set.
+
+It is one file because it is one layer: its keys, and what it does with each kind of set that it is given.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_
 from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
 from ...data.layout import Layout, arranged, noticed
+from ...data.lmdb import is_of_encoded
 from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
 from ...data.sources import NAMED, find_file, given_examples
 from ...data.transform import Transform
@@ -125,7 +129,8 @@ class Data(Batches):
             """How pictures are taken."""
             size = (self.size[0], self.size[-1]) if self.size else None
             cache = None if self.cache_mb is None else self.cache_mb * 1_000_000
-            return Look(size, self.color, self.damaged, cache)
+            color = self.transform.color if self.color is None else self.color
+            return Look(size, color, self.damaged, cache)
 
     num_tops = (1, None)
     can_be_given = True
@@ -185,9 +190,15 @@ class Data(Batches):
         self.fitted |= columns.fitted
         if self.set.classes:
             self.fitted["classes"] = list(self.set.classes)
-        if is_of_pictures(self.set.data):
+        is_encoded = is_of_encoded(self.set.data)
+        if is_of_pictures(self.set.data) or is_encoded:
             self.fitted["pictures"] = True
-        elif p.look != Look(cache=p.look.cache):
+        elif p.transform.color is not None:  # Caffe says so and goes on
+            words = "transform's force_color and force_gray are for encoded images, which these are not"
+            self.remark = "; ".join(filter(None, (self.remark, words)))
+        if not is_of_pictures(self.set.data) and (
+            p.size or p.damaged != "refuse" or (p.color is not None and not is_encoded)
+        ):
             key = "size" if p.size else "damaged" if p.color is None else "color"
             raise NettrainError(f"{self.set.origin} holds no pictures, which alone have `{key}`", key=key)
         if p.transform.mixup and self.phase == "TRAIN":

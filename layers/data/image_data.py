@@ -120,6 +120,7 @@ class ImageData(Batches):
             if bool(self.new_height) != bool(self.new_width):
                 given = "new_width" if self.new_height else "new_height"
                 yield given, "is missing: new_height and new_width go together"
+            yield from self.transform.unforced(f"write is_color: {'true' if self.transform.color else 'false'}")
 
     num_tops = 2
     mixing: Mixing | None = None

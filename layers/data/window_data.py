@@ -137,6 +137,7 @@ class WindowData(Layer):
                 yield "transform", "needs crop_size, the side of the windows in the net"
             elif 2 * self.context_pad >= self.transform.crop_size:
                 yield "context_pad", f"must leave room in crop_size {self.transform.crop_size}, got {self.context_pad}"
+            yield from self.transform.unforced("windows are read in colour")
             if self.transform.scale != 1:
                 yield "scale", "belongs beside type in WindowData, as in Caffe, not in transform"
             for key in self.transform.beyond_caffe:

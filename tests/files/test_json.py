@@ -82,6 +82,7 @@ NO_NET = [
     ("schema",),
     ("worksheet",),
     ("configs", "mlp"),
+    ("data", "digits", "--mean", "mean.npy"),
     ("data", "table.csv"),
 ]
 

@@ -115,8 +115,8 @@ def _split(solver: Solver, name: str, count: int, number: int) -> str:
 
 
 def _is_finished(fold: Fold, spec: str, options: dict[str, Any]) -> bool:
-    """Whether the run of a fold is there and came to its end; its score is then taken. Raises NettrainError when what is
-    there is a run of something else."""
+    """Whether the run of a fold is there and came to its end; its score is then taken. Raises NettrainError when what
+    is there is a run of something else."""
     try:
         record = read_record(Run("", folder=fold.run))
     except OSError as error:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import IO, Any
 
 from ...data.generators import GENERATORS
 from ...files.reading import read_bytes
@@ -69,7 +71,7 @@ def put(target: Path, content: bytes, force: bool) -> Path:
     if not os.path.isdir(target.parent):
         raise NettrainError(f"cannot write {target}: there is no folder {target.parent}")
     try:
-        write_atomically(target, lambda file: file.write(content) and None)
+        write_atomically(target, partial(_fill, content))
     except OSError as error:
         raise NettrainError(f"cannot write {target}: {why(error)}", exit_code=1) from None
     return target
@@ -89,7 +91,8 @@ def _data(path: Path) -> tuple[list[str], str]:
     """The sources that the data layers of a spec name, and why one of them cannot be read; nothing when all can."""
     spec = load(str(path))
     readers = [layer for layer in spec.layers if not layer.cls.num_bottoms and hasattr(layer.parameters, "source")]
-    sources = [layer.parameters.source for layer in readers]
+    parameters: list[Any] = [layer.parameters for layer in readers]
+    sources = [one.source for one in parameters]
     names = [[one] if isinstance(one, str) else [one.train, one.test] for one in sources]
     readers = [layer for layer, one in zip(readers, names, strict=True) if not {*one} <= {*GENERATORS}]
     missing = ""
@@ -123,3 +126,7 @@ def report_details(one: dict) -> str:
     if one["missing"]:
         lines.append(f"\nIts data is not here: {one['missing']}")
     return "\n".join(lines)
+
+
+def _fill(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)

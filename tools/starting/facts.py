@@ -93,7 +93,7 @@ def _of_table(path: Path, label: str | None) -> Facts:
     keys = Keys(label=None if label is None else (label,))
     (target,) = roles.find(table, keys).labels
     drop, why = _unusable(table, target)
-    found = roles.find(table, Keys(label=(table.columns[target].name,) if label else None, drop=tuple(drop)))
+    found = roles.find(table, Keys(label=(table.columns[target].name,) if label else None, drop=tuple(map(str, drop))))
     features = [table.columns[i] for i in found.features]
     about = f"{len(table):,} rows of {len(table.columns)} columns"
     lines = [(f"label: {_column(table, target)}", "the column to be predicted")]
@@ -223,9 +223,9 @@ def _size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     ((height, width_), count), *_ = Counter(sizes).most_common(1)
     if count == len(sizes) and max(height, width_) <= SMALL:
         return height, width_
-    height, width_ = (float(np.median([size[i] for size in sizes])) for i in (0, 1))
-    shape = min(4.0, max(0.25, height / width_))
-    area = min(AREA, height * width_)
+    usual, across = (float(np.median([size[i] for size in sizes])) for i in (0, 1))
+    shape = min(4.0, max(0.25, usual / across))
+    area = min(AREA, usual * across)
     sides = math.sqrt(area * shape), math.sqrt(area / shape)
     tall, wide = (max(STEP, round(side / STEP) * STEP) for side in sides)
     return tall, wide

@@ -13,13 +13,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..files import plain_json
-from ..files.arrays import write_npz
-from ..serving.loading import load
-from ..serving.model import Answers, Model
-from ..serving.named import PICTURES, count
-from ..spec.errors import NettrainError, why
-from .table import columns
+from ...files import plain_json
+from ...files.arrays import write_npz
+from ...serving.loading import load
+from ...serving.model import Answers, Model
+from ...serving.named import PICTURES, count
+from ...spec.errors import NettrainError, why
+from ..table import columns
 
 STDIN, TABLE = "-", "stdin.csv"
 Cells = dict[str, Any]  # heading -> a text, a number or a list of numbers
