@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Any
@@ -23,7 +22,8 @@ from .options import (
     state_options,
     threads_option,
 )
-from .streams import look_away, say, show
+from .screen import Screen
+from .streams import say, show
 
 
 def _comma_separated(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -118,58 +118,12 @@ def _train(solver: Any, effects: Any) -> None:
     """A run, from its banner to what to type next."""
     from ..tools import training
 
-    screen = _Screen(solver.max_iter, solver.iter)
+    screen = Screen(solver.max_iter, solver.iter)
     screen.write(training.banner(solver))
     started = time.perf_counter()
     with screen:
         training.run(solver, screen.write, screen.say, screen.advance, effects)
     screen.write(training.ending(solver, time.perf_counter() - started))
-
-
-class _Screen:
-    """Where training is shown: lines on stdout, a bar on stderr when that is a terminal.
-
-    Nobody needs to look: when the terminal is closed, or the program at the other end of a pipe is gone, training goes
-    on, and its rows are in metrics.jsonl.
-    """
-
-    def __init__(self, total: int, done: int):
-        from tqdm import tqdm
-
-        hidden = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
-        self.bar = tqdm(
-            total=total, initial=done, file=sys.stderr, disable=hidden, unit="it", leave=False, dynamic_ncols=True
-        )
-
-    def __enter__(self) -> _Screen:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self.bar.close()
-        except OSError:
-            self._look_away()
-
-    def write(self, text: str, stream: Any = None) -> None:
-        try:
-            self.bar.write(text, file=stream or sys.stdout)
-            (stream or sys.stdout).flush()
-        except OSError:
-            self._look_away()
-
-    def say(self, text: str) -> None:
-        self.write(text, sys.stderr)
-
-    def advance(self, loss: float) -> None:
-        try:
-            self.bar.set_postfix_str(f"loss={loss:.4g}", refresh=False)
-            self.bar.update()
-        except OSError:
-            self._look_away()
-
-    def _look_away(self) -> None:
-        self.bar.disable = True
-        look_away(sys.stdout, sys.stderr)
 
 
 @main.in_group("Train")

@@ -24,10 +24,11 @@ from .generators import GENERATORS, Generate, generate
 from .idx import idx_shape, read_idx
 from .kinds import other_kind
 from .lmdb import read_lmdb
+from .npy import read_folder, read_pair
 from .pictures.reading import PLAIN, Look, read_pictures
 from .table.reading import is_table, read_table
 from .table.roles import DEFAULT, Keys
-from .table.sets import table_set
+from .table.sets import plain_set, table_set
 from .tables import read_arrays
 
 
@@ -59,8 +60,12 @@ def load(
     path = find_file(source, folder, folders=True)
     if backend == "LMDB" or (os.path.isdir(path) and os.path.exists(path / "data.mdb")):
         return read_lmdb(path, look.color)
+    if os.path.isdir(path) and (arrays := read_folder(path, split)) is not None:
+        return arrays
     if os.path.isdir(path) or path.name.endswith(".tar"):
         return read_pictures(path, split, look, classes)
+    if path.suffix == ".npy":
+        return read_pair(path)
     if is_table(path):
         return table_set(read_table(path, keys.names), keys, known)
     stamp = path.stat()
@@ -68,14 +73,25 @@ def load(
 
 
 def given_examples(given: Any, folder: Path) -> DataSet:
-    """Examples that a trained net is given: an array N x (shape of an example), or a file as of a data set, whose
-    labels do not matter. Raises NettrainError."""
+    """Examples that a trained net is given: an array N x (shape of an example), several by name, the examples first, or
+    a file as of a data set, whose labels do not matter. Raises NettrainError."""
+    if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
+        (given,) = given
     if isinstance(given, str | os.PathLike):
         path = find_file(os.fspath(given), folder, folders=True)
         if os.path.isdir(path):
-            return read_lmdb(path)
+            return read_folder(path, "test") or read_lmdb(path)
+        if path.suffix == ".npy":
+            return read_pair(path)
+        if is_table(path):
+            return plain_set(read_table(path))
         stamp = path.stat()
         return _read_file(path, "test", (stamp.st_mtime_ns, stamp.st_size))
+    others: Mapping[str, np.ndarray] = {}
+    if isinstance(given, Mapping):
+        first, *rest = given
+        others = {name: np.asarray(given[name]) for name in rest}
+        given = given[first]
     try:
         array = np.asarray(given)
     except ValueError:
@@ -84,7 +100,7 @@ def given_examples(given: Any, folder: Path) -> DataSet:
         raise NettrainError(
             f"examples must be an array of numbers with a row for each, or a file; got {type(given).__name__}"
         )
-    return DataSet(array, None, "the array")
+    return DataSet(array, None, "the array", others=others)
 
 
 def _places(folder: Path) -> list[Path]:
@@ -137,7 +153,7 @@ def _read_file(path: Path, split: str, stamp: tuple[int, int]) -> DataSet:
     if "-idx" in name or ".idx" in name or name.endswith("-ubyte"):
         labels = path.parent / path.name.replace("images", "labels").replace("idx3", "idx1")
         return _idx_pair(path, labels if labels != path else None, path.name, "whole")
-    ends = "a data file ends in .npz, .csv, .tsv, .parquet, .tar (pictures), -ubyte (IDX) or -ubyte.gz"
+    ends = "a data file ends in .npz, .npy, .csv, .tsv, .parquet, .tar (pictures), -ubyte (IDX) or -ubyte.gz"
     raise NettrainError(f"{path}: {ends}{other_kind(path)}", key="source")
 
 

@@ -118,6 +118,15 @@ def read_npy(path: Path, what: str, check: Callable[[tuple[int, ...], np.dtype],
         return layout.read(file)
 
 
+def map_npy(path: Path, what: str, check: Callable[[tuple[int, ...], np.dtype], None]) -> np.ndarray:
+    """The array of an .npy as it lies on the disk: what is looked at is read then. Raises NettrainError as read_npy."""
+    with _failures_told(path, what, ".npy"), open_file(path) as file:
+        layout = Layout(file.read(HEAD), size_of(file))
+        check(layout.shape, layout.dtype)
+        order: Any = "F" if layout.is_fortran else "C"
+        return np.memmap(file, layout.dtype, "r", layout.start, layout.shape, order)
+
+
 class Stored:
     """An array in an archive: its shape and dtype are known, its values are read when numpy asks for them."""
 

@@ -42,6 +42,7 @@ def assemble(
     engine: Engine = "numpy",
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
     serves: bool = False,
+    given: Mapping[str, Any] | None = None,
 ) -> Assembly:
     """Wire the layers, make them, decide which run backward, find the parameters, and share memory, in this order.
 
@@ -51,7 +52,9 @@ def assemble(
     wired = wire(spec, state, problems)
     interval = spec.solver.value.get("test_interval") if spec.solver is not None else None
     is_tested = spec.solver is not None and (interval is None or interval.value != 0)
-    steps = build.build_steps(wired, state.phase, seed, dtype, spec.folder, problems, engine, fitted, is_tested, serves)
+    steps = build.build_steps(
+        wired, state.phase, seed, dtype, spec.folder, problems, engine, fitted, is_tested, serves, given
+    )
     if problems.found or len(steps) < len(wired):  # a broken layer was reported when the spec was loaded
         raise SpecError(problems.found)
     patterns = tuple(freeze)

@@ -49,9 +49,10 @@ def build_steps(
     fitted: Mapping[str, Mapping[str, Any]] | None = None,
     is_tested: bool = False,
     serves: bool = False,
+    given: Mapping[str, Any] | None = None,
 ) -> list[Step]:
     """Make the layers and give every blob its shape; ``fitted`` is what a run's layers found in its data, ``is_tested``
-    whether a solver both trains and tests, ``serves`` whether its data is given.
+    whether a solver both trains and tests, ``serves`` whether its data is given later, ``given`` data of a program's.
 
     Each problem is collected; layers below a broken one are skipped, since their shapes cannot be known.
     """
@@ -74,6 +75,7 @@ def build_steps(
             continue
         layer.fitted = (fitted or {}).get(spec.name, {})
         layer.serves = serves
+        layer.given = (given or {}).get(spec.name)
         layer.keeps_some_for_tests = is_tested and not (spec.common.include or spec.common.exclude)
         step = Step(
             spec,
@@ -103,11 +105,13 @@ def build_steps(
             continue
         _set_loss_weights(step)
         step.fixed = [not learned for learned in layer.param_propagate_down]
-        has, given = len(layer.blobs), len(spec.common.param)
-        if given > has:
+        has, entries = len(layer.blobs), len(spec.common.param)
+        if entries > has:
             plural = "" if has == 1 else "s"
-            problems.add(spec.node.at("param"), f"{spec.title()} has {has} parameter blob{plural}, got {given} entries")
-        if given < has:  # a full list is what old Caffe files have: their multipliers of statistics mean nothing
+            problems.add(
+                spec.node.at("param"), f"{spec.title()} has {has} parameter blob{plural}, got {entries} entries"
+            )
+        if entries < has:  # a full list is what old Caffe files have: their multipliers of statistics mean nothing
             _check_statistics(step, problems)
         blobs.update(zip(item.tops, step.top, strict=True))
         steps.append(step)

@@ -78,7 +78,10 @@ class Layer:
     serves: bool = (
         False  # its data is not read but given, by ``read_given``: shapes follow from ``fitted`` where that has some
     )
+    given: Any = None  # examples of a program's that it reads in place of its source
+    trains_on_given: ClassVar[bool] = False  # whether it reads ``given``
     can_be_given: ClassVar[bool] = False  # whether it has ``read_given``
+    wanted: Sequence[str] = ()  # where it is given examples: the tops that are read, all others do not matter
     keeps_some_for_tests: bool = False  # a solver trains and tests with it: one source is then divided
     can_be_divided: bool = False  # its data is one set, which ``split`` divides into folds too
     remark: str = ""  # what a person should know of the data, told before training

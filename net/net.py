@@ -44,6 +44,7 @@ class Net:
         freeze: layers whose parameters are not learned, by name or glob.
         engine: what computes the layers: ``numpy``, ``onednn``, or ``auto``, oneDNN where it is installed and can.
         fitted: what layers of a run found in its training data, by name, as ``fitted()`` gave it.
+        given: data of a program's, by the name of the layer that reads it in place of its source: see ``Data``.
         serves: whether examples will be given to its data layers, which then open no data of their own.
 
     Raises SpecError with every problem of the spec, its shapes and its data files.
@@ -66,6 +67,7 @@ class Net:
         engine: Engine = "auto",
         fitted: Mapping[str, Mapping[str, Any]] | None = None,
         serves: bool = False,
+        given: Mapping[str, Any] | None = None,
     ):
         rest_early()
         phase = as_phase(phase)
@@ -74,6 +76,10 @@ class Net:
             raise NettrainError(f"share_with must be a Net, got {type(share_with).__name__}")
         problems = Problems()
         self.spec = load(spec, settings, problems, allow_python)
+        takers = [one.name for one in self.spec.layers if getattr(one.cls, "trains_on_given", False)]
+        if wrong := [name for name in given or () if name not in takers]:
+            known = ", ".join(takers) or "none: add a Data layer"
+            raise NettrainError(f"`{wrong[0]}` is no layer that can be given data; they are {known}")
         self.phase = phase
         stages, trained = strings(stages, "stages"), self.spec.trained
         if trained is not None:
@@ -93,6 +99,7 @@ class Net:
             engine=self.engine,
             fitted=fitted,
             serves=serves,
+            given=given,
         )
         self.steps, self.parameters = made.steps, made.parameters
         self._index()

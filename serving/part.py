@@ -29,13 +29,25 @@ class Prediction:
 
 
 @dataclass
+class Meaning:
+    """What the numbers of an output are: ``kind`` Softmax or Sigmoid for probabilities, ``scores`` of classes, else
+    ``values``; ``axis`` where the classes are; ``weight`` that of the loss that teaches it."""
+
+    kind: str = "values"
+    axis: int = 1
+    weight: float = 0.0
+
+
+@dataclass
 class Serving:
-    """What serves: ``sources`` that become inputs, ``steps`` to be written, ``outputs``, and sentences on the rest."""
+    """What serves: ``sources`` that become inputs, ``steps`` to be written, ``outputs`` and what they mean by name, and
+    sentences on the rest."""
 
     sources: list[Step] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     outputs: list[Key] = field(default_factory=list)
     predictions: list[Prediction] = field(default_factory=list)
+    meanings: dict[str, Meaning] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     classes: int = 0  # how many the net tells apart, where a loss or score knows
 
@@ -68,6 +80,7 @@ def serving(net: Net, keep_logits: bool) -> Serving:
     if not (found.outputs or found.predictions):
         raise NettrainError("nothing of this net can serve: without its data, losses and scores no layer is left")
     _keep_needed(found, left)
+    _say_what_it_means(found, dropped)
     found.notes += _about_dropped(dropped, found)
     return found
 
@@ -95,7 +108,7 @@ def _say_what_it_tells(
 ) -> None:
     """The output that takes the place of a loss which applies a function of its own to the scores."""
     kind, key = APPLIES[step.spec.common.type], step.bottom_keys[0]
-    axis = _axis(step, kind)
+    axis, name = _axis(step, kind), key[0]
     same = [
         other
         for other in left
@@ -103,14 +116,39 @@ def _say_what_it_tells(
     ]
     if keep_logits:
         found.outputs.append(key)
-    elif _tells(step):
+        return
+    if _tells(step):
         found.outputs.append(step.top_keys[1])
+        name = step.top_keys[1][0]
     elif same:
         found.outputs.append(same[0].top_keys[0])
-    elif all((one.kind, one.of, one.axis) != (kind, key, axis) for one in found.predictions):
+        name = same[0].top_keys[0][0]
+    elif before := [one.name for one in found.predictions if (one.kind, one.of, one.axis) == (kind, key, axis)]:
+        (name,) = before
+    else:
         # `prob`, as in deploy nets; with several losses, or where the name is taken, that of the scores before it
         alone = len({(one.bottom_keys[0], one.spec.common.type) for one in losses}) == 1 and "prob" not in net.blobs
-        found.predictions.append(Prediction(kind, key, "prob" if alone else f"{key[0]}_prob", axis))
+        name = "prob" if alone else f"{key[0]}_prob"
+        found.predictions.append(Prediction(kind, key, name, axis))
+    found.meanings[name] = Meaning(kind, axis, step.loss_weights[0])
+
+
+def _say_what_it_means(found: Serving, dropped: list[Step]) -> None:
+    """What the outputs mean of which no loss has said it: scores of classes where a loss or score compares them with
+    labels, probabilities where they come from a Softmax."""
+    makers = {key: step for step in found.steps for key in step.top_keys}
+    for key in found.outputs:
+        if key[0] in found.meanings:
+            continue
+        readers = [step for step in dropped if step.bottom_keys[:1] == [key]]
+        weight = max((step.loss_weights[0] for step in readers if step.loss_weights), default=0.0)
+        maker = makers[key]
+        if maker.spec.common.type == "Softmax":
+            found.meanings[key[0]] = Meaning("Softmax", _axis(maker, "Softmax"), weight)
+            continue
+        by = next((step for step in readers if step.layer.classes), None)
+        axis = by.bottom[0].canonical_axis(getattr(by.layer.p, "axis", 1)) if by else 1
+        found.meanings[key[0]] = Meaning("scores" if by else "values", axis, weight)
 
 
 def _axis(step: Step, kind: str) -> int:

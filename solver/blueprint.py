@@ -56,6 +56,7 @@ def draw(
     with_weights: bool = True,
     with_tests: bool = True,
     problems: Problems | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Blueprint:
     """Read a spec, make its nets, check what it says about training; ``with_weights`` loads those it names, and
     ``with_tests`` makes the nets to test with.
@@ -72,14 +73,13 @@ def draw(
         level, stages = spec.trained.level_and_stages(level, stages)
         spec = copy.copy(spec)
         spec.trained = None
-    given = NetState(level=level, stage=stages)
+    asked = NetState(level=level, stage=stages)
 
     def make(phase: str, state: NetState, **options: Any) -> Net | None:
-        state = state.beside(given)
+        state = state.beside(asked)
+        options |= {"level": state.level, "stages": state.stage, "seed": seed, "dtype": dtype, "given": given}
         try:
-            return Net(
-                spec, phase, level=state.level, stages=state.stage, seed=seed, dtype=dtype, engine=p.engine, **options
-            )
+            return Net(spec, phase, engine=p.engine, **options)
         except SpecError as error:
             problems.found.extend(error.problems)
             return None

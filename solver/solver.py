@@ -56,6 +56,7 @@ class Solver:
         on_warning: called with each sign that something is wrong, once.
         allow_python: whether layers of type Python may run the code they name.
         dtype: ``float32``, or ``float64`` to compare numbers.
+        given: data of a program's, by the name of the layer that reads it in place of its source.
         problems: those found before, when the spec was loaded; they are raised with the others.
 
     ``net`` is the training net, ``test_nets`` those to test with (none if there is nothing to test), ``iter`` the
@@ -82,6 +83,7 @@ class Solver:
         allow_python: bool = False,
         dtype: str = "float32",
         with_tests: bool = True,
+        given: Mapping[str, Any] | None = None,
     ):
         level, stages = whole(level, "level"), tuple(strings(stages, "stages"))
         weights = None if weights is None else strings(weights, "weights", paths=True)
@@ -97,6 +99,7 @@ class Solver:
             with_weights=weights is not None,
             with_tests=with_tests,
             problems=problems,
+            given=given,
         )
         self.spec, self.p, self.dtype = blueprint.spec, blueprint.p, dtype
         self.seed, self.level, self.stages = blueprint.seed, blueprint.level, blueprint.stages

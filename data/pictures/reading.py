@@ -16,8 +16,9 @@ from ...files.extras import extra
 from ...files.reading import open_file
 from ...spec.errors import NettrainError, format_shape
 from ..dataset import FIRST, DataSet, Rows, digest, some_of
+from ..npy import holds_arrays
 from .ahead import each
-from .decoding import Head, is_picture, picture, read_head, reason
+from .decoding import Head, is_picture, picture, read_head
 from .folder import Found, class_names, given_files, read_folder
 from .kept import Kept
 from .tar import read_tar
@@ -76,7 +77,7 @@ class Pictures(Kept):
         except NettrainError as error:
             if not self.may_fail:
                 raise damage(self.found, self.check(), len(self)) from None
-            self.unreadable[i] = reason(self.found.names[i], error)
+            self.unreadable[i] = str(error)
             return np.zeros(self.shape[1:], self.dtype)
 
     def check(self) -> dict[int, str]:
@@ -145,7 +146,7 @@ def given_pictures(given: Any, find: Any, example: tuple[int, ...], in_bgr: bool
             found = given_files([find(os.fspath(given))])
         else:
             path = find(os.fspath(given))
-            if not os.path.isdir(path) or os.path.exists(path / "data.mdb"):
+            if not os.path.isdir(path) or os.path.exists(path / "data.mdb") or holds_arrays(path, "test"):
                 return None
             found = given_files([], path)
     elif isinstance(given, list | tuple) and given and all(isinstance(one, str | os.PathLike) for one in given):

@@ -232,6 +232,16 @@ def given_set(table: Table, known: Mapping[str, Any], dtype: np.dtype) -> tuple[
     return DataSet(data, None, Path(table.origin).name, others=_Columns(table), names=_Names(table)), notes
 
 
+def plain_set(table: Table) -> DataSet:
+    """The rows of a table of numbers, for a net that was trained on arrays. Raises NettrainError for other columns."""
+    found = table_set(table, roles.DEFAULT)
+    for i in found.data.places:
+        if table.columns[i].kind != "numbers":
+            what = table.columns[i].kind
+            raise NettrainError(f"{table.place(0)}: {table.called(i)} holds {what}; the net was trained on numbers")
+    return replace(found, data=np.stack([table.columns[i].values for i in found.data.places], axis=1))
+
+
 class _Columns(Mapping[str, np.ndarray]):
     """The columns of a table by name, or number: numbers, or words numbered in sorted order."""
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import DataSet
+from ...data.layout import arranged
 from ...data.sources import find_file, load
 from ...data.table.given import table_of
 from ...data.table.reading import read_table
 from ...data.table.roles import Keys
 from ...data.table.sets import fitted, given_set, in_numbers, is_table
 from ...spec.errors import NettrainError
+from .given import set_given
 
 
 def keys_of(p: Any) -> Keys:
@@ -34,8 +36,9 @@ def keys_of(p: Any) -> Keys:
 
 
 class ColumnsOf:
-    """Reads the source of a Data layer. ``found`` is the whole set; of a table its columns, until ``in_numbers`` is
-    told which of its rows the layer reads. ``fitted`` is then what belongs to the run, nothing of what is no table."""
+    """Reads the source of a Data layer, or what a program gives it. ``found`` is the whole set; of a table its columns,
+    until ``in_numbers`` is told which of its rows the layer reads. ``fitted`` is then what belongs to the run, nothing
+    of what is no table."""
 
     def __init__(self, layer: Any, split: str):
         p = layer.p
@@ -49,11 +52,13 @@ class ColumnsOf:
 
     def _load(self, split: str) -> DataSet:
         p, folder = self.layer.p, self.layer.folder
+        if self.layer.given is not None:
+            return arranged(set_given(self.layer.given, split), p.layout)
         source, classes = getattr(p.source, split), self.layer.classes_to_count(split)
         found = load(source, split, folder, p.generate, self.keys, p.backend, self.known, p.look, classes)
         if not is_table(found) and self.keys.said:
             raise NettrainError(f"{found.origin} is not a table, which `{self.keys.said}` is for", key=self.keys.said)
-        return found
+        return arranged(found, p.layout)
 
     def in_numbers(self, part: DataSet) -> DataSet:
         """The part of the set that the layer reads, as numbers."""
@@ -70,8 +75,11 @@ class ColumnsOf:
 def given_columns(given: Any, folder: Path, known: Mapping[str, Any], dtype: np.dtype) -> tuple[DataSet, str]:
     """What a trained net is given: a file, rows of values in the order of the features, or a table of columns; and a
     note on what training did not have. Raises NettrainError."""
+    if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
+        (given,) = given
     if isinstance(given, str | os.PathLike):
-        table = read_table(find_file(os.fspath(given), folder), tuple(one["name"] for one in known["columns"]))
+        path = Path(given) if os.path.exists(given) else find_file(os.fspath(given), folder)
+        table = read_table(path, tuple(one["name"] for one in known["columns"]))
     else:
         table = table_of(given, [one["name"] for one in known["columns"]])
     found, notes = given_set(table, known, dtype)

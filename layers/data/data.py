@@ -1,6 +1,10 @@
 """Data: batches from a data set.
 
+<<<<<<< HEAD
 It is one file, because it is one layer: what a spec may say of any kind of data, and how a phase gets its part of it.
+=======
+It is one file because it is one layer: its keys, and what it does with each kind of set that it is given.
+>>>>>>> predict2
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import numpy as np
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
 from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
+from ...data.layout import Layout, arranged, noticed
 from ...data.lmdb import is_of_encoded
 from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
 from ...data.sources import NAMED, find_file, given_examples
@@ -28,6 +33,7 @@ from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches, counts_of
 from .columns import ColumnsOf, given_columns
+from .given import further_given
 from .phases import BatchSize, Source
 
 
@@ -45,6 +51,8 @@ class Data(Batches):
     With transform.mixup top[1] is N x classes in TRAIN: probabilities. In TEST it has the labels.
     Errors: a missing, damaged or empty file; a label asked for that the set does not have; a further top the file has
     no array for, or one with a different number of rows.
+    A program may give arrays in place of the source, those of further tops too:
+    ``get_solver(spec, given={"data": {"data": x, "label": y}})``, by the name of the layer.
     A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
     "nettrain[images]"): its examples are read batch by batch, others lie in memory.
     So is a folder with a folder of pictures for each class, perhaps below train, val and test (tests read val, or test
@@ -65,6 +73,10 @@ class Data(Batches):
         backend: Literal["LMDB"] | None = param(default=None, doc="LMDB: the source is a folder with Datum records")
         split: Split | None = param(
             default=None, doc="share kept for tests, where the source has no part for them: 0.2 by default, 0 for none"
+        )
+        layout: Layout | None = param(
+            default=None,
+            doc="arrays of images: NHWC with the channels last, NHW without channels; NCHW is the net's own",
         )
         label: tuple[Column, ...] | None = param(
             default=None,
@@ -127,6 +139,7 @@ class Data(Batches):
     num_tops = (1, None)
     can_be_given = True
     mixing: Mixing | None = None
+    trains_on_given = True
     examples = (
         Example(params={"source": "digits", "batch_size": 4}, tops=2),
         Example(params={"source": "spiral", "batch_size": 6, "shuffle": False}, tops=2),
@@ -147,7 +160,8 @@ class Data(Batches):
         columns = ColumnsOf(self, split)
         whole = columns.found
         self.set = columns.in_numbers(self.divided(whole, split))
-        self.remark = "; ".join(filter(None, (self.set.remark, self.remark)))
+        seen = "" if p.layout or is_of_pictures(self.set.data) else noticed(whole)
+        self.remark = "; ".join(filter(None, (self.set.remark, self.remark, seen)))
         self.is_quick_to_examine = is_quick_to_read(self.set.data)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
@@ -213,23 +227,30 @@ class Data(Batches):
 
     def read_given(self, given):
         example = tuple(self.fitted["example"])
-        in_bgr = bool(self.fitted.get("pictures"))
-        pictures = given_pictures(given, partial(find_file, folder=self.folder, folders=True), example, in_bgr)
-        self.set = self.given_set(given) if pictures is None else pictures
+        self.set = self.given_set(given, example)
         if tuple(self.set.data.shape[1:]) != example:
             raise ShapeError(
                 f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "
                 f"{format_shape(example)}"
             )
-        self.further, self.are_maps = [], []
+        tops = zip(self.top_names[1:], self.shapes[1:], strict=True)
+        self.further = [further_given(self.set, name, self.wanted, shape) for name, shape in tops]
+        self.are_maps = [
+            name in self.wanted and self.p.transform.is_map(array, example)
+            for name, array in zip(self.top_names[1:], self.further, strict=True)
+        ]
         self.begin(len(self.set), self.p.batch_size.test, False, self.shapes, self.set.origin)
 
-    def given_set(self, given):
-        """What is given, as a data set; columns of a table as those that were trained on."""
+    def given_set(self, given, example):
+        """What is given, as a data set: pictures in the size of those that were trained on, columns of a table as those
+        were, or arrays in the layout of the source."""
         if "table" in self.fitted:
             found, self.remark = given_columns(given, self.folder, self.fitted["table"], self.dtype)
             return found
-        return given_examples(given, self.folder)
+        self.remark = ""
+        in_bgr = bool(self.fitted.get("pictures"))
+        pictures = given_pictures(given, partial(find_file, folder=self.folder, folders=True), example, in_bgr)
+        return arranged(given_examples(given, self.folder), self.p.layout) if pictures is None else pictures
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))
@@ -278,6 +299,8 @@ class Data(Batches):
     def identity(self, split):
         """``reads`` and ``how_to_split``: a set that has no splits is the same in both phases."""
         source, origin = getattr(self.p.source, split), self.set.origin
+        if self.given is not None:
+            return {}, ""
         if source in GENERATORS:
             drawn = split if self.p.generate.test_examples else "train"
             return {f"{source} {self.p.generate} {drawn}": origin}, "give generate: {test_examples: 300}"

@@ -24,6 +24,7 @@ from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, format_shape, why
 from .batches import Batches
+from .given import TakesRows, rows_of
 from .phases import BatchSize, ListSource
 
 MOST_KNOWN = 1 << 24  # values of a dataset that are looked through before any work, when a layer asks what they are
@@ -40,7 +41,7 @@ def _two_files(folder: Path) -> None:
 
 
 @register
-class HDF5Data(Batches):
+class HDF5Data(TakesRows, Batches):
     """Batches of rows from HDF5 files; each top is the dataset of its name.
 
     top[i]: N x (shape of a row), any shape and any type of numbers.
@@ -71,10 +72,14 @@ class HDF5Data(Batches):
     )
 
     def setup(self, bottom, top):
-        self.library = extra("h5py", "hdf5", "HDF5Data")
-        listing = find_file(self.p.source.of(self.phase), self.folder)
         self.paths: list[Path] = []
         self.opened: OrderedDict[int, Any] = OrderedDict()
+        if self.serves and "rows" in self.fitted:
+            rows = [tuple(row) for row in self.fitted["rows"]]
+            self.begin(1, self.p.batch_size.of(self.phase), False, rows, "what is given")
+            return
+        self.library = extra("h5py", "hdf5", "HDF5Data")
+        listing = find_file(self.p.source.of(self.phase), self.folder)
         try:
             named = [(number, name) for number, line in lines(listing) for name in line.split()]
         except (OSError, UnicodeDecodeError) as error:
@@ -92,12 +97,35 @@ class HDF5Data(Batches):
                 counts.append(self.count(self.paths[-1], shapes[-1], shapes[0]))
             self.ends = np.cumsum(counts)
             rows = [shape[1:] for shape in shapes[0]]
+            self.fitted = {"rows": [list(map(int, row)) for row in rows]}
             self.begin(int(self.ends[-1]), self.p.batch_size.of(self.phase), self.p.shuffle, rows, str(listing))
             self.reads = {str(path.resolve()): str(path) for path in self.paths}
             for t, blob in enumerate(top):
                 if sum(math.prod(of_file[t]) for of_file in shapes) <= MOST_KNOWN:
                     blob.known = Known(partial(self.everything, t), str(listing))
             stack.pop_all()  # the files stay open
+
+    def row_shape(self, name):
+        return self.shapes[self.top_names.index(name)]
+
+    def read_given(self, given):
+        """As from a program, or an .h5 file with the datasets of the tops that are read."""
+        if isinstance(given, str | os.PathLike) and os.fspath(given).endswith((".h5", ".hdf5")):
+            self.library = extra("h5py", "hdf5", "HDF5Data")
+            path = find_file(os.fspath(given), self.folder)
+            datasets = self.open(path, self.wanted)
+            with datasets[0].file:
+                self.take({name: data[...] for name, data in zip(self.wanted, datasets, strict=True)})
+        else:
+            self.take(rows_of(given, self.wanted, self.folder))
+
+    def Forward_cpu(self, bottom, top):
+        if self.rows is None:
+            super().Forward_cpu(bottom, top)
+            return
+        self.next_rows(top)
+        for blob in top:
+            blob.reshape((self.batch_count, *blob.shape[1:]))
 
     def place(self, listing, number, name):
         """Where a file of the list lies: beside it, or where other files do."""
@@ -138,13 +166,13 @@ class HDF5Data(Batches):
         while self.opened:
             self.opened.popitem()[1][0].file.close()
 
-    def open(self, path):
-        """The datasets of the tops in an HDF5 file, after looking at them."""
+    def open(self, path, names=None):
+        """The datasets of the tops in an HDF5 file, or of those named, after looking at them."""
         with contextlib.ExitStack() as stack:
             try:
                 check_file(path)
                 file = stack.enter_context(self.library.File(path, "r"))
-                found = [self.find(path, file, name) for name in self.top_names]
+                found = [self.find(path, file, name) for name in names or self.top_names]
             except NettrainError:
                 raise
             except Exception as error:  # h5py raises whatever its library's error looks like

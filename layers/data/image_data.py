@@ -25,8 +25,9 @@ from ...net.blob import Known
 from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
-from ...spec.errors import NettrainError, format_shape
+from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches, counts_of
+from .given import array_of, is_files
 from .phases import BatchSize, ListSource
 
 
@@ -123,6 +124,9 @@ class ImageData(Batches):
 
     num_tops = 2
     mixing: Mixing | None = None
+    is_given = False  # whether the images are given, where a net serves
+    pixels: np.ndarray | None = None  # those from a program
+    can_be_given = True
     how_to_split = "give source: {train: LIST, test: ANOTHER}"
     examples = (
         Example(
@@ -133,15 +137,18 @@ class ImageData(Batches):
 
     def setup(self, bottom, top):
         p = self.p
+        self.size = (p.new_height, p.new_width) if p.new_height else None
+        if self.serves and "example" in self.fitted:
+            self.serve(p)
+            return
         self.list = find_file(p.source.of(self.phase), self.folder, folders=True)
         self.root = p.root_folder
-        self.is_list, part = not os.path.isdir(self.list), ""
-        if not self.is_list:
-            part = self.read_classes()
-        else:
+        self.is_list, part, classes = not os.path.isdir(self.list), "", ()
+        if self.is_list:
             self.files, self.labels, self.lines = read_list(self.list)
+        else:
+            part, classes = self.read_classes()
         self.reads = {f"{self.list.resolve()}{part}": str(self.list)}
-        self.size = (p.new_height, p.new_width) if p.new_height else None
         first = self.image(0)
         self.example = first.shape
         self.example_from = f"{self.files[0]} of {self.list}"
@@ -155,7 +162,13 @@ class ImageData(Batches):
         self.images = Kept(len(self.files), self.image_of_one_size, self.example, limit)
         self.images.keep(0, first)
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, self.phase == "TRAIN", bgr=True)
+<<<<<<< HEAD
         self.fitted = {**self.fitted, **self.facts.fitted()}
+=======
+        self.fitted = {"example": list(self.example)} | self.facts.fitted()
+        if classes:
+            self.fitted["classes"] = list(classes)
+>>>>>>> predict2
         if p.transform.mixup and self.phase == "TRAIN":
             self.mixing = Mixing(p.transform.mixup, [self.labels], str(self.list))
             shapes[1], top[1].known = (self.mixing.classes,), None
@@ -165,8 +178,15 @@ class ImageData(Batches):
         if p.rand_skip > 1 and self.phase == "TRAIN":
             self.order.position = int(self.rng.integers(p.rand_skip))
 
+    def serve(self, p):
+        """Shapes as a run found them; images will be given."""
+        self.example, self.files = tuple(self.fitted["example"]), []
+        self.mean = p.transform.mean(self.folder, self.example)
+        self.facts = find_facts(p.transform, self.fitted, self.training_examples, in_training=False, bgr=True)
+        self.begin(1, p.batch_size.test, False, [p.transform.output_shape(self.example), ()], "what is given")
+
     def read_classes(self):
-        """The images of a folder for each class; which part it is, where the folder has several."""
+        """The images of a folder for each class; which part it is, where the folder has several, and the classes."""
         train = self.p.source.train
         known = tuple(self.fitted.get("classes", ()))
         if not known and self.phase == "TEST" and train != self.p.source.test:
@@ -174,9 +194,24 @@ class ImageData(Batches):
         found = read_folder(self.list, "train" if self.phase == "TRAIN" else "test", known)
         self.files, self.labels = list(found.names), np.asarray(found.labels)
         self.lines, self.root = np.zeros(0, int), f"{self.list}/"
-        self.fitted = {"classes": list(found.classes)}
         self.remark = "; ".join(found.remarks)
-        return f" {found.split}"
+        return f" {found.split}", found.classes
+
+    def read_given(self, given):
+        """Image files, or an array of images as they come from them: N x C x H x W, values 0 to 255."""
+        self.is_given, self.pixels = True, None
+        if isinstance(given, str | os.PathLike) or (isinstance(given, list | tuple) and is_files(given)):
+            files = [given] if isinstance(given, str | os.PathLike) else given
+            self.files, origin = [os.fspath(file) for file in files], "what is given"
+        else:
+            self.pixels, origin = array_of(given, self.top_names[0]), "the array"
+            if self.pixels.shape[1:] != self.example:
+                raise ShapeError(
+                    f"examples must be N x {format_shape(self.example)}, got {format_shape(self.pixels.shape)}"
+                )
+            self.files = [f"{i:,}" for i in range(len(self.pixels))]
+        self.labels = np.zeros(len(self.files))
+        self.begin(len(self.files), self.p.batch_size.test, False, self.shapes, origin)
 
     def entries(self):
         return entries(self.files, self.root, self.list, self.folder)
@@ -196,6 +231,11 @@ class ImageData(Batches):
                 raise self.other_size(i, (self.example[0], *size))
 
     def other_size(self, i, shape):
+        if self.is_given:
+            return NettrainError(
+                f"{self.files[i]} is {format_shape(shape)}; the net was trained on {format_shape(self.example)}, and "
+                "has no new_height and new_width to resize images"
+            )
         return NettrainError(
             f"{self.list}: the images have several sizes: {self.files[0]} is {format_shape(self.example)}, "
             f"{self.files[i]} is {format_shape(shape)}; give new_height and new_width to resize them",
@@ -211,7 +251,8 @@ class ImageData(Batches):
         }
 
     def image(self, i):
-        return decode(self.path(i), self.where(i), self.size, self.p.is_color)
+        path = Path(self.files[i]) if self.is_given else self.path(i)
+        return decode(path, self.where(i), self.size, self.p.is_color)
 
     def image_of_one_size(self, i):
         image = self.image(i)
@@ -220,13 +261,15 @@ class ImageData(Batches):
         return image
 
     def where(self, i):
+        if self.is_given:
+            return self.files[i]
         return f"{self.list}{f':{self.lines[i]}' if self.is_list else ''}: image {self.files[i]}"
 
     def name_of(self, k):
         return self.files[int(self.indices[k])]
 
     def read_ahead(self):
-        if self.p.prefetch:
+        if self.p.prefetch and not self.is_given:
             self.images.expect(self.order.coming(self.p.prefetch * self.batch_size))
 
     def class_counts(self):
@@ -245,8 +288,16 @@ class ImageData(Batches):
             )
         return self.images
 
+    def read(self, indices):
+        """The images with these numbers."""
+        if self.pixels is not None:
+            return self.pixels[indices]
+        if self.is_given:  # once: they are not kept
+            return np.stack([self.image_of_one_size(int(i)) for i in indices])
+        return self.images[indices]
+
     def fill(self, indices, top, rng):
-        images = self.images[indices]
+        images = self.read(indices)
         self.p.transform.apply(images, np.arange(len(indices)), top[0].data, rng, self.mean, facts=self.facts)
         if self.mixing:
             self.mixing(top[0].data, self.labels[indices], top[1].data, rng)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ...net.example import Example
-from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ..shape.shapes import Shapes
+from .given import TakesRows
 
 
 @register
-class Input(Layer):
+class Input(TakesRows):
     """The net's inputs: blobs of given shapes that ``net.forward(name=…)`` fills.
 
     top[i]: of shape[i], or of the only shape given; a scalar when none is given. Nothing is computed.
@@ -32,9 +32,12 @@ class Input(Layer):
         self.p.shape.check_count(len(top))
         for i, blob in enumerate(top):
             blob.reshape(self.p.shape.of(i))
+        self.batch_size = top[0].shape[0] if self.serves and top[0].shape else 0
 
     def reshape(self, bottom, top):
         """The tops keep the shape the user gave them last."""
 
     def Forward_cpu(self, bottom, top):
-        """The user fills the tops."""
+        """The user fills the tops, or has given rows for them."""
+        if self.rows is not None:
+            self.next_rows(top)

