@@ -162,13 +162,9 @@ class ImageData(Batches):
         self.images = Kept(len(self.files), self.image_of_one_size, self.example, limit)
         self.images.keep(0, first)
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, self.phase == "TRAIN", bgr=True)
-<<<<<<< HEAD
-        self.fitted = {**self.fitted, **self.facts.fitted()}
-=======
         self.fitted = {"example": list(self.example)} | self.facts.fitted()
         if classes:
             self.fitted["classes"] = list(classes)
->>>>>>> predict2
         if p.transform.mixup and self.phase == "TRAIN":
             self.mixing = Mixing(p.transform.mixup, [self.labels], str(self.list))
             shapes[1], top[1].known = (self.mixing.classes,), None
