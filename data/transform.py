@@ -4,6 +4,7 @@
 The order is fixed: resize, rotate, pad, crop or random_resized_crop, mirror, vertical_flip, jitter, mean and scale or
 normalize, erase, mixup. So is the order of random numbers: those of crop, mirror, vertical_flip, rotate,
 random_resized_crop, jitter, erase, mixup. What is added later in this row leaves crops and flips as they were.
+It is one file, because the order is what one wants to see; the formulas are in ``transforming``.
 """
 
 from __future__ import annotations

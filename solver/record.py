@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..compute.onednn.library import UnavailableError, library
 from ..files import plain_json
 from ..files.reading import read_bytes
 from ..net.registry import other_programs
@@ -142,6 +141,8 @@ def versions(engine: str) -> dict[str, str]:
     """Those that numbers depend on: nettrain's, Python's, numpy's, and oneDNN's where it computes."""
     found = {"nettrain": __version__, "python": platform.python_version(), "numpy": np.__version__}
     if engine == "onednn":
+        from ..compute.onednn.library import UnavailableError, library  # which is loaded where it computes
+
         try:
             found["onednn"] = library().version
         except UnavailableError:

@@ -1,6 +1,6 @@
 """Data: batches from a data set.
 
-It is one file because it is one layer: its keys, and what it does with each kind of set that it is given.
+It is one file, because it is one layer: what a spec may say of any kind of data, and how a phase gets its part of it.
 """
 
 from __future__ import annotations

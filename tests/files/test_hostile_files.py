@@ -146,8 +146,8 @@ def files_of_all_kinds():
 
 
 READ_BY = {
-    "Data": ("a.npz", "table.csv"),
-    "ImageData": ("images.txt",),
+    "Data": ("a.npz", "table.csv", "folder"),
+    "ImageData": ("images.txt", "folder"),
     "HDF5Data": ("hdf5.txt",),
     "WindowData": ("windows.txt",),
 }
@@ -177,7 +177,7 @@ def test_an_entry_of_a_list_that_is_another_kind_is_called_what_it_is():
         lambda: first_batch("ImageData", source="list.txt"),
     )
     Path("list.txt").write_text("a.png\n")
-    words = "a.png is not an HDF5 file: it is a PNG image; `ImageData` reads images"
+    words = "a.png is not an HDF5 file: it is a PNG image; `Data` reads a folder of images for each class"
     refused(words, lambda: first_batch("HDF5Data", source="list.txt", batch_size=1))
 
 

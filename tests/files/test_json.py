@@ -84,12 +84,24 @@ NO_NET = [
     ("configs", "mlp"),
     ("data", "digits", "--mean", "mean.npy"),
     ("data", "table.csv"),
+    ("runs",),
+    ("train", "folds.yaml", "--folds", "2"),
 ]
+
+
+FOLDS = """solver: {base_lr: 0.1, max_iter: 2}
+layers:
+  - {name: d, type: Data, source: all.csv, batch_size: 3, top: [data, label]}
+  - {name: ip, type: InnerProduct, bottom: data, num_output: 2}
+  - {name: loss, type: SoftmaxWithLoss, bottom: [ip, label]}
+"""
 
 
 @pytest.mark.parametrize("arguments", NO_NET)
 def test_commands_without_a_net(nettrain_cli, workdir, arguments):
     (workdir / "table.csv").write_text("a,label\n1,0\nnan,1\n")
+    (workdir / "all.csv").write_text("".join(f"{i},{i % 2}\n" for i in range(12)))
+    (workdir / "folds.yaml").write_text(FOLDS)
     assert strictly(nettrain_cli(*arguments, *([] if arguments == ("schema",) else ["--json"])).stdout)
 
 

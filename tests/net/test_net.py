@@ -409,7 +409,7 @@ def write_truncated(path):
 
 WRONG = {
     "missing": (lambda path: None, "weights file not found: .*w.npz"),
-    "folder": (lambda path: path.mkdir(), "is a folder, not an .npz file"),
+    "folder": (lambda path: path.mkdir(), r"no snapshot in .*w\.npz; a run is a folder"),
     "empty": (lambda path: path.touch(), r"is damaged or not an .npz file \(0 bytes\)"),
     "text": (lambda path: path.write_text("layers:\n"), "is damaged or not an .npz file"),
     "truncated": (write_truncated, "is damaged"),

@@ -253,7 +253,8 @@ def test_a_data_file_that_vanishes_is_said_and_nothing_is_lost():
         image.fromarray(np.full((4, 4), 40 * i, np.uint8)).save(f"images/{i}.png")
     Path("list.txt").write_text("".join(f"images/{i}.png {i % 2}\n" for i in range(6)))
     layers = [
-        {"name": "d", "type": "ImageData", "top": ["data", "label"], "source": "list.txt", "batch_size": 2},
+        {"name": "d", "type": "ImageData", "top": ["data", "label"], "source": "list.txt", "batch_size": 2}
+        | {"cache_mb": 0},
         {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 2},
         {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "label"]},
     ]
