@@ -105,13 +105,11 @@ def build_steps(
             continue
         _set_loss_weights(step)
         step.fixed = [not learned for learned in layer.param_propagate_down]
-        has, entries = len(layer.blobs), len(spec.common.param)
-        if entries > has:
+        has, count = len(layer.blobs), len(spec.common.param)
+        if count > has:
             plural = "" if has == 1 else "s"
-            problems.add(
-                spec.node.at("param"), f"{spec.title()} has {has} parameter blob{plural}, got {entries} entries"
-            )
-        if entries < has:  # a full list is what old Caffe files have: their multipliers of statistics mean nothing
+            problems.add(spec.node.at("param"), f"{spec.title()} has {has} parameter blob{plural}, got {count} entries")
+        if count < has:  # a full list is what old Caffe files have: their multipliers of statistics mean nothing
             _check_statistics(step, problems)
         blobs.update(zip(item.tops, step.top, strict=True))
         steps.append(step)

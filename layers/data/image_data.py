@@ -197,8 +197,8 @@ class ImageData(Batches):
         """Image files, or an array of images as they come from them: N x C x H x W, values 0 to 255."""
         self.is_given, self.pixels = True, None
         if isinstance(given, str | os.PathLike) or (isinstance(given, list | tuple) and is_files(given)):
-            files = [given] if isinstance(given, str | os.PathLike) else given
-            self.files, origin = [os.fspath(file) for file in files], "what is given"
+            files, origin = [given] if isinstance(given, str | os.PathLike) else given, "what is given"
+            self.files = [os.fspath(file) for file in files]
         else:
             self.pixels, origin = array_of(given, self.top_names[0]), "the array"
             if self.pixels.shape[1:] != self.example:
@@ -285,7 +285,6 @@ class ImageData(Batches):
         return self.images
 
     def read(self, indices):
-        """The images with these numbers."""
         if self.pixels is not None:
             return self.pixels[indices]
         if self.is_given:  # once: they are not kept

@@ -102,6 +102,8 @@ def test_commands_without_a_net(nettrain_cli, workdir, arguments):
     (workdir / "table.csv").write_text("a,label\n1,0\nnan,1\n")
     (workdir / "all.csv").write_text("".join(f"{i},{i % 2}\n" for i in range(12)))
     (workdir / "folds.yaml").write_text(FOLDS)
+    (workdir / "runs/n/001").mkdir(parents=True)
+    (workdir / "runs/n/001/iter_1.npz").write_bytes(b"damaged")
     assert strictly(nettrain_cli(*arguments, *([] if arguments == ("schema",) else ["--json"])).stdout)
 
 
