@@ -7,6 +7,7 @@ from pathlib import Path
 import nettrain
 import pytest
 import yaml
+from helpers.own_data import photos
 from nettrain.solver.parameters import SolverParameters
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +45,14 @@ def test_command(nettrain_cli, mnist, command):
         nettrain_cli("convert", "configs/mlp.yaml", "--to", "mlp.prototxt")
     if command[0] == "plot" or command[:2] == ["test", "runs/mlp/001"] or "runs/mlp/001/best.npz" in command:
         nettrain_cli("train", "configs/mlp.yaml", "--set", "solver.max_iter=20")
+    if command == ["runs"] or "runs/mlp/001/spec.yaml" in command:
+        nettrain_cli("train", "configs/mlp.yaml", "--set", "solver.max_iter=20")
+    if any("photos" in word for word in command):
+        photos(mnist / "photos", 3, sizes=((16, 16),))
+        photos(mnist / "new", 1, sizes=((16, 16),))
+        before = [["new", "photos", "--data", "photos/"], ["train", "photos.yaml", "--set", "solver.max_iter=3"]]
+        for one in before[: ("new", "train", "test", "predict").index(command[0])]:
+            nettrain_cli(*one)
     if "--resume" in command:
         nettrain_cli("train", "configs/mlp.yaml", "--set", "solver.max_iter=500", "--set", "solver.snapshot=400")
     elif command[0] == "train":
