@@ -229,8 +229,8 @@ class Transform(Declared):
             np.copyto(out, data[indices])
         if self.jitter and rng is not None:
             about = [getattr(self.jitter, name) for name in ("brightness", "contrast", "saturation")]
-            factors = [rng.uniform(max(0.0, 1 - x), 1 + x, len(out)) for x in about]
-            formulas.jittered(out, *factors, facts.limit, facts.bgr)
+            bright, contrast, colour = (rng.uniform(max(0.0, 1 - x), 1 + x, len(out)) for x in about)
+            formulas.jittered(out, bright, contrast, colour, facts.limit, facts.bgr)
         if mean is not None and (self.crop_size or self.mirror or self.vertical_flip):
             out -= pixels(mean[None], np.zeros_like(indices), rows, columns)
         elif mean is not None:

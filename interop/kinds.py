@@ -113,7 +113,7 @@ _V1 = {(5, wire.NUMBER): "types", (6, wire.BYTES): "blobs"}
 _V0 = {(2, wire.BYTES): "types", (50, wire.BYTES): "blobs"}
 
 
-def _holds(net: memoryview) -> tuple[bool, bool]:
+def _holds(net: wire.Buffer) -> tuple[bool, bool]:
     """Whether layers of a net say their types, and whether they have blobs; both where they are damaged."""
     found = set()
     try:

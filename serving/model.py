@@ -117,8 +117,9 @@ class Model:
         """What it says of a set, or of some files. Where one of these cannot be read, each is read by itself."""
         try:
             for answers in self._answer(piece) if isinstance(piece, str) else list(self._answer(piece)):
-                for name, why in answers.unread.items() if refused else ():
-                    refused(name, NettrainError(why))
+                if refused is not None:
+                    for name, why in answers.unread.items():
+                        refused(name, NettrainError(why))
                 yield answers
         except _UnreadableError as found:
             if refused is None or isinstance(found.error, MissingExtraError):

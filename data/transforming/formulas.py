@@ -135,11 +135,13 @@ def draw_boxes(
     ``ratio`` is width to height. Where none fits, the box is the largest with an allowed ratio, in the middle.
     """
     height, width = size
-    area = height * width * rng.uniform(*scale, (count, ATTEMPTS))
-    shape = np.exp(rng.uniform(*np.log(ratio), (count, ATTEMPTS)))
+    (least, most), (narrow, wide) = scale, np.log(ratio).tolist()
+    area = height * width * rng.uniform(least, most, (count, ATTEMPTS))
+    shape = np.exp(rng.uniform(narrow, wide, (count, ATTEMPTS)))
     w, h = np.rint(np.sqrt(area * shape)).astype(int), np.rint(np.sqrt(area / shape)).astype(int)
     fits = (h > 0) & (w > 0) & (h <= height - smaller) & (w <= width - smaller)
-    first, found = fits.argmax(axis=1), fits.any(axis=1)
+    first: np.ndarray = fits.argmax(axis=1)
+    found: np.ndarray = fits.any(axis=1)
     h, w = h[np.arange(count), first], w[np.arange(count), first]
     between = min(max(width / height, ratio[0]), ratio[1])
     h[~found] = height if width / height >= between else max(1, round(width / between))

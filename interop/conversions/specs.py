@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 from ...files.reading import read_bytes
 from ...net.net import Net
@@ -77,11 +78,8 @@ def _write_data(job: Job, layer: LayerSpec, source: str, split: str) -> str:
 
     folder = job.target.with_name(f"{job.target.stem}_{layer.name.replace('/', '_')}_{split}_lmdb")
     if folder not in job.result.written:
-        write_lmdb(
-            Net(job.spec(), "TRAIN" if split == "train" else "TEST").layers[layer.name].set,
-            folder,
-            over=job.options.force,
-        )
+        reader: Any = Net(job.spec(), "TRAIN" if split == "train" else "TEST").layers[layer.name]
+        write_lmdb(reader.set, folder, over=job.options.force)
         job.result.written.append(folder)
     return str(folder)
 

@@ -57,7 +57,11 @@ class Source:
 class ArraySource(Source):
     """Examples that are read once, and taken in the order in which nettrain takes them."""
 
-    covered = ("normalize", "resize", "fill")  # what a transform may have that Caffe does not: all that is not random
+    covered: tuple[str, ...] = (
+        "normalize",
+        "resize",
+        "fill",
+    )  # what a transform may have that Caffe does not: all that is not random
 
     def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
         self.transform: Any = getattr(step.layer.p, "transform", None)

@@ -15,8 +15,8 @@ class DifferenceLoss(NormalizedLoss):
     """A sum over all elements of a function of d = a - b, divided by D: for L1Loss and SmoothL1Loss."""
 
     Parameters = RegressionParameters
-    no_gradient = ()
-    backward_reads = ()
+    no_gradient: tuple[int, ...] = ()
+    backward_reads: tuple[str, ...] = ()
     judges = "values"
 
     def reshape(self, bottom, top):
