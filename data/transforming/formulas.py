@@ -140,8 +140,8 @@ def draw_boxes(
     shape = np.exp(rng.uniform(narrow, wide, (count, ATTEMPTS)))
     w, h = np.rint(np.sqrt(area * shape)).astype(int), np.rint(np.sqrt(area / shape)).astype(int)
     fits = (h > 0) & (w > 0) & (h <= height - smaller) & (w <= width - smaller)
-    first: np.ndarray = fits.argmax(axis=1)
-    found: np.ndarray = fits.any(axis=1)
+    first = fits.argmax(axis=1)
+    found = np.asarray(fits.any(axis=1))
     h, w = h[np.arange(count), first], w[np.arange(count), first]
     between = min(max(width / height, ratio[0]), ratio[1])
     h[~found] = height if width / height >= between else max(1, round(width / between))
