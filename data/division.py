@@ -25,6 +25,8 @@ class Column(str):
 
     @classmethod
     def from_node(cls, reader: Reader, node: Node, what: str) -> Any:
+        if node.value is None:  # `top: data, label` in braces is a key `label` without a value
+            return reader.wrong(node, what, cls.words, "; several names go in brackets, such as top: [data, label]")
         if isinstance(node.value, bool) or not isinstance(node.value, int | str):
             return reader.wrong(node, what, cls.words)
         return cls(node.value)

@@ -54,6 +54,7 @@ _OF: dict[str, dict[str, Make]] = {  # by kind, and then by target
     **dict.fromkeys(SPECS, _OF_SPECS | _OF_WEIGHTS),
     **dict.fromkeys(WEIGHTS, _OF_WEIGHTS),
     "npz": _OF_WEIGHTS | {"state": weights.to_state},
+    "run": _OF_SPECS | _OF_WEIGHTS | {"state": weights.to_state},
     "model": _OF_SPECS | _OF_WEIGHTS,
     "onnx": {"yaml": specs.from_onnx},
     "blob": {"npy": weights.to_mean},

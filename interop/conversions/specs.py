@@ -60,14 +60,15 @@ def to_prototxt(job: Job) -> None:
     job.folder = spec.folder
     solver = job.target.with_name(f"{job.target.stem.removesuffix('_train_test')}_solver.prototxt")
     model = job.target.with_suffix(".caffemodel")
-    job.check_free(job.target, *[solver] * (spec.solver is not None), *[model] * bool(job.weights))
+    has_weights = job.weights is not None and model.resolve() != job.weights.resolve()
+    job.check_free(job.target, *[solver] * (spec.solver is not None), *[model] * has_weights)
     files = to_caffe(spec, lambda layer, source, split: _write_data(job, layer, source, split))
     job.write(job.target, to_text(files.net).encode())
     if files.solver is not None:
         net = Message("SolverParameter").add("net", str(job.target))
         job.write(solver, (to_text(net) + to_text(files.solver)).encode())
     job.result.notes += files.notes
-    if job.weights:
+    if has_weights:
         job.target, job.to = model, "caffe"
         to_weights(job)
 

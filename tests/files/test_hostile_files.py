@@ -146,7 +146,7 @@ def files_of_all_kinds():
 
 
 READ_BY = {
-    "Data": ("a.npz", "table.csv", "folder"),
+    "Data": ("a.npz", "a.npy", "table.csv", "folder"),
     "ImageData": ("images.txt", "folder"),
     "HDF5Data": ("hdf5.txt",),
     "WindowData": ("windows.txt",),

@@ -22,7 +22,8 @@ nettrain.Net("layers: [{name: x, type: Input, shape: [2, 3]}, {name: y, type: Ta
 print(*sorted(name for name in sys.modules if name.startswith("nettrain.layers.") and name.count(".") == 3))
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert found == ["nettrain.layers.activation.tanh", "nettrain.layers.data.input", "nettrain.layers.shape.shapes"]
+    of_input = ["nettrain.layers.data.given", "nettrain.layers.data.input", "nettrain.layers.shape.shapes"]
+    assert found == ["nettrain.layers.activation.tanh", *of_input]
 
 
 def test_a_type_of_the_zoo_cannot_be_taken_before_it_is_used():
