@@ -206,13 +206,17 @@ def _stamp(found: Found) -> str:
     return digest(["\n".join(found.names).encode(errors="surrogateescape"), np.array(stamps)])
 
 
+def heads_of(found: Found, numbers: Sequence[int]) -> list[Head]:
+    """The heads of the pictures with these numbers. Raises NettrainError where pillow is missing."""
+    extra("PIL.Image", "images", f"reading {found.names[0]}")  # said here, and not in a thread that reads ahead
+    return [head for _, head in each(lambda i: read_head(found.source(i), found.names[i]), numbers)]
+
+
 def _pictures(found: Found, look: Look) -> Pictures:
     """Pictures in the size and channels that are wanted, or in those that all have."""
     size, color = look.size, look.color
     if size is None or color is None:
-        heads = [
-            head for _, head in each(lambda i: read_head(found.source(i), found.names[i]), range(len(found.names)))
-        ]
+        heads = heads_of(found, range(len(found.names)))
         whole = [head for head in heads if not head.wrong]
         if color is None:
             color = any(head.color for head in whole)

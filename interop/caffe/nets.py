@@ -113,8 +113,10 @@ def _report_unknown(layer: Message, found: Found) -> None:
     if what:
         found.problems.add(layer.at("type"), f"`{layer.one('name')}` is of type {kind}, {what}")
     else:
-        words = "the layers before one that has no equal: nettrain convert … --until LAYER"
-        found.problems.add(layer.at("type"), f"{registry.unknown_type(kind)}; {words}")
+        message = registry.unknown_type(kind)
+        if "?" not in message:  # no slip: there is no such layer
+            message += "; the layers before one that has no equal: nettrain convert … --until LAYER"
+        found.problems.add(layer.at("type"), message)
 
 
 def _mark_broken(nodes: list[tuple[Message, Node]], problems: Problems) -> None:

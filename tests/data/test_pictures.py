@@ -552,3 +552,13 @@ def test_a_trained_net_answers_for_files_and_names_those_it_cannot_read(nettrain
     assert [list(one.unread) for one in answers] == [["bad.png"], []]
     array = pixels_of(103).transpose(2, 0, 1)[None, ::-1]
     assert np.allclose(model.predict_proba(array), answers[0].outputs["prob"][:1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("keys", ["", "size: 6, color: true, "])
+def test_without_pillow_its_install_command_is_said(keys, monkeypatch, nettrain_cli):
+    """Also where pictures, or their heads, are read by threads."""
+    make_folder(each=3)
+    Path("net.yaml").write_text(SPEC.replace("batch_size: 7,", f"batch_size: 7, {keys}"), encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    for words in (("check", "net.yaml"), ("train", "net.yaml"), ("new", "mine", "--data", "photos")):
+        assert 'pip install "nettrain[images]"' in nettrain_cli(*words, exit_code=2).stderr

@@ -14,9 +14,8 @@ import numpy as np
 
 from ...data.dataset import UNDIVIDED, WHOLE, DataSet
 from ...data.generators import Generate
-from ...data.pictures.ahead import each
-from ...data.pictures.decoding import read_head
 from ...data.pictures.folder import read_folder
+from ...data.pictures.reading import heads_of
 from ...data.pictures.tar import read_tar
 from ...data.sources import NAMED, find_file, load
 from ...data.table import roles
@@ -189,7 +188,7 @@ def _of_pictures(path: Path) -> Facts:
         raise NettrainError(f"{path} has {only}; to be told apart there must be two, with a folder each")
     count = len(found.names)
     numbers = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int)).tolist()
-    heads = [head for _, head in each(lambda i: read_head(found.source(i), found.names[i]), numbers)]
+    heads = heads_of(found, numbers)
     whole, wrong = [head for head in heads if not head.wrong], [head.wrong for head in heads if head.wrong]
     if not whole:
         raise NettrainError(f"{path}: no picture can be read: {wrong[0]}")
