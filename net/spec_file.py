@@ -32,7 +32,9 @@ def read_file(
     try:
         raw = read_bytes(path, MOST_BYTES, pipes=True)
     except IsADirectoryError:
-        raise bad("this is a folder, not a YAML file") from None
+        raise bad(
+            "this is a folder, not a YAML file; a spec for data is written by: nettrain new NAME --data FOLDER"
+        ) from None
     except OSError as error:
         if error.errno == errno.EFBIG:
             large = other_programs("specs").read_large(path, name, problems, warnings)
