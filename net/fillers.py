@@ -158,6 +158,19 @@ def bilinear(shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(np.outer(ramp, ramp), shape)
 
 
+class Turn:
+    """The number of the batch that a net works on; all its layers have the same object. What is random in a batch follows
+    from its number, so it does not matter who computes it, or what was computed before."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None  # None before the first
+        self.begun = 0  # forward passes that began with the first layer
+
+    def begin(self, number: int) -> None:
+        """The pass of this batch begins; the same number again draws the same numbers again."""
+        self.number, self.begun = number, self.begun + 1
+
+
 def stream(seed: int, *names: str) -> np.random.Generator:
     """A random generator of its own for each (seed, name, …): what one layer draws never shifts another's."""
     key = tuple(byte for name in names for byte in (*name.encode(), 0))

@@ -7,7 +7,6 @@ It is one file because a contract is read as a whole.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +19,7 @@ from ..spec.declare import Declared, Nothing
 from ..spec.errors import ShapeError, blaming, format_shape
 from .blob import Blob
 from .example import Example, briefly, is_shape, is_size, labels
-from .fillers import Filler, stream
+from .fillers import Filler, Turn, stream
 
 # What the file of a layer type needs, from one place.
 __all__ = ["Example", "Layer", "LossLayer", "NeuronLayer", "ReshapingLayer", "labels"]
@@ -107,11 +106,25 @@ class Layer:
         self.fillers: list[tuple[Filler, bool]] = []
         self.param_propagate_down: list[bool] = []
         self._buffers: dict[str, Memory] = {}
+        self.turn = Turn()  # Net gives all its layers one
+        self.part_of: Layer | None = None  # a layer inside a layer draws its random numbers from that
+        self._rng: tuple[int, np.random.Generator] | None = None  # that of a turn
 
-    @functools.cached_property
+    @property
     def rng(self) -> np.random.Generator:
-        """Random numbers of this layer's own, the same in every run with its seed."""
-        return stream(self.seed, self.name)
+        """Random numbers of this layer's own for the batch the net works on: they follow from the seed, its name and
+        the number of the batch alone. Before the first batch, in ``setup``, they are others."""
+        if self.part_of is not None:
+            return self.part_of.rng
+        if self._rng is None or self._rng[0] != self.turn.begun:
+            of = () if self.turn.number is None else (f"batch {self.turn.number}",)
+            self._rng = self.turn.begun, stream(self.seed, self.name, *of)
+        return self._rng[1]
+
+    @property
+    def has_drawn(self) -> bool:
+        """Whether it drew random numbers for the batch the net works on."""
+        return self._rng is not None and self._rng[0] == self.turn.begun
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Raises TypeError for an attribute of the class that is not what it must be."""
@@ -237,11 +250,10 @@ class Layer:
 
     def state(self) -> dict:
         """What a snapshot must keep besides the blobs, as JSON data."""
-        return {"rng": self.rng.bit_generator.state}
+        return {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state`` gave. Raises an error, at best NettrainError, for what cannot be such a state."""
-        self.rng.bit_generator.state = state["rng"]
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells the data a layer reads from other data of the same name, as JSON data by what a person would call

@@ -21,6 +21,7 @@ from .assemble import assemble
 from .blob import Blob
 from .chain import Pass
 from .engines import Engine, chosen
+from .fillers import Turn
 from .netspec import load
 from .records import LayerSpec, NetSpec, Phase, State, as_phase
 from .user_code import ask
@@ -134,6 +135,9 @@ class Net:
         self.inputs = list(self._input_blobs)
         self._passes: dict[tuple[int, int, bool], Pass] = {}
         self._positions = {step.spec.name: i for i, step in enumerate(self.steps)}
+        self.batch, self._turn = 0, Turn()
+        for step in self.steps:
+            step.layer.turn = self._turn
 
     def _place_parameters(self, uses: list[tuple[Blob, build.Parameter]], other: Net | None) -> None:
         """Put all parameters into one flat array and fill them, or use another net's."""
@@ -223,9 +227,17 @@ class Net:
         raise NettrainError(f"`{name}` is not an input of the layers that run; start after the layer that makes it")
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
-        """Run the steps by index; return the weighted loss."""
+        """Run the steps by index; return the weighted loss. From the first layer it is the pass of batch number
+        ``batch``, and the next one is of the number after it."""
+        if first == 0:
+            self.begin(self.batch)
+            self.batch += 1
         with session():
             return self._pass(first, len(self.steps) - 1 if last is None else last).run()
+
+    def begin(self, batch: int) -> None:
+        """What layers draw from now on is what is random in the batch of this number."""
+        self._turn.begin(batch)
 
     def backward(self, *, start: str | None = None, end: str | None = None, **diffs: Any) -> dict[str, np.ndarray]:
         """Run the layers backward from ``start`` down to ``end`` (both included); losses start from their loss_weight.
@@ -295,6 +307,7 @@ class Net:
             raise NettrainError("no layer of this net reads a data set that ends; give the number of batches")
         longest = max(sources, key=lambda source: source.pass_size or 0)
         left = longest.pass_size or 0
+        self.batch = 0
         for layer in self.layers.values():
             ask(layer, "start_pass")
         try:
@@ -308,7 +321,7 @@ class Net:
                 ask(layer, "end_pass")
 
     def layer_states(self) -> dict[str, Any]:
-        """What a snapshot keeps of every layer besides parameters: data cursors, random generators."""
+        """What a snapshot keeps of every layer besides parameters: such as data cursors."""
         return {name: ask(layer, "state") for name, layer in self.layers.items()}
 
     def set_layer_states(self, state: Mapping[str, Any], seed: int | None = None) -> None:

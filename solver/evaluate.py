@@ -250,5 +250,6 @@ def has_end(net: Net) -> bool:
 
 
 def _some(net: Net, batches: int) -> Generator[tuple[int, float], None, None]:
+    net.batch = 0
     for _ in range(batches):
         yield 1, net.run_forward()

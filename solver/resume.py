@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..net import parameter_files
+from ..net.fillers import stream
 from ..net.user_code import UserCodeError
 from ..spec.errors import NettrainError
 from .finding import Found
@@ -48,6 +49,7 @@ def take(solver: Solver, snapshot: Snapshot) -> None:
     if [array.shape for array in history] != [array.shape for array in solver.updater.history]:
         raise NettrainError(f"{path} was made by another solver type or net: its history has a different size")
     _check_data(solver, snapshot)
+    _check_age(solver, snapshot)
     _set_layer_states(solver, snapshot)
     parameter_files.assign(solver.net.params, snapshot.params, str(path))
     for mine, theirs in zip(solver.updater.history, history, strict=True):
@@ -95,6 +97,30 @@ def _check_data(solver: Solver, snapshot: Snapshot) -> None:
                     "   a run is resumed with the data it began with; to start one with these parameters and the "
                     f"current data: --weights {quoted(snapshot.path)} instead of --resume"
                 )
+
+
+NUMBERED = 6  # the version of snapshots since which what is random in a batch follows from the batch's number
+
+
+def _check_age(solver: Solver, snapshot: Snapshot) -> None:
+    """Raise NettrainError for a run of an older version that would not go on with the numbers it would have had."""
+    if snapshot.version >= NUMBERED:
+        return
+    seed, layers = snapshot.state["seed"], [snapshot.state["layers"], *snapshot.state["test_layers"]]
+    drew = [
+        f"layer `{name}` draws its random numbers"
+        for states in layers
+        for name, state in states.items()
+        if "rng" in state and state["rng"] != stream(seed, name).bit_generator.state
+    ]
+    if solver.p.iter_size > 1:
+        drew.append("the gradients of iter_size batches are added up")
+    if drew:
+        path = snapshot.path
+        raise NettrainError(
+            f"{path} was written by an older nettrain, and the run would not be the same: {drew[0]} in another way "
+            f"since then. To start a run with its parameters: --weights {quoted(path)} instead of --resume"
+        )
 
 
 def resume(solver: Solver, found: Found) -> list[str]:

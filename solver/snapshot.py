@@ -1,7 +1,7 @@
 """Snapshots: everything needed to resume a run, in one .npz without pickle, with a checksum.
 
 ``param/LAYER/i`` the parameters, ``history/i`` the rule's arrays, ``state`` a JSON string whose keys SCHEMA lists: the
-iteration, the state of every layer (data cursors, random generators), of the rate policy and of the monitor, the losses
+iteration, the state of every layer (data cursors), of the rate policy and of the monitor, the losses
 being averaged, the last test, the warnings that were given, what the data was and what was fitted to it, the spec.
 
 VERSION grows when what a key means changes, or one is added; ADDED has what an older version that can still be read
@@ -27,12 +27,13 @@ from ..net.netspec import load
 from ..net.records import NetSpec, Trained
 from ..spec.errors import NettrainError
 
-VERSION = 5
+VERSION = 6
 # what older versions lack, as they meant it
 ADDED: dict[int, dict[str, Any]] = {
     2: {"level": 0, "stages": [], "data": [], "engine": "numpy", "fitted": {}},
     3: {"engine": "numpy", "fitted": {}},
     4: {"fitted": {}},
+    5: {},
 }
 FORMAT = re.compile(r"nettrain snapshot ([0-9]{1,9})")
 MOST = 2**53  # of what is counted
@@ -52,6 +53,7 @@ class Snapshot:
     params: dict[str, np.ndarray]
     history: list[np.ndarray]
     state: dict[str, Any]
+    version: int = VERSION
 
     @property
     def iter(self) -> int:
@@ -116,7 +118,7 @@ def read_snapshot(path: Path) -> Snapshot:
     for key, array in params.items():
         if not np.isfinite(array).all():
             raise SnapshotError(f"snapshot {path} is not valid: {key} must hold finite numbers")
-    return Snapshot(path, params, history, state)
+    return Snapshot(path, params, history, state, version_of(state))
 
 
 def _check_state(path: Path, state: dict[str, Any]) -> None:
@@ -128,6 +130,12 @@ def _check_state(path: Path, state: dict[str, Any]) -> None:
             raise SnapshotError(
                 f"snapshot {path} is not valid: `{key}` of its state must be {words}, got {_short(state[key])}"
             )
+
+
+def version_of(state: Mapping[str, Any]) -> int:
+    """The version of snapshots that a state was written in."""
+    found = FORMAT.fullmatch(str(state.get("format")))
+    return int(found[1]) if found else VERSION
 
 
 def _state(path: Path, arrays: Mapping[str, Stored]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from .reports import Reports, Row
 from .resume import resume, take
 from .runs import Run
 from .snapshot import read_snapshot
+from .sums import GradientSum
 from .updater import Updater
 
 
@@ -111,7 +112,7 @@ class Solver:
             *(self.net.copy_from(path, self.p.weights_strict) for path in weights or ()),
         ]
         self.policy = rate_policy(self.p, self.max_iter)
-        self.updater = Updater(self.p, self.net)
+        self.updater, self.sum = Updater(self.p, self.net), GradientSum(self.net.flat, self.p.iter_size)
         self.run, self.record = Run(self.spec.name, self.p.snapshot_prefix, out), Record(settings)
 
         self.monitor, self.health = blueprint.monitor, Health(self.net, self.tests)
@@ -278,12 +279,14 @@ class Solver:
             return math.inf
 
     def gradient(self) -> float:
-        """Forward and backward over iter_size batches; returns the mean loss. Raises NettrainError (exit code 3)
-        when it is not finite."""
-        self.net.flat.clear_diff()
+        """Forward and backward over iter_size batches; returns the mean loss. Batch j of iteration i has the number
+        i iter_size + j. Raises NettrainError (exit code 3) when the loss is not finite."""
         total = 0.0
-        for _ in range(self.p.iter_size):
+        for j in range(self.p.iter_size):
+            self.net.batch = self.iter * self.p.iter_size + j
+            self.sum.begin()
             loss = self.net.forward_backward()
+            self.sum.add(j)
             if not math.isfinite(loss):
                 raise self.diverged(f"the loss is {'NaN' if loss != loss else 'infinite'}")
             total += loss

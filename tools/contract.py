@@ -149,7 +149,7 @@ def _two_passes(bench: Bench, olds: tuple[float, float]) -> tuple[list[list[np.n
         bench.restore()
         for blob in bench.top if bench.bottom else ():  # a source may keep what it wrote once
             blob.data.fill(old)
-        bench.run("set_state", bench.state)
+        bench.rewind()
         result = bench.watch("Forward_cpu", bench.bottom, bench.top)
         made.append([blob.data.copy() for blob in bench.top])
     return made, result

@@ -116,6 +116,7 @@ def check_net(
     steps = [step for step in net.steps if step.bottom or step.layer.blobs]  # data stays the batch it is
 
     def loss() -> float:
+        net.begin(0)
         net.set_layer_states({step.spec.name: states[step.spec.name] for step in steps})
         return sum(step.forward() for step in steps)
 

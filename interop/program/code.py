@@ -125,6 +125,8 @@ class Code:
         self.around: list[Step] = []  # the layers whose cell this is, the outermost first
         self.lines: list[str] = []
         self.before: list[str] = []  # what is done once, before the first batch
+        self.drawn: list[str] = []  # the random numbers of a batch, before its layers
+        self.batch = "iteration"  # the number of the batch
         self.functions: set[str] = set()
         self.imports: set[str] = set()
         self.arrays: dict[str, np.ndarray] = {}  # what must lie beside the program
@@ -147,6 +149,7 @@ class Code:
         cell = Code(self.net, [], accumulate=True, train=self, forward_only=self.forward_only)
         cell.around = [*self.around, around]
         cell.before, cell.functions, cell.imports, cell.arrays = self.before, self.functions, self.imports, self.arrays
+        cell.drawn, cell.batch = self.drawn, self.batch
         cell.steps, cell.blobs = steps, dict(named)
         for step in steps:
             for key in step.top_keys:
@@ -188,12 +191,12 @@ class Code:
         return self._parameters.values()
 
     def randomness(self, step: Step) -> str:
-        """A name for the random numbers that a layer draws: all layers of a cell draw from one stream."""
+        """A name for the random numbers that a layer draws in a batch: all layers of a cell draw from one stream."""
         owner = self.around[0] if self.around else step
         self.functions.add("stream")
         rng = self.local(owner, "rng")
-        if (line := f"{rng} = stream({text(owner.spec.name)})") not in self.before:
-            self.before.append(line)
+        if (line := f'{rng} = stream({text(owner.spec.name)}, f"batch {{{self.batch}}}")') not in self.drawn:
+            self.drawn.append(line)
         return rng
 
     def parameter(self, data: np.ndarray) -> str:

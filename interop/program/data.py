@@ -26,8 +26,8 @@ class Source:
     """The lines that make the batches of a layer: ``loading`` before the loop, ``next`` in it. ``test`` says that a
     test goes through the examples once."""
 
-    def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
-        self.code, self.step, self.iter_size = code, step, iter_size
+    def __init__(self, code: Code, step: Step, test: bool = False):
+        self.code, self.step = code, step
         self.layer: Any = step.layer
         self.tops = [code.blobs[key] for key in step.top_keys]
         if why := self.refusal():
@@ -49,10 +49,6 @@ class Source:
         """A comment with the layer's name and type."""
         return comment(f"{self.step.spec.name} ({type(self.layer).__name__}): {what}", indent)
 
-    def batch(self) -> str:
-        """The number of the batch, from 0."""
-        return "iteration" if self.iter_size == 1 else f"({self.iter_size} * iteration + part)"
-
 
 class ArraySource(Source):
     """Examples that are read once, and taken in the order in which nettrain takes them."""
@@ -63,9 +59,9 @@ class ArraySource(Source):
         "fill",
     )  # what a transform may have that Caffe does not: all that is not random
 
-    def __init__(self, code: Code, step: Step, iter_size: int = 1, test: bool = False):
+    def __init__(self, code: Code, step: Step, test: bool = False):
         self.transform: Any = getattr(step.layer.p, "transform", None)
-        super().__init__(code, step, iter_size, test)
+        super().__init__(code, step, test)
         self.size, self.count = self.layer.order.size, self.layer.batch_size
         self.moves = self.is_moved()
         self.is_whole = self.size == self.count and not (self.layer.order.shuffle or self.moves or test)
@@ -126,9 +122,7 @@ class ArraySource(Source):
         if self.is_whole:
             return []
         batch = self.code.names.new("batch")
-        taken = f"{self.count} * iteration"
-        if self.iter_size > 1:
-            taken = f"{self.count} * ({self.iter_size} * iteration + part)"
+        taken = f"{self.count} * {self.code.batch}"
         if self.layer.order.shuffle:
             self.code.functions.add("stream")
             drawn = f'stream({text(self.step.spec.name)}, f"epoch {{{self.epoch}}}").permutation({self.size})'

@@ -73,14 +73,17 @@ def _training(blueprint: Blueprint) -> Program:
     net, p = blueprint.net, blueprint.p
     steps = needed_for(net)
     code = Code(net, steps, accumulate=p.iter_size > 1)
+    if p.iter_size > 1:
+        code.batch = f"({p.iter_size} * iteration + part)"
     arrays = code.arrays
-    sources, writers = _writers(code, p.iter_size)
+    sources, writers = _writers(code)
     left_out = [step.spec.name for step in net.steps if step not in steps]
     notes = [f"left out, since no loss depends on it: {', '.join(left_out)}"] if left_out else []
 
     loaded = [line for source in sources for line in source.loading()]
     batches = [line for source in sources for line in source.next()]
     code.write_forward(writers)
+    batches[:0] = code.drawn
     total = _total(code)
     forward, code.lines = code.lines, []
     code.write_backward(writers)
@@ -123,7 +126,7 @@ def _training(blueprint: Blueprint) -> Program:
     return _assemble(code, net, about, blueprint.seed, [*block(begin, 0), *loop, *tested.at_end], arrays, notes)
 
 
-def _writers(code: Code, iter_size: int) -> tuple[list[Source], list[Writer]]:
+def _writers(code: Code) -> tuple[list[Source], list[Writer]]:
     """What writes the layers that make batches, and the others. Raises SpecError with every layer that cannot be
     written."""
     problems = Problems()
@@ -131,7 +134,7 @@ def _writers(code: Code, iter_size: int) -> tuple[list[Source], list[Writer]]:
     code.steps = [step for step in steps if not is_source(step)]
     for step in filter(is_source, steps):
         try:
-            sources.append(source(code, step, iter_size))
+            sources.append(source(code, step))
         except SpecError as error:
             problems.found += error.problems
     try:

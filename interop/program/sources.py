@@ -28,7 +28,7 @@ class CopyTaskSource(Source):
         N, B = p.batch_size, p.bits
         lines = [
             *self.title("bits, a marker, then silence, in which the bits are wanted"),
-            f'{rng} = stream({text(layer.name)}, f"{layer.phase} batch {{{self.batch()}}}")',
+            f'{rng} = stream({text(layer.name)}, f"{layer.phase} batch {{{self.code.batch}}}")',
             f"{length} = int({rng}.integers({p.min_length}, {p.max_length + 1}))",
             f"{bits} = {rng}.integers(0, 2, ({length}, {N}, {B}))",
             f"{x} = np.zeros((2 * {length} + 1, {N}, {B + 1}))",
@@ -45,11 +45,11 @@ class CopyTaskSource(Source):
 class DummySource(Source):
     """Constants, and random numbers."""
 
-    def __init__(self, code, step, iter_size=1, test=False):
+    def __init__(self, code, step, test=False):
         fillers = step.layer.p.data_filler or (Filler(),)
         shapes = [blob.shape for blob in step.top]
         self.fillers = list(zip(shapes, fillers if len(fillers) > 1 else fillers * len(shapes), strict=True))
-        super().__init__(code, step, iter_size, test)
+        super().__init__(code, step, test)
 
     def values(self, random):
         rng = self.code.local(self.step, "rng")
@@ -64,8 +64,7 @@ class DummySource(Source):
     def loading(self):
         lines = [f"{top} = {line}" for top, line in self.values(False)]
         if any(True for _ in self.values(True)):
-            self.code.functions.add("stream")
-            lines.append(f"{self.code.local(self.step, 'rng')} = stream({text(self.layer.name)})")
+            self.code.randomness(self.step)
         return [*self.title("made here", 0), *lines]
 
     def next(self):
@@ -82,9 +81,9 @@ SOURCES: dict[type, type[Source]] = {
 }
 
 
-def source(code: Code, step: Step, iter_size: int = 1, test: bool = False) -> Source:
+def source(code: Code, step: Step, test: bool = False) -> Source:
     """The lines for a layer that makes blobs from none. Raises SpecError for one that cannot be written."""
     found = SOURCES.get(type(step.layer))
     if found is None:
         raise SpecError([uncovered(step)])
-    return found(code, step, iter_size, test)
+    return found(code, step, test)

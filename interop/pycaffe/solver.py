@@ -134,13 +134,15 @@ class Solver:
 
     def _gradient(self) -> float:
         """The mean loss of an iteration's batches; their gradients are added up."""
-        self._core.net.flat.clear_diff()
-        total = 0.0
-        for _ in range(self._core.p.iter_size):
+        core, total = self._core, 0.0
+        for j in range(core.p.iter_size):
+            core.net.batch = core.iter * core.p.iter_size + j
+            core.sum.begin()
             total += self.net._forward_backward()
+            core.sum.add(j)
         if not math.isfinite(total):
-            raise self._core.diverged(f"the loss is {'NaN' if total != total else 'infinite'}")
-        return total / self._core.p.iter_size
+            raise core.diverged(f"the loss is {'NaN' if total != total else 'infinite'}")
+        return total / core.p.iter_size
 
     def apply_update(self) -> None:
         """Change the parameters by the gradients that are there, at the rate of this iteration, and count it."""

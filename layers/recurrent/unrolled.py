@@ -70,7 +70,7 @@ class Copy:
         }
         self.read = {key[0] for step in self.steps for key in step.bottom_keys}
         for step in self.steps:
-            step.layer.rng, step.within = owner.rng, "in its cell"
+            step.layer.part_of, step.within = owner, "in its cell"
 
     @staticmethod
     def _spec(cls: type[Layer], name: str, parameters: dict, cell: Cell, **common: Any) -> LayerSpec:
@@ -164,11 +164,8 @@ class Unrolled:
             ask(step.layer, "start_pass")
 
     def state(self) -> list[dict]:
-        """What the cell's layers keep themselves, without the random numbers, which are the owner's."""
-        cells = [
-            {s.spec.name: {k: v for k, v in ask(s.layer, "state").items() if k != "rng"} for s in copy.steps}
-            for copy in self.copies
-        ]
+        """What the cell's layers keep themselves."""
+        cells = [{s.spec.name: ask(s.layer, "state") for s in copy.steps} for copy in self.copies]
         cells = [{name: kept for name, kept in cell.items() if kept} for cell in cells]
         return cells if any(cells) else []
 

@@ -59,7 +59,7 @@ class SPP(Layer):
         for i in range(self.p.pyramid_height):
             parameters = PoolingParameters(pool=self.p.pool, kernel_size=1)
             level = Bins(parameters, name=self.name, phase=self.phase, seed=self.seed, dtype=self.dtype)
-            level.bins, level.rng = 2**i, self.rng
+            level.bins, level.part_of = 2**i, self
             self.levels.append(level)
             self.pooled.append(Blob((), self.dtype))
         self.backward_reads = tuple({"bottom.data"} & set(self.levels[0].backward_reads))

@@ -78,6 +78,8 @@ def step(net, layer_by_layer):
     count = len(net.steps)
     net.clear_param_diffs()
     if layer_by_layer:
+        net.begin(net.batch)
+        net.batch += 1
         net.loss = sum(one.forward() for one in net.steps)
         for one in net.steps:
             for blob, weight in zip(one.top, one.loss_weights, strict=True):

@@ -35,14 +35,12 @@ def build(*layers, phase="TRAIN", inputs=("x", "t"), **options):
     for name in inputs:
         if name in net.blobs:
             net.blobs[name].data[...] = rng.standard_normal(net.blobs[name].shape)
-    net.first_states = {name: layer.state() for name, layer in net.layers.items()}
     return net
 
 
 def gradients(net):
     """Loss, and gradient of each parameter blob, of one forward and backward pass."""
-    for name, state in net.first_states.items():
-        net.layers[name].set_state(state)  # the same dropout each time
+    net.batch = 0  # the same dropout each time
     net.clear_param_diffs()
     value = net.forward_backward()
     return value, {name: [blob.diff.copy() for blob in blobs] for name, blobs in net.params.items()}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import layer_net
 from nettrain.compute import parallel
+from nettrain.net.fillers import stream
 
 
 def pooling_net(shape, tops=1, **params):
@@ -363,10 +364,9 @@ def windows_of(shape, sizes, kernel, stride):
         yield (n, c, i, j), [(n, c, h, w) for h in rows for w in columns]
 
 
-def draws(layer, top):
-    """The numbers u in (0, 1] that the layer's next forward pass uses, in the order of the top's memory."""
-    rng, (N, C, *sizes) = np.random.default_rng(), top.shape
-    rng.bit_generator.state = layer.rng.bit_generator.state
+def draws(net, top):
+    """The numbers u in (0, 1] that the next forward pass uses, in the order of the top's memory."""
+    rng, (N, C, *sizes) = stream(net.layers["pool"].seed, "pool", f"batch {net.batch}"), top.shape
     return 1 - (np.moveaxis(rng.random((N, *sizes, C)), -1, 1) if top.channels_last else rng.random(top.shape))
 
 
@@ -380,7 +380,7 @@ def check_draws(shape, kernel, stride, params, **options):
     rng = np.random.default_rng(2)
     for _ in range(3):
         x = rng.integers(0, 4, shape).astype(float)
-        u = draws(net.layers["pool"], net.blobs["y"])
+        u = draws(net, net.blobs["y"])
         y = net.forward(x=x)["y"]
         dy = rng.standard_normal(y.shape)
         dx = net.backward(y=dy)["x"]
@@ -472,7 +472,7 @@ def test_stochastic_images_of_another_size(phase):
     net = pooling_net((2, 2, 6, 6), pool="STOCHASTIC", kernel_size=3, stride=2, phase=phase)
     for shape in ((3, 2, 9, 4), (0, 2, 6, 6), (1, 2, 3, 3), (2, 2, 6, 6)):
         fresh = pooling_net(shape, pool="STOCHASTIC", kernel_size=3, stride=2, phase=phase)
-        fresh.layers["pool"].set_state(net.layers["pool"].state())
+        fresh.batch = net.batch
         x = np.random.default_rng(0).random(shape)
         y = net.forward(x=x)["y"]
         np.testing.assert_array_equal(y, fresh.forward(x=x)["y"])

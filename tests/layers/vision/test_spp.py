@@ -159,10 +159,9 @@ def test_stochastic_expects_in_test():
     np.testing.assert_allclose(y, np.concatenate(expected, axis=1), rtol=1e-12)
 
 
-def test_stochastic_draws_from_each_bin_anew_and_as_a_snapshot_says():
+def test_stochastic_draws_from_each_bin_anew_and_for_a_batch_the_same():
     x = np.random.default_rng(0).random((2, 2, 8, 8))
     net = spp_net(x.shape, pyramid_height=3, pool="STOCHASTIC")
-    state = net.layer_states()
     first = net.forward(x=x)["y"].copy()
     dx = net.backward(y=np.ones(first.shape))["x"]
     assert dx.sum() == first.size
@@ -170,7 +169,7 @@ def test_stochastic_draws_from_each_bin_anew_and_as_a_snapshot_says():
     bins = x.reshape(2, 2, 4, 2, 4, 2).transpose(0, 1, 2, 4, 3, 5).reshape(2, 32, 4)
     assert (first[:, -32:, None] == bins).any(axis=2).all()
     assert not np.array_equal(first, net.forward(x=x)["y"])
-    net.set_layer_states(state, 1701)
+    net.batch = 0
     np.testing.assert_array_equal(net.forward(x=x)["y"], first)
 
 
