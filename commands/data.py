@@ -38,7 +38,9 @@ MAKING = ("to", "encoded", "resize", "gray", "damaged", "shuffle", "seed", "mean
 @state_options
 @output_options
 def data(what: str, as_json: bool, **options: Any) -> None:
-    """Show what a table holds, or what the data layers of a spec give to the net; or make an LMDB or a mean image.
+    """Show a table, or what a spec's net is given; or make an LMDB.
+
+    Of a table, its columns; of a spec, what its data layers give to the net. Of pictures, an LMDB or a mean image.
 
     \b
     nettrain data passengers.csv --label survived     the columns, and what a net would be given
