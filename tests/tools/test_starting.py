@@ -11,7 +11,8 @@ import yaml
 from helpers.own_data import people, photos
 from nettrain.net.spec_file import bundled
 from nettrain.tools.starting.bundled import report
-from nettrain.tools.starting.facts import classes_in
+from nettrain.tools.starting.facts import Facts, classes_in
+from nettrain.tools.starting.fresh import text
 
 
 def spec(name):
@@ -80,6 +81,26 @@ def test_a_table_of_amounts_is_learned_in_its_own_unit(nettrain_cli, workdir):
     assert losses[-1] < 0.05 < losses[0]  # of the variance
     (value,) = nettrain.load("runs/houses/001").predict([[100.0]]).reshape(-1)
     assert value == pytest.approx(300_000, rel=0.1)
+
+
+def test_what_a_table_is_asked_for_is_said(nettrain_cli, workdir):
+    Path("t.csv").write_text("size,paid,port\n" + "".join(f"{i}.5,{i * 7}.25,{'NS'[i % 2]}\n" for i in range(30)))
+    assert (
+        "predicts column `port`: 2 classes; another: --label COLUMN"
+        in nettrain_cli("new", "a", "--data", "t.csv").stderr
+    )
+    said = nettrain_cli("new", "b", "--data", "t.csv", "--label", "paid").stderr
+    assert "predicts column `paid`: an amount\n" in said
+
+
+def test_few_pictures_make_no_batch_too_small_to_normalize():
+    """Of 4 images means and deviations were so rough that 60 of 3 shapes were not learned in 60 epochs."""
+    few = Facts("60 pictures", [], (3, 64, 64), 48, 3)
+    made = yaml.safe_load(text("few", few, Path("few.yaml")))
+    assert first(made)["batch_size"] == 8
+    assert made["solver"]["max_epoch"] * 48 // 8 == 600
+    many = yaml.safe_load(text("many", Facts("2,000 pictures", [], (3, 64, 64), 1600, 5), Path("many.yaml")))
+    assert (first(many)["batch_size"], many["solver"]["max_epoch"]) == (64, 25)
 
 
 def test_arrays(nettrain_cli, workdir):

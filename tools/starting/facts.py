@@ -116,6 +116,8 @@ def _of_table(path: Path, label: str | None) -> Facts:
         about, lines, (sum(width(one, "one_hot") for one in fitted),), math.ceil(rows * 0.8), 0, notes=[*found.notes]
     )
     _predict_column(facts, table.columns[target])
+    what = f"{facts.classes} classes" if facts.classes else "an amount"
+    facts.notes.append(f"predicts {table.called(target)}: {what}" + ("" if label else "; another: --label COLUMN"))
     return facts
 
 

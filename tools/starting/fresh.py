@@ -18,6 +18,8 @@ from .facts import Facts, look, written
 FURTHEST = 66  # column, up to which comments stand below each other
 LONGEST = 118
 LEAST_SIDE = 8  # pixels of a side from which convolutions are of use
+LEAST_BATCH = 8  # images; means and deviations of fewer, which BatchNorm takes, are mostly noise
+LEAST_STEPS = 600  # that a net of convolutions needs, however few images there are
 SHOWN = 6  # names of classes in a comment
 Line = tuple[str, str]  # a line of YAML, and what it means
 
@@ -67,7 +69,7 @@ def _renamed(path: Path, name: str) -> bytes:
 
 def text(name: str, facts: Facts, path: Path) -> str:
     """The spec of a small net for what is known of the data."""
-    batch = _batch(facts.train)
+    batch = _batch(facts)
     head = [
         f"# {_purpose(facts)}",
         "#",
@@ -102,14 +104,16 @@ def _purpose(facts: Facts) -> str:
     return f"A small net that learns to predict {'a number' if facts.targets == 1 else 'numbers'}, from {facts.about}."
 
 
-def _batch(train: int) -> int:
+def _batch(facts: Facts) -> int:
     """A power of two up to 64, of which an epoch has some eight."""
-    return int(min(64, max(4, 2 ** math.floor(math.log2(max(1, train / 8))))))
+    least = LEAST_BATCH if is_of_images(facts) else 4
+    return int(min(64, max(least, 2 ** math.floor(math.log2(max(1, facts.train / 8))))))
 
 
 def _solver(facts: Facts, batch: int) -> list[Line]:
     steps = math.ceil(facts.train / batch)
-    epochs = max(5, min(60, round((40_000 if is_of_images(facts) else 100_000) / facts.train)))
+    most = max(60, math.ceil(LEAST_STEPS / steps)) if is_of_images(facts) else 60
+    epochs = max(5, min(most, round((40_000 if is_of_images(facts) else 100_000) / facts.train)))
     first = [("test_initialization: false", "no test before the first step")] if is_of_images(facts) else []
     every = max(1, round(epochs / 20))
     return [
