@@ -142,7 +142,7 @@ def _label(step: Step, k: int, classes: Sequence[str]) -> str:
 
 def _draw(pictures: list[tuple[str, list[tuple[np.ndarray, str]]]], file: str) -> None:
     """Write the sheet: for each layer a heading, then its pictures in rows with their labels below."""
-    library, drawing = (extra(f"PIL.{name}", "images", "a sheet", "pillow") for name in ("Image", "ImageDraw"))
+    library, drawing = (extra(f"PIL.{name}", "images", "a sheet") for name in ("Image", "ImageDraw"))
     top = max(float(picture.max()) for _, seen in pictures for picture, _ in seen)
     white = 1.0 if top <= 1 else 255.0 if 64 < top <= 255 else top
     height = width = 0

@@ -130,5 +130,7 @@ def _number(value: Any, name: str = "") -> str:
     if name in SHARES:
         return f"{value:.2%}"
     if isinstance(value, float):
+        if 1e4 <= abs(value) < 1e9:
+            return f"{value:,.0f}"
         return f"{value:.4f}" if 1e-3 <= abs(value) < 10 or value == 0 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and name not in ("true", "predicted") else str(value)
