@@ -12,6 +12,7 @@ from .dialect import Dialect
 from .digits import parse
 from .pieces import Piece, UnclearError, equal_cells, pieces
 
+FIRST = 1 << 8  # rows for which there is room at first
 Found = tuple[list[np.ndarray], dict[int, dict[str, int]], np.ndarray]
 
 
@@ -39,8 +40,8 @@ class _Places(dict[bytes, int]):
 
 def _pass(path: Path, dialect: Dialect, words: dict[int, _Places]) -> tuple[list[np.ndarray], np.ndarray] | None:
     """Columns and lines; None when a column that began with numbers has a word: it is among ``words`` then."""
-    parts: list[list[np.ndarray]] = [[] for _ in range(dialect.width)]
-    where: list[np.ndarray] = []
+    parts = [_Growing() for _ in range(dialect.width)]
+    where = _Growing()
     late: set[int] = set()
     head = bool(dialect.names)
     for piece in pieces(path, dialect.separator, dialect.width):
@@ -50,24 +51,42 @@ def _pass(path: Path, dialect: Dialect, words: dict[int, _Places]) -> tuple[list
         left = [i for i in range(dialect.width) if i not in words and i not in late]
         for i, values in zip(left, _numbers(piece, left, dialect.comma), strict=True):
             if values is not None:
-                parts[i].append(values)
-            elif where:
+                parts[i].add(values)
+            elif where.array is not None:
                 late.add(i)
             else:
                 words[i] = _Places()
         for i, places in words.items():
-            parts[i].append(_words(piece, i, places))
-        where.append(piece.lines)
+            parts[i].add(_words(piece, i, places))
+        where.add(piece.lines)
     for places in words.values() if late else ():
         places.clear()
     words |= {i: _Places() for i in late}
     if late:
         return None
-    columns = []
-    for part in parts:
-        columns.append(np.concatenate(part) if part else np.empty(0))
-        part.clear()  # so that there is never more than one column twice
-    return columns, np.concatenate([np.empty(0, int), *where])
+    return [part.values for part in parts], where.values
+
+
+class _Growing:
+    """Values that are added at the end. There are never many small arrays, whose memory would stay in use between
+    others; what is beyond the end has not been touched and takes none."""
+
+    def __init__(self) -> None:
+        self.array: np.ndarray | None = None
+        self.count = 0
+
+    def add(self, values: np.ndarray) -> None:
+        count = self.count + len(values)
+        if self.array is None or count > len(self.array):
+            larger = np.empty(max(2 * count, FIRST), values.dtype)
+            larger[: self.count] = self.values
+            self.array = larger
+        self.array[self.count : count] = values
+        self.count = count
+
+    @property
+    def values(self) -> np.ndarray:
+        return np.empty(0) if self.array is None else self.array[: self.count]
 
 
 def _numbers(piece: Piece, columns: list[int], comma: bool) -> list[np.ndarray | None]:
