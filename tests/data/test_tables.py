@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import sys
+import tracemalloc
 from pathlib import Path
 
 import nettrain
@@ -171,6 +173,39 @@ def test_reading_by_columns_and_cell_by_cell_give_the_same(data):
             except NettrainError as error:
                 found.append(str(error))
     assert found[0] == found[1]
+
+
+def test_reading_costs_no_calls_for_each_cell_and_little_memory_beside_the_columns(monkeypatch):
+    rng = np.random.default_rng(0)
+    words = rng.choice(["red", "green", "a longer word", ""], 8000).tolist()
+    numbers = [f"{x:.4f}" if x > -1.5 else "" for x in rng.normal(size=8000).tolist()]
+    lines = [f'{x},"{w}",{k},{w},{x}\n' for k, (x, w) in enumerate(zip(numbers, words, strict=True))]
+    for rows in (4000, 8000):
+        Path(f"{rows}.csv").write_text("a,b,c,d,e\n" + "".join(lines[:rows]))
+    monkeypatch.setattr(pieces, "AT_ONCE", 1 << 14)
+
+    def calls(path):
+        count = 0
+
+        def seen(frame, event, arg):
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(seen)
+        try:
+            read_text(path)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert (calls(Path("8000.csv")) - calls(Path("4000.csv"))) / 20_000 < 0.5
+    tracemalloc.start()
+    try:
+        found = read_text(Path("8000.csv"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * sum(one.values.nbytes for one in found.columns)
 
 
 def test_the_line_of_a_row_counts_line_breaks_in_quotes_and_empty_lines():
