@@ -69,6 +69,15 @@ def test_gaps_are_empty_or_say_so():
     assert found.columns[0].is_whole
 
 
+@pytest.mark.parametrize("quickly", [True, False])
+def test_a_number_with_a_sign_before_nan_is_a_word_whatever_stands_beside_it(monkeypatch, quickly):
+    if not quickly:
+        monkeypatch.setattr(text_reader, "read_quickly", lambda path, dialect: None)
+    found = table("x,y\n1,0\nNA,1\n+nan,0\n2,1\n7.5,1\n").columns[0]
+    assert found.kind == "words"
+    assert [found.text(row) for row in range(5)] == ["1", "", "+nan", "2", "7.5"]
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
