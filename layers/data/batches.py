@@ -88,7 +88,7 @@ class Batches(Layer):
             for i, (name, blob) in enumerate(zip(self.top_names, read, strict=True)):
                 found = not_finite(blob.data, self.dtype)
                 if found is not None:
-                    raise bad_value(f"{self.origin}: `{name}`", blob.data, found, start + found[0])
+                    raise bad_value(f"{self.origin}: `{name}`", blob.data, found, self.number_of(start + found[0]))
                 before = seen[i]
                 if before is not None:
                     labels = np.union1d(before, blob.data)
@@ -97,8 +97,12 @@ class Batches(Layer):
                     top[i].known = Known(labels, self.origin, each=False) if few else None
             yield start + len(indices), self.order.size
 
+    def number_of(self, i: int) -> int:
+        """The number that example ``i`` has in its source, where the layer reads a part of that."""
+        return i
+
     def which_example(self, k):
-        return f"example {self.indices[k]:,} of {self.origin}, counted from 0"
+        return f"example {self.number_of(int(self.indices[k])):,} of {self.origin}, counted from 0"
 
     def name_of(self, k):
         return f"{self.indices[k]:,}"

@@ -307,13 +307,14 @@ class Data(Batches):
         return {f"{source} {part}": origin}, f"give {divide}source: {{train: {self.p.source.train}, test: ANOTHER}}"
 
     def examine(self, top):
-        if not isinstance(self.set.data, np.ndarray):
+        arrays = [self.set.data, *self.further]
+        if not all(isinstance(array, np.ndarray) for array in arrays):
             yield from super().examine(top)
             return
-        for name, array in zip(self.top_names, [self.set.data, *self.further], strict=True):
+        for name, array in zip(self.top_names, arrays, strict=True):
             found = not_finite(array, self.dtype)
             if found is not None:
-                raise bad_value(f"{self.set.origin}: `{name}`", array, found, self.set.number_of(found[0]))
+                raise bad_value(f"{self.set.origin}: `{name}`", array, found, self.number_of(found[0]))
         yield len(self.set), len(self.set)
 
     def fingerprint(self):
@@ -326,8 +327,8 @@ class Data(Batches):
             more["further"] = digest_of(*self.further[1:])
         return self.set.fingerprint | more
 
-    def which_example(self, k):
-        return f"example {self.set.number_of(int(self.indices[k])):,} of {self.origin}, counted from 0"
+    def number_of(self, i):
+        return self.set.number_of(i)
 
     def fill(self, indices, top, rng):
         further = list(zip(self.further, (blob.data for blob in top[1 : 1 + len(self.further)]), strict=True))

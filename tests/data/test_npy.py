@@ -86,3 +86,21 @@ def test_label_maps_move_with_their_images_wherever_they_lie(workdir, monkeypatc
         for _ in range(3):
             net.forward()
             assert np.array_equal(net.blobs["x"].data[:, 0], net.blobs["t"].data)
+
+
+@pytest.mark.parametrize("limit", [0, 200, 1 << 20])  # both on the disk, the examples alone, neither
+def test_a_bad_value_is_found_wherever_it_lies_and_counted_in_its_file(workdir, monkeypatch, limit):
+    examples, labels = np.random.default_rng(0).random((20, 3)), np.arange(20) % 2
+    examples[17, 2] = np.nan
+    monkeypatch.setattr(npy, "IN_MEMORY", limit)
+    np.save("x.npy", examples)
+    np.save("y.npy", labels.astype("u1"))
+    net, found = reader("x.npy", split=0.4)
+    assert 17 in found.rows
+    with pytest.raises(NettrainError, match="`x` of example 17 holds nan in column 2"):
+        list(net.layers["d"].examine([net.blobs["x"], net.blobs["t"]]))
+    np.save("x.npy", labels.astype("u1"))
+    np.save("y.npy", examples)  # targets, larger than the examples
+    net, _ = reader("x.npy", split=0.4)
+    with pytest.raises(NettrainError, match="`t` of example 17 holds nan in column 2"):
+        list(net.layers["d"].examine([net.blobs["x"], net.blobs["t"]]))
