@@ -18,6 +18,7 @@ from nettrain.data.table.reading import read_table
 from nettrain.data.table.roles import Keys
 from nettrain.data.table.sets import fitted, in_numbers, table_set
 from nettrain.data.table.text import read_text
+from nettrain.tools.data.columns import look, report
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -382,3 +383,13 @@ def test_the_columns_of_a_table_are_shown(nettrain_cli):
     Path("s.yaml").write_text(f"layers:\n  - {line.replace('{', '{name: d, ', 1)}\n")
     assert nettrain.Net("s.yaml").layers["d"].set.data.shape == (30, 3)  # what it says can be read as it stands
     assert "no column `x`" in nettrain_cli("data", "t.csv", "--label", "x", exit_code=2).stderr
+
+
+def test_the_keys_that_are_shown_can_be_read_whatever_columns_are_called():
+    Path("null.csv").write_text(
+        "no,null,true,1e5\n" + "".join(f"{i},{i % 2},{i / 7},{'ab'[i % 2]}\n" for i in range(9))
+    )
+    for label in ("null", "true", "no"):
+        line = report(look("null.csv", [label], ["1e5"])).splitlines()[-1].strip()
+        Path("s.yaml").write_text(f"layers:\n  - {line.replace('{', '{name: d, ', 1)}\n")
+        assert nettrain.Net("s.yaml").layers["d"].p.label == (label,)

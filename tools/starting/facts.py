@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,9 +22,8 @@ from ...data.table.encoding import fit, width
 from ...data.table.reading import is_table, read_table
 from ...data.table.roles import Keys
 from ...data.table.table import Column, Table
-from ...interop.yaml_out import flow
-from ...spec.errors import NettrainError, Place, format_shape
-from ...spec.node import Node
+from ...interop.yaml_out import one_line
+from ...spec.errors import NettrainError, format_shape
 
 LOOKED_AT = 2000  # pictures or records, evenly spread
 AREA, STEP = 64 * 64, 8  # pixels that pictures are brought to; sides are multiples of this
@@ -55,11 +53,6 @@ class Facts:
     notes: list[str] = field(default_factory=list)
 
 
-def written(value: Any) -> str:
-    """A value as YAML has it, on one line."""
-    return flow(Node.plain(value, Place("")))
-
-
 def look(source: str, folder: Path, label: str | None = None) -> Facts:
     """What there is to know of the data at ``source``, for a spec that will lie in ``folder``. Raises NettrainError."""
     path = Path(source) if source in NAMED else find_file(source, Path(), folders=True)
@@ -75,7 +68,7 @@ def look(source: str, folder: Path, label: str | None = None) -> Facts:
     if label is not None and kind != "table":
         raise NettrainError(f"--label names a column of a table, and {source} is none")
     facts = _of_table(path, label) if kind == "table" else _of_pictures(path) if kind else _of_arrays(source, path)
-    facts.keys.insert(0, (f"source: {written(name)}", facts.about))
+    facts.keys.insert(0, (f"source: {one_line(name)}", facts.about))
     return facts
 
 
@@ -97,7 +90,7 @@ def _of_table(path: Path, label: str | None) -> Facts:
     about = f"{len(table):,} rows of {len(table.columns)} columns"
     lines = [(f"label: {_column(table, target)}", "the column to be predicted")]
     if drop:
-        lines.append((f"drop: {written(drop)}", f"left out: {'; '.join(why)}"))
+        lines.append((f"drop: {one_line(drop)}", f"left out: {'; '.join(why)}"))
     gaps = table.columns[target].gaps
     rows = len(table)
     if gaps.any():
@@ -123,7 +116,7 @@ def _column(table: Table, place: int) -> str:
     """A column as a spec names it: by number where there are no names, or several of this one."""
     names = [column.name for column in table.columns]
     by_name = table.named and names.count(names[place]) == 1 and names[place] != ""
-    return written(names[place] if by_name else place)
+    return one_line(names[place] if by_name else place)
 
 
 def _unusable(table: Table, target: int) -> tuple[list[str | int], list[str]]:
@@ -199,7 +192,7 @@ def _of_pictures(path: Path) -> Facts:
     between = format_shape(sizes[0]) + (f" to {format_shape(sizes[-1])}" if len(sizes) > 1 else "")
     keys = [
         (f"size: [{height}, {width_}]", f"height and width; now {between}"),
-        (f"color: {written(color)}", "three channels: blue, green, red" if color else "one channel: they are grey"),
+        (f"color: {one_line(color)}", "three channels: blue, green, red" if color else "one channel: they are grey"),
     ]
     if wrong:
         keys.append(("damaged: skip", f"{len(wrong)} cannot be read and are left out"))
