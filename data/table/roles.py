@@ -149,12 +149,13 @@ def labels_of(table: Table, keys: Keys) -> list[int]:
     return [last]
 
 
-def place_of(table: Table, wanted: str) -> int | None:
-    """The number of the column that has this name, or this number; None where there is none."""
-    names = [column.name for column in table.columns]
-    if wanted in names:
-        return names.index(wanted)
-    is_place = wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < len(names)
+def place_of(table: Table, wanted: str, before: int = 0) -> int | None:
+    """The number of the column that has this name, and so many of that name ``before`` it, or of the column that has
+    this number; None where there is none."""
+    named = [i for i, column in enumerate(table.columns) if column.name == wanted]
+    if named:
+        return named[before] if before < len(named) else None
+    is_place = wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < len(table.columns)
     return int(wanted) if is_place else None
 
 

@@ -354,6 +354,18 @@ def test_keys_of_tables_are_refused_for_what_is_none():
         nettrain.Net("s.yaml")
 
 
+def test_columns_of_one_name_stay_apart_in_tests():
+    rows = "".join(f"{i},{i + 100},{i + 200},{i % 2},{1 - i % 2}\n" for i in range(20))
+    Path("t.csv").write_text("x,x,x,y,y\n" + rows)
+    keys = {"source": "t.csv", "batch_size": 4, "split": 0.2, "drop": [1], "label": 4}
+    spec = {"layers": [{"name": "d", "type": "Data", "top": ["data", "label"], **keys}]}
+    train = nettrain.Net(spec)
+    for fitted_before in ({}, train.fitted()):
+        test = nettrain.Net(spec, "TEST", fitted=fitted_before).layers["d"].set
+        np.testing.assert_array_equal(test.data[:, :2], np.add.outer(test.rows, [0, 200]))
+        np.testing.assert_array_equal(test.labels, 1 - test.rows % 2)
+
+
 # nettrain data
 
 
