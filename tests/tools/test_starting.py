@@ -71,6 +71,14 @@ def test_a_table_with_words_and_gaps(nettrain_cli, workdir):
     assert "96 train / 24 test" in trained
 
 
+def test_columns_of_one_name_are_told_apart_by_number(nettrain_cli, workdir):
+    days = "".join(f"{i},2024-01-{i % 28 + 1:02},2024-02-{i % 28 + 1:02},{i % 2}\n" for i in range(40))
+    (workdir / "days.csv").write_text("a,day,day,kind\n" + days)
+    made, *_ = begins(nettrain_cli, "days", "--data", "days.csv")
+    assert first(made)["drop"] == [1, 2]
+    assert json.loads(nettrain_cli("data", "days.csv", "--json").stdout)["keys"]["drop"] == [1, 2]
+
+
 def test_a_table_of_amounts_is_learned_in_its_own_unit(nettrain_cli, workdir):
     x = np.random.default_rng(0).uniform(40, 200, 300)
     rows = "".join(f"{a:.1f};{3000 * a:.0f}\n".replace(".", ",") for a in x)

@@ -85,10 +85,10 @@ def _of_table(path: Path, label: str | None) -> Facts:
     keys = Keys(label=None if label is None else (label,))
     (target,) = roles.find(table, keys).labels
     drop, why = _unusable(table, target)
-    found = roles.find(table, Keys(label=(table.columns[target].name,) if label else None, drop=tuple(map(str, drop))))
+    found = roles.find(table, Keys(label=keys.label, drop=tuple(map(str, drop))))
     features = [table.columns[i] for i in found.features]
     about = f"{len(table):,} rows of {len(table.columns)} columns"
-    lines = [(f"label: {_column(table, target)}", "the column to be predicted")]
+    lines = [(f"label: {one_line(roles.key_of(table, target))}", "the column to be predicted")]
     if drop:
         lines.append((f"drop: {one_line(drop)}", f"left out: {'; '.join(why)}"))
     gaps = table.columns[target].gaps
@@ -112,27 +112,16 @@ def _of_table(path: Path, label: str | None) -> Facts:
     return facts
 
 
-def _column(table: Table, place: int) -> str:
-    """A column as a spec names it: by number where there are no names, or several of this one."""
-    names = [column.name for column in table.columns]
-    by_name = table.named and names.count(names[place]) == 1 and names[place] != ""
-    return one_line(names[place] if by_name else place)
-
-
 def _unusable(table: Table, target: int) -> tuple[list[str | int], list[str]]:
     """Columns that tell nothing about other rows, and why."""
-    drop, why = [], []
+    drop, why = list[str | int](), list[str]()
     for i, column in enumerate(table.columns):
         if i == target:
             continue
-        several = column.kind == "words" and (
-            len(column.words) > roles.MOST_CATEGORIES or len(column.words) > max(FEW, len(table) // 2)
-        )
-        if column.kind == "dates" or several:
-            name = column.name if table.named else i
-            drop.append(name)
+        if column.kind == "dates" or roles.differs_by_row(table, column):
+            drop.append(roles.key_of(table, i))
             what = "dates" if column.kind == "dates" else f"{len(column.words):,} different words"
-            why.append(f"{name} has {what}")
+            why.append(f"{drop[-1]} has {what}")
     return drop, why
 
 
