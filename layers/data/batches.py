@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ...data.dataset import bad_value, not_finite
-from ...data.division import MOST_CLASSES
 from ...data.order import Order
 from ...net.blob import Blob, Known
 from ...net.fillers import stream
@@ -18,17 +15,6 @@ from ...spec.errors import NettrainError
 
 AT_ONCE = 1 << 22  # values read at a time when the data is checked
 MOST_LABELS = 100_000  # distinct ones noted at most
-
-
-def counts_of(labels: Any, names: Sequence[str] = ()) -> dict[str, int]:
-    """How many examples of each class, by its name or number; nothing where labels are no classes, or not in memory."""
-    if not isinstance(labels, np.ndarray) or labels.size != len(labels) or labels.dtype.kind not in "biuf":
-        return {}
-    found, counts = np.unique(labels, return_counts=True)
-    if len(found) > MOST_CLASSES or not (found == np.rint(found)).all():
-        return {}
-    of = dict(zip(found.astype(int).tolist(), counts.tolist(), strict=True))
-    return {name: of.pop(i, 0) for i, name in enumerate(names)} | {str(number): count for number, count in of.items()}
 
 
 class Batches(Layer):

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
-from ...data.division import Column, Split, part_of
+from ...data.division import Column, Split, counts_of, part_of
 from ...data.generators import GENERATORS, Generate
 from ...data.layout import Layout, arranged, noticed
 from ...data.lmdb import is_of_encoded
@@ -27,7 +27,7 @@ from ...net.registry import register
 from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
-from .batches import Batches, counts_of
+from .batches import Batches
 from .columns import ColumnsOf, given_columns
 from .given import further_given
 from .phases import BatchSize, Source

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...data.dataset import beginning_of, digest, some_of
+from ...data.division import counts_of
 from ...data.images import decode, entries, find_image, size_in_head
 from ...data.kinds import not_text, other_kind
 from ...data.pictures.folder import read_folder
@@ -26,16 +27,14 @@ from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
-from .batches import Batches, counts_of
+from .batches import Batches
 from .given import array_of, is_files
 from .phases import BatchSize, ListSource
 
 
 def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     """(files, labels, numbers of their lines) of a list with ``file label`` on each line, split at the last space or
-    tab.
-
-    Empty lines are skipped.
+    tab. Empty lines are skipped. Raises NettrainError with the line that is wrong.
     """
     files, labels, numbers = [], [], []
     try:
@@ -213,11 +212,9 @@ class ImageData(Batches):
         return entries(self.files, self.root, self.list, self.folder)
 
     def path(self, i):
-        return (
-            self.list / self.files[i]
-            if not self.is_list
-            else find_image(self.files[i], self.root, self.list, self.folder)
-        )
+        if not self.is_list:
+            return self.list / self.files[i]
+        return find_image(self.files[i], self.root, self.list, self.folder)
 
     def compare_sizes(self):
         """Only part of a long list, so that work begins at once; the rest is checked when it is read."""
@@ -269,7 +266,7 @@ class ImageData(Batches):
             self.images.expect(self.order.coming(self.p.prefetch * self.batch_size))
 
     def class_counts(self):
-        return counts_of(self.labels)
+        return counts_of(self.labels, self.fitted.get("classes", ()))
 
     def picture(self, k, top):
         return picture(self.p.transform, top[0].data[k], self.facts, self.mean)

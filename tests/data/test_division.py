@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from nettrain.data.dataset import DataSet
-from nettrain.data.division import Split, classes_of, divide, part_of
+from nettrain.data.division import Split, classes_of, counts_of, divide, part_of
 from nettrain.spec.errors import NettrainError
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 20])
@@ -54,6 +54,14 @@ def test_what_are_classes():
     assert classes_of(LABELS.astype(float)[:, None]) is not None
     for labels in (np.linspace(0, 1, 9), np.arange(9), np.array([0, 0, np.nan]), np.zeros((4, 2)), None):
         assert classes_of(labels) is None
+
+
+def test_how_many_of_each_class():
+    assert counts_of(np.array([2.0, 0, 2])) == {"0": 1, "2": 2}
+    assert counts_of(np.array([[2], [0], [7]], np.uint8), ("a", "b", "c")) == {"a": 1, "b": 0, "c": 1, "7": 1}
+    assert counts_of(np.array([True, False, True])) == {"0": 1, "1": 2}
+    for labels in (np.array([0.5, 1]), np.array([0, np.inf]), np.array([0, np.nan]), np.zeros((2, 2)), None):
+        assert counts_of(labels) == {}
 
 
 def test_a_part_knows_its_rows():
