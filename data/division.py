@@ -83,7 +83,14 @@ def part_of(whole: DataSet, how: Split, split: str) -> DataSet:
             raise NettrainError(
                 f"{whole.origin} has no column or array `{how.group}` to group by; it has {has}", key="split"
             )
-        groups = np.asarray(whole.others[how.group]).reshape(len(whole), -1)[:, 0]
+        groups = np.asarray(whole.others[how.group])
+        if groups.size != len(whole):
+            raise NettrainError(
+                f"{whole.origin}: `{how.group}` has {groups.size // len(whole):,} values for each example; to group by "
+                "it must have one",
+                key="split",
+            )
+        groups = groups.reshape(-1)
     rows = divide(len(whole), how, whole.labels, groups)
     return whole.part(rows[split == "test"], split)
 

@@ -79,6 +79,9 @@ def test_what_cannot_be_divided_is_said():
     whole = DataSet(np.zeros((6, 1)), None, "x.npz", others={"g": np.ones(6)})
     with pytest.raises(NettrainError, match="6 examples in 1 groups cannot be divided"):
         part_of(whole, Split(group="g"), "train")
+    several = DataSet(np.zeros((6, 1)), None, "x.npz", others={"g": np.arange(12).reshape(6, 2)})
+    with pytest.raises(NettrainError, match="`g` has 2 values for each example; to group by it must have one"):
+        part_of(several, Split(group="g"), "train")
     with pytest.raises(NettrainError, match=r"x.npz has no column or array `p` to group by; it has g"):
         part_of(whole, Split(group="p"), "train")
 
