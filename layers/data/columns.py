@@ -38,7 +38,7 @@ def keys_of(p: Any) -> Keys:
 class ColumnsOf:
     """Reads the source of a Data layer, or what a program gives it. ``found`` is the whole set; of a table its columns,
     until ``in_numbers`` is told which of its rows the layer reads. ``fitted`` is then what belongs to the run, nothing
-    of what is no table."""
+    of what is no table; ``notes`` say what became of columns."""
 
     def __init__(self, layer: Any, split: str):
         p = layer.p
@@ -49,6 +49,7 @@ class ColumnsOf:
             self.known = fitted(training) if is_table(training) else None
         self.found = self._load(split)
         self.fitted: dict[str, Any] = {}
+        self.notes: list[str] = []
 
     def _load(self, split: str) -> DataSet:
         p, folder = self.layer.p, self.layer.folder
@@ -67,8 +68,7 @@ class ColumnsOf:
         if self.known is None:
             self.known = fitted(part if self.split == "train" else self.layer.divided(self.found, "train"))
         self.fitted = {"table": dict(self.known)}
-        made, notes = in_numbers(part, self.known, self.layer.dtype)
-        self.layer.remark = "; ".join([*([self.layer.remark] if self.layer.remark else []), *notes])
+        made, self.notes = in_numbers(part, self.known, self.layer.dtype)
         return made
 
 
