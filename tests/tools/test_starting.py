@@ -59,6 +59,13 @@ def test_a_folder_of_pictures(nettrain_cli, workdir):
     assert "warning" not in trained
 
 
+def test_a_folder_of_pictures_may_have_arrays_beside_them(nettrain_cli, workdir):
+    photos(workdir / "photos", 3)
+    np.save("photos/embeddings.npy", np.zeros((6, 4)))
+    nettrain_cli("new", "photos", "--data", "photos/")
+    assert "size" in first(spec("photos.yaml")[0])
+
+
 def test_a_table_with_words_and_gaps(nettrain_cli, workdir):
     people(workdir / "people.csv", 120)
     made, text, trained = begins(nettrain_cli, "people", "--data", "people.csv", "--label", "survived")

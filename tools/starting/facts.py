@@ -13,6 +13,7 @@ import numpy as np
 
 from ...data.dataset import UNDIVIDED, WHOLE, DataSet
 from ...data.generators import Generate
+from ...data.npy import holds_arrays
 from ...data.pictures.folder import read_folder
 from ...data.pictures.reading import heads_of
 from ...data.pictures.tar import read_tar
@@ -63,17 +64,14 @@ def look(source: str, folder: Path, label: str | None = None) -> Facts:
         name = name if os.path.isabs(name) else os.path.relpath(path, folder)
         is_folder = os.path.isdir(path)
         kind = "table" if not is_folder and is_table(path) else ""
-        if path.name.endswith(".tar") or (is_folder and not _holds_arrays(path)):
+        holds_others = is_folder and (os.path.exists(path / "data.mdb") or holds_arrays(path, "train"))
+        if path.name.endswith(".tar") or (is_folder and not holds_others):
             kind = "pictures"
     if label is not None and kind != "table":
         raise NettrainError(f"--label names a column of a table, and {source} is none")
     facts = _of_table(path, label) if kind == "table" else _of_pictures(path) if kind else _of_arrays(source, path)
     facts.keys.insert(0, (f"source: {one_line(name)}", facts.about))
     return facts
-
-
-def _holds_arrays(folder: Path) -> bool:
-    return any(name == "data.mdb" or name.endswith((".npy", ".npz")) for name in os.listdir(folder))
 
 
 # Tables
