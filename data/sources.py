@@ -21,6 +21,7 @@ from ..spec.errors import NettrainError, folded, nearest, why
 from ..spec.foreign import DATA_SETS
 from .dataset import DataSet, check_counts
 from .generators import GENERATORS, Generate, generate
+from .given import file_in, rows_of_numbers
 from .idx import idx_shape, read_idx
 from .kinds import other_kind
 from .lmdb import read_lmdb
@@ -75,10 +76,8 @@ def load(
 def given_examples(given: Any, folder: Path) -> DataSet:
     """Examples that a trained net is given: an array N x (shape of an example), several by name, the examples first, or
     a file as of a data set, whose labels do not matter. Raises NettrainError."""
-    if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
-        (given,) = given
-    if isinstance(given, str | os.PathLike):
-        path = find_file(os.fspath(given), folder, folders=True)
+    if (file := file_in(given)) is not None:
+        path = find_file(file, folder, folders=True)
         if os.path.isdir(path):
             return read_folder(path, "test") or read_lmdb(path)
         if path.suffix == ".npy":
@@ -88,15 +87,12 @@ def given_examples(given: Any, folder: Path) -> DataSet:
         stamp = path.stat()
         return _read_file(path, "test", (stamp.st_mtime_ns, stamp.st_size))
     others: Mapping[str, np.ndarray] = {}
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and given:
         first, *rest = given
         others = {name: np.asarray(given[name]) for name in rest}
         given = given[first]
-    try:
-        array = np.asarray(given)
-    except ValueError:
-        array = np.empty(0, object)
-    if array.dtype.kind not in "fiub" or not array.ndim:
+    array = rows_of_numbers(given)
+    if array is None:
         raise NettrainError(
             f"examples must be an array of numbers with a row for each, or a file; got {type(given).__name__}"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import DataSet
+from ...data.given import file_in
 from ...data.layout import arranged
 from ...data.sources import find_file, load
 from ...data.table.given import table_of
@@ -75,10 +76,8 @@ class ColumnsOf:
 def given_columns(given: Any, folder: Path, known: Mapping[str, Any], dtype: np.dtype) -> tuple[DataSet, str]:
     """What a trained net is given: a file, rows of values in the order of the features, or a table of columns; and a
     note on what training did not have. Raises NettrainError."""
-    if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
-        (given,) = given
-    if isinstance(given, str | os.PathLike):
-        path = Path(given) if os.path.exists(given) else find_file(os.fspath(given), folder)
+    if (file := file_in(given)) is not None:
+        path = Path(file) if os.path.exists(file) else find_file(file, folder)
         table = read_table(path, tuple(one["name"] for one in known["columns"]))
     else:
         table = table_of(given, [one["name"] for one in known["columns"]])

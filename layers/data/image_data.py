@@ -11,6 +11,7 @@ import numpy as np
 
 from ...data.dataset import beginning_of, digest, some_of
 from ...data.division import counts_of
+from ...data.given import files_in
 from ...data.images import decode, entries, find_image, size_in_head
 from ...data.kinds import not_text, other_kind
 from ...data.pictures.folder import read_folder
@@ -28,7 +29,7 @@ from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
 from .batches import Batches
-from .given import array_of, is_files
+from .given import array_of
 from .phases import BatchSize, ListSource
 
 
@@ -195,9 +196,8 @@ class ImageData(Batches):
     def read_given(self, given):
         """Image files, or an array of images as they come from them: N x C x H x W, values 0 to 255."""
         self.is_given, self.pixels = True, None
-        if isinstance(given, str | os.PathLike) or (isinstance(given, list | tuple) and is_files(given)):
-            files, origin = [given] if isinstance(given, str | os.PathLike) else given, "what is given"
-            self.files = [os.fspath(file) for file in files]
+        if (files := files_in(given)) is not None:
+            self.files, origin = files, "what is given"
         else:
             self.pixels, origin = array_of(given, self.top_names[0]), "the array"
             if self.pixels.shape[1:] != self.example:
