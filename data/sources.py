@@ -26,11 +26,11 @@ from .idx import idx_shape, read_idx
 from .kinds import other_kind
 from .lmdb import read_lmdb
 from .npy import read_folder, read_pair
+from .npz import read_arrays
 from .pictures.reading import PLAIN, Look, read_pictures
 from .table.reading import is_table, read_table
 from .table.roles import DEFAULT, Keys
 from .table.sets import plain_set, table_set
-from .tables import read_arrays
 
 
 def load(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data.dataset import UNDIVIDED, WHOLE, DataSet
+from ...data.dataset import UNDIVIDED, WHOLE, DataSet, some_of
 from ...data.generators import Generate
 from ...data.npy import holds_arrays
 from ...data.pictures.folder import read_folder
@@ -167,8 +167,7 @@ def _of_pictures(path: Path) -> Facts:
         only = f"only the class `{found.classes[0]}`" if found.classes else "no classes"
         raise NettrainError(f"{path} has {only}; to be told apart there must be two, with a folder each")
     count = len(found.names)
-    numbers = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int)).tolist()
-    heads = heads_of(found, numbers)
+    heads = heads_of(found, some_of(count, LOOKED_AT))
     whole, wrong = [head for head in heads if not head.wrong], [head.wrong for head in heads if head.wrong]
     if not whole:
         raise NettrainError(f"{path}: no picture can be read: {wrong[0]}")
@@ -220,8 +219,7 @@ def _of_arrays(source: str, path: Path) -> Facts:
         raise NettrainError(f"{source} has no labels, without which there is nothing to learn to predict")
     shape = tuple(map(int, found.data.shape[1:]))
     about = f"{len(found):,} examples of {format_shape(shape) or 'one number'}"
-    some = np.unique(np.linspace(0, len(found) - 1, min(len(found), LOOKED_AT)).astype(int))
-    values = np.asarray(found.data[some], float)
+    values = np.asarray(found.data[np.array(some_of(len(found), LOOKED_AT))], float)
     mean, spread = float(values.mean()), float(values.std()) or 1.0
     keys = []
     if found.split == UNDIVIDED:

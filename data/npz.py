@@ -9,9 +9,7 @@ import numpy as np
 
 from ..files.arrays import Archive, Stored, open_npz
 from ..spec.errors import NettrainError, blaming
-from .dataset import DataSet, check_counts
-
-_DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")
+from .dataset import EXAMPLES, LABELS, WHOLE, DataSet, check_counts
 
 
 def read_arrays(path: Path, split: str) -> DataSet:
@@ -29,12 +27,12 @@ def _data_and_labels(path: Path, archive: Archive, split: str) -> DataSet:
         return next((_rows(path, archive, s) for s in spellings if s in archive), None)
 
     for part in (split, ""):
-        data = pick(_DATA, part)
+        data = pick(EXAMPLES, part)
         if data is not None:
-            label = pick(_LABEL, part)
+            label = pick(LABELS, part)
             check_counts(path.name, data.shape[0], None if label is None else label.shape[0])
             others = _Others(path, list(archive), part, data.shape[0])
-            return DataSet(data.read(), None if label is None else label.read(), path.name, part or "whole", others)
+            return DataSet(data.read(), None if label is None else label.read(), path.name, part or WHOLE, others)
     has = ", ".join(archive) or "nothing"
     raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}")
 
