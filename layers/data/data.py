@@ -188,7 +188,7 @@ class Data(Batches):
         if is_pictures or is_encoded:
             self.fitted["pictures"] = True
         if p.transform.mixup and self.phase == "TRAIN":
-            self.mixing = Mixing(p.transform.mixup, self.further, self.set.origin)
+            self.mixing = Mixing(p.transform.mixup, self.further, self.set.origin, len(self.set.classes))
             shapes[1], top[1].known = (self.mixing.classes,), None
         self.begin(len(self.set), p.batch_size.of(self.phase), p.shuffle, shapes, self.set.origin)
 

@@ -166,7 +166,7 @@ class ImageData(Batches):
         if classes:
             self.fitted["classes"] = list(classes)
         if p.transform.mixup and self.phase == "TRAIN":
-            self.mixing = Mixing(p.transform.mixup, [self.labels], str(self.list))
+            self.mixing = Mixing(p.transform.mixup, [self.labels], str(self.list), len(classes))
             shapes[1], top[1].known = (self.mixing.classes,), None
         self.begin(len(self.files), p.batch_size.of(self.phase), p.shuffle, shapes, str(self.list))
         if p.rand_skip > len(self.files):

@@ -2,6 +2,7 @@
 
 import math
 
+import nettrain
 import numpy as np
 import pytest
 from nettrain.data.dataset import DataSet
@@ -128,3 +129,11 @@ def test_a_set_with_a_part_for_tests_is_not_divided(nettrain_cli, workdir):
     (workdir / "s.yaml").write_text(SPEC.format(split=", split: 0.5", more="").replace("one.csv", "digits"))
     result = nettrain_cli("check", "s.yaml", exit_code=2)
     assert "digits has a part for tests already; leave out split" in result.stderr
+
+
+def test_mixup_counts_classes_that_only_tests_have(workdir):
+    (workdir / "t.csv").write_text("x,kind\n" + "".join(f"{i},{'ab'[i % 2] if i else 'c'}\n" for i in range(20)))
+    keys = {"source": "t.csv", "batch_size": 4, "transform": {"mixup": 0.2}, "split": {"test": 0.5, "seed": 3}}
+    net = nettrain.Net({"layers": [{"name": "d", "type": "Data", "top": ["data", "label"], **keys}]}, "TRAIN")
+    assert 0 not in net.layers["d"].set.rows
+    assert net.blobs["label"].shape == (4, 3)
