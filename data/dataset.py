@@ -19,6 +19,8 @@ CHUNK = 1 << 22  # bytes digested at a time
 PIECE = 1 << 17  # values that are looked through at a time: they fit into a processor's cache
 SOME = 64  # examples
 FIRST = 1 << 16  # bytes of a file
+# what files of arrays may call the examples, and their labels
+EXAMPLES, LABELS = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")
 WHOLE, UNDIVIDED = "whole", "undivided"
 
 
@@ -183,9 +185,9 @@ def digest_of(*arrays: Any) -> str:
     return digest(chunk for array in arrays for chunk in _chunks(array))
 
 
-def some_of(count: int) -> list[int]:
-    """Some numbers of examples, evenly spread, whose contents identify a set that is too large to be read."""
-    return np.linspace(0, count - 1, min(count, SOME)).astype(int).tolist()
+def some_of(count: int, most: int = SOME) -> list[int]:
+    """At most so many numbers of examples, evenly spread: what stands for a set that is too large to be read."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int).tolist()
 
 
 def beginning_of(path: Path) -> bytes:

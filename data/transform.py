@@ -178,7 +178,7 @@ class Transform(Declared):
         """
         moved = self.crop_size or self.mirror or self.vertical_flip or self.resize or self.pad or self.rotate
         moves = (moved or self.random_resized_crop) and len(shape) == 3
-        is_map = isinstance(array, np.ndarray) and array.ndim in (3, 4) and array.shape[-2:] == shape[1:]
+        is_map = array is not None and len(array.shape) in (3, 4) and tuple(array.shape[-2:]) == tuple(shape[1:])
         if moves and is_map and (self.pad or self.rotate) and self.fill == "zeros":
             key = "pad" if self.pad else "rotate"
             raise NettrainError(
@@ -215,16 +215,15 @@ class Transform(Declared):
         maps: Sequence[tuple[np.ndarray, np.ndarray]],
         facts: Facts,
     ) -> None:
-        examples = indices
-        if not isinstance(data, np.ndarray):  # what is not in memory is read once
-            data, indices = data[indices], np.arange(len(indices))
+        read_maps = [(*in_memory(array, indices), place) for array, place in maps]
+        data, indices = in_memory(data, indices)
         if self.resize or (rng is not None and (self.pad or self.rotate or self.random_resized_crop)):
-            self._reshape(data[indices], out, rng, [(array[examples], place) for array, place in maps])
+            self._reshape(data[indices], out, rng, [(array[numbers], place) for array, numbers, place in read_maps])
         elif self.crop_size or self.mirror or self.vertical_flip:
             rows, columns = self._places(data.shape, len(indices), out.shape, rng)
             np.copyto(out, pixels(data, indices, rows, columns))
-            for array, place in maps:
-                np.copyto(place, pixels(array, examples, rows, columns))
+            for array, numbers, place in read_maps:
+                np.copyto(place, pixels(array, numbers, rows, columns))
         else:
             np.copyto(out, data[indices])
         if self.jitter and rng is not None:
@@ -305,3 +304,8 @@ class Transform(Declared):
             flipped = rng.random(count) < 0.5
             h[flipped] = h[flipped, ::-1]
         return h, w
+
+
+def in_memory(array: Any, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(array, numbers of the wanted rows in it): the rows alone of what is not in memory, which is read once."""
+    return (array, numbers) if isinstance(array, np.ndarray) else (array[numbers], np.arange(len(numbers)))

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...spec.errors import NettrainError
+from ..dataset import some_of
 from .formulas import statistics
-
-SOME = 64  # examples that are looked at for the largest value of a pixel
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def find_facts(
 
 def _limit(jitter: Any, examples: Any) -> float:
     """The largest value a pixel may have: as the spec says, else 1 or 255. Raises NettrainError for others."""
-    some = np.asarray(examples[np.linspace(0, len(examples) - 1, min(len(examples), SOME)).astype(int)])
+    some = np.asarray(examples[np.array(some_of(len(examples)))])
     if some.min() < 0:
         raise NettrainError(
             f"jitter needs pixels from 0 to 1 or to 255; these examples have {some.min():g}", key="transform"

@@ -21,6 +21,7 @@ from nettrain.data.table.reading import read_table
 from nettrain.data.table.roles import Keys
 from nettrain.data.table.sets import fitted, in_numbers, table_set
 from nettrain.data.table.text import read_text
+from nettrain.tools.data.columns import look, report
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -467,6 +468,18 @@ def test_keys_of_tables_are_refused_for_what_is_none():
         nettrain.Net("s.yaml")
 
 
+def test_columns_of_one_name_stay_apart_in_tests():
+    rows = "".join(f"{i},{i + 100},{i + 200},{i % 2},{1 - i % 2}\n" for i in range(20))
+    Path("t.csv").write_text("x,x,x,y,y\n" + rows)
+    keys = {"source": "t.csv", "batch_size": 4, "split": 0.2, "drop": [1], "label": 4}
+    spec = {"layers": [{"name": "d", "type": "Data", "top": ["data", "label"], **keys}]}
+    train = nettrain.Net(spec)
+    for fitted_before in ({}, train.fitted()):
+        test = nettrain.Net(spec, "TEST", fitted=fitted_before).layers["d"].set
+        np.testing.assert_array_equal(test.data[:, :2], np.add.outer(test.rows, [0, 200]))
+        np.testing.assert_array_equal(test.labels, 1 - test.rows % 2)
+
+
 # nettrain data
 
 
@@ -496,3 +509,13 @@ def test_the_columns_of_a_table_are_shown(nettrain_cli):
     Path("s.yaml").write_text(f"layers:\n  - {line.replace('{', '{name: d, ', 1)}\n")
     assert nettrain.Net("s.yaml").layers["d"].set.data.shape == (30, 3)  # what it says can be read as it stands
     assert "no column `x`" in nettrain_cli("data", "t.csv", "--label", "x", exit_code=2).stderr
+
+
+def test_the_keys_that_are_shown_can_be_read_whatever_columns_are_called():
+    Path("null.csv").write_text(
+        "no,null,true,1e5\n" + "".join(f"{i},{i % 2},{i / 7},{'ab'[i % 2]}\n" for i in range(9))
+    )
+    for label in ("null", "true", "no"):
+        line = report(look("null.csv", [label], ["1e5"])).splitlines()[-1].strip()
+        Path("s.yaml").write_text(f"layers:\n  - {line.replace('{', '{name: d, ', 1)}\n")
+        assert nettrain.Net("s.yaml").layers["d"].p.label == (label,)

@@ -120,3 +120,11 @@ def test_the_command(nettrain_cli, spec, workdir):
     assert (workdir / "s.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(nettrain_cli("data", "net.yaml", "--json").stdout)
     assert [one["phase"] for one in found["layers"]] == ["TRAIN", "TEST"]
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_labels_that_are_no_numbers_are_shown(workdir, odd):
+    np.savez("odd.npz", data=np.zeros((4, 1, 8, 8)), label=np.array([0.5, odd, 2, 1]))
+    layer = {"name": "d", "type": "Data", "source": "odd.npz", "batch_size": 2, "top": ["data", "label"]}
+    (about,) = seen.look(load({"layers": [layer | {"include": "train"}]}), "seen.png")["layers"]
+    assert about["classes"] == {}

@@ -60,6 +60,13 @@ def test_a_folder_of_pictures(nettrain_cli, workdir):
     assert "warning" not in trained
 
 
+def test_a_folder_of_pictures_may_have_arrays_beside_them(nettrain_cli, workdir):
+    photos(workdir / "photos", 3)
+    np.save("photos/embeddings.npy", np.zeros((6, 4)))
+    nettrain_cli("new", "photos", "--data", "photos/")
+    assert "size" in first(spec("photos.yaml")[0])
+
+
 def test_a_table_with_words_and_gaps(nettrain_cli, workdir):
     people(workdir / "people.csv", 120)
     made, text, trained = begins(nettrain_cli, "people", "--data", "people.csv", "--label", "survived")
@@ -70,6 +77,14 @@ def test_a_table_with_words_and_gaps(nettrain_cli, workdir):
     assert first(made, "score")["num_output"] == 2
     assert "one for each class: no, yes" in text
     assert "96 train / 24 test" in trained
+
+
+def test_columns_of_one_name_are_told_apart_by_number(nettrain_cli, workdir):
+    days = "".join(f"{i},2024-01-{i % 28 + 1:02},2024-02-{i % 28 + 1:02},{i % 2}\n" for i in range(40))
+    (workdir / "days.csv").write_text("a,day,day,kind\n" + days)
+    made, *_ = begins(nettrain_cli, "days", "--data", "days.csv")
+    assert first(made)["drop"] == [1, 2]
+    assert json.loads(nettrain_cli("data", "days.csv", "--json").stdout)["keys"]["drop"] == [1, 2]
 
 
 def test_a_table_of_amounts_is_learned_in_its_own_unit(nettrain_cli, workdir):

@@ -133,7 +133,7 @@ def _label(step: Step, k: int, classes: Sequence[str]) -> str:
 
     row = step.top[1].data[k].ravel()
     if row.size == 1:
-        return name(int(row[0])) if row[0] == int(row[0]) else f"{row[0]:.4g}"
+        return name(int(row[0])) if float(row[0]).is_integer() else f"{row[0]:.4g}"
     if row.min() < 0 or abs(row.sum() - 1) > 1e-3:
         return ask(step.layer, "name_of", k)
     largest = [int(i) for i in np.argsort(-row)[:2] if row[i] > 0.005]

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...files.reading import read_bytes
+from ...interop.yaml_out import one_line
 from ...net.spec_file import MOST_BYTES
 from ...spec.errors import NettrainError
 from . import bundled
-from .facts import Facts, look, written
+from .facts import Facts, look
 
 FURTHEST = 66  # column, up to which comments stand below each other
 LONGEST = 118
@@ -62,7 +63,7 @@ def report(made: Written) -> str:
 def _renamed(path: Path, name: str) -> bytes:
     """A bundled spec with another name, and the commands in its comments with that of the new file."""
     found = read_bytes(path, MOST_BYTES).decode()
-    found = re.sub(r"^name: .*$", lambda _: f"name: {written(name)}", found, count=1, flags=re.MULTILINE)
+    found = re.sub(r"^name: .*$", lambda _: f"name: {one_line(name)}", found, count=1, flags=re.MULTILINE)
     old = next(f"configs/{key}.yaml" for key, one in bundled.bundled().items() if one == path)
     return found.replace(old, f"{name}.yaml").encode()
 
@@ -77,7 +78,7 @@ def text(name: str, facts: Facts, path: Path) -> str:
         "#",
         "# Change a number here, or on the command line:  --set solver.base_lr=0.01",
         "",
-        f"name: {written(name)}",
+        f"name: {one_line(name)}",
         "",
     ]
     data = [
@@ -210,11 +211,11 @@ def _end(facts: Facts) -> list[Line]:
     return [
         (f"- {{name: score, type: InnerProduct, num_output: {facts.targets}, weight_filler: xavier}}", "around 0"),
         (
-            f"- {{name: value, type: Power, scale: {written(spread)}, shift: {written(center)}}}",
+            f"- {{name: value, type: Power, scale: {one_line(spread)}, shift: {one_line(center)}}}",
             "as large as the labels",
         ),
         (
-            f"- {{name: loss, type: EuclideanLoss, bottom: [value, label], loss_weight: {written(weight)}}}",
+            f"- {{name: loss, type: EuclideanLoss, bottom: [value, label], loss_weight: {one_line(weight)}}}",
             "half the squared error, over the labels' variance",
         ),
     ]
