@@ -18,8 +18,9 @@ from ...spec.errors import NettrainError, format_shape
 from ..dataset import FIRST, DataSet, Rows, digest, some_of
 from ..npy import holds_arrays
 from .ahead import each
-from .decoding import Head, is_picture, picture, read_head
+from .decoding import is_picture, picture
 from .folder import Found, class_names, given_files, read_folder
+from .heads import Head, read_head
 from .kept import Kept
 from .tar import read_tar
 

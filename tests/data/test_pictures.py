@@ -13,12 +13,13 @@ import pytest
 from nettrain.data.lmdb import read_lmdb
 from nettrain.data.pictures import ahead
 from nettrain.data.pictures.decoding import picture
+from nettrain.data.pictures.heads import Head, plain_head, read_head
 from nettrain.data.pictures.kept import Kept
 from nettrain.data.pictures.reading import Look, given_pictures, read_pictures
 from nettrain.interop.convert import Options, convert
 from nettrain.net.netspec import load
 from nettrain.spec.errors import NettrainError
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -187,6 +188,54 @@ def test_sizes_are_those_of_upright_pictures():
     save("photos/cat/a.jpg", pixels_of(1, (8, 9)))
     save("photos/cat/b.jpg", pixels_of(1, (9, 8)), exif=turned)
     assert read_pictures(Path("photos"), "train", Look()).data.shape == (2, 3, 8, 9)
+
+
+def heads_of_every_kind():
+    """(bytes, whether they are plain) of pictures 5 high and 7 wide."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    grey = Image.fromarray(pixels_of(1, (5, 7)))
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("what", "a picture")
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        image = grey.convert("RGB" if mode == "P" else "L" if mode == "I;16" else mode)
+        image = image.quantize(9) if mode == "P" else image.convert("I").convert(mode) if mode == "I;16" else image
+        yield image, "png", {"dpi": (72, 72)}, True
+    yield grey, "png", {"exif": turned}, False
+    yield grey, "png", {"pnginfo": notes}, False
+    for mode in ("L", "RGB", "CMYK"):
+        for options in ({}, {"progressive": True}, {"comment": b"x" * 99, "icc_profile": b"y" * 999}):
+            yield grey.convert(mode), "jpeg", options, True
+    yield grey, "jpeg", {"exif": turned}, False
+    yield grey, "jpeg", {"icc_profile": b"y" * 9999}, False
+    for kind in ("tiff", "webp", "bmp", "gif"):
+        yield grey, kind, {}, False
+
+
+def by_pillow(content, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("nettrain.data.pictures.heads.plain_head", lambda start: None)
+        return read_head(content, "a")
+
+
+def test_heads_are_what_pillow_says(monkeypatch):
+    rng = np.random.default_rng(4)
+    for image, kind, options, is_plain in heads_of_every_kind():
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        content = file.getvalue()
+        said = (kind, image.mode, options)
+        assert (plain_head(content[:4096]) is not None) == is_plain, said
+        assert read_head(content, "a") == by_pillow(content, monkeypatch), said
+        assert read_head(content, "a")[:2] == ((7, 5) if "exif" in options else (5, 7)), said
+        for _ in range(12):  # where bytes are others, pillow is asked, or finds the same, unless it gives up
+            damaged = bytearray(content)
+            damaged[rng.integers(min(len(content), 60))] = rng.integers(256)
+            found = by_pillow(bytes(damaged), monkeypatch)
+            assert found.wrong or read_head(bytes(damaged), "a") == found, said
+        assert (
+            all(plain_head(content[:end]) in (None, Head(5, 7, image.mode != "L")) for end in range(60)) or not is_plain
+        )
 
 
 # Damage
@@ -379,6 +428,7 @@ def test_work_that_no_thread_does_is_done_by_who_asks(monkeypatch):
 FORKS = """
 import os, threading
 import numpy as np
+from nettrain.data.pictures.heads import Head, plain_head, read_head
 from nettrain.data.pictures.kept import Kept
 inside, go = threading.Event(), threading.Event()
 parent = os.getpid()
