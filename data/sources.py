@@ -72,15 +72,15 @@ def load(
     return _read_file(path, split, (stamp.st_mtime_ns, stamp.st_size))
 
 
-def given_examples(given: Any, folder: Path) -> DataSet:
+def given_examples(given: Any, folder: Path, color: bool | None = None) -> DataSet:
     """Examples that a trained net is given: an array N x (shape of an example), several by name, the examples first, or
-    a file as of a data set, whose labels do not matter. Raises NettrainError."""
+    a file as of a data set, whose labels do not matter. ``color`` is as for ``read_lmdb``. Raises NettrainError."""
     if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
         (given,) = given
     if isinstance(given, str | os.PathLike):
         path = find_file(os.fspath(given), folder, folders=True)
         if os.path.isdir(path):
-            return read_folder(path, "test") or read_lmdb(path)
+            return read_folder(path, "test") or read_lmdb(path, color)
         if path.suffix == ".npy":
             return read_pair(path)
         if is_table(path):

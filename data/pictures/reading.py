@@ -15,7 +15,7 @@ import numpy as np
 from ...files.extras import extra
 from ...files.reading import open_file
 from ...spec.errors import NettrainError, format_shape
-from ..dataset import FIRST, DataSet, Rows, digest, some_of
+from ..dataset import FIRST, DataSet, digest, some_of, whole
 from ..npy import holds_arrays
 from .ahead import each
 from .decoding import is_picture, picture
@@ -174,8 +174,7 @@ def classes_of_folder(source: str, folder: Path) -> tuple[str, ...]:
 
 
 def _pictures_of(data: Any) -> Pictures | None:
-    while isinstance(data, Rows):
-        data = data.of
+    data = whole(data)
     return data if isinstance(data, Pictures) else None
 
 

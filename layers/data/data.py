@@ -15,7 +15,7 @@ from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_
 from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
 from ...data.layout import Layout, arranged, noticed
-from ...data.lmdb import is_of_encoded
+from ...data.lmdb import has_sizes_of_its_own, is_of_encoded
 from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
 from ...data.sources import NAMED, find_file, given_examples
 from ...data.transform import Transform
@@ -224,7 +224,10 @@ class Data(Batches):
     def read_given(self, given):
         example = tuple(self.fitted["example"])
         self.set = self.given_set(given, example)
-        if tuple(self.set.data.shape[1:]) != example:
+        has = tuple(self.set.data.shape[1:])
+        if self.p.transform.makes_one_size and has_sizes_of_its_own(self.set.data):
+            has = (has[0], *example[1:])  # those of each are looked at when it is read
+        if has != example:
             raise ShapeError(
                 f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "
                 f"{format_shape(example)}"
@@ -246,7 +249,11 @@ class Data(Batches):
         self.remark = ""
         in_bgr = bool(self.fitted.get("pictures"))
         pictures = given_pictures(given, partial(find_file, folder=self.folder, folders=True), example, in_bgr)
-        return arranged(given_examples(given, self.folder), self.p.layout) if pictures is None else pictures
+        return (
+            arranged(given_examples(given, self.folder, self.p.look.color), self.p.layout)
+            if pictures is None
+            else pictures
+        )
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))
