@@ -26,6 +26,7 @@ from .kinds import other_kind
 from .lmdb import read_lmdb
 from .npy import read_folder, read_pair
 from .pictures.reading import PLAIN, Look, read_pictures
+from .pictures.shards import are_there
 from .table.reading import is_table, read_table
 from .table.roles import DEFAULT, Keys
 from .table.sets import plain_set, table_set
@@ -44,7 +45,8 @@ def load(
     classes: Sequence[str] = (),
 ) -> DataSet:
     """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, a table, IDX image file, LMDB folder,
-    or to pictures: a tar file, or a folder for each class; their labels count ``classes``, or those that are there.
+    or to pictures: tar files (see ``shards_of``), or a folder for each class; their labels count ``classes``, or those
+    that are there.
 
     ``keys`` say what the columns of a table are, ``known`` what was fitted to the table that was trained on; what it
     gives are columns, which become numbers by ``table.sets.in_numbers``. Relative paths are looked for in ``folder``
@@ -125,7 +127,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
                     f"{path} is a folder, not a data file{other_kind(path).removeprefix(': it is a folder')}",
                     key="source",
                 )
-            if path.exists():
+            if path.exists() or (folders and are_there(path)):
                 return path
     except OSError as error:
         raise NettrainError(f"{source[-80:]}: {why(error)}", key="source") from None

@@ -50,9 +50,11 @@ class Data(Batches):
     A program may give arrays in place of the source, those of further tops too:
     ``get_solver(spec, given={"data": {"data": x, "label": y}})``, by the name of the layer.
     A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
-    "nettrain[images]"): its examples are read batch by batch, others lie in memory.
+    "nettrain[images]"): its examples are read batch by batch, others lie in memory; with
+    crop_size or resize they may have several sizes.
     So is a folder with a folder of pictures for each class, perhaps below train, val and test (tests read val, or test
-    where there is none); or a .tar with KEY.jpg beside KEY.cls or KEY.json. Channels are blue, green, red, as Caffe's,
+    where there is none); or tar files with KEY.jpg beside KEY.cls, KEY.json or KEY.txt: ``a.tar``, a folder of them,
+    ``a-*.tar`` or ``a-{000..009}.tar``. Channels are blue, green, red, as Caffe's,
     or one of grey; EXIF turns them, transparent pixels show white, of 16 bits the upper 8 are taken. What was decoded
     is kept in memory up to ``cache_mb``; ``prefetch`` batches are read ahead by threads, with the same numbers.
     Source: Caffe's Data with transform_param, which never shuffles.

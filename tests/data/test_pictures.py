@@ -1,6 +1,7 @@
 """Pictures as data: folders of classes, tar files, what cannot be read, and reading ahead, which changes no number."""
 
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
+from nettrain.data import sources
+from nettrain.data.generators import Generate
 from nettrain.data.lmdb import read_lmdb
 from nettrain.data.pictures import ahead
 from nettrain.data.pictures.decoding import picture
@@ -373,6 +376,78 @@ def test_damaged_tar_files():
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(info)
     refused("x.tar holds no pictures", path="x.tar")
+
+
+def make_shards(labels, name="shards/a-{:03d}.tar", ending="cls"):
+    """A tar file for each list of labels; keys are the same in each."""
+    Path("shards").mkdir(exist_ok=True)
+    number = itertools.count()
+    for k, some in enumerate(labels):
+        with tarfile.open(name.format(k), "w") as tar:
+            for i, label in enumerate(some):
+                add(tar, f"{i}.png", png(next(number)))
+                add(tar, f"{i}.{ending}", label.encode())
+
+
+WORDS = [["cat", "emu"], ["dog"], ["cat", "dog", "emu"]]
+
+
+@pytest.mark.parametrize(
+    ("source", "which"),
+    [
+        ("shards", (0, 1, 2)),
+        ("shards/", (0, 1, 2)),
+        ("shards/a-*.tar", (0, 1, 2)),
+        ("shards/a-{000..002}.tar", (0, 1, 2)),
+        ("shards/a-{002,000}.tar", (2, 0)),
+        ("sha{rds,rds}/a-00{1..1}.tar", (1, 1)),
+        ("shards/a-00[12].tar", (1, 2)),
+    ],
+)
+@pytest.mark.parametrize("ending", ["cls", "txt"])
+def test_shards(source, which, ending):
+    make_shards(WORDS, ending=ending)
+    found = sources.load(source, "train", Path(), Generate())
+    starts = np.cumsum([0, *map(len, WORDS)])
+    wanted = [(int(starts[k]) + i, f"a-00{k}.tar/{i}.png", word) for k in which for i, word in enumerate(WORDS[k])]
+    assert list(found.names) == [name for _, name, _ in wanted]
+    assert [found.classes[label] for label in found.labels] == [word for *_, word in wanted]
+    pixels = [pixels_of(number).transpose(2, 0, 1)[::-1] for number, *_ in wanted]
+    np.testing.assert_array_equal(found.data[np.arange(len(found))], pixels)
+
+
+def test_the_first_file_beside_a_picture_holds_its_label():
+    with tarfile.open("x.tar", "w") as tar:
+        add(tar, "0.png", png(0))
+        add(tar, "0.txt", b"a long\ncaption")
+        add(tar, "0.json", b'{"license": 4}')
+        add(tar, "0.cls", b"7")
+    found = read_pictures(Path("x.tar"), "train", Look())
+    assert (found.labels.tolist(), found.remark) == ([7], "2 files in x.tar that are no pictures ignored")
+
+
+def test_wrong_shards():
+    make_shards(WORDS)
+    with pytest.raises(NettrainError, match=r"there is no a-003\.tar, a-004\.tar, a-005\.tar and 4 more"):
+        sources.load("shards/a-{000..009}.tar", "train", Path(), Generate())
+    with pytest.raises(NettrainError, match="data file not found: shards/b-"):
+        sources.load("shards/b-*.tar", "train", Path(), Generate())
+    with pytest.raises(NettrainError, match="more than 100,000 files"):
+        sources.load("shards/{000..999}{000..999}.tar", "train", Path(), Generate())
+    make_shards([["3"]], "shards/a-{:03d}.tar")
+    refused("labels of both kinds", path="shards")
+    make_shards([["cat"]], "shards/val-{:03d}.tar")
+    refused("tar files of several kinds", "source: {train: shards/a-*.tar, test: shards/val-*.tar}", path="shards")
+
+
+def test_labels_of_shards_for_tests_count_the_classes_of_training():
+    make_shards(WORDS)
+    make_shards([["emu", "dog"]], "shards/b-{:03d}.tar")
+    source = "{train: shards/a-*.tar, test: 'shards/b-{000..000}.tar'}"
+    Path("net.yaml").write_text(SPEC, encoding="utf-8")
+    net = nettrain.Net("net.yaml", "TEST", settings=[f"d.source={source}", "d.batch_size=2"])
+    net.forward()
+    assert net.blobs["label"].data.ravel().tolist() == [2, 1]
 
 
 # Kept, and read ahead
