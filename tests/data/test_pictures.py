@@ -14,6 +14,7 @@ import pytest
 from nettrain.data import sources
 from nettrain.data.generators import Generate
 from nettrain.data.lmdb import read_lmdb
+from nettrain.data.order import Order
 from nettrain.data.pictures import ahead
 from nettrain.data.pictures.decoding import picture
 from nettrain.data.pictures.heads import Head, plain_head, read_head
@@ -468,6 +469,20 @@ def test_prefetch_and_cache_change_no_number(limit):
     assert data.used == (60 if limit is None else min(60, limit // 216))
     assert len(data.store) == (60 if limit is None else min(60, limit // 216))
     assert np.array_equal(data[np.array([3, 3])], wanted[[3, 3]])
+
+
+def test_what_comes_is_told_beyond_the_end_of_an_epoch():
+    for shuffle in (True, False):
+        order = Order(10, shuffle, 5, "d")
+        for _ in range(9):  # batches of 4: some end with an epoch, some span its end
+            told, ends = order.coming(8).tolist(), order.coming(8, stop_at_end=True).tolist()
+            state = order.state()
+            assert order.next(8).tolist() == told
+            assert told[: len(ends)] == ends
+            assert len(ends) == min(8, 10 - state["position"])
+            order.set_state(state)
+            order.next(4)
+        assert sorted(order.coming(99).tolist()[: 10 - order.position]) == sorted(order.next(10 - order.position))
 
 
 def test_what_is_kept_is_made_once():
