@@ -21,10 +21,9 @@ def shards_of(path: Path) -> list[Path]:
     braces in their order; itself where it is nothing of these. Raises NettrainError."""
     try:
         if os.path.isdir(path):
-            with os.scandir(path) as entries:
-                shown = [one for one in entries if not one.name.startswith(".")]
-            is_of_tars = not any(one.is_dir() for one in shown)
-            return [path / name for name in sorted(one.name for one in shown) if is_of_tars and name.endswith(".tar")]
+            names = sorted(name for name in os.listdir(path) if not name.startswith("."))
+            tars = [path / name for name in names if name.endswith(".tar")]
+            return [] if tars and any(os.path.isdir(path / name) for name in names) else tars
     except OSError as error:
         raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
     if os.path.exists(path):
