@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,9 @@ class Rows:
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         return self.of[self.rows[indices]]
 
+    def of_any_size(self, indices: np.ndarray, check: SizeCheck | None = None) -> Any:
+        return of_any_size(self.of, self.rows[indices], check)
+
     def expect(self, indices: np.ndarray) -> None:
         """These are asked for next: what can read ahead is told."""
         if hasattr(self.of, "expect"):
@@ -120,6 +123,34 @@ class Rows:
     @property
     def digest(self) -> str:
         return f"{getattr(self.of, 'digest', self.of.shape)} {digest_of(self.rows)}"
+
+
+SizeCheck = Callable[[tuple[int, ...]], None]  # raises NettrainError for a shape that is not wanted
+
+
+def of_any_size(data: Any, indices: np.ndarray, check: SizeCheck | None = None) -> Any:
+    """Examples with these numbers, as an array, or as a list of arrays where images have sizes of their own, as in an
+    LMDB. The shapes of those are handed to ``check``. ``data[indices]`` refuses several sizes."""
+    return data.of_any_size(indices, check) if hasattr(data, "of_any_size") else data[indices]
+
+
+def by_size(examples: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What ``of_any_size`` gave as arrays, each of one shape, with the places in the order that was asked for."""
+    if isinstance(examples, np.ndarray):
+        yield np.arange(len(examples)), examples
+        return
+    places: dict[tuple[int, ...], list[int]] = {}
+    for k, example in enumerate(examples):
+        places.setdefault(example.shape, []).append(k)
+    for some in places.values():
+        yield np.array(some), np.stack([examples[k] for k in some])
+
+
+def whole(data: Any) -> Any:
+    """The examples that these are some of, or all."""
+    while isinstance(data, Rows):
+        data = data.of
+    return data
 
 
 class _OthersOfPart(Mapping[str, np.ndarray]):

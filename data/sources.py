@@ -28,6 +28,7 @@ from .lmdb import read_lmdb
 from .npy import read_folder, read_pair
 from .npz import part_in, read_part
 from .pictures.reading import PLAIN, Look, read_pictures
+from .pictures.shards import are_there
 from .table.reading import is_table, read_table
 from .table.roles import DEFAULT, Keys
 from .table.sets import plain_set, table_set
@@ -45,7 +46,8 @@ def load(
     classes: Sequence[str] = (),
 ) -> DataSet:
     """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, a table, IDX image file, LMDB folder,
-    or to pictures: a tar file, or a folder for each class; their labels count ``classes``, or those that are there.
+    or to pictures: tar files (see ``shards_of``), or a folder for each class; their labels count ``classes``, or those
+    that are there.
 
     ``keys`` say what the columns of a table are, ``known`` what was fitted to the table that was trained on; what it
     gives are columns, which become numbers by ``table.sets.in_numbers``. Relative paths are looked for in ``folder``
@@ -72,13 +74,13 @@ def load(
     return _read_file(path, split)
 
 
-def given_examples(given: Any, folder: Path) -> DataSet:
+def given_examples(given: Any, folder: Path, color: bool | None = None) -> DataSet:
     """Examples that a trained net is given: an array N x (shape of an example), several by name, the examples first, or
-    a file as of a data set, whose labels do not matter. Raises NettrainError."""
+    a file as of a data set, whose labels do not matter. ``color`` is as for ``read_lmdb``. Raises NettrainError."""
     if (file := file_in(given)) is not None:
         path = find_file(file, folder, folders=True)
         if os.path.isdir(path):
-            return read_folder(path, "test") or read_lmdb(path)
+            return read_folder(path, "test") or read_lmdb(path, color)
         if path.suffix == ".npy":
             return read_pair(path)
         if is_table(path):
@@ -119,7 +121,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
                     f"{path} is a folder, not a data file{other_kind(path).removeprefix(': it is a folder')}",
                     key="source",
                 )
-            if path.exists():
+            if path.exists() or (folders and are_there(path)):
                 return path
     except OSError as error:
         raise NettrainError(f"{source[-80:]}: {why(error)}", key="source") from None

@@ -15,7 +15,7 @@ from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_
 from ...data.division import Column, Split, counts_of, part_of
 from ...data.generators import GENERATORS, Generate
 from ...data.layout import Layout, arranged, noticed
-from ...data.lmdb import is_of_encoded
+from ...data.lmdb import has_sizes_of_its_own, is_of_encoded
 from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
 from ...data.sources import NAMED, find_file, given_examples
 from ...data.transform import Transform
@@ -50,9 +50,11 @@ class Data(Batches):
     A program may give arrays in place of the source, those of further tops too:
     ``get_solver(spec, given={"data": {"data": x, "label": y}})``, by the name of the layer.
     A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
-    "nettrain[images]"): its examples are read batch by batch, others lie in memory.
+    "nettrain[images]"): its examples are read batch by batch, others lie in memory; with
+    crop_size or resize they may have several sizes.
     So is a folder with a folder of pictures for each class, perhaps below train, val and test (tests read val, or test
-    where there is none); or a .tar with KEY.jpg beside KEY.cls or KEY.json. Channels are blue, green, red, as Caffe's,
+    where there is none); or tar files with KEY.jpg beside KEY.cls, KEY.json or KEY.txt: ``a.tar``, a folder of them,
+    ``a-*.tar`` or ``a-{000..009}.tar``. Channels are blue, green, red, as Caffe's,
     or one of grey; EXIF turns them, transparent pixels show white, of 16 bits the upper 8 are taken. What was decoded
     is kept in memory up to ``cache_mb``; ``prefetch`` batches are read ahead by threads, with the same numbers.
     Source: Caffe's Data with transform_param, which never shuffles.
@@ -235,7 +237,10 @@ class Data(Batches):
     def read_given(self, given):
         example = tuple(self.fitted["example"])
         self.set = self.given_set(given, example)
-        if tuple(self.set.data.shape[1:]) != example:
+        has = tuple(self.set.data.shape[1:])
+        if self.p.transform.makes_one_size and has_sizes_of_its_own(self.set.data):
+            has = (has[0], *example[1:])  # those of each are looked at when it is read
+        if has != example:
             raise ShapeError(
                 f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "
                 f"{format_shape(example)}"
@@ -257,7 +262,11 @@ class Data(Batches):
         self.remark = ""
         in_bgr = bool(self.fitted.get("pictures"))
         pictures = given_pictures(given, partial(find_file, folder=self.folder, folders=True), example, in_bgr)
-        return arranged(given_examples(given, self.folder), self.p.layout) if pictures is None else pictures
+        return (
+            arranged(given_examples(given, self.folder, self.p.look.color), self.p.layout)
+            if pictures is None
+            else pictures
+        )
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))
@@ -267,7 +276,7 @@ class Data(Batches):
 
     def read_ahead(self):
         if self.p.prefetch and hasattr(self.set.data, "expect"):
-            self.set.data.expect(self.order.coming(self.p.prefetch * self.batch_size))
+            self.set.data.expect(self.order.coming(self.p.prefetch * self.batch_size, self.stop_at_end))
 
     def class_counts(self):
         return counts_of(self.set.labels, self.set.classes)

@@ -14,9 +14,7 @@ import numpy as np
 from ...data.dataset import UNDIVIDED, WHOLE, DataSet, some_of
 from ...data.generators import Generate
 from ...data.npy import holds_arrays
-from ...data.pictures.folder import read_folder
-from ...data.pictures.reading import heads_of
-from ...data.pictures.tar import read_tar
+from ...data.pictures.reading import find_pictures, heads_of
 from ...data.sources import NAMED, find_file, load
 from ...data.table import roles
 from ...data.table.encoding import fit, width
@@ -164,7 +162,7 @@ def classes_in(labels: np.ndarray, certain: bool) -> int:
 
 def _of_pictures(path: Path) -> Facts:
     """Pictures by class, at a size that a small net learns from quickly."""
-    found = read_folder(path, "train") if os.path.isdir(path) else read_tar(path, ())
+    found = find_pictures(path, "train")
     if found.labels is None or len(found.classes) < 2:
         only = f"only the class `{found.classes[0]}`" if found.classes else "no classes"
         raise NettrainError(f"{path} has {only}; to be told apart there must be two, with a folder each")
