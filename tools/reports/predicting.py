@@ -18,6 +18,7 @@ from ...files.arrays import write_npz
 from ...serving.loading import load
 from ...serving.model import Answers, Model
 from ...serving.named import PICTURES, count
+from ...solver.evaluate import shown
 from ...spec.errors import NettrainError, why
 from ..table import columns
 
@@ -202,7 +203,7 @@ def exactly(cell: Any) -> Any:
 def in_short(heading: str, cell: Any) -> str:
     if not isinstance(cell, float):
         return str(cell)
-    return f"{cell:.1%}" if "probability" in heading else f"{cell:.6g}"
+    return shown(cell, is_share=True) if "probability" in heading else f"{cell:.6g}"
 
 
 def is_number(cell: Any) -> bool:
