@@ -15,6 +15,7 @@ from ..solver.evaluate import shown
 from ..solver.finding import Found, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.listener import Listener
+from ..solver.looking import remarks
 from ..solver.reports import Row
 from ..solver.runs import quoted
 from ..solver.solver import Solver
@@ -64,7 +65,7 @@ def prepare(
         say(solver.spec.note)
     for problem in solver.warnings:
         say(f"warning: {problem}")
-    for remark in dict.fromkeys(f"{one.origin}: {one.remark}" for one in solver.net.layers.values() if one.remark):
+    for remark in remarks([solver.net, *solver.test_nets]):
         say(remark)
     for report in solver.load_reports:
         say(table(["layer", f"from {report.origin}"], report.rows()))
