@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 import click
@@ -58,7 +58,7 @@ def data(what: str, as_json: bool, **options: Any) -> None:
         for note in made.notes:
             say(note)
         show(made.as_json(), as_json, lambda _: made.report())
-    elif what.lower().endswith(SPECS) or os.path.isfile(os.path.join(what, "spec.yaml")):
+    elif what.lower().endswith(SPECS) or _is_run(what):
         _only(options, ("sheet", "examples", "settings", "level", "stages"), "a spec")
         from ..tools.data import seen
 
@@ -70,6 +70,15 @@ def data(what: str, as_json: bool, **options: Any) -> None:
         from ..tools.data import columns
 
         show(columns.look(what, options["label"], options["drop"]), as_json, columns.report)
+
+
+def _is_run(what: str) -> bool:
+    """Whether this is a run, or a snapshot of one: arrays in other files are data themselves."""
+    from ..solver.finding import stands_for_a_run
+    from ..solver.snapshot import is_snapshot
+
+    where = Path(what)
+    return stands_for_a_run(where) and (where.suffix != ".npz" or is_snapshot(where))
 
 
 def _only(options: dict[str, Any], names: tuple[str, ...], what: str) -> None:

@@ -173,7 +173,7 @@ def _load(nets: list[Net], weights: Arrays, origin: str) -> LoadReport:
 
 def report(result: dict) -> str:
     """The scores as a table, with what was left out of the weights, then the figures of classes, labels and values."""
-    lines = [f"{result['spec']} · {result['weights']}"]
+    lines = [" · ".join(dict.fromkeys([result["spec"], result["weights"]]))]
     lines += [f"  {name}: {_examples(count, result['sets'][name])}" for name, count in result["examples"].items()]
     for key, meaning in (
         ("missing", "not in the file, left as initialised"),
