@@ -375,3 +375,30 @@ def test_an_empty_run_says_so():
     Path("empty").mkdir()
     with pytest.raises(NettrainError, match="this is a folder, not a YAML file"):
         nettrain.Net("empty")
+
+
+@pytest.mark.parametrize("name", ["elsewhere/it", "elsewhere/it/best.npz", "elsewhere/it/iter_6.npz"])
+def test_a_run_on_a_machine_without_its_data(nettrain_cli, name, workdir):
+    """Copied without the data: what needs none works, what needs some takes it from another place, and nothing is
+    written to the run."""
+    nettrain_cli("train", SPEC)
+    whole = nettrain_cli("summary", "runs/n/001").stdout
+    Path("elsewhere").mkdir()
+    shutil.move("runs/n/001", "elsewhere/it")
+    shutil.move("my project/all.npz", "new.npz")
+    shutil.rmtree("my project")
+    before = {path.name: path.read_bytes() for path in Path("elsewhere/it").iterdir()}
+    assert nettrain_cli("summary", name).stdout == whole
+    for command in (
+        ["predict", name, "new.npz"],
+        ["convert", name, "--to", "x.caffemodel"],
+        ["plot", name],
+        ["runs", name],
+    ):
+        assert nettrain_cli(*command).stdout
+    for command in ("test", "check", "data", "explain"):
+        assert "all.npz" in nettrain_cli(command, name, exit_code=2).stderr
+        assert nettrain_cli(command, name, "--set", "the data.source=new.npz").stdout
+    shutil.rmtree("runs")
+    nettrain_cli("check", name, "--set", "the data.source=new.npz")
+    assert {path.name: path.read_bytes() for path in Path("elsewhere/it").iterdir()} == before
