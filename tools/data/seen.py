@@ -14,7 +14,9 @@ from ...net.net import Net
 from ...net.netspec import NetSpec
 from ...net.step import Step
 from ...net.user_code import ask
+from ...solver.finding import stands_for_a_run
 from ...solver.looking import remarks
+from ...solver.snapshot import is_snapshot
 from ...spec.errors import NettrainError, SpecError, format_shape, why
 from ..table import table
 
@@ -24,6 +26,12 @@ CELL, GAP, LINE, TITLE = 80, 8, 12, 22  # pixels of a sheet: the least side of a
 COLUMNS = 8
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 MOST_SHOWN = 12  # classes in a line
+
+
+def is_run(what: str) -> bool:
+    """Whether this is a run, or a snapshot of one: arrays in other files are data themselves."""
+    where = Path(what)
+    return stands_for_a_run(where) and (where.suffix != ".npz" or is_snapshot(where))
 
 
 def look(
