@@ -24,10 +24,9 @@ def summary(spec: str, blocks: bool, settings: tuple, phase: str, level: int, st
     nettrain summary configs/lenet.yaml
     nettrain summary configs/resnet20.yaml --blocks
     """
-    from ..net.net import Net
     from ..tools import summary as summing
 
-    net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)
+    net = summing.net_of(read(spec, settings), phase.upper(), level=level, stages=stages)
     show(summing.summarise(net), as_json, lambda found: summing.report(found, blocks))
 
 

@@ -225,7 +225,7 @@ class Data(Batches):
         self.mean = p.transform.mean(self.folder, example)
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, in_training=False)
         shapes = [p.transform.output_shape(example), *map(tuple, self.fitted["further"])]
-        self.begin(1, p.batch_size.test, False, shapes, "what is given")
+        self.begin(1, p.batch_size.of(self.phase), False, shapes, "what is given")
 
     def classes_to_count(self, split):
         """What labels of a folder of pictures count: the classes that a run, or the source to train on, has."""

@@ -179,7 +179,7 @@ class ImageData(Batches):
         self.example, self.files = tuple(self.fitted["example"]), []
         self.mean = p.transform.mean(self.folder, self.example)
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, in_training=False, bgr=True)
-        self.begin(1, p.batch_size.test, False, [p.transform.output_shape(self.example), ()], "what is given")
+        self.begin(1, p.batch_size.of(self.phase), False, [p.transform.output_shape(self.example), ()], "what is given")
 
     def read_classes(self):
         """The images of a folder for each class; which part it is, where the folder has several, and the classes."""
