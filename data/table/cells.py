@@ -50,7 +50,9 @@ def numbers(cells: Sequence[str], comma: bool) -> np.ndarray | None:
         cells = [cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell.strip()) else cell for cell in cells]
     try:
         if text.isascii() and "_" not in text:
-            return np.array(list(map(float, cells)))
+            found = np.array(list(map(float, cells)))
+            gaps = np.flatnonzero(np.isnan(found)).tolist()
+            return found if all(is_gap(cells[i]) for i in gaps) else None  # -nan is a word
     except ValueError:
         pass
     found = np.full(len(cells), np.nan)

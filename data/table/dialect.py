@@ -16,15 +16,12 @@ SOME = 200  # lines that are looked at
 
 @dataclass(frozen=True)
 class Dialect:
-    """``comma``: numbers are written as 1,5. ``names`` are those of a first row, empty where there is none; ``skip`` is
-    how many lines that row ends after. ``plain``: all that was looked at is numbers, one row a line."""
+    """``comma``: numbers are written as 1,5. ``names`` are those of a first row, empty where there is none."""
 
     separator: str
     comma: bool
     names: tuple[str, ...]
     width: int
-    skip: int
-    plain: bool
 
 
 def rows_of(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -47,7 +44,6 @@ def find(lines: list[str], expected: tuple[str, ...] = ()) -> Dialect | None:
     if not found:
         return None
     rows = [row for _, row in found]
-    width = len(rows[0])
     comma = separator != "," or any(DECIMAL_COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
     comma = comma and not any(is_number(cell) and "." in cell for row in rows for cell in row)
 
@@ -55,17 +51,8 @@ def find(lines: list[str], expected: tuple[str, ...] = ()) -> Dialect | None:
         return is_number(cell) or (comma and DECIMAL_COMMA.fullmatch(cell.strip()) is not None)
 
     head = is_head(rows, expected, number)
-    body = [row for row in rows[1:] if len(row) == width] if head else rows
-    plain = not comma or not any("," in cell for row in rows for cell in row)
-    plain = (
-        plain
-        and bool(body)
-        and all(is_number(cell) for row in body for cell in row)
-        and all(len(row) == width for row in rows)
-    )
     names = tuple(cell.strip() for cell in rows[0]) if head else ()
-    skip = (found[1][0] - 1 if len(found) > 1 else len(lines)) if head else 0
-    return Dialect(separator, comma, names, width, skip, plain)
+    return Dialect(separator, comma, names, len(rows[0]))
 
 
 def _some_rows(lines: list[str], separator: str) -> list[tuple[int, list[str]]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from pathlib import Path
 
 from ...spec.errors import NettrainError
 from . import kept
 from .parquet import read_parquet
 from .table import Table
-from .text import LineNumbers, WrittenLines, read_text
+from .text import read_text
 
 ENDS = (".csv", ".tsv", ".txt", ".parquet")
 
@@ -36,9 +35,8 @@ def _read(path: Path, expected: tuple[str, ...], stamp: tuple[int, int]) -> Tabl
         return read_parquet(path)
     entry = kept.entry(path, "\0".join(expected))
     if entry is not None and (found := kept.find(entry, str(path))):
-        table, lines = found
-        return replace(table, line=LineNumbers(path, table.named) if lines is None else WrittenLines(lines))
+        return found
     table = read_text(path, expected)
     if entry is not None:
-        kept.keep(entry, table, table.line.lines if isinstance(table.line, WrittenLines) else None)
+        kept.keep(entry, table)
     return table

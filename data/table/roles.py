@@ -11,10 +11,11 @@ import numpy as np
 from ...spec.errors import NettrainError, nearest
 from .cells import short
 from .dialect import LIKE_LABEL
-from .table import Table, refuse
+from .table import Column, Table, refuse
 
 INDEX_NAMES = ("", "id", "index", "unnamed: 0")
 MOST_CATEGORIES = 100  # words that each become a column of their own
+FEW = 20  # words, of which every row may have one of its own
 
 
 @dataclass(frozen=True)
@@ -149,13 +150,26 @@ def labels_of(table: Table, keys: Keys) -> list[int]:
     return [last]
 
 
-def place_of(table: Table, wanted: str) -> int | None:
-    """The number of the column that has this name, or this number; None where there is none."""
-    names = [column.name for column in table.columns]
-    if wanted in names:
-        return names.index(wanted)
-    is_place = wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < len(names)
+def place_of(table: Table, wanted: str, before: int = 0) -> int | None:
+    """The number of the column that has this name, and so many of that name ``before`` it, or of the column that has
+    this number; None where there is none."""
+    named = [i for i, column in enumerate(table.columns) if column.name == wanted]
+    if named:
+        return named[before] if before < len(named) else None
+    is_place = wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < len(table.columns)
     return int(wanted) if is_place else None
+
+
+def differs_by_row(table: Table, column: Column) -> bool:
+    """Whether a column's words, as names do, tell nothing of other rows: most are of one row, or there are too many."""
+    count = len(column.words) if column.kind == "words" else 0
+    return count > MOST_CATEGORIES or (count > FEW and 2 * count > len(table))
+
+
+def key_of(table: Table, i: int) -> str | int:
+    """A column as a spec names it: by its number where there are no names, or several of this one."""
+    names = [column.name for column in table.columns]
+    return names[i] if table.named and names[i] and names.count(names[i]) == 1 else i
 
 
 def column_of(table: Table, wanted: str, key: str) -> int:

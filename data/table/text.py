@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import csv
-import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from ...files.numbers import read_numbers
 from ...files.reading import LONGEST_LINE, beginning, lines
 from ...spec.errors import NettrainError, why
 from ..kinds import not_text, other_kind
 from . import dialect as dialects
 from .cells import DECIMAL_COMMA, is_date, is_gap, is_number, is_slip, numbers, short
 from .dialect import Dialect
-from .table import Column, Table, refuse
+from .quick import read_quickly
+from .table import Column, Lines, Table, refuse
 
 AT_ONCE = 20_000  # rows
 FEW = 0.1  # the share of words among numbers that are taken for mistakes
@@ -52,40 +51,13 @@ def _read(path: Path, expected: tuple[str, ...]) -> Table:
     if found.width < 2:
         _refuse_one_column(path, first)
     names = found.names or tuple(map(str, range(found.width)))
-    table = read_numbers(path, found.separator, found.skip) if found.plain else None
-    if table is not None and table.shape[1] == found.width and len(table):
-        columns = tuple(Column(name, "numbers", table[:, i]) for i, name in enumerate(names))
-        return Table(str(path), columns, bool(found.names), LineNumbers(path, bool(found.names)))
-    columns, where = _Slow(path, found, names).read()
-    return Table(str(path), columns, bool(found.names), WrittenLines(where))
+    columns, where = _Columns(path, found, names).read()
+    return Table(str(path), columns, bool(found.names), Lines(where))
 
 
-class LineNumbers:
-    """The line of a row, of a file whose rows are lines; found when it is asked for."""
-
-    def __init__(self, path: Path, named: bool):
-        self.path, self.named = path, named
-
-    @functools.cached_property
-    def all(self) -> list[int]:
-        return [number for number, line in lines(self.path) if line.strip()][self.named :]
-
-    def __call__(self, row: int) -> int:
-        return self.all[row]
-
-
-class WrittenLines:
-    """The line of a row, of a file in which cells have line breaks, or were read one by one."""
-
-    def __init__(self, lines: np.ndarray):
-        self.lines = lines
-
-    def __call__(self, row: int) -> int:
-        return int(self.lines[row])
-
-
-class _Slow:
-    """Reads a table cell by cell: words, gaps, quotes, decimal commas, and files with mistakes."""
+class _Columns:
+    """The columns of a file: read by whole columns, or cell by cell where there are mistakes to be named and what only
+    the csv module understands. Both give the same table."""
 
     def __init__(self, path: Path, dialect: Dialect, names: tuple[str, ...]):
         self.path, self.dialect, self.names = path, dialect, names
@@ -94,9 +66,13 @@ class _Slow:
 
     def read(self) -> tuple[tuple[Column, ...], np.ndarray]:
         """The columns, and the line of each row."""
-        while (found := self._pass()) is None:
-            pass
-        pieces, where = found
+        quickly = read_quickly(self.path, self.dialect)
+        if quickly is not None:
+            pieces, self.are_words, where = quickly
+        else:
+            while (found := self._pass()) is None:
+                pass
+            pieces, where = found
         if not len(where) and not self.problems:
             raise NettrainError(f"{self.path} holds no examples", key="source")
         columns = tuple(self._column(i, piece, where) for i, piece in enumerate(pieces))

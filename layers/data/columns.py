@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import DataSet
+from ...data.given import file_in
 from ...data.layout import arranged
 from ...data.sources import find_file, load
 from ...data.table.given import table_of
@@ -38,7 +39,7 @@ def keys_of(p: Any) -> Keys:
 class ColumnsOf:
     """Reads the source of a Data layer, or what a program gives it. ``found`` is the whole set; of a table its columns,
     until ``in_numbers`` is told which of its rows the layer reads. ``fitted`` is then what belongs to the run, nothing
-    of what is no table."""
+    of what is no table; ``notes`` say what became of columns."""
 
     def __init__(self, layer: Any, split: str):
         p = layer.p
@@ -49,6 +50,7 @@ class ColumnsOf:
             self.known = fitted(training) if is_table(training) else None
         self.found = self._load(split)
         self.fitted: dict[str, Any] = {}
+        self.notes: list[str] = []
 
     def _load(self, split: str) -> DataSet:
         p, folder = self.layer.p, self.layer.folder
@@ -67,18 +69,15 @@ class ColumnsOf:
         if self.known is None:
             self.known = fitted(part if self.split == "train" else self.layer.divided(self.found, "train"))
         self.fitted = {"table": dict(self.known)}
-        made, notes = in_numbers(part, self.known, self.layer.dtype)
-        self.layer.remark = "; ".join([*([self.layer.remark] if self.layer.remark else []), *notes])
+        made, self.notes = in_numbers(part, self.known, self.layer.dtype)
         return made
 
 
 def given_columns(given: Any, folder: Path, known: Mapping[str, Any], dtype: np.dtype) -> tuple[DataSet, str]:
     """What a trained net is given: a file, rows of values in the order of the features, or a table of columns; and a
     note on what training did not have. Raises NettrainError."""
-    if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
-        (given,) = given
-    if isinstance(given, str | os.PathLike):
-        path = Path(given) if os.path.exists(given) else find_file(os.fspath(given), folder)
+    if (file := file_in(given)) is not None:
+        path = Path(file) if os.path.exists(file) else find_file(file, folder)
         table = read_table(path, tuple(one["name"] for one in known["columns"]))
     else:
         table = table_of(given, [one["name"] for one in known["columns"]])
