@@ -19,6 +19,7 @@ import numpy as np
 from ..compute.parallel import session
 from ..net.arguments import a_function, a_path, strings, whole
 from ..net.records import NetSpec
+from ..ranks.sums import GradientSum
 from ..spec.errors import NettrainError, Problems
 from . import divergence
 from .blueprint import draw, place_of
@@ -36,7 +37,6 @@ from .reports import Reports, Row
 from .resume import resume, take
 from .runs import Run
 from .snapshot import read_snapshot
-from .sums import GradientSum
 from .updater import Updater
 
 

@@ -18,11 +18,12 @@ ALLOWED = {
     "data": {"spec", "files", "net"},
     "layers": {"spec", "files", "compute", "net", "data"},
     "engines": {"compute", "net", "layers"},
-    "solver": {"spec", "files", "compute", "net"},
+    "ranks": {"spec", "compute", "net"},
+    "solver": {"spec", "files", "compute", "net", "ranks"},
     "serving": {"spec", "files", "compute", "net", "solver"},
     "interop": {"spec", "files", "compute", "net", "data", "layers", "solver", "serving"},
-    "tools": {"spec", "files", "compute", "net", "data", "interop", "solver", "serving"},
-    "commands": {"spec", "files", "compute", "net", "interop", "tools"},
+    "tools": {"spec", "files", "compute", "net", "data", "interop", "ranks", "solver", "serving"},
+    "commands": {"spec", "files", "compute", "net", "interop", "ranks", "tools"},
     "": {"spec", "net", "solver", "serving", "commands"},  # cli.py, __init__.py, __main__.py
 }
 # A family of layers may use the machinery of those named here.

@@ -56,15 +56,16 @@ def test_the_lines_compute_what_the_layer_does(cls, example, request):
     net.clear_param_diffs()
     for blob, value in zip(step.bottom, inputs.values(), strict=True):
         blob.data[...] = value
+    net.begin(0)
     step.layer.Forward_cpu(step.bottom, step.top)
     upstream = {f"d_{name}": rng.standard_normal(blob.shape) for name, blob in zip(writer.y, step.top, strict=True)}
-    program = {name: np.array(value) for name, value in inputs.items()} | upstream | begun
+    program = {"iteration": 0} | {name: np.array(value) for name, value in inputs.items()} | upstream | begun
     code.write_forward([writer])
     code.given.update(step.top_keys)
     writer.backward()
-    text = "\n".join(["import math", "import numpy as np", *FUNCTIONS.values(), *code.before, *code.lines]).replace(
-        "{seed}", "1701"
-    )
+    text = "\n".join(
+        ["import math", "import numpy as np", *FUNCTIONS.values(), *code.before, *code.drawn, *code.lines]
+    ).replace("{seed}", "1701")
     with np.errstate(all="ignore"):
         exec(text, program)
 

@@ -1,0 +1,47 @@
+"""The processes of an MPI job, by mpi4py. Imported only where a launcher has started this program: see ``launch``."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+from mpi4py import MPI
+
+from .team import Team
+
+
+class Ranks(Team):
+    """The processes of MPI.COMM_WORLD.
+
+    What comes from the others lies in the order of ranks, whatever the library's algorithm, so sums do not depend on it.
+    """
+
+    def __init__(self) -> None:
+        self.world = MPI.COMM_WORLD
+        self.comm = self.world.Dup()  # gradients are exchanged by a thread of their own, beside what the others say
+        self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
+
+    def gather(self, thing: Any) -> list[Any]:
+        return self.world.allgather(thing)
+
+    def of_first(self, thing: Any) -> Any:
+        return self.world.bcast(thing, root=0)
+
+    def exchange(self, flat: np.ndarray, inbox: np.ndarray, starts: list[int], counts: list[int]) -> None:
+        kind, mine = _kind(flat), counts[self.rank]
+        places = [i * mine for i in range(self.size)]
+        self.comm.Alltoallv([flat, counts, starts, kind], [inbox, [mine] * self.size, places, kind])
+
+    def share(self, flat: np.ndarray, starts: list[int], counts: list[int]) -> None:
+        self.comm.Allgatherv(MPI.IN_PLACE, [flat, counts, starts, _kind(flat)])
+
+    def sum(self, flat: np.ndarray) -> None:
+        self.comm.Allreduce(MPI.IN_PLACE, [flat, _kind(flat)], MPI.SUM)
+
+    def end(self, exit_code: int) -> NoReturn:
+        self.world.Abort(exit_code)
+        raise SystemExit(exit_code)
+
+
+def _kind(array: np.ndarray) -> Any:
+    return MPI.FLOAT if array.dtype == np.float32 else MPI.DOUBLE
