@@ -29,7 +29,6 @@ class Judge:
         self.rows = 0  # taken in so far
         self.kind = step.layer.judges
         self.applies = APPLIES.get(step.spec.common.type, "")
-        self.ignored = getattr(step.layer.p, "ignore_label", None)
         fitted = source.layer.fitted if source is not None else {}
         self.classes: Sequence[str] = fitted.get("classes") or ()
         self.columns: Sequence[str] = [label["name"] for label in fitted.get("table", {}).get("labels", ())]
@@ -50,42 +49,46 @@ class Judge:
         outer, C, inner = scores.shape
         if true.shape == said.shape and C > 1:  # a share for each class
             label = true.reshape(scores.shape).argmax(axis=1)
-            counted = np.ones(label.shape, bool)
+            counted = self._judged((outer, inner))
         else:
-            self._check_count(true, outer * inner, "labels")
-            values = true.reshape(outer, inner)
-            counted = np.ones(values.shape, bool) if self.ignored is None else values != self.ignored
-            label = np.where(counted, values, 0).astype(np.intp)
+            self._check_count(true.size, outer * inner, "labels")
+            counted = self._judged((outer, inner))
+            label = np.where(counted, true.reshape(outer, inner), 0).astype(np.intp)
             if label.size and not 0 <= label.min() <= label.max() < C:
                 raise NettrainError(f"{self.step.spec.title()} judges classes: labels must be from 0 to {C - 1}")
-        if len(self.step.bottom) > 2 and self.step.bottom[2].count == label.size:
-            counted = counted & (self.step.bottom[2].data.reshape(label.shape) != 0)
         if self.measure is None:
             self.measure = Classes(C, self.applies, self.classes, self.mistakes)
         self.measure.add(scores, label, counted, self._names_in(true.shape, outer))
 
     def _add_values(self, said: np.ndarray, true: np.ndarray) -> None:
         values = said.reshape(len(said), -1)
-        self._check_count(true, values.size, "targets")
-        targets = true.reshape(values.shape)
+        self._check_count(true.size, values.size, "targets")
+        targets, counted = true.reshape(values.shape), self._judged(values.shape)
         name = self._names_in(true.shape, len(values))
         if self.kind == "values":
             if self.measure is None:
                 self.measure = Values(values.shape[1], self.columns, self.mistakes)
-            self.measure.add(values, targets, None, name)
+            self.measure.add(values, targets, counted, name)
             return
         if self.measure is None:
             threshold = getattr(self.step.layer.p, "threshold", 0.0)
             names = self.columns, self.classes
             self.measure = Bits(values.shape[1], self.applies, threshold, *names, mistakes=self.mistakes)
-        counted = np.ones(targets.shape, bool) if self.ignored is None else np.trunc(targets) != self.ignored
         self.measure.add(values, targets, counted, name)
 
-    def _check_count(self, true: np.ndarray, count: int, what: str) -> None:
+    def _judged(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Which answers count."""
+        counted = ask(self.step.layer, "judged", self.step.bottom)
+        if counted is None:
+            return np.ones(shape, bool)
+        self._check_count(counted.size, math.prod(shape), "values of `judged`")
+        return counted.reshape(shape)
+
+    def _check_count(self, count: int, wanted: int, what: str) -> None:
         """Layers of the program have checked it themselves, a user's may not have."""
-        if true.size != count:
+        if count != wanted:
             raise NettrainError(
-                f"{self.step.spec.title()} judges {self.kind}: bottom[0] needs {count:,} {what}, got {true.size:,}"
+                f"{self.step.spec.title()} judges {self.kind}: bottom[0] needs {wanted:,} {what}, got {count:,}"
             )
 
     def _names_in(self, true: tuple[int, ...], rows: int) -> Callable[[int], str]:

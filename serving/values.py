@@ -24,23 +24,22 @@ class Values:
         self.low, self.high = np.full(count, np.inf), np.full(count, -np.inf)
         self.worst = Worst(mistakes)
 
-    def add(self, values: np.ndarray, targets: np.ndarray, counted: np.ndarray | None, name: Name) -> None:
-        """Take in N x D values, with their targets and, unless all do, whether they count."""
+    def add(self, values: np.ndarray, targets: np.ndarray, counted: np.ndarray, name: Name) -> None:
+        """Take in N x D values, with their targets and whether they count."""
         y, t = values.astype(np.float64), targets.astype(np.float64)
         if not len(t):
             return
-        counts = np.ones(t.shape, bool) if counted is None else counted
-        error = np.where(counts, y - t, 0)
-        n = counts.sum(axis=0)
+        error = np.where(counted, y - t, 0)
+        n = counted.sum(axis=0)
         self.examples += len(t)
         self.absolute += np.abs(error).sum(axis=0)
         self.squared += (error**2).sum(axis=0)
-        self.low = np.minimum(self.low, np.where(counts, t, np.inf).min(axis=0))
-        self.high = np.maximum(self.high, np.where(counts, t, -np.inf).max(axis=0))
+        self.low = np.minimum(self.low, np.where(counted, t, np.inf).min(axis=0))
+        self.high = np.maximum(self.high, np.where(counted, t, -np.inf).max(axis=0))
         # the sum of squares about the mean of all, from that of the batch about its own
-        mean = np.where(counts, t, 0).sum(axis=0) / np.maximum(n, 1)
+        mean = np.where(counted, t, 0).sum(axis=0) / np.maximum(n, 1)
         apart, both = mean - self.mean, np.maximum(self.n + n, 1)
-        self.spread += (np.where(counts, t - mean, 0) ** 2).sum(axis=0) + apart**2 * (self.n * n / both)
+        self.spread += (np.where(counted, t - mean, 0) ** 2).sum(axis=0) + apart**2 * (self.n * n / both)
         self.mean += apart * (n / both)
         self.n += n
         largest = np.abs(error).argmax(axis=1)

@@ -165,6 +165,19 @@ def test_classes_on_the_last_axis_and_weights_of_0():
     assert ((predicted != labels) & counted)[first].any()
 
 
+@pytest.mark.parametrize("batch_size", [4, 9])  # 9: as many labels as a matrix of 3 classes has numbers
+def test_a_third_bottom_is_taken_for_what_it_is(batch_size):
+    scores, labels = drawn(3)
+    H = {"type": "DummyData", "top": "H", "shape": [3, 3]}  # of zeros
+    (found,) = measure([H, loss("InfogainLoss", bottom=["data", "label", "H"])], batch_size, data=scores, label=labels)
+    assert found["examples"] == N
+    weight = np.tile(np.float32([1, 0, 2]), (N, 1))
+    layer = loss("SmoothL1Loss", bottom=["data", "label", "weight", "weight"])
+    (found,) = measure([layer], batch_size, data=scores, label=np.zeros((N, 3)), weight=weight)
+    assert [one["mae"] for one in found["outputs"]][1] is None
+    assert found["mae"] == pytest.approx(np.abs(scores[:, ::2]).mean())
+
+
 @pytest.mark.parametrize("batch_size", SIZES)
 def test_labels_are_measured_one_by_one(batch_size):
     rng = np.random.default_rng(5)
@@ -215,6 +228,10 @@ def test_labels_that_are_ignored_do_not_count():
         t, x = (array[labels[:, j] >= 0, j] for array in (labels, scores))
         assert one["f1"] == pytest.approx(metrics.f1_score(t, x > 0))
         assert one["roc_auc"] == pytest.approx(metrics.roc_auc_score(t, x))
+
+    halves = np.where(labels < 0, 0.5, labels)
+    (other,) = measure([loss("BinaryAccuracy", ignore_label=0.5)], data=scores, label=halves)
+    assert other["labels"] == found["labels"]
 
 
 @pytest.mark.parametrize("batch_size", SIZES)
