@@ -49,7 +49,7 @@ class Bits:
         if not self.are_whole:
             return
         if self.L == 1:
-            other = np.zeros_like(x) if self.applies else 2 * self.threshold - x if self.threshold else -x
+            other = np.zeros_like(x) if self.applies else 2 * self.threshold - x  # equal to x at the threshold
             two = np.stack([other, x], axis=1)
             self.as_classes.add(two, (t == 1).astype(np.intp), counted, name)
             return
@@ -81,7 +81,7 @@ class Bits:
                 key: float(certainty[k, j]),
             }
 
-        self.worst.add(np.where(counted & ~right, certainty, 0).reshape(-1), entry)
+        self.worst.add(np.where(counted & ~right, certainty, np.nan).reshape(-1), entry)
 
     def result(self) -> dict:
         """Precision, recall, F1 and area under the ROC curve of each label, and their means; ``accuracy`` over all

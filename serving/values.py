@@ -49,7 +49,8 @@ class Values:
             output = {"output": self.names[j]} if self.D > 1 else {}
             return {"example": name(k)} | output | {"true": float(t[k, j]), "predicted": float(y[k, j])}
 
-        self.worst.add(np.abs(error).max(axis=1), entry)
+        size = np.abs(error).max(axis=1)
+        self.worst.add(np.where(size > 0, size, np.nan), entry)
 
     def result(self) -> dict:
         """``mae``, ``rmse`` and ``r2`` of each output and their plain means (``mean_absolute_error``,

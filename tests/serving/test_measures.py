@@ -347,6 +347,28 @@ def test_limits_leave_out_what_would_need_too_much_memory(monkeypatch):
     assert measured.report({"net": ""} | found)
 
 
+def test_of_equal_scores_the_first_counts_and_nan_says_nothing():
+    scores = np.zeros((5, 7), np.float32)
+    scores[3:] = np.nan
+    scores[4, 2] = 1
+    one = classes.Classes(7)
+    one.add(scores[:, :, None], np.array([[0], [4], [5], [0], [0]]), np.ones((5, 1), bool), str)
+    found = one.result()
+    assert (found["accuracy"], found["top_5"]) == (1 / 5, 2 / 5)
+    assert np.array_equal(found["confusion"][0][:3], [1, 0, 1])
+    assert sum(map(sum, found["confusion"])) == 4  # the fourth example has no answer
+    assert {one["example"] for one in found["mistakes"]} == {"1", "2", "4"}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_batch_that_only_looks_like_probabilities_changes_nothing(batch_size):
+    scores, labels = np.array([[0.25, 0.75], [3, -1], [0, 2], [5, 6]], np.float32), [0, 1, 0, 1]
+    (found,) = measure([loss("HingeLoss")], batch_size, data=scores, label=labels)
+    assert found["roc_auc"] == metrics.roc_auc_score(labels, scores[:, 1] - scores[:, 0])
+    assert [(one["example"], one["ahead"]) for one in found["mistakes"]] == [("1", 4), ("2", 2), ("0", 0.5)]
+    assert measured.report({"net": ""} | found)
+
+
 def test_auc_counts_ties_as_half():
     scores, truth = np.array([1, 2, 2, 3, 3, 3.0]), np.array([0, 1, 0, 1, 0, 1], bool)
     assert auc(scores, truth) == metrics.roc_auc_score(truth, scores)
