@@ -52,7 +52,8 @@ class Classes:
         true, best = x[rows, t], x.argmax(axis=1)
         right = (best == t) & (true > -np.inf)
         self._count(x, true, t, best, right)
-        sure = {"ahead": x[rows, best] - true}
+        with np.errstate(invalid="ignore"):  # NaN, of infinities: nobody is ahead there
+            sure = {"ahead": x[rows, best] - true}
         p = self._probabilities(x, true, t)
         if p is not None:
             sure["probability"] = p[rows, best]
