@@ -61,7 +61,8 @@ class Judge:
         self.measure.add(scores, label, counted, self._names_in(true.shape, outer))
 
     def _add_values(self, said: np.ndarray, true: np.ndarray) -> None:
-        values = said.reshape(len(said), -1)
+        # N x outputs x positions: of a map each channel is an output, and pixels are answers of it, as for classes
+        values = said.reshape(*said.shape[:2], -1) if said.ndim > 2 else said.reshape(len(said), -1, 1)
         self._check_count(true.size, values.size, "targets")
         targets, counted = true.reshape(values.shape), self._judged(values.shape)
         name = self._names_in(true.shape, len(values))
@@ -93,10 +94,10 @@ class Judge:
 
     def _names_in(self, true: tuple[int, ...], rows: int) -> Callable[[int], str]:
         """What the example of a row is called: the first axis, or that after an axis of time, has the examples. Where
-        nothing reads examples it is the number of the row, of all so far."""
+        nothing reads examples, or some of them were chosen, it is the number of the row, of all so far."""
         before, self.rows = self.rows, self.rows + rows
         layer = None if self.source is None else self.source.layer
-        if layer is None or not layer.pass_size:
+        if layer is None or not layer.pass_size or not layer.batch_count or rows % layer.batch_count:
             return lambda k: f"{before + k:,}"
         count = layer.batch_count
         if true[1:2] == (count,) and true[0] != count and rows == math.prod(true):

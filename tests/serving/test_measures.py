@@ -347,6 +347,43 @@ def test_limits_leave_out_what_would_need_too_much_memory(monkeypatch):
     assert measured.report({"net": ""} | found)
 
 
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_channels_of_maps_are_labels_and_outputs(batch_size):
+    rng = np.random.default_rng(9)
+    scores, labels = rng.standard_normal((6, 2, 3, 2)).astype(np.float32), rng.integers(0, 2, (6, 2, 3, 2))
+    (one,) = measure([loss("SigmoidCrossEntropyLoss")], batch_size, data=scores[:, :1], label=labels[:, :1])
+    assert one["mean_iou"] == pytest.approx(
+        metrics.jaccard_score(labels[:, 0].ravel(), scores[:, 0].ravel() > 0, average="macro")
+    )
+    assert one["mistakes"][0]["of"] == 6
+    (two,) = measure([loss("SigmoidCrossEntropyLoss")], batch_size, data=scores, label=labels)
+    (values,) = measure([loss("L1Loss")], batch_size, data=scores, label=labels)
+    for j in range(2):
+        t, x = labels[:, j].ravel(), scores[:, j].ravel()
+        assert two["labels"][j]["f1"] == pytest.approx(metrics.f1_score(t, x > 0))
+        assert two["labels"][j]["roc_auc"] == pytest.approx(metrics.roc_auc_score(t, x))
+        assert values["outputs"][j]["r2"] == pytest.approx(metrics.r2_score(t, x))
+    example, output = (
+        np.abs(scores - labels).max(axis=(2, 3)).argmax() // 2,
+        np.abs(scores - labels).max(axis=(0, 2, 3)),
+    )
+    assert (values["mistakes"][0]["example"], values["mistakes"][0]["output"]) == (str(example), output.argmax())
+
+
+def test_examples_of_which_nothing_counts_are_not_right_and_chosen_rows_have_no_name_of_another():
+    labels = np.array([[-1, -1], [-1, -1], [1, 1], [0, 1]])
+    layer = loss("SigmoidCrossEntropyLoss", ignore_label=-1)
+    (found,) = measure([layer], data=-np.ones((4, 2), np.float32), label=labels)
+    assert (found["examples"], found["exact"]) == (2, 0)
+    chosen = [
+        {"type": "Filter", "bottom": ["data", "label", "chosen"], "top": ["some", "of"]},
+        {"type": "Accuracy", "bottom": ["some", "of"]},
+    ]
+    scores = np.eye(3, dtype=np.float32)[[0, 0, 0, 0, 0]]
+    (found,) = measure(chosen, 5, data=scores, label=[0, 1, 0, 0, 2], chosen=[0, 0, 0, 1, 1])
+    assert [one["example"] for one in found["mistakes"]] == ["1"]  # of two rows, whichever example it was
+
+
 def test_of_equal_scores_the_first_counts_and_nan_says_nothing():
     scores = np.zeros((5, 7), np.float32)
     scores[3:] = np.nan
