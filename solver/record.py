@@ -59,8 +59,8 @@ def read_record(run: Run) -> dict[str, Any] | None:
 
 
 def _fits(value: Any, form: Any) -> bool:
-    """Whether JSON data has a form: a type or None; a tuple of forms, one of which it has; a list of things of a form; a
-    dict with these keys, and perhaps others."""
+    """Whether JSON data has a form: a type or None; a tuple of forms, one of which it has; a list of things of a form;
+    a dict with these keys, and perhaps others."""
     if isinstance(form, tuple):
         return any(_fits(value, one) for one in form)
     if isinstance(form, list):
