@@ -11,12 +11,12 @@ import numpy as np
 
 from ..files import plain_json
 from ..files.extras import extra
-from ..net.arguments import strings
+from ..net.arguments import strings, whole
 from ..net.netspec import load as load_spec
 from ..net.parameter_files import arrays as parameters
 from ..net.records import NetSpec
 from ..solver.solver import Solver
-from ..spec.errors import NettrainError
+from ..spec.errors import NettrainError, format_shape
 from .model import Model
 
 base: Any = extra("sklearn.base", "sklearn", "nettrain.Classifier and nettrain.Regressor", "scikit-learn")
@@ -88,14 +88,17 @@ class _Estimator(base.BaseEstimator):
 
     def _fully_connected(self, outputs: int, loss: str, count: int) -> dict[str, Any]:
         """The spec of a net of fully connected layers, for ``count`` examples."""
-        size = min(self.batch_size, count)
-        max_iter = max(1, math.ceil(self.epochs * count / size))
+        size = min(whole(self.batch_size, "batch_size", 1), count)
+        max_iter = max(1, math.ceil(whole(self.epochs, "epochs", 1) * count / size))
         solver = {"type": "Adam", "base_lr": 0.01, "lr_policy": "cosine", "max_iter": max_iter}
         data = {"name": "data", "type": "Data", "top": ["data", "label"], "source": "given", "batch_size": size}
         layers: list[dict[str, Any]] = [data | {"split": 0}]
         below = "data"
+        if not isinstance(self.hidden, Iterable):
+            raise NettrainError(f"hidden must be sizes of layers, such as (64, 32); got {self.hidden!r}")
         for i, width in enumerate(self.hidden, 1):
-            fully = {"name": f"ip{i}", "type": "InnerProduct", "num_output": int(width), "weight_filler": "msra"}
+            size = whole(width, "a size in hidden", 1)
+            fully = {"name": f"ip{i}", "type": "InnerProduct", "num_output": size, "weight_filler": "msra"}
             layers += [fully | {"bottom": below}, {"name": f"relu{i}", "type": "ReLU"}]
             below = f"relu{i}"
         layers.append({"name": "scores", "type": "InnerProduct", "bottom": below, "num_output": outputs})
@@ -105,7 +108,11 @@ class _Estimator(base.BaseEstimator):
     def _examples(self, x: np.ndarray) -> np.ndarray:
         """N x F values standardized, in the shape of the net's examples."""
         x = (x - self.mean_) / self.scale_
-        return x if self.shape is None else x.reshape(len(x), *self.shape)
+        if self.shape is None:
+            return x
+        if math.prod(self.shape) != x.shape[1]:
+            raise NettrainError(f"shape {format_shape(self.shape)} does not fit rows of {x.shape[1]} values")
+        return x.reshape(len(x), *self.shape)
 
     def _said(self, X: Any) -> np.ndarray:
         """The numbers of the net's main output."""

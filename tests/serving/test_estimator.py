@@ -128,3 +128,17 @@ def test_its_own_keys_replace_those_of_the_spec_and_its_seed_stays(rings, workdi
     assert margins.fit(x, y).spec_.to_python()["solver"]["random_seed"] == 7
     assert set(margins.predict(x)) <= {"in", "out"}
     assert not hasattr(margins, "predict_proba")  # scores are no probabilities
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"hidden": 8}, "hidden must be sizes of layers"),
+        ({"hidden": (0,)}, "a size in hidden must be an integer >= 1"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"shape": (1, 2, 2)}, "shape 1 x 2 x 2 does not fit rows of 2 values"),
+    ],
+)
+def test_an_argument_that_is_none_is_said(rings, keys, words):
+    with pytest.raises(NettrainError, match=words):
+        nettrain.Classifier(**keys).fit(*rings)
