@@ -47,6 +47,10 @@ class Layer:
     is_loss: ClassVar[bool] = False
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
     judges: ClassVar[str] = ""  # what bottom[0] is, which bottom[1] has the truth of; see ``JUDGED``
+    answers: ClassVar[tuple[int, ...]] = (
+        0,
+    )  # bottoms of a loss, score or writer of files that the net may answer with
+    writes_files: ClassVar[bool] = False  # in every forward pass: nothing that serves does that
     is_input: ClassVar[bool] = False  # the user fills the tops
     normalizes: bool = False  # the scale of what it reads makes no difference to what it gives
     may_die: bool = False  # a unit that gives 0 for every example stops learning

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..net.user_code import ask
 from ..spec.errors import NettrainError
 from .bits import Bits
 from .classes import Classes
-from .part import APPLIES
+from .part import of_parameters
 from .values import Values
 
 
@@ -28,7 +28,7 @@ class Judge:
         self.measure: Any = None
         self.rows = 0  # taken in so far
         self.kind = step.layer.judges
-        self.applies = APPLIES.get(step.spec.common.type, "")
+        self.applies = step.layer.includes
         fitted = source.layer.fitted if source is not None else {}
         self.classes: Sequence[str] = fitted.get("classes") or ()
         self.columns: Sequence[str] = [label["name"] for label in fitted.get("table", {}).get("labels", ())]
@@ -115,13 +115,13 @@ def judges(net: Net, mistakes: int = 10) -> list[Judge]:
     """Whoever compares what the net computes with what its data has: losses, and scores of what no loss is compared
     with; each pair of blobs once."""
     makers = {key: step for step in net.steps for key in step.top_keys}
-    computed = _computed(net.steps)
+    computed = of_parameters(net.steps)
     found: dict[tuple[Key, Key], Judge] = {}
     truths: set[Key] = set()
     comparing = [step for step in net.steps if step.layer.judges and len(step.bottom) > 1]
     for step in sorted(comparing, key=lambda step: step.layer.is_score):  # losses first
         pair = step.bottom_keys[0], step.bottom_keys[1]
-        answer = 1 if step.layer.judges == "values" and pair[1] in computed and pair[0] not in computed else 0
+        answer = 1 if 1 in step.layer.answers and pair[1] in computed and pair[0] not in computed else 0
         root = _root(pair[1 - answer], makers)
         if pair[1 - answer] in computed or pair in found or (step.layer.is_score and root in truths):
             continue
@@ -129,15 +129,6 @@ def judges(net: Net, mistakes: int = 10) -> list[Judge]:
         source = makers[root] if root in makers and not makers[root].bottom else None
         found[pair] = Judge(step, answer, source, mistakes)
     return sorted(found.values(), key=lambda judge: net.steps.index(judge.step))
-
-
-def _computed(steps: Iterable[Step]) -> set[Key]:
-    """The blobs that parameters have a part in."""
-    found: set[Key] = set()
-    for step in steps:
-        if step.layer.blobs or not found.isdisjoint(step.bottom_keys):
-            found.update(step.top_keys)
-    return found
 
 
 def _root(key: Key, makers: dict[Key, Step]) -> Key:

@@ -253,3 +253,16 @@ def test_inputs_need_as_many_examples_and_a_class_without_a_name_has_its_number(
     assert model.decide("prob", np.eye(3)).tolist() == ["cat", "dog", "2"]
     assert model.decide("prob", np.eye(3)[:2]).tolist() == ["cat", "dog"]
     assert model.decide("prob", np.empty((0, 3))).shape == (0,)
+
+
+@pytest.mark.parametrize("order", [["ip", "wanted"], ["wanted", "ip"]])
+def test_what_a_distance_compares_with_is_no_answer(workdir, order):
+    np.savez("set.npz", data=np.eye(3), label=np.eye(3))
+    layers = [
+        {"name": "d", "type": "Data", "source": "set.npz", "batch_size": 3, "top": ["data", "label"], "split": 0},
+        {"name": "wanted", "type": "Power", "bottom": "label", "scale": 2},
+        {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 3},
+        {"name": "loss", "type": "EuclideanLoss", "bottom": order},
+    ]
+    nettrain.Net({"layers": layers}, "TEST").save("w.npz")
+    assert nettrain.load({"layers": layers}, weights="w.npz").outputs == ["ip"]
