@@ -16,6 +16,7 @@ class Team:
 
     rank = 0
     size = 1
+    overlaps = False  # whether gradients are exchanged while the backward pass goes on
 
     @property
     def is_first(self) -> bool:
