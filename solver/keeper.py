@@ -56,8 +56,7 @@ class Keeper(Listener):
         if not np.isfinite(solver.net.flat.data).all():
             raise solver.diverged("a parameter is not a finite number")
         state = state_of(solver)
-        for array in solver.updater.history:
-            solver.updater.sum.hand_round(array)
+        solver.updater.hand_round_history()
         if not solver.team.is_first:
             return
         solver.run.sync_metrics()
