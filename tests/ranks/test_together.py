@@ -85,9 +85,6 @@ def everything(folder):
                     found[path.name, name] = hashlib.sha256(archive[name].tobytes()).hexdigest()
             state = json.loads(str(archive["state"]))
             state.pop("folder")
-            for states in (state["layers"], *state["test_layers"]):
-                for one in states.values():
-                    one.pop("carried", None)  # the states of whichever batch was last here
             found[path.name, "state"] = state
     rows = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
     return found, [{key: value for key, value in row.items() if key != "it_per_s"} for row in rows]
