@@ -1,6 +1,8 @@
 """Signs that something is wrong with a layer though training runs, each looked for in the tests.
 
 The looks are cheap: the first batch of a test, and the others only where the first one gave reason to.
+
+It is one file because each sign is a few lines, and what may be wrong is read as a list.
 """
 
 from __future__ import annotations
