@@ -29,7 +29,7 @@ class Keeper(Listener):
 
     def tested(self, solver: Solver) -> None:
         if solver.last_test[1]:
-            solver.run.begin(solver.iter)
+            solver.begin_files()
             self.write(solver, solver.run.path("best.npz"))
 
     def updated(self, solver: Solver) -> None:
@@ -38,7 +38,7 @@ class Keeper(Listener):
 
     def keep(self, solver: Solver) -> Path:
         """Write a snapshot of everything, and remove those that are too old; returns its path."""
-        solver.run.begin(solver.iter)
+        solver.begin_files()
         path = solver.run.path(f"iter_{solver.iter}.npz")
         self.write(solver, path)
         self.last = path

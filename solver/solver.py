@@ -216,8 +216,7 @@ class Solver:
             raise
 
     def _solve(self) -> None:
-        self.run.begin(self.iter)
-        self.run.folder = self.team.of_first(self.run.folder)
+        self.begin_files()
         self.record.begin(self)
         self.ended = ""
         self.step(self.max_iter - self.iter)
@@ -399,6 +398,11 @@ class Solver:
 
     # Files
 
+    def begin_files(self) -> None:
+        """Open the run's files before one is written; a team's members, who call it together, then know their names."""
+        self.run.begin(self.iter)
+        self.run.folder = self.team.of_first(self.run.folder)
+
     def snapshot(self) -> Path:
         """Write a snapshot of everything; returns its path."""
         return self.keeper.keep(self)
@@ -408,7 +412,8 @@ class Solver:
 
         Raises NettrainError, and changes nothing, when it is damaged, of another net or solver, or of other data.
         """
-        take(self, read_snapshot(a_path(path, "the snapshot")))
+        path = a_path(path, "the snapshot")
+        take(self, self.team.of_first(read_snapshot(path) if self.team.is_first else None))
 
     def resume(self, where: str | Path | Found) -> list[str]:
         """Resume a run, as if it had never been interrupted: its folder, or one of its snapshots.
