@@ -17,6 +17,7 @@ class Team:
     rank = 0
     size = 1
     overlaps = False  # whether gradients are exchanged while the backward pass goes on
+    doing = "starting"  # what this process does, for those that wait for it
 
     @property
     def is_first(self) -> bool:

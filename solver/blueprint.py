@@ -74,7 +74,7 @@ def draw(
     if team.size > 1 and spec.solver is not None and "iter_size" not in spec.solver.value:
         spec = load(spec, [f"solver.iter_size={team.size}"])
     p = read_parameters(spec, problems) or SolverParameters(base_lr=0.0, max_iter=0)
-    seed = p.random_seed if p.random_seed >= 0 else team.of_first(secrets.randbits(31))
+    seed = team.of_first(p.random_seed if p.random_seed >= 0 else secrets.randbits(31))
     if spec.trained is not None:  # what it would be to train it anew, from the beginning
         level, stages = spec.trained.level_and_stages(level, stages)
         spec = copy.copy(spec)

@@ -25,7 +25,6 @@ from ..ranks.team import ALONE, Team
 from ..spec.errors import NettrainError, Problems
 from . import divergence
 from .blueprint import draw, epochs, place_of
-from .elsewhere import RunElsewhere
 from .evaluate import Evaluation, Scores, TestNet, evaluate_all
 from .finding import Found, find_snapshot
 from .health import Health
@@ -39,6 +38,7 @@ from .reports import Reports, Row
 from .resume import resume, take
 from .runs import Run
 from .snapshot import read_snapshot
+from .together import RunElsewhere, Together
 from .updater import Updater
 
 
@@ -125,8 +125,9 @@ class Solver:
         self.monitor, self.health = blueprint.monitor, Health(self.net, self.tests)
         self.health.take_as_trained(name for report in self.load_reports for name in report.loaded)
         self.trail, self.reports, self.keeper = divergence.Trail(self.net), Reports(), Keeper()
+        self.together = Together()
         functions = a_function(on_row, "on_row"), a_function(on_step, "on_step"), a_function(on_warning, "on_warning")
-        watching: list[Listener] = [self.health, self.trail, self.reports]
+        watching: list[Listener] = [self.together, self.health, self.trail, self.reports]
         if self.monitor:
             watching.insert(0, self.monitor)
         self.listeners = [*watching, *listeners, Functions(*functions), self.keeper]

@@ -18,7 +18,7 @@ ALLOWED = {
     "data": {"spec", "files", "net"},
     "layers": {"spec", "files", "compute", "net", "data"},
     "engines": {"compute", "net", "layers"},
-    "ranks": {"spec", "compute", "net"},
+    "ranks": {"spec", "files", "compute", "net"},
     "solver": {"spec", "files", "compute", "net", "ranks"},
     "serving": {"spec", "files", "compute", "net", "solver"},
     "interop": {"spec", "files", "compute", "net", "data", "layers", "solver", "serving"},

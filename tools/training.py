@@ -20,9 +20,9 @@ from ..solver.looking import remarks
 from ..solver.reports import Row
 from ..solver.runs import quoted
 from ..solver.solver import Solver
+from ..spec.differences import differences, written
 from ..spec.errors import NettrainError, SpecError
 from .progress import Rows
-from .runs.differences import differences, written
 from .table import table
 
 

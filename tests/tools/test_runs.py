@@ -14,7 +14,7 @@ from nettrain import NettrainError
 from nettrain.net.netspec import load
 from nettrain.solver.lock import take
 from nettrain.solver.snapshot import read_snapshot
-from nettrain.tools.runs.differences import differences
+from nettrain.spec.differences import differences
 
 SOLVER = {"base_lr": 0.1, "max_iter": 6, "test_interval": 3, "random_seed": 5}
 LAYERS = [
