@@ -96,16 +96,16 @@ def _split(text: bytes, separator: str, width: int, before: int) -> tuple[Piece 
             raise UnclearError
         here = np.repeat(~is_empty, widths)
         starts, ends = starts[here], ends[here]
-    starts, ends = starts.reshape(-1, width), ends.reshape(-1, width)
-    lines = before + 1 + np.searchsorted(breaks, starts[:, 0])
+    firsts, lasts = starts.reshape(-1, width), ends.reshape(-1, width)
+    lines = before + 1 + np.searchsorted(breaks, firsts[:, 0])
     if len(quotes):
-        _unquote(array, quotes, starts, ends)
-    found = Piece(text, starts, ends, lines)
+        _unquote(array, quotes, firsts, lasts)
+    found = Piece(text, firsts, lasts, lines)
     empty = _empty(array, found)
     if empty:
         here = np.ones(len(lines), bool)
         here[empty] = False
-        found = Piece(text, starts[here], ends[here], lines[here])
+        found = Piece(text, firsts[here], lasts[here], lines[here])
     return found, size - MARGIN
 
 
