@@ -44,9 +44,12 @@ def is_slip(cell: str) -> bool:
 
 
 def numbers(cells: Sequence[str], comma: bool) -> np.ndarray | None:
-    """The numbers in cells, NaN for gaps; None when one of them is a word. ``comma``: 1,5 is a number too."""
+    """The numbers in cells, NaN for gaps; None when one of them is a word. ``comma``: 1,5 is a number too, and 1.5 a
+    word beside such."""
     text = "".join(cells)
     if comma and "," in text:
+        if "." in text and has_both_signs(cells):
+            return None
         cells = [cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell.strip()) else cell for cell in cells]
     try:
         if text.isascii() and "_" not in text:
@@ -60,6 +63,16 @@ def numbers(cells: Sequence[str], comma: bool) -> np.ndarray | None:
         elif not is_gap(cell):
             return None
     return found
+
+
+def has_point(cell: str) -> bool:
+    """Whether a cell is a number with a decimal point."""
+    return "." in cell and is_number(cell)
+
+
+def has_both_signs(cells: Sequence[str]) -> bool:
+    """Whether some numbers have a decimal comma and others a decimal point."""
+    return any(DECIMAL_COMMA.fullmatch(cell.strip()) for cell in cells) and any(map(has_point, cells))
 
 
 def short(cell: str) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from .cells import DECIMAL_COMMA, is_gap, is_number
+from .cells import DECIMAL_COMMA, has_point, is_gap, is_number
 
 SEPARATORS = (",", ";", "\t", "|")
 SOME = 200  # lines that are looked at
@@ -27,15 +27,25 @@ class Dialect:
     plain: bool
 
 
+class UnreadableRow(csv.Error):
+    """A row that cannot be read; ``line`` is the one it begins on."""
+
+    def __init__(self, what: str, line: int):
+        super().__init__(what)
+        self.line = line
+
+
 def rows_of(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The line each row begins on, from 1, and its cells; rows without any are passed over. Raises csv.Error, with
-    ``line_num`` lines read."""
+    """The line each row begins on, from 1, and its cells; rows without any are passed over. Raises UnreadableRow."""
     reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator, strict=True)
     before = 0
-    for row in reader:
-        if any(row) and (row[0] or any(cell.strip() for cell in row)):
-            yield before + 1, row
-        before = reader.line_num
+    try:
+        for row in reader:
+            if any(row) and (row[0] or any(cell.strip() for cell in row)):
+                yield before + 1, row
+            before = reader.line_num
+    except csv.Error as error:
+        raise UnreadableRow(str(error), before + 1) from None
 
 
 def find(lines: list[str], expected: tuple[str, ...] = ()) -> Dialect | None:
@@ -48,8 +58,9 @@ def find(lines: list[str], expected: tuple[str, ...] = ()) -> Dialect | None:
         return None
     rows = [row for _, row in found]
     width = len(rows[0])
-    comma = separator != "," or any(DECIMAL_COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
-    comma = comma and not any(is_number(cell) and "." in cell for row in rows for cell in row)
+    commas = sum(DECIMAL_COMMA.fullmatch(cell.strip()) is not None for row in rows for cell in row)
+    points = sum(has_point(cell) for row in rows for cell in row)
+    comma = commas > points if commas or points else separator != ","
 
     def number(cell: str) -> bool:
         return is_number(cell) or (comma and DECIMAL_COMMA.fullmatch(cell.strip()) is not None)

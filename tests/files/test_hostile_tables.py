@@ -25,7 +25,7 @@ ROWS = "1,2,0\n3,4,1\n"
         (ROWS + '1,"2\n3",0\n', "a.csv:3: `2\\n3` is not a number"),
         (
             ROWS + '1,"2,0\n' + ROWS,
-            'a.csv:2: in the row after this line: a quoted cell does not end: a `"` is not closed',
+            'a.csv:3: a quoted cell does not end: a `"` is not closed',
         ),
         (ROWS + "\n\n1,,0\n", "a.csv:5: column 1 (counted from 0) has no value"),
         (ROWS + "1,\0,0\n", "a.csv:3: `\\x00` is not a number"),
