@@ -20,6 +20,7 @@ from ..files.reading import check_memory, fill, open_file
 from ..spec.errors import NettrainError, folded, nearest, why
 from ..spec.foreign import DATA_SETS
 from .dataset import DataSet, check_counts
+from .faults import Faults
 from .generators import GENERATORS, Generate, generate
 from .idx import idx_shape, read_idx
 from .kinds import other_kind
@@ -67,7 +68,8 @@ def load(
     if path.suffix == ".npy":
         return read_pair(path)
     if is_table(path):
-        return table_set(read_table(path, keys.names), keys, known)
+        faults = Faults()
+        return table_set(read_table(path, keys.names, faults), keys, known, faults)
     stamp = path.stat()
     return _read_file(path, split, (stamp.st_mtime_ns, stamp.st_size))
 

@@ -98,7 +98,7 @@ def _headers(file: IO[bytes], path: Path) -> Iterator[_Member]:
             size = int(given["size"])
         name = given.get("path") or _name(head)
         size = 0 if kind in WITHOUT_DATA else size
-        if size > length - start:
+        if size > length - start or start + -(-size // BLOCK) * BLOCK > length:
             raise NettrainError(f"{path} is damaged: it ends within {name}", key="source")
         at = start + -(-size // BLOCK) * BLOCK
         if kind in (b"L", b"x"):

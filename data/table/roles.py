@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from ...spec.errors import NettrainError, nearest
+from ..faults import Faults
 from .cells import short
 from .dialect import LIKE_LABEL
-from .table import Table, refuse
+from .table import Column, Table
 
 INDEX_NAMES = ("", "id", "index", "unnamed: 0")
 MOST_CATEGORIES = 100  # words that each become a column of their own
@@ -56,17 +58,20 @@ class Roles:
 
 
 def find(table: Table, keys: Keys) -> Roles:
-    """What each column is. Raises NettrainError for names that no column has."""
+    """What each column is. Raises NettrainError with all names that no column has, and for labels that are one-hot."""
     if len(table.columns) < 2:
         raise NettrainError(f"{table.origin} has one column; an example needs values and a label", key="source")
-    labels = labels_of(table, keys)
-    dropped = [column_of(table, name, "drop") for name in keys.drop]
+    faults = Faults()
+    labels = labels_of(table, keys, faults)
+    dropped = columns_of(table, keys.drop, "drop", faults)
+    named = columns_of(table, keys.features or (), "features", faults)
+    faults.raise_if_any()
     for i in dropped:
         if i in labels and keys.label is not None:
             raise NettrainError(f"{table.called(i)} is the label; it cannot be dropped", key="drop")
     notes: list[str] = []
     if keys.features is not None:
-        features = [column_of(table, name, "features") for name in keys.features]
+        features = named
         if both := [i for i in features if i in labels]:
             raise NettrainError(f"{table.called(both[0])} is the label; it cannot be a feature too", key="features")
     else:
@@ -87,12 +92,51 @@ def find(table: Table, keys: Keys) -> Roles:
     features = [i for i in features if i not in dropped]
     if not features:
         raise NettrainError(f"{table.origin} has no column left for features", key=("features", "drop", "source"))
+    if keys.label is None and (one_hot := one_hot_with(table, labels[0], features)):
+        _refuse_one_hot(table, one_hot)
     return Roles(tuple(labels), tuple(dict.fromkeys(features)), tuple(notes))
 
 
-def check_features(table: Table, features: Sequence[int], keys: Keys) -> None:
-    """Raise NettrainError for columns that cannot be features: dates, words that are all different, infinities."""
-    problems = []
+def one_hot_with(table: Table, label: int, features: Sequence[int]) -> list[int]:
+    """The columns that, with the label, have a single 1 in each row and else 0, one of them beside the other: they are
+    its classes; empty where there are none."""
+
+    def is_binary(column: Column) -> bool:
+        return column.kind == "numbers" and bool(((column.values == 0) | (column.values == 1)).all())
+
+    step = 1 if label == 0 else -1
+    places, total = [label], table.columns[label].values
+    while is_binary(table.columns[places[-1]]) and len(places) < len(table.columns):
+        if len(table) > 1 and len(places) > 1 and (total == 1).all():
+            return sorted(places)
+        after = places[-1] + step
+        if after not in features or not is_binary(table.columns[after]):
+            break
+        places.append(after)
+        total = total + table.columns[after].values
+    return []
+
+
+def _refuse_one_hot(table: Table, places: Sequence[int]) -> None:
+    names = ", ".join(table.columns[i].name for i in places)
+    last = table.columns[places[-1]].name
+    raise NettrainError(
+        f"{table.origin}: in each row one of the columns {names} is 1 and the others are 0, as one-hot labels are; "
+        f"say label: [{names}] and one_hot: true, which makes classes of them, or label: {last} to mean that alone",
+        key="source",
+    )
+
+
+def check_features(table: Table, features: Sequence[int], keys: Keys, faults: Faults) -> None:
+    """Note columns that cannot be features: dates, words that are all different, infinities, two of one name."""
+    problems: list[str] = []
+    names = Counter(table.columns[i].name for i in features) if table.named else Counter[str]()
+    for name in [name for name, count in names.items() if count > 1]:
+        places = [i for i in features if table.columns[i].name == name]
+        problems.append(
+            f"{table.origin}: columns {', '.join(map(str, places))} (counted from 0) are all called "
+            f"`{short(name)}`; give each its own name, or leave some out by number: drop: [{places[-1]}]"
+        )
     for i in features:
         column, called = table.columns[i], f"{table.origin}: {table.called(i)}"
         if column.kind == "dates":
@@ -110,8 +154,7 @@ def check_features(table: Table, features: Sequence[int], keys: Keys) -> None:
             problems += [
                 f"{table.place(row)}: {table.called(i)} is infinite; every value must be finite" for row in rows
             ]
-    if problems:
-        refuse(problems)
+    faults.add(problems)
 
 
 def is_index(table: Table, i: int) -> bool:
@@ -129,10 +172,10 @@ def is_index(table: Table, i: int) -> bool:
     return first in (0, 1) and bool((column.values == first + np.arange(len(table))).all())
 
 
-def labels_of(table: Table, keys: Keys) -> list[int]:
+def labels_of(table: Table, keys: Keys, faults: Faults) -> list[int]:
     """The numbers of the label columns."""
     if keys.label is not None:
-        return list(dict.fromkeys(column_of(table, name, keys.label_key) for name in keys.label))
+        return list(dict.fromkeys(columns_of(table, keys.label, keys.label_key, faults)))
     names = [column.name for column in table.columns] if table.named else []
     if names.count("label") > 1:
         return [column_of(table, "label", "source")]  # which says that there are several
@@ -158,6 +201,15 @@ def place_of(table: Table, wanted: str) -> int | None:
     return int(wanted) if is_place else None
 
 
+def columns_of(table: Table, wanted: Sequence[str], key: str, faults: Faults) -> list[int]:
+    """The numbers of the columns that a ``key`` names; of those that are not there it is noted."""
+    found = []
+    for name in wanted:
+        with faults:
+            found.append(column_of(table, name, key))
+    return found
+
+
 def column_of(table: Table, wanted: str, key: str) -> int:
     """The number of a column that a ``key`` names. Raises NettrainError when there is none, or several."""
     names = [column.name for column in table.columns] if table.named else []
@@ -175,4 +227,6 @@ def column_of(table: Table, wanted: str, key: str) -> int:
     shown = [short(name) for name in names[:20]] + ["…"] * (len(names) > 20)
     known, near = ", ".join(shown) or f"0 to {len(table.columns) - 1}", nearest(wanted, names)
     meant = f"; did you mean `{short(near)}`?" if near else ""
-    raise NettrainError(f"{table.origin} has no column `{wanted}`{meant or f'; it has {known}'}", key=key)
+    unnamed = "" if table.named else ": its first line is not names; the columns are"
+    has = f"{unnamed} {known}" if unnamed else f"; it has {known}"
+    raise NettrainError(f"{table.origin} has no column `{wanted}`{meant or has}", key=key)

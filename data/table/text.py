@@ -13,11 +13,12 @@ import numpy as np
 from ...files.numbers import read_numbers
 from ...files.reading import LONGEST_LINE, beginning, lines
 from ...spec.errors import NettrainError, why
+from ..faults import Faults
 from ..kinds import other_kind
 from . import dialect as dialects
 from .cells import DECIMAL_COMMA, has_both_signs, has_point, is_date, is_gap, is_number, is_slip, numbers, short
 from .dialect import Dialect
-from .table import Column, Table, refuse
+from .table import Column, Table
 
 AT_ONCE = 20_000  # rows
 HEAD = 1024  # bytes that are looked at for what the file is
@@ -25,11 +26,12 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how it begins
 FEW = 0.1  # the share of words among numbers that are taken for mistakes
 
 
-def read_text(path: Path, expected: tuple[str, ...] = ()) -> Table:
-    """The table in a text file; ``expected`` are names of columns that a spec mentions.
+def read_text(path: Path, expected: tuple[str, ...] = ()) -> tuple[Table, Faults]:
+    """The table in a text file, and what is wrong with its rows and cells; ``expected`` are names of columns that a
+    spec mentions.
 
-    Separator (comma, semicolon, tab, ``|``), decimal comma and a first row of names are found. Raises NettrainError
-    with the lines of what is wrong, up to 20.
+    Separator (comma, semicolon, tab, ``|``), decimal comma and a first row of names are found. Rows of another width
+    are left out, cells that are no numbers but should be are 0. Raises NettrainError for a file that is no table.
     """
     before = csv.field_size_limit(LONGEST_LINE)
     try:
@@ -44,7 +46,7 @@ def read_text(path: Path, expected: tuple[str, ...] = ()) -> Table:
         csv.field_size_limit(before)
 
 
-def _read(path: Path, expected: tuple[str, ...]) -> Table:
+def _read(path: Path, expected: tuple[str, ...]) -> tuple[Table, Faults]:
     head = beginning(path, HEAD)
     if head[:2] not in UTF_16 and head.count(0) > len(head) / 4:  # UTF-16 without a mark, or no text at all
         is_wide = len(head) > 3 and head[:2].count(0) == head[2:4].count(0) == 1
@@ -62,9 +64,9 @@ def _read(path: Path, expected: tuple[str, ...]) -> Table:
     table = read_numbers(path, found.separator, found.skip) if found.plain else None
     if table is not None and table.shape[1] == found.width and len(table):
         columns = tuple(Column(name, "numbers", table[:, i]) for i, name in enumerate(names))
-        return Table(str(path), columns, bool(found.names), LineNumbers(path, bool(found.names)))
-    columns, where = _Slow(path, found, names).read()
-    return Table(str(path), columns, bool(found.names), WrittenLines(where))
+        return Table(str(path), columns, bool(found.names), LineNumbers(path, bool(found.names))), Faults()
+    columns, where, wrong = _Slow(path, found, names).read()
+    return Table(str(path), columns, bool(found.names), WrittenLines(where)), wrong
 
 
 class LineNumbers:
@@ -100,19 +102,22 @@ class _Slow:
         self.is_ragged = False
         self.are_words: dict[int, dict[str, int]] = {}  # columns that are not numbers: their words, numbered
 
-    def read(self) -> tuple[tuple[Column, ...], np.ndarray]:
-        """The columns, and the line of each row."""
+    def read(self) -> tuple[tuple[Column, ...], np.ndarray, Faults]:
+        """The columns, the line of each row, and what is wrong."""
         while (found := self._pass()) is None:
             pass
         pieces, where = found
         if not len(where) and not self.problems:
             raise NettrainError(f"{self.path} holds no examples", key="source")
         columns = tuple(self._column(i, piece, where) for i, piece in enumerate(pieces))
+        wrong = Faults()
         if self.problems:
             sign = {"\t": "tab"}.get(self.dialect.separator, f"`{self.dialect.separator}`")
             hint = f"the first row has {self.dialect.width}; a cell with a {sign} in it must be in quotes"
-            refuse(sorted(self.problems, key=_line_of), hint=hint if self.is_ragged else "")
-        return columns, where
+            wrong.add(sorted(self.problems, key=_line_of), hint=hint if self.is_ragged else "")
+            if not len(where):
+                wrong.raise_if_any()
+        return columns, where, wrong
 
     def _pass(self) -> tuple[list[np.ndarray], np.ndarray] | None:
         """The columns as numbers, or as the places of words; None when one that was numbers so far has a word."""
@@ -190,7 +195,8 @@ class _Slow:
             rows = np.flatnonzero(is_word[values])
             for row in rows.tolist():
                 self._note(int(where[row]), self._not_a_number(i, known[values[row]], all_values - words))
-            return Column(name, "numbers", values)
+            known_values = np.array([0.0 if found is None else float(found[0]) for found in parsed])
+            return Column(name, "numbers", known_values[values])
         codes = np.where(gaps[values], -1, values)
         dates = counts[[is_date(word) for word in known]].sum()
         return Column.of_words(name, codes, known, "dates" if dates and dates >= (1 - FEW) * all_values else "words")

@@ -11,11 +11,12 @@ import numpy as np
 
 from ...data.dataset import DataSet
 from ...data.layout import arranged
+from ...data.one_hot import counted
 from ...data.sources import find_file, load
 from ...data.table.given import table_of
 from ...data.table.reading import read_table
 from ...data.table.roles import Keys
-from ...data.table.sets import fitted, given_set, in_numbers, is_table
+from ...data.table.sets import fitted, given_set, in_numbers, is_table, label_names
 from ...spec.errors import NettrainError
 from .given import set_given
 
@@ -53,12 +54,18 @@ class ColumnsOf:
     def _load(self, split: str) -> DataSet:
         p, folder = self.layer.p, self.layer.folder
         if self.layer.given is not None:
-            return arranged(set_given(self.layer.given, split), p.layout)
+            return self._with_classes(arranged(set_given(self.layer.given, split), p.layout))
         source, classes = getattr(p.source, split), self.layer.classes_to_count(split)
         found = load(source, split, folder, p.generate, self.keys, p.backend, self.known, p.look, classes)
         if not is_table(found) and self.keys.said:
             raise NettrainError(f"{found.origin} is not a table, which `{self.keys.said}` is for", key=self.keys.said)
-        return arranged(found, p.layout)
+        return self._with_classes(arranged(found, p.layout))
+
+    def _with_classes(self, found: DataSet) -> DataSet:
+        """The set, with classes for labels that are one-hot."""
+        if not self.layer.p.one_hot:
+            return found
+        return counted(found, label_names(found) if is_table(found) else ())
 
     def in_numbers(self, part: DataSet) -> DataSet:
         """The part of the set that the layer reads, as numbers."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from ...data import one_hot
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
 from ...data.division import Column, Split, part_of
 from ...data.generators import GENERATORS, Generate
@@ -73,6 +74,9 @@ class Data(Batches):
         layout: Layout | None = param(
             default=None,
             doc="arrays of images: NHWC with the channels last, NHW without channels; NCHW is the net's own",
+        )
+        one_hot: bool = param(
+            default=False, doc="labels have a 1 for the class and else 0, N x classes; they become its number"
         )
         label: tuple[Column, ...] | None = param(
             default=None,
@@ -157,7 +161,8 @@ class Data(Batches):
         whole = columns.found
         self.set = columns.in_numbers(self.divided(whole, split))
         seen = "" if p.layout or is_of_pictures(self.set.data) else noticed(whole)
-        self.remark = "; ".join(filter(None, (self.set.remark, self.remark, seen)))
+        hot = one_hot.noticed(whole) if len(top) > 1 else ""
+        self.remark = "; ".join(filter(None, (self.set.remark, self.remark, seen, hot)))
         self.is_quick_to_examine = is_quick_to_read(self.set.data)
         self.reads, self.how_to_split = self.identity(split)
         shapes = [p.transform.output_shape(self.set.data.shape[1:])]
@@ -178,6 +183,8 @@ class Data(Batches):
         for blob, array in zip(top[1:], self.further, strict=True):
             if isinstance(array, np.ndarray):
                 blob.known = Known(array, self.set.origin, self.set.classes)
+        if len(top) > 1:
+            self.check_classes(self.set.classes, self.set.origin)
         example = self.set.data.shape[1:]
         self.example_from = self.set.origin
         if len(example) == 3:

@@ -22,7 +22,8 @@ def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
         if len(labels.shape) > 1 and labels.shape[0] == outer and inner == 1:
             hint = (
                 f"; if these are probabilities of {labels.shape[1]} classes, as mixup makes them in training, "
-                "SoftmaxWithLoss takes them for as many scores, and a score belongs into tests: include: test"
+                "SoftmaxWithLoss takes them for as many scores, and a score belongs into tests: include: test; if they "
+                "are one-hot labels of a data set, one_hot: true of Data makes classes of them"
             )
         raise ShapeError(
             f"scores of {format_shape(scores.shape)} with the classes on axis {axis} need {outer * inner} labels, "

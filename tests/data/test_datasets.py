@@ -385,12 +385,16 @@ def test_csv(kind, suffix):
     [
         ("a,b\n1,2\n3,4x\n", "set.csv:3: `4x` is not a number", {}),
         ("a,b\n1,2\n\n3,4,5\n", "set.csv:4: 3 columns where 2 are expected", {}),
-        ("1,2\n3\n", "set.csv:2: 1 columns where 2 are expected", {}),
+        ("1,2\n3\n", "set.csv:2: 1 column where 2 are expected", {}),
         ("", "set.csv holds no examples", {}),
         ("a,b,label\n", "set.csv holds no examples", {}),
         ("1\n2\n", "set.csv has one column; an example needs values and a label", {}),
         ("a,b\n1,2\n", "set.csv has no column `c`; it has a, b", {"label_column": "c"}),
-        ("1,2\n", "set.csv has no column `2`; it has 0 to 1", {"label_column": "2"}),
+        (
+            "1,2\n",
+            "set.csv has no column `2`: its first line is not names; the columns are 0 to 1",
+            {"label_column": "2"},
+        ),
     ],
 )
 def test_csv_mistakes(text, message, keys):

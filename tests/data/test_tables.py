@@ -97,7 +97,7 @@ def test_quoted_text_comes_back(rows):
     file = io.StringIO()
     csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("one", "two"), *rows])
     Path("q.csv").write_bytes(file.getvalue().encode())
-    found = read_text(Path("q.csv"))
+    found, _ = read_text(Path("q.csv"))
     for i, name in enumerate(("one", "two")):
         assert found.columns[i].name == name
         assert [found.columns[i].text(k) for k in range(len(rows))] == [row[i].strip() for row in rows]
