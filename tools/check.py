@@ -22,7 +22,7 @@ from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, in
 def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable[str] = ()) -> dict:
     """Build both nets and the solver, look through the data, and run the first batch of each data set.
 
-    ``problems`` are those found while the spec was loaded. Returns what was checked, with ``warnings``. Raises
+    ``problems`` are those found while the spec was loaded. Returns what was checked, with ``notes`` and ``warnings``. Raises
     SpecError with every problem, NettrainError when the data does not fit.
     """
     state: dict[str, Any] = {"level": level, "stages": tuple(stages)}
@@ -49,6 +49,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         "parameters": nets[0].flat.count,
         "solver": "solver" in spec.root.value,
         "data": [dataclasses.asdict(one) for one in looked],
+        "notes": list(dict.fromkeys(f"{one.origin}: {one.remark}" for one in nets[0].layers.values() if one.remark)),
         "warnings": [str(warning) for warning in warnings],
     }
 
@@ -93,7 +94,7 @@ def as_json(error: NettrainError) -> dict:
 
 
 def report(result: dict) -> str:
-    """A line for a person, one for data that was not looked through to its end, and one for each warning."""
+    """A line for a person, one for data that was not looked through to its end, one for each note and warning."""
     nets = ", ".join(f"{phase} net of {layers} layers" for phase, layers in result["nets"].items())
     solver = "solver, data and files" if result["solver"] else "no solver: it can be run but not trained"
     lines = [f"{result['spec']}: ok · {nets} · {result['parameters']:,} parameters · {solver}"]
@@ -103,4 +104,4 @@ def report(result: dict) -> str:
         for one in result["data"]
         if one["examples"] < one["total"]
     ]
-    return "\n".join([*lines, *(f"warning: {text}" for text in result["warnings"])])
+    return "\n".join([*lines, *result["notes"], *(f"warning: {text}" for text in result["warnings"])])

@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import DataSet
+from ...data.kinds import other_kind
 from ...data.layout import arranged
 from ...data.one_hot import counted
+from ...data.pictures.decoding import is_picture
 from ...data.sources import find_file, load
 from ...data.table.given import table_of
 from ...data.table.reading import read_table
 from ...data.table.roles import Keys
 from ...data.table.sets import fitted, given_set, in_numbers, is_table, label_names
-from ...spec.errors import NettrainError
-from .given import set_given
+from ...spec.errors import NettrainError, WrongKindError
+from .given import is_files, set_given
+
+SHOWN = 20  # columns in a message
 
 
 def keys_of(p: Any) -> Keys:
@@ -79,12 +83,27 @@ class ColumnsOf:
         return made
 
 
+def _is_no_table(file: str | os.PathLike[str]) -> bool:
+    """Whether a file, or folder, is known to be something else."""
+    name = os.fspath(file)
+    return os.path.isdir(name) or is_picture(name) or bool(other_kind(Path(name), "table", "Parquet"))
+
+
 def given_columns(given: Any, folder: Path, known: Mapping[str, Any], dtype: np.dtype) -> tuple[DataSet, str]:
     """What a trained net is given: a file, rows of values in the order of the features, or a table of columns; and a
     note on what training did not have. Raises NettrainError."""
-    if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
-        (given,) = given
-    if isinstance(given, str | os.PathLike):
+    if is_files(given) if isinstance(given, list | tuple) else isinstance(given, str | os.PathLike):
+        files = list(given) if isinstance(given, list | tuple) else [given]
+        if all(map(_is_no_table, files)):
+            names = [one["name"] for one in known["columns"]]
+            columns = ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+            raise WrongKindError(
+                f"{os.fspath(files[0])}: this net predicts from tables (.csv, .tsv, .parquet) with the columns "
+                f"{columns}"
+            )
+        if len(files) > 1:
+            raise NettrainError("tables are read one by one")
+        (given,) = files
         path = Path(given) if os.path.exists(given) else find_file(os.fspath(given), folder)
         table = read_table(path, tuple(one["name"] for one in known["columns"]))
     else:

@@ -5,8 +5,10 @@ It is one file because it is one layer: its keys, and what it does with each kin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,6 +21,7 @@ from ...data.layout import Layout, arranged, noticed
 from ...data.lmdb import is_of_encoded
 from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
 from ...data.sources import NAMED, find_file, given_examples
+from ...data.table.reading import is_table
 from ...data.transform import Transform
 from ...data.transforming.facts import find_facts, picture
 from ...data.transforming.mixing import Mixing
@@ -27,7 +30,7 @@ from ...net.example import Example
 from ...net.registry import register
 from ...spec.advice import say
 from ...spec.declare import Declared, param
-from ...spec.errors import NettrainError, ShapeError, format_shape
+from ...spec.errors import NettrainError, ShapeError, WrongKindError, format_shape
 from .batches import Batches, counts_of
 from .columns import ColumnsOf, given_columns
 from .given import further_given
@@ -253,7 +256,14 @@ class Data(Batches):
         self.remark = ""
         in_bgr = bool(self.fitted.get("pictures"))
         pictures = given_pictures(given, partial(find_file, folder=self.folder, folders=True), example, in_bgr)
-        return arranged(given_examples(given, self.folder), self.p.layout) if pictures is None else pictures
+        if pictures is not None:
+            return pictures
+        if in_bgr and isinstance(given, str | os.PathLike) and is_table(Path(given)):
+            raise WrongKindError(
+                f"{os.fspath(given)}: this net predicts from pictures, folders of them, or arrays of N x "
+                f"{format_shape(example)} (.npz, .npy), not from tables"
+            )
+        return arranged(given_examples(given, self.folder), self.p.layout)
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))

@@ -218,7 +218,7 @@ class ImageData(Batches):
 
     def image(self, i):
         path = Path(self.files[i]) if self.is_given else self.path(i)
-        if self.is_list and not self.is_given and not os.path.isfile(path):
+        if not self.is_given and self.is_list and not os.path.isfile(path):
             refuse_missing(map(self.path, range(len(self.files))), self.where, self.root)
         return decode(path, self.where(i), self.size, self.p.is_color)
 
