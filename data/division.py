@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,19 @@ def _cannot(count: int, how: Split, groups: np.ndarray | None) -> str:
         f"{have} cannot be divided so that both parts have some: a share of {how.test:g} keeps all for tests; give at "
         f"most {math.floor(1000 * (units - 1) / units) / 1000:g}"
     )
+
+
+def rare(labels: Any, names: Sequence[str]) -> str:
+    """A sentence on classes with a name that have one example, for which no class keeps its share; else nothing."""
+    if not names or not isinstance(labels, np.ndarray):
+        return ""
+    found, counts = np.unique(labels, return_counts=True)
+    once = [f"`{names[int(one)]}`" for one in found[counts == 1].tolist()]
+    if not once or len(found) == len(labels):
+        return ""
+    shown = ", ".join(once[:5]) + (f" and {len(once) - 5:,} more" if len(once) > 5 else "")
+    have = "has" if len(once) == 1 else "have"
+    return f"{shown} {have} one example, in one of the parts alone; no class gets its share then"
 
 
 def classes_of(labels: Any) -> np.ndarray | None:

@@ -36,6 +36,8 @@ def _data_and_labels(path: Path, archive: Archive, split: str) -> DataSet:
             others = _Others(path, list(archive), part, data.shape[0])
             return DataSet(data.read(), None if label is None else label.read(), path.name, part or "whole", others)
     has = ", ".join(archive) or "nothing"
+    if pick(_DATA, "test" if split == "train" else "train") is None:
+        split = "train"  # one message for both
     raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}")
 
 
@@ -44,7 +46,8 @@ def _rows(path: Path, archive: Archive, name: str) -> Stored:
     stored = archive[name]
     if stored.dtype.kind not in "fiub":
         kind = "text" if stored.dtype.kind in "SU" else f"{stored.dtype} values"
-        raise NettrainError(f"{path} holds {kind}; numbers are needed")
+        number = ": number the classes, from 0" if name.removeprefix("train_").removeprefix("test_") in _LABEL else ""
+        raise NettrainError(f"{path}: `{name}` holds {kind}; numbers are needed{number}")
     if not stored.shape:
         raise NettrainError(f"{path} holds a single number, not an array of examples")
     return stored

@@ -264,7 +264,7 @@ def _check_sizes(found: Found, heads: Sequence[Head]) -> None:
         f"{found.origin}: the pictures have {len(sizes):,} sizes, height x width from {format_shape(low)} to "
         f"{format_shape(high)}, most often {format_shape(common)} ({count:,} of {len(heads):,}); give `size`, such as "
         "size: 64 or size: [48, 64], to bring all to one",
-        key="size",
+        key=("size", "source"),
     )
 
 

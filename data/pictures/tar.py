@@ -86,6 +86,8 @@ def _headers(file: IO[bytes], path: Path) -> Iterator[_Member]:
         head = file.read(BLOCK)
         if at and not any(head):  # the end
             return
+        if at and len(head) < BLOCK:
+            raise NettrainError(f"{path} is damaged: it ends within the header at byte {at:,}", key="source")
         size, kind = _number(head[124:136]), head[156:157]
         if len(head) < BLOCK or sum(head[:148]) + 8 * ord(" ") + sum(head[156:]) != _number(head[148:156]) or size < 0:
             raise NettrainError(

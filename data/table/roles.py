@@ -214,7 +214,7 @@ def column_of(table: Table, wanted: str, key: str) -> int:
     """The number of a column that a ``key`` names. Raises NettrainError when there is none, or several."""
     names = [column.name for column in table.columns] if table.named else []
     if names.count(wanted) > 1:
-        places = [str(i) for i, other in enumerate(names) if other == wanted]
+        places = [f"[{i}]" if key in ("drop", "features") else str(i) for i, name in enumerate(names) if name == wanted]
         what = "which is the label" if "label" in (wanted, key, key.removesuffix("_column")) else "which one"
         say = f"{key if key != 'source' else 'label'}: {' or '.join(places)}"
         raise NettrainError(

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...data import one_hot
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
-from ...data.division import Column, Split, part_of
+from ...data.division import Column, Split, part_of, rare
 from ...data.generators import GENERATORS, Generate
 from ...data.layout import Layout, arranged, noticed
 from ...data.lmdb import is_of_encoded
@@ -174,7 +174,11 @@ class Data(Batches):
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, self.phase == "TRAIN", in_bgr)
         self.further = [self.set.labels]
         if len(top) > 1 and self.set.labels is None:
-            raise NettrainError(f"{self.set.origin} has no labels for the second top", key="source")
+            raise NettrainError(
+                f"{self.set.origin} has no labels for the second top; they are the array `label` of an .npz, "
+                "y_….npy beside x_….npy; without labels say top: data",
+                key="source",
+            )
         for name in self.top_names[2:]:
             if name not in self.set.others:
                 has = ", ".join(self.set.others) or "none"
@@ -185,7 +189,9 @@ class Data(Batches):
         self.further = self.further[: len(top) - 1]
         for blob, array in zip(top[1:], self.further, strict=True):
             if isinstance(array, np.ndarray):
-                blob.known = Known(array, self.set.origin, self.set.classes)
+                blob.known = Known(
+                    array, self.set.origin, self.set.classes, name_of=self.set.name_of if self.set.names else None
+                )
         if len(top) > 1:
             self.check_classes(self.set.classes, self.set.origin)
         example = self.set.data.shape[1:]
@@ -292,6 +298,8 @@ class Data(Batches):
             return found
         if found.split not in (WHOLE, UNDIVIDED) or not is_one:
             raise NettrainError(f"{found.origin} has a part for tests already; leave out split", key="split")
+        if how.stratify and how.group is None and (how.test or how.folds):
+            self.remark = "; ".join(filter(None, (self.remark, rare(found.labels, found.classes))))
         return part_of(found, how, split)
 
     def training_examples(self):
