@@ -329,12 +329,12 @@ def test_npz_dtypes(dtype):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": [1], "b": [2]}, r"set\.npz has no array `data` \(or `test_data`, `x`, `x_test`\); it has a, b"),
+        ({"a": [1], "b": [2]}, r"set\.npz has no array `data` \(or `train_data`, `x`, `x_train`\); it has a, b"),
         ({"train_data": np.zeros((2, 2)), "train_label": [0, 1]}, "has no array `data`"),
         ({"data": np.zeros((3, 2)), "label": [1, 2]}, r"set\.npz holds 3 examples but 2 labels"),
         ({"data": np.zeros((0, 2)), "label": []}, r"set\.npz holds no examples"),
-        ({"data": np.array(["a"]), "label": [1]}, r"set\.npz holds text; numbers are needed"),
-        ({"data": [1], "label": np.array(["a"])}, r"set\.npz holds text; numbers are needed"),
+        ({"data": np.array(["a"]), "label": [1]}, r"set\.npz: `(data|label)` holds text; numbers are needed"),
+        ({"data": [1], "label": np.array(["a"])}, r"set\.npz: `(data|label)` holds text; numbers are needed"),
         ({"data": np.array(5.0)}, r"set\.npz holds a single number, not an array of examples"),
     ],
 )
