@@ -32,7 +32,7 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
             if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
                 shown = line.strip() if len(line.strip()) <= 200 else line.strip()[:197] + "..."
                 wrong.append(f"{path}:{number}: `FILE LABEL` is expected, got `{shown}`; LABEL is an integer")
-                if not files and (kind := other_kind(path, "images")):  # all of it is something else
+                if len(wrong) == 1 and (kind := other_kind(path, "images")):  # all of it is something else
                     raise NettrainError(f"{wrong[0]}{kind}", key="source")
                 continue
             files.append(file.strip())
@@ -49,7 +49,7 @@ def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
 def refuse_missing(paths: Iterable[Path], where: Callable[[int], str], root: str) -> None:
     """Raise NettrainError with all images of a list that are not there; ``where`` says which is number i, ``root`` is
     what was put before the names."""
-    there = [(path, os.path.isfile(path)) for path in paths]
+    there = [(path, os.path.exists(path)) for path in paths]
     missing = [i for i, (_, is_there) in enumerate(there) if not is_there]
     before = f"root_folder is `{root}`, which is put before each name; " if root else ""
     refuse(

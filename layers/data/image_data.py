@@ -117,7 +117,7 @@ class ImageData(Batches):
             part, classes = self.read_classes()
         self.reads = {f"{self.list.resolve()}{part}": str(self.list)}
         self.check_classes(classes, str(self.list))
-        if not all(os.path.isfile(self.path(i)) for i in spread(len(self.files), LOOKED_FOR)):
+        if not all(os.path.exists(self.path(i)) for i in spread(len(self.files), LOOKED_FOR)):
             refuse_missing(map(self.path, range(len(self.files))), self.where, self.root)
         first = self.image(0)
         self.example = first.shape
@@ -218,7 +218,7 @@ class ImageData(Batches):
 
     def image(self, i):
         path = Path(self.files[i]) if self.is_given else self.path(i)
-        if not self.is_given and self.is_list and not os.path.isfile(path):
+        if not self.is_given and self.is_list and not os.path.exists(path):
             refuse_missing(map(self.path, range(len(self.files))), self.where, self.root)
         return decode(path, self.where(i), self.size, self.p.is_color)
 
