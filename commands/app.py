@@ -21,10 +21,11 @@ from .streams import look_away, prepare, say
 EXAMPLES = """\
   nettrain train configs/mlp.yaml     train it (data included)
   nettrain check configs/mlp.yaml     everything but training
+  nettrain new mine --data FILE       a spec for a table, a folder of pictures, or arrays
   nettrain gradcheck                  check every layer's backward pass
   nettrain explain configs/lecture/add_mul.yaml
 """
-GROUPS = ["Begin", "Train", "Check", "Look", "Exchange"]
+GROUPS = ["Begin", "Train", "Use", "Check", "Look", "Exchange"]
 
 
 class App(click.Group):

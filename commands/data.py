@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
@@ -38,7 +37,9 @@ MAKING = ("to", "encoded", "resize", "gray", "damaged", "shuffle", "seed", "mean
 @state_options
 @output_options
 def data(what: str, as_json: bool, **options: Any) -> None:
-    """Show what a table holds, or what the data layers of a spec give to the net; or make an LMDB or a mean image.
+    """Show a table, or what a spec's net is given; or make an LMDB.
+
+    Of a table, its columns; of a spec, what its data layers give to the net. Of pictures, an LMDB or a mean image.
 
     \b
     nettrain data passengers.csv --label survived     the columns, and what a net would be given
@@ -58,10 +59,11 @@ def data(what: str, as_json: bool, **options: Any) -> None:
         for note in made.notes:
             say(note)
         show(made.as_json(), as_json, lambda _: made.report())
-    elif what.lower().endswith(SPECS) or os.path.isfile(os.path.join(what, "spec.yaml")):
-        _only(options, ("sheet", "examples", "settings", "level", "stages"), "a spec")
-        from ..tools.data import seen
+        return
+    from ..tools.data import seen
 
+    if what.lower().endswith(SPECS) or seen.is_run(what):
+        _only(options, ("sheet", "examples", "settings", "level", "stages"), "a spec")
         state = {"level": options["level"], "stages": options["stages"]}
         found = seen.look(read(what, options["settings"]), options["sheet"], options["examples"], **state)
         show(found, as_json, seen.report)
@@ -73,8 +75,9 @@ def data(what: str, as_json: bool, **options: Any) -> None:
 
 
 def _only(options: dict[str, Any], names: tuple[str, ...], what: str) -> None:
-    """Raise UsageError for an option that means nothing here."""
+    """Raise UsageError for options that mean nothing here."""
     context = click.get_current_context()
-    for name in options.keys() - set(names):
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{'set' if name == 'settings' else name.rstrip('s')} means nothing for {what}")
+    given = [name for name in options if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    wrong = [f"--{'set' if name == 'settings' else name.rstrip('s')}" for name in given if name not in names]
+    if wrong:
+        raise click.UsageError(f"{' and '.join(wrong)} {'means' if len(wrong) == 1 else 'mean'} nothing for {what}")

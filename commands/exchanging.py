@@ -31,7 +31,7 @@ from .streams import say, show
 @spec_options
 @debug_option
 def convert(source: str, target: str, **options: Any) -> None:
-    """Convert specs, weights, means and models from and to other programs' files.
+    """Convert specs, weights and models from and to other programs' files.
 
     \b
     nettrain convert lenet_solver.prototxt --to lenet.yaml

@@ -24,10 +24,9 @@ def summary(spec: str, blocks: bool, settings: tuple, phase: str, level: int, st
     nettrain summary configs/lenet.yaml
     nettrain summary configs/resnet20.yaml --blocks
     """
-    from ..net.net import Net
     from ..tools import summary as summing
 
-    net = Net(read(spec, settings), phase.upper(), level=level, stages=stages)
+    net = summing.net_of(read(spec, settings), phase.upper(), level=level, stages=stages)
     show(summing.summarise(net), as_json, lambda found: summing.report(found, blocks))
 
 
@@ -115,7 +114,9 @@ def runs(folders: tuple, as_json: bool) -> None:
 @click.option("--html", type=Name(), help="Write a page to print: the graph with blanks, then the answers.")
 @output_options
 def worksheet(seed: int, gates: int, html: str | None, as_json: bool) -> None:
-    """Make an exercise: a small graph with blanks for values and gradients, and its answer key.
+    """Make an exercise: a small graph with blanks, and the answers.
+
+    The blanks are for values and gradients.
 
     \b
     nettrain worksheet --seed 7
@@ -178,7 +179,7 @@ def layers(type_name: str | None, markdown: bool, as_json: bool) -> None:
 @click.argument("name", metavar="[TYPE_OR_POLICY]", required=False)
 @output_options
 def solvers(name: str | None, as_json: bool) -> None:
-    """List what `solver:` may contain, or explain an update rule or rate policy.
+    """List what `solver:` may contain, or explain a rule or policy.
 
     \b
     nettrain solvers              the update rules (type), the rate policies (lr_policy), and all other keys

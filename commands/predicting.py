@@ -1,4 +1,4 @@
-"""Train: predict."""
+"""Use: predict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .screen import Screen
 from .streams import say
 
 
-@main.in_group("Train")
+@main.in_group("Use")
 @click.argument("run", metavar="RUN", type=Name())
 @click.argument("files", metavar="FILES...", type=Name(), nargs=-1, required=True)
 @click.option("--weights", type=Name(), help="The file with the parameters; RUN may then be a spec.")
@@ -36,10 +36,12 @@ from .streams import say
 @engine_option
 @debug_option
 def predict(run: str, files: tuple, as_csv: bool, as_json: bool, npz: str | None, top: int, **options: Any) -> None:
-    """Say what a trained net makes of new data: classes and probabilities, or values.
+    """Say what a trained net makes of new data.
 
-    FILES are pictures, folders of them, or tables and arrays of many examples (.csv, .npz, .npy, .h5); `-` is stdin, a
-    table or the names of files. They need no labels. --json prints one object a line.
+    A line for each example: its class and how probable that is, or its values.
+
+    FILES are pictures, folders of them, or tables and arrays of many examples (.csv, .parquet, .npz, .npy, .h5); `-` is
+    stdin, a table or the names of files. They need no labels. --json prints one object a line.
 
     \b
     nettrain predict runs/photos/001 new/*.jpg

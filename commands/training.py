@@ -147,11 +147,12 @@ def _train(solver: Any, effects: Any) -> None:
 @engine_option
 @output_options
 def test(spec: str, settings: tuple, as_json: bool, **options: Any) -> None:
-    """Test trained weights: the mean of every output over the test data, as training does, and how good answers are.
+    """Test trained weights: how good they are on the test data.
 
-    For classes that is precision, recall, F1 and the confusion matrix, top 5, log loss, calibration and ROC-AUC; for
-    labels that may each hold the same one by one; for values MAE, RMSE and R²; then the worst mistakes by name. All of
-    it is over the whole set at any batch size, and all of it is in --json.
+    The mean of every output, as training shows it, and what suits the answers: for classes precision, recall, F1 and
+    the confusion matrix, top 5, log loss, calibration and ROC-AUC; for labels that may each hold the same one by one;
+    for values MAE, RMSE and R²; then the worst mistakes by name. All of it is over the whole set at any batch size, and
+    all of it is in --json.
 
     A solver with several test nets (test_state) runs one test for each; --stage or --level asks for one net alone.
 

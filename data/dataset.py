@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ CHUNK = 1 << 22  # bytes digested at a time
 PIECE = 1 << 17  # values that are looked through at a time: they fit into a processor's cache
 SOME = 64  # examples
 FIRST = 1 << 16  # bytes of a file
+# what files of arrays may call the examples, and their labels
+EXAMPLES, LABELS = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")
 WHOLE, UNDIVIDED = "whole", "undivided"
 
 
@@ -110,6 +112,9 @@ class Rows:
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         return self.of[self.rows[indices]]
 
+    def of_any_size(self, indices: np.ndarray, check: SizeCheck | None = None) -> Any:
+        return of_any_size(self.of, self.rows[indices], check)
+
     def expect(self, indices: np.ndarray) -> None:
         """These are asked for next: what can read ahead is told."""
         if hasattr(self.of, "expect"):
@@ -118,6 +123,34 @@ class Rows:
     @property
     def digest(self) -> str:
         return f"{getattr(self.of, 'digest', self.of.shape)} {digest_of(self.rows)}"
+
+
+SizeCheck = Callable[[tuple[int, ...]], None]  # raises NettrainError for a shape that is not wanted
+
+
+def of_any_size(data: Any, indices: np.ndarray, check: SizeCheck | None = None) -> Any:
+    """Examples with these numbers, as an array, or as a list of arrays where images have sizes of their own, as in an
+    LMDB. The shapes of those are handed to ``check``. ``data[indices]`` refuses several sizes."""
+    return data.of_any_size(indices, check) if hasattr(data, "of_any_size") else data[indices]
+
+
+def by_size(examples: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What ``of_any_size`` gave as arrays, each of one shape, with the places in the order that was asked for."""
+    if isinstance(examples, np.ndarray):
+        yield np.arange(len(examples)), examples
+        return
+    places: dict[tuple[int, ...], list[int]] = {}
+    for k, example in enumerate(examples):
+        places.setdefault(example.shape, []).append(k)
+    for some in places.values():
+        yield np.array(some), np.stack([examples[k] for k in some])
+
+
+def whole(data: Any) -> Any:
+    """The examples that these are some of, or all."""
+    while isinstance(data, Rows):
+        data = data.of
+    return data
 
 
 class _OthersOfPart(Mapping[str, np.ndarray]):
@@ -183,9 +216,9 @@ def digest_of(*arrays: Any) -> str:
     return digest(chunk for array in arrays for chunk in _chunks(array))
 
 
-def some_of(count: int) -> list[int]:
-    """Some numbers of examples, evenly spread, whose contents identify a set that is too large to be read."""
-    return np.linspace(0, count - 1, min(count, SOME)).astype(int).tolist()
+def some_of(count: int, most: int = SOME) -> list[int]:
+    """At most so many numbers of examples, evenly spread: what stands for a set that is too large to be read."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int).tolist()
 
 
 def beginning_of(path: Path) -> bytes:

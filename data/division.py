@@ -83,7 +83,14 @@ def part_of(whole: DataSet, how: Split, split: str) -> DataSet:
             raise NettrainError(
                 f"{whole.origin} has no column or array `{how.group}` to group by; it has {has}", key="split"
             )
-        groups = np.asarray(whole.others[how.group]).reshape(len(whole), -1)[:, 0]
+        groups = np.asarray(whole.others[how.group])
+        if groups.size != len(whole):
+            raise NettrainError(
+                f"{whole.origin}: `{how.group}` has {groups.size // len(whole):,} values for each example; to group by "
+                "it must have one",
+                key="split",
+            )
+        groups = groups.reshape(-1)
     rows = divide(len(whole), how, whole.labels, groups)
     return whole.part(rows[split == "test"], split)
 
@@ -152,20 +159,40 @@ def rare(labels: Any, names: Sequence[str]) -> str:
 def classes_of(labels: Any) -> np.ndarray | None:
     """The class of each example, where labels are classes: whole numbers, one an example, few of them and each at
     least twice; else None."""
+    flat = whole_numbers(labels)
+    if flat is None:
+        return None
+    _, of_example, counts = np.unique(flat, return_inverse=True, return_counts=True)
+    return of_example if len(counts) <= MOST_CLASSES and counts.min() > 1 else None
+
+
+def counts_of(labels: Any, names: Sequence[str] = ()) -> dict[str, int]:
+    """How many examples of each class, by its name or number; nothing where labels are no classes, or not in memory."""
+    flat = whole_numbers(labels)
+    if flat is None:
+        return {}
+    found, counts = np.unique(flat, return_counts=True)
+    if len(found) > MOST_CLASSES:
+        return {}
+    of = dict(zip(map(int, found.tolist()), counts.tolist(), strict=True))
+    return {name: of.pop(i, 0) for i, name in enumerate(names)} | {str(number): count for number, count in of.items()}
+
+
+def whole_numbers(labels: Any) -> np.ndarray | None:
+    """Labels, N, that may be classes: in memory, one for each example, without fractions; else None."""
     if not isinstance(labels, np.ndarray) or labels.size != len(labels) or not len(labels):
         return None
     flat = labels.reshape(-1)
     if flat.dtype.kind == "f" and not (np.isfinite(flat).all() and (flat == np.rint(flat)).all()):
         return None
-    _, of_example, counts = np.unique(flat, return_inverse=True, return_counts=True)
-    return of_example if len(counts) <= MOST_CLASSES and counts.min() > 1 else None
+    return flat if flat.dtype.kind in "biuf" else None
 
 
 def _shares(count: int, size: int, classes: np.ndarray | None) -> list[tuple[np.ndarray, int]]:
     """The members of each class, and how many of them are tested on: together ``size``."""
     if classes is None:
         return [(np.arange(count), size)]
-    members = [np.flatnonzero(classes == one) for one in range(int(classes.max()) + 1)]
+    members = np.split(np.argsort(classes, kind="stable"), np.cumsum(np.bincount(classes))[:-1])
     exact = np.array([len(one) for one in members]) * (size / count)
     shares = np.floor(exact + 1e-9).astype(int)
     for i in np.argsort(-(exact - shares), kind="stable")[: size - shares.sum()]:

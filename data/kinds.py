@@ -21,7 +21,7 @@ _STARTS = (
     (b"II*\0", "a TIFF image", _IMAGE),
     (b"MM\0*", "a TIFF image", _IMAGE),
     (b"BM", "a BMP image", _IMAGE),
-    (b"\x93NUMPY", "a single array (.npy)", "numpy.savez('data.npz', data=…, label=…) makes what `Data` reads"),
+    (b"\x93NUMPY", "a single array (.npy)", "`Data` reads it as its source, under a name that ends in .npy"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)", "save its sheet as CSV, which `Data` reads"),
     (b"PK\3\4", "an archive of arrays (.npz) or another zip archive", "`Data` reads an .npz, as its source"),
     (b"\x1f\x8b", "a gzip file", "unpack it with gunzip; only IDX files are read compressed, by `Data`"),

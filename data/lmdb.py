@@ -14,7 +14,7 @@ import numpy as np
 from ..files.wire import BYTES, FOUR_BYTES, NUMBER, fields
 from ..spec.errors import NettrainError, format_shape, why
 from .btree import Database
-from .dataset import UNDIVIDED, DataSet, Rows, digest, some_of
+from .dataset import UNDIVIDED, DataSet, SizeCheck, digest, some_of, whole
 from .images import decode
 
 # The fields of a Datum
@@ -67,7 +67,7 @@ class Records:
             raise NettrainError(f"{path} holds no examples", key="source")
         self.example = next(self.read([0]))[1].shape
         self.encoded = is_encoded(next(self.raw([0]))[1])
-        self.last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # numbers, examples and labels of a batch
+        self.last: tuple[np.ndarray, list[bytes], list[np.ndarray], np.ndarray] | None = None  # what a batch was read
 
     def where(self, key: bytes) -> str:
         name = key.decode(errors="backslashreplace")
@@ -89,26 +89,41 @@ class Records:
         for key, record in self.raw(numbers):
             yield key, *read_datum(record, self.where(key), self.color)
 
+    def batch(self, indices: np.ndarray) -> tuple[list[bytes], list[np.ndarray], np.ndarray]:
+        """(keys, examples, labels) with these numbers; read once, though asked for twice."""
+        if self.last is None or not np.array_equal(self.last[0], indices):
+            found = list(self.read(indices.tolist()))
+            keys, arrays = [key for key, *_ in found], [array for _, array, _ in found]
+            self.last = indices.copy(), keys, arrays, np.array([label for *_, label in found])
+        return self.last[1:]
+
+    def examples(self, indices: np.ndarray, check: SizeCheck | None) -> list[np.ndarray]:
+        """Examples of the first one's shape, or where there is a ``check``, of its channels and any size that passes.
+
+        Raises NettrainError for others, with their keys.
+        """
+        keys, arrays, _ = self.batch(indices)
+        for key, array in zip(keys, arrays, strict=True):
+            if array.shape == self.example:
+                continue
+            if check is None or array.shape[0] != self.example[0]:
+                raise NettrainError(
+                    f"{self.where(key)} is {format_shape(array.shape)}, but the first one is "
+                    f"{format_shape(self.example)}{self.how_to_mix(array.shape)}"
+                )
+            try:
+                check(array.shape)
+            except NettrainError as error:
+                raise NettrainError(f"{self.where(key)}: {error}", key="transform") from None
+        return arrays
+
     def how_to_mix(self, shape: tuple[int, ...]) -> str:
-        """What brings grey and coloured images of one size together."""
-        if not self.encoded or shape[1:] != self.example[1:]:
+        """What brings images of another size, or grey and coloured ones, together."""
+        if shape[0] == self.example[0]:
+            return "; transform: {crop_size: …} cuts one size out of all of them, resize: [height, width] resizes them"
+        if not self.encoded:
             return ""
         return "; transform: {force_color: true} gives all of them three channels, force_gray: true one"
-
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(examples, labels) with these numbers, all of the first one's shape; read once, though asked for twice."""
-        if self.last is None or not np.array_equal(self.last[0], indices):
-            arrays, labels = [], []
-            for key, array, label in self.read(indices.tolist()):
-                if array.shape != self.example:
-                    raise NettrainError(
-                        f"{self.where(key)} is {format_shape(array.shape)}, but the first one is "
-                        f"{format_shape(self.example)}{self.how_to_mix(array.shape)}"
-                    )
-                arrays.append(array)
-                labels.append(label)
-            self.last = indices.copy(), np.stack(arrays), np.array(labels)
-        return self.last[1:]
 
 
 class _Column:
@@ -122,12 +137,26 @@ class _Column:
         return self.shape[0]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return self.records.batch(indices)[self.is_label]
+        if self.is_label:
+            return self.records.batch(indices)[2]
+        return np.stack(self.records.examples(indices, None))
+
+    def of_any_size(self, indices: np.ndarray, check: SizeCheck | None = None) -> list[np.ndarray]:
+        return self.records.examples(indices, check or _any)
 
     @property
     def digest(self) -> str:
         """Of the keys and values of some records, evenly spaced: all may be too many to read."""
         return digest(part for record in self.records.raw(some_of(len(self))) for part in record)
+
+
+def _any(shape: tuple[int, ...]) -> None:
+    """A check that every size passes."""
+
+
+def has_sizes_of_its_own(data: Any) -> bool:
+    """Whether each of a set's examples, or of a part's, may have a size of its own."""
+    return isinstance(whole(data), _Column)
 
 
 @functools.lru_cache(maxsize=4)
@@ -138,8 +167,7 @@ def _records(path: Path, stamp: tuple[int, int], color: bool | None) -> Records:
 
 def is_of_encoded(data: Any) -> bool:
     """Whether a set's examples, or those of a part, are encoded images in an LMDB."""
-    while isinstance(data, Rows):
-        data = data.of
+    data = whole(data)
     return isinstance(data, _Column) and data.records.encoded
 
 

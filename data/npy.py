@@ -11,10 +11,8 @@ import numpy as np
 
 from ..files.arrays import map_npy, read_npy
 from ..spec.errors import NettrainError, blaming
-from .dataset import DataSet, digest, some_of
+from .dataset import EXAMPLES, LABELS, WHOLE, DataSet, digest, some_of
 
-EXAMPLES = ("x", "X", "data", "images")
-LABELS = ("y", "Y", "label", "labels", "target", "targets")
 IN_MEMORY = 1 << 28  # bytes: larger files stay on the disk, and their rows are read when they are needed
 
 
@@ -36,7 +34,7 @@ class OnDisk:
         return digest(np.ascontiguousarray(self.array[i]) for i in some_of(len(self)))
 
 
-def read_pair(path: Path, part: str = "whole") -> DataSet:
+def read_pair(path: Path, part: str = WHOLE) -> DataSet:
     """The examples in an .npy, with the labels in the one beside it of that name: y_train.npy for x_train.npy.
 
     Raises NettrainError when one is damaged or holds no rows of numbers.
@@ -49,7 +47,7 @@ def read_pair(path: Path, part: str = "whole") -> DataSet:
 def read_folder(folder: Path, split: str) -> DataSet | None:
     """The arrays of a folder for a split: x_train.npy with y_train.npy, or data.npy with label.npy for both; None for a
     folder without such files."""
-    return next((read_pair(path, part or "whole") for path, part in _examples_in(folder, split)), None)
+    return next((read_pair(path, part or WHOLE) for path, part in _examples_in(folder, split)), None)
 
 
 def holds_arrays(folder: Path, split: str) -> bool:

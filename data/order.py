@@ -19,7 +19,7 @@ class Order:
     def __init__(self, size: int, shuffle: bool, seed: int, name: str):
         self.size, self.shuffle, self.seed, self.name = size, shuffle, seed, name
         self.epoch = self.position = 0
-        self._shuffled: tuple[tuple[int, int], np.ndarray] | None = None  # (seed, epoch) and the order
+        self._shuffled: dict[tuple[int, int], np.ndarray] = {}  # the order by (seed, epoch)
 
     def next(self, count: int, stop_at_end: bool = False) -> np.ndarray:
         """Indices of the next examples; with ``stop_at_end`` fewer when the epoch ends sooner."""
@@ -35,16 +35,22 @@ class Order:
                     break
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def coming(self, count: int) -> np.ndarray:
-        """Indices of the examples after those, as far as this epoch goes; changes nothing."""
-        return self._epoch_order()[self.position : self.position + count]
+    def coming(self, count: int, stop_at_end: bool = False) -> np.ndarray:
+        """Indices of the examples after those, no more than an epoch of them, and with ``stop_at_end`` of this one;
+        changes nothing."""
+        found = self._epoch_order()[self.position : self.position + count]
+        more = min(count, self.size) - len(found)
+        return found if more <= 0 or stop_at_end else np.concatenate([found, self._epoch_order(1)[:more]])
 
-    def _epoch_order(self) -> np.ndarray:
-        of = (self.seed, self.epoch) if self.shuffle else (0, 0)
-        if self._shuffled is None or self._shuffled[0] != of:
-            rng = stream(self.seed, self.name, f"epoch {self.epoch}")
-            self._shuffled = (of, rng.permutation(self.size) if self.shuffle else np.arange(self.size))
-        return self._shuffled[1]
+    def _epoch_order(self, later: int = 0) -> np.ndarray:
+        epoch = self.epoch + later
+        of = (self.seed, epoch) if self.shuffle else (0, 0)
+        if of not in self._shuffled:
+            rng = stream(self.seed, self.name, f"epoch {epoch}")
+            while len(self._shuffled) > 1:  # this one, and the next
+                del self._shuffled[next(iter(self._shuffled))]
+            self._shuffled[of] = rng.permutation(self.size) if self.shuffle else np.arange(self.size)
+        return self._shuffled[of]
 
     def state(self) -> dict[str, int]:
         return {"epoch": self.epoch, "position": self.position}

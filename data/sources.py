@@ -19,18 +19,20 @@ from ..files.arrays import open_npz
 from ..files.reading import check_memory, fill, open_file
 from ..spec.errors import NettrainError, folded, nearest, why
 from ..spec.foreign import DATA_SETS
-from .dataset import DataSet, check_counts
+from .dataset import WHOLE, DataSet, check_counts
 from .faults import Faults
 from .generators import GENERATORS, Generate, generate
+from .given import file_in, rows_of_numbers
 from .idx import idx_shape, read_idx
 from .kinds import other_kind
 from .lmdb import read_lmdb
 from .npy import read_folder, read_pair
+from .npz import part_in, read_part
 from .pictures.reading import PLAIN, Look, read_pictures
+from .pictures.shards import are_there
 from .table.reading import is_table, read_table
 from .table.roles import DEFAULT, Keys
 from .table.sets import plain_set, table_set
-from .tables import read_arrays
 
 
 def load(
@@ -45,7 +47,8 @@ def load(
     classes: Sequence[str] = (),
 ) -> DataSet:
     """The ``train`` or ``test`` split of a source: a name, or a path to a .npz, a table, IDX image file, LMDB folder,
-    or to pictures: a tar file, or a folder for each class; their labels count ``classes``, or those that are there.
+    or to pictures: tar files (see ``shards_of``), or a folder for each class; their labels count ``classes``, or those
+    that are there.
 
     ``keys`` say what the columns of a table are, ``known`` what was fitted to the table that was trained on; what it
     gives are columns, which become numbers by ``table.sets.in_numbers``. Relative paths are looked for in ``folder``
@@ -70,35 +73,28 @@ def load(
     if is_table(path):
         faults = Faults()
         return table_set(read_table(path, keys.names, faults), keys, known, faults)
-    stamp = path.stat()
-    return _read_file(path, split, (stamp.st_mtime_ns, stamp.st_size))
+    return _read_file(path, split)
 
 
-def given_examples(given: Any, folder: Path) -> DataSet:
+def given_examples(given: Any, folder: Path, color: bool | None = None) -> DataSet:
     """Examples that a trained net is given: an array N x (shape of an example), several by name, the examples first, or
-    a file as of a data set, whose labels do not matter. Raises NettrainError."""
-    if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
-        (given,) = given
-    if isinstance(given, str | os.PathLike):
-        path = find_file(os.fspath(given), folder, folders=True)
+    a file as of a data set, whose labels do not matter. ``color`` is as for ``read_lmdb``. Raises NettrainError."""
+    if (file := file_in(given)) is not None:
+        path = find_file(file, folder, folders=True)
         if os.path.isdir(path):
-            return read_folder(path, "test") or read_lmdb(path)
+            return read_folder(path, "test") or read_lmdb(path, color)
         if path.suffix == ".npy":
             return read_pair(path)
         if is_table(path):
             return plain_set(read_table(path))
-        stamp = path.stat()
-        return _read_file(path, "test", (stamp.st_mtime_ns, stamp.st_size))
+        return _read_file(path, "test")
     others: Mapping[str, np.ndarray] = {}
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and given:
         first, *rest = given
         others = {name: np.asarray(given[name]) for name in rest}
         given = given[first]
-    try:
-        array = np.asarray(given)
-    except ValueError:
-        array = np.empty(0, object)
-    if array.dtype.kind not in "fiub" or not array.ndim:
+    array = rows_of_numbers(given)
+    if array is None:
         raise NettrainError(
             f"examples must be an array of numbers with a row for each, or a file; got {type(given).__name__}"
         )
@@ -127,7 +123,7 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
                     f"{path} is a folder, not a data file{other_kind(path).removeprefix(': it is a folder')}",
                     key="source",
                 )
-            if path.exists():
+            if path.exists() or (folders and are_there(path)):
                 return _as_given(path, source)
     except OSError as error:
         raise NettrainError(f"{source[-80:]}: {why(error)}", key="source") from None
@@ -154,17 +150,29 @@ def _as_given(path: Path, source: str) -> Path:
     return path.relative_to(here) if is_inside else path
 
 
-@functools.lru_cache(maxsize=4)
-def _read_file(path: Path, split: str, stamp: tuple[int, int]) -> DataSet:
-    """Read a file once; ``stamp`` makes a changed file a different one."""
+def _read_file(path: Path, split: str) -> DataSet:
+    """A set in a file of its own; one without parts is read once for both splits."""
     name = path.name.removesuffix(".gz")
     if name.endswith(".npz"):
-        return read_arrays(path, split)
+        return _npz(path, part_in(path, split), _stamps(path))
     if "-idx" in name or ".idx" in name or name.endswith("-ubyte"):
         labels = path.parent / path.name.replace("images", "labels").replace("idx3", "idx1")
-        return _idx_pair(path, labels if labels != path else None, path.name, "whole")
+        return _idx(path, labels if labels != path and os.path.exists(labels) else None, path.name, WHOLE)
     ends = "a data file ends in .npz, .npy, .csv, .tsv, .parquet, .tar (pictures), -ubyte (IDX) or -ubyte.gz"
     raise NettrainError(f"{path}: {ends}{other_kind(path)}", key="source")
+
+
+Stamps = tuple[tuple[int, int], ...]
+
+
+def _stamps(*paths: Path) -> Stamps:
+    """What makes changed files different ones, for those that are read once."""
+    return tuple((found.st_mtime_ns, found.st_size) for found in (path.stat() for path in paths))
+
+
+@functools.lru_cache(maxsize=4)
+def _npz(path: Path, part: str, stamps: Stamps) -> DataSet:
+    return read_part(path, part)
 
 
 @functools.lru_cache(maxsize=2)
@@ -201,18 +209,16 @@ def _mnist_in(place: Path, split: str, name: str) -> DataSet | None:
     labels = _plain_or_gz(place / f"{stem}-labels-idx1-ubyte")
     if images is None or labels is None:
         return None
-    stamp = images.stat()
-    return _mnist(images, labels, name, split, (stamp.st_mtime_ns, stamp.st_size))
+    return _idx(images, labels, name, split)
 
 
-@functools.lru_cache(maxsize=2)
-def _mnist(images: Path, labels: Path, name: str, split: str, stamp: tuple[int, int]) -> DataSet:
-    return _idx_pair(images, labels, name, split)
+def _idx(images: Path, labels: Path | None, origin: str, split: str) -> DataSet:
+    return _idx_pair(images, labels, origin, split, _stamps(images, *([labels] if labels else [])))
 
 
-def _idx_pair(images: Path, labels: Path | None, origin: str, split: str) -> DataSet:
-    """Images with a channel axis (N x 1 x H x W), and their labels when that file exists."""
-    labels = labels if labels and os.path.exists(labels) else None
+@functools.lru_cache(maxsize=4)
+def _idx_pair(images: Path, labels: Path | None, origin: str, split: str, stamps: Stamps) -> DataSet:
+    """Images with a channel axis (N x 1 x H x W), and their labels where there is such a file."""
     check_counts(origin, idx_shape(images)[0], idx_shape(labels)[0] if labels else None)
     data = read_idx(images)
     if data.ndim == 3:

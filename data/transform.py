@@ -10,6 +10,7 @@ It is one file, because the order is what one wants to see; the formulas are in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from ..spec.advice import say
 from ..spec.declare import Declared, param
 from ..spec.errors import NettrainError, blaming, format_shape
 from .arrays import Check, read_mean
+from .dataset import by_size, of_any_size
 from .sources import find_file
 from .transforming import formulas
 from .transforming.facts import NOTHING, Facts
@@ -178,7 +180,7 @@ class Transform(Declared):
         """
         moved = self.crop_size or self.mirror or self.vertical_flip or self.resize or self.pad or self.rotate
         moves = (moved or self.random_resized_crop) and len(shape) == 3
-        is_map = isinstance(array, np.ndarray) and array.ndim in (3, 4) and array.shape[-2:] == shape[1:]
+        is_map = array is not None and len(array.shape) in (3, 4) and tuple(array.shape[-2:]) == tuple(shape[1:])
         if moves and is_map and (self.pad or self.rotate) and self.fill == "zeros":
             key = "pad" if self.pad else "rotate"
             raise NettrainError(
@@ -200,31 +202,54 @@ class Transform(Declared):
         """Write the examples ``data[indices]``, transformed, into ``out``. ``rng`` None: nothing random.
 
         ``mean`` is what ``mean()`` gave: it is cropped and flipped with each example. So are the label maps of the
-        examples, in pairs of (maps, where to write). ``facts`` is what ``find_facts`` gave.
+        examples, in pairs of (maps, where to write). ``facts`` is what ``find_facts`` gave. Images of several sizes,
+        where one is made of them, are worked on size by size, in the order in which these first come.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # an infinity then, which is found where it does harm
-            self._apply(data, indices, out, rng, mean, maps, facts)
+            if isinstance(data, np.ndarray):
+                self._apply(data, indices, indices, out, rng, mean, maps, facts)
+                return
+            check = partial(self._check_size, mean=mean)  # what is not in memory is read once
+            for places, some in by_size(of_any_size(data, indices, check) if self.makes_one_size else data[indices]):
+                is_all = len(places) == len(indices)
+                part = out if is_all else np.empty((len(places), *out.shape[1:]), out.dtype)
+                maps = maps if is_all else ()
+                self._apply(some, np.arange(len(places)), indices[places], part, rng, mean, maps, facts)
+                if not is_all:
+                    out[places] = part
+
+    @property
+    def makes_one_size(self) -> bool:
+        """Whether images of several sizes have one afterwards."""
+        return bool(self.crop_size or self.resize)
+
+    def _check_size(self, shape: tuple[int, ...], mean: np.ndarray | None) -> None:
+        """Raise NettrainError for an image that nothing of the wanted size can be made of."""
+        self.output_shape(shape)
+        if mean is not None and shape != mean.shape:
+            raise NettrainError(f"it is {format_shape(shape)}, and mean_file holds {format_shape(mean.shape)}")
 
     def _apply(
         self,
-        data: Any,
+        data: np.ndarray,
         indices: np.ndarray,
+        examples: np.ndarray,
         out: np.ndarray,
         rng: np.random.Generator | None,
         mean: np.ndarray | None,
         maps: Sequence[tuple[np.ndarray, np.ndarray]],
         facts: Facts,
     ) -> None:
-        examples = indices
-        if not isinstance(data, np.ndarray):  # what is not in memory is read once
-            data, indices = data[indices], np.arange(len(indices))
+        """As ``apply``, of images of one size; ``examples`` are their numbers among the maps."""
+        read_maps = [(*in_memory(array, examples), place) for array, place in maps]
+        data, indices = in_memory(data, indices)
         if self.resize or (rng is not None and (self.pad or self.rotate or self.random_resized_crop)):
-            self._reshape(data[indices], out, rng, [(array[examples], place) for array, place in maps])
+            self._reshape(data[indices], out, rng, [(array[numbers], place) for array, numbers, place in read_maps])
         elif self.crop_size or self.mirror or self.vertical_flip:
             rows, columns = self._places(data.shape, len(indices), out.shape, rng)
             np.copyto(out, pixels(data, indices, rows, columns))
-            for array, place in maps:
-                np.copyto(place, pixels(array, examples, rows, columns))
+            for array, numbers, place in read_maps:
+                np.copyto(place, pixels(array, numbers, rows, columns))
         else:
             np.copyto(out, data[indices])
         if self.jitter and rng is not None:
@@ -305,3 +330,8 @@ class Transform(Declared):
             flipped = rng.random(count) < 0.5
             h[flipped] = h[flipped, ::-1]
         return h, w
+
+
+def in_memory(array: Any, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(array, numbers of the wanted rows in it): the rows alone of what is not in memory, which is read once."""
+    return (array, numbers) if isinstance(array, np.ndarray) else (array[numbers], np.arange(len(numbers)))

@@ -7,6 +7,8 @@ from typing import Any
 
 from ..spec.errors import NettrainError
 
+CALLED = {"PIL": "pillow", "sklearn": "scikit-learn"}  # modules that people know and install by another name
+
 
 class MissingExtraError(NettrainError):
     """A library that is not installed."""
@@ -20,7 +22,8 @@ def extra(module: str, name: str, what: str, package: str = "") -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        package = package or module.partition(".")[0]
+        first = module.partition(".")[0]
+        package = package or CALLED.get(first, first)
         raise MissingExtraError(
             f'{what} needs {package}; to get it: pip install "nettrain[{name}]"', key="type"
         ) from None

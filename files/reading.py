@@ -33,8 +33,8 @@ def open_file(path: Path) -> IO[bytes]:
 
 def beginning(path: Path, count: int) -> bytes:
     """The first bytes of a file; nothing of one that cannot be read."""
-    with contextlib.suppress(OSError), open_file(path) as file:
-        return file.read(count)
+    with contextlib.suppress(OSError), os.fdopen(_descriptor(path), "rb", buffering=0) as file:
+        return file.read(count) or b""
     return b""
 
 

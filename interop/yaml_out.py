@@ -211,6 +211,11 @@ def _is_default(node: Node, key: str, default: Any) -> bool:
     return value == default and type(value) in (type(default), int)
 
 
+def one_line(value: Any) -> str:
+    """A plain value as YAML has it, on one line."""
+    return flow(Node.plain(value, Place("")))
+
+
 def flow(node: Node) -> str:
     """A value on one line."""
     value = node.value

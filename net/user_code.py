@@ -181,6 +181,13 @@ def ask(layer: Any, method: str, *arguments: Any) -> Any:
         return getattr(layer, method)(*arguments)
 
 
+def ask_each(layer: Any, method: str, values: Iterable[Any]) -> list[Any]:
+    """What a method of a layer gives for each of many values: ``ask`` takes longer than a short method."""
+    with calling(layer, method):
+        function = getattr(layer, method)
+        return [function(value) for value in values]
+
+
 def author(layer: Any, method: str = "") -> tuple[type, str]:
     """The class and the method of the user's that a layer runs: its own, or those a layer of type Python has found."""
     return (type(layer), method) if layer.user_class is None else (layer.user_class, layer.called)

@@ -18,9 +18,9 @@ from ..solver.solver import Solver
 from ..spec.errors import NettrainError
 from .model import Model
 
-base: Any = extra("sklearn.base", "sklearn", "nettrain.Classifier and nettrain.Regressor", "scikit-learn")
-validation: Any = extra("sklearn.utils.validation", "sklearn", "nettrain.Classifier", "scikit-learn")
-multiclass: Any = extra("sklearn.utils.multiclass", "sklearn", "nettrain.Classifier", "scikit-learn")
+base: Any = extra("sklearn.base", "sklearn", "an estimator such as nettrain.Classifier")
+validation: Any = extra("sklearn.utils.validation", "sklearn", "an estimator such as nettrain.Classifier")
+multiclass: Any = extra("sklearn.utils.multiclass", "sklearn", "an estimator such as nettrain.Classifier")
 
 BATCH = 32  # examples of a batch, unless there are fewer
 

@@ -8,12 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ..files.arrays import open_npz
 from ..net.arguments import a_path, strings
 from ..net.netspec import load as load_spec
 from ..net.parameter_files import Arrays, open_parameters
 from ..net.records import NetSpec
-from ..solver.finding import find_snapshot, is_run
+from ..solver.finding import find_snapshot, is_run, snapshot_of_weights
 from ..solver.snapshot import Snapshot
 from ..spec.errors import NettrainError
 from .model import Model
@@ -50,7 +49,7 @@ def load(
     with ExitStack() as opened:
         if weights is not None:
             place = a_path(weights, "weights")
-            other = _snapshot_at(place)
+            other = snapshot_of_weights(place)
             if other is not None:
                 arrays, origin, about = other.params, str(other.path), _about(other) | about
             else:
@@ -70,14 +69,3 @@ def _names_a_run(what: Any, is_all: bool) -> bool:
 def _about(run: Snapshot) -> dict[str, Any]:
     level, stages = run.level_and_stages(0, ())
     return {"level": level, "stages": stages, "seed": run.state["seed"], "fitted": run.state["fitted"]}
-
-
-def _snapshot_at(place: Path) -> Snapshot | None:
-    """The snapshot that weights are in, if they are a run's; it has what was fitted to its data too."""
-    if not is_run(place):
-        return None
-    if place.suffix == ".npz":
-        with open_npz(place, "weights file") as archive:
-            if "state" not in archive:
-                return None
-    return find_snapshot(place, best_first=True).snapshot

@@ -16,7 +16,7 @@ from ..net.chain import Pass
 from ..net.net import Net
 from ..net.parameter_files import Arrays, assign
 from ..net.records import NetSpec
-from ..net.user_code import ask
+from ..net.user_code import ask, ask_each
 from ..solver.parameters import SolverParameters, parameters_of
 from ..spec.errors import NettrainError, WrongKindError, did_you_mean
 from .named import Piece, pieces
@@ -257,9 +257,9 @@ class Model:
 def _of_those_read(layers: list[Any], first: Any, said: dict[str, np.ndarray]) -> Answers:
     """What is said of a batch, without the examples that a layer could not read."""
     places = range(first.batch_count)
-    names = [ask(first, "name_of", k) for k in places]
+    names = ask_each(first, "name_of", places)
     remark = "; ".join(layer.remark for layer in layers if layer.remark)
-    wrong = {k: why for k in places for layer in layers if (why := ask(layer, "unread", k))}
+    wrong = {k: why for layer in layers for k, why in enumerate(ask_each(layer, "unread", places)) if why}
     if wrong:
         kept = [k for k in places if k not in wrong]
         said = {name: array[kept] for name, array in said.items()}

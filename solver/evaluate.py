@@ -63,6 +63,11 @@ class TestNet:
         total: dict[str, bool | None] = {self.prefix + self.total: False}
         return found | total if has_plain_loss(self.net) else total | found
 
+    def shares(self) -> list[str]:
+        """Those of its scores that are shares of a whole."""
+        makers = {key[0]: step for step in self.net.steps for key in step.top_keys}
+        return [self.prefix + name for name in self.net.outputs if makers[name].layer.is_share]
+
 
 @dataclass
 class Evaluation:
@@ -90,6 +95,11 @@ def one_number(score: Any) -> float:
     values = np.asarray(score, np.float64)
     counted = values[~np.isnan(values)]
     return float(counted.mean()) if counted.size else math.nan
+
+
+def shown(score: float, is_share: bool) -> str:
+    """A score as people read it: ``98.33%`` where it is a share of a whole, else ``0.07384``."""
+    return f"{score:.2%}" if is_share else f"{score:.4g}"
 
 
 def name_test_nets(p: SolverParameters, nets: list[Net]) -> list[TestNet]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..files.arrays import open_npz
 from ..net.records import NetSpec
 from ..spec.errors import NettrainError, why
 from . import lock
@@ -170,6 +171,18 @@ def weights_file(path: Path) -> Path:
         others = f"; to take these weights instead: {quoted(found.snapshot.path)}"
         raise NettrainError("\n".join(found.notes).removesuffix("; skipped") + others)
     return found.snapshot.path
+
+
+def snapshot_of_weights(path: Path) -> Snapshot | None:
+    """The snapshot that weights are in, if they are a run's; it has what was fitted to its data too. Raises
+    NettrainError."""
+    if not is_run(path):
+        return None
+    if path.suffix == ".npz":
+        with open_npz(path, "weights file") as archive:
+            if "state" not in archive:
+                return None
+    return find_snapshot(path, best_first=True).snapshot
 
 
 def check_spec(what: str | Path) -> None:

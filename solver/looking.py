@@ -47,6 +47,19 @@ def look_through(nets: Iterable[Net], problems: Problems, seconds: float = SECON
     return found
 
 
+def remarks(nets: Iterable[Net]) -> list[str]:
+    """What a person should know of the data before training, each once: columns that are left out, parts that are kept
+    for tests, classes of unequal size. Of nets after the first, which is trained, what their own data says."""
+    found: dict[str, None] = {}
+    for i, net in enumerate(nets):
+        for layer in net.layers.values():
+            if layer.remark and (not i or layer.pass_size):
+                said = [one for one in found if one.startswith(f"{layer.origin}: ")]
+                new = [part for part in layer.remark.split("; ") if not any(part in one for one in said)]
+                found |= {f"{layer.origin}: {'; '.join(new)}": None} if new else {}
+    return list(found)
+
+
 def _examine(step: Step, seconds: float, problems: Problems) -> tuple[int, int]:
     """How many examples of a layer were looked at, and how many there are."""
     looked = (0, 0)

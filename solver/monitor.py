@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..spec.errors import Place, Problems, did_you_mean
-from .evaluate import Evaluation, TestNet, one_number
+from .evaluate import Evaluation, TestNet, one_number, shown
 from .listener import Listener
 from .parameters import SolverParameters
 
@@ -22,14 +22,16 @@ class Monitor(Listener):
         higher: whether higher is better.
         min_delta: by how much a score must be better to count.
         patience: tests in a row without a better score before training ends; 0: never.
+        is_share: whether it is a share of a whole, which people read as a percentage.
 
     ``best`` is the best score and its iteration, ``waited`` the number of tests since.
     """
 
     key = "monitor"
 
-    def __init__(self, name: str, higher: bool, min_delta: float = 0.0, patience: int = 0):
+    def __init__(self, name: str, higher: bool, min_delta: float = 0.0, patience: int = 0, is_share: bool = False):
         self.name, self.higher, self.min_delta, self.patience = name, higher, min_delta, patience
+        self.is_share = is_share
         self.best: tuple[float, int] | None = None
         self.waited = 0
 
@@ -62,7 +64,8 @@ class Monitor(Listener):
             return f"{self.name} was never a finite number in {self.waited} tests"
         score, at = self.best
         by = f" by {self.min_delta:g}" if self.min_delta else ""
-        return f"no better {self.name} than {score:.4g} (iteration {at}){by} in {self.waited} tests (solver.patience)"
+        best = shown(score, self.is_share)
+        return f"no better {self.name} than {best} (iteration {at}){by} in {self.waited} tests (solver.patience)"
 
     def state(self) -> dict[str, Any]:
         return {"name": self.name, "higher": self.higher, "best": self.best, "waited": self.waited}
@@ -82,10 +85,14 @@ def choose_monitor(p: SolverParameters, tests: list[TestNet], place: Place, prob
     ``place`` is where ``monitor`` is written. None when nothing is tested, or after adding to ``problems``.
     """
     scores = {name: higher for test in tests for name, higher in test.scores().items()}
+    shares = {name for test in tests for name in test.shares()}
     if p.monitor is None:
         own = tests[0].scores() if tests else {}
         by_use = sorted(own, key=lambda name: (True, False, None).index(own[name]))
-        return Monitor(by_use[0], bool(own[by_use[0]]), p.min_delta, p.patience) if by_use else None
+        if not by_use:
+            return None
+        name = by_use[0]
+        return Monitor(name, bool(own[name]), p.min_delta, p.patience, name in shares)
     metric, direction = p.monitor.metric, p.monitor.direction
     if not tests:
         problems.add(place, "solver.monitor needs a test net with data to test with")
@@ -98,5 +105,5 @@ def choose_monitor(p: SolverParameters, tests: list[TestNet], place: Place, prob
         problems.add(place, f"solver.monitor: `{metric}` is neither a loss nor a score; give a direction too")
     else:
         higher = bool(scores[metric]) if direction is None else direction == "higher"
-        return Monitor(metric, higher, p.min_delta, p.patience)
+        return Monitor(metric, higher, p.min_delta, p.patience, metric in shares)
     return None

@@ -46,6 +46,12 @@ def read_record(run: Run) -> dict[str, Any] | None:
     return found if is_ours and all(isinstance(one, dict) for one in found["began"]) else None
 
 
+def shares_of(record: Mapping[str, Any] | None) -> frozenset[str]:
+    """The scores of a run that are shares of a whole, read as percentages; none of an older nettrain's run."""
+    named = (record or {}).get("shares")
+    return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
+
+
 class Record:
     """Writes the record of a solver's run. ``command`` is the line that was typed, ``settings`` its ``--set``."""
 
@@ -93,6 +99,7 @@ class Record:
             "stages": list(solver.stages),
             "max_iter": solver.max_iter,
             "monitor": {"name": solver.monitor.name, "higher": solver.monitor.higher} if solver.monitor else None,
+            "shares": [name for test in solver.tests for name in test.shares()],
             "data": solver.data,
             "spec": solver.spec.to_python(),
         }

@@ -19,6 +19,19 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("NETTRAIN_ENGINE", "numpy")
 
 
+def pytest_configure(config):
+    """Each of pytest-xdist's workers uses its share of the processors; tests of threads say how many they want.
+
+    Several workers may have the processor in common that their nets keep to, and BLAS's threads wait in a loop.
+    """
+    if hasattr(config, "workerinput"):
+        from nettrain.compute import openblas, parallel
+
+        share = max(1, parallel.threads() // config.workerinput["workercount"])
+        parallel.use_threads(share)
+        openblas.set_threads(share)
+
+
 @pytest.fixture(autouse=True)
 def zoo():
     """A test's own layer types are gone after it, and its modules: ``mine`` and ``theirs``."""

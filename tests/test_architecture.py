@@ -188,6 +188,7 @@ READERS = {"open", "read_text", "read_bytes", "load", "fromfile", "loadtxt", "ge
 MAY_READ = {
     ("commands/streams.py", "os.open"),  # /dev/null, to write into
     ("data/images.py", "library.open"),
+    ("data/pictures/decoding.py", "image.load"),  # of what that has opened
     ("interop/caffe/hdf5.py", "library.File"),
     ("interop/caffe/lmdb_out.py", "library.open"),  # a new one, to write into
     ("layers/data/hdf5_data.py", "self.library.File"),

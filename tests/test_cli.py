@@ -31,6 +31,10 @@ def test_help_shows_examples_and_every_command(nettrain_cli):
         assert re.search(rf"^  {command} ", text, re.M)
 
 
+def test_help_cuts_no_sentence_short(nettrain_cli):
+    assert "..." not in nettrain_cli("--help").output
+
+
 @pytest.mark.parametrize("command", sorted(main.commands))
 def test_every_command_has_help(nettrain_cli, command):
     assert "Usage:" in nettrain_cli(command, "--help").output

@@ -13,7 +13,7 @@ from ..net.net import Net
 from ..net.records import NetSpec
 from ..net.user_code import UserCodeError, author, is_users
 from ..solver.evaluate import has_end
-from ..solver.looking import SECONDS, look_through
+from ..solver.looking import SECONDS, look_through, remarks
 from ..solver.mistakes import mistakes
 from ..solver.solver import Solver
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, in_order
@@ -22,14 +22,16 @@ from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, in
 def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable[str] = ()) -> dict:
     """Build both nets and the solver, look through the data, and run the first batch of each data set.
 
-    ``problems`` are those found while the spec was loaded. Returns what was checked, with ``notes`` and ``warnings``.
+    ``problems`` are those found while the spec was loaded. Returns what was checked, with ``remarks`` and ``warnings``.
     Raises SpecError with every problem, NettrainError when the data does not fit.
     """
     state: dict[str, Any] = {"level": level, "stages": tuple(stages)}
+    is_run = spec.trained is not None  # which is there already: nothing will be written
     if "solver" in spec.root.value:
         solver = Solver(spec, problems=problems, **state)
         nets, warnings = [solver.net, *solver.test_nets], solver.warnings
-        solver.run.check_writable()
+        if not is_run:
+            solver.run.check_writable()
     else:
         nets = _build_nets(spec, problems, state)
         warnings = in_order(mistakes(spec, nets[0], nets[1:]))
@@ -49,7 +51,7 @@ def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable
         "parameters": nets[0].flat.count,
         "solver": "solver" in spec.root.value,
         "data": [dataclasses.asdict(one) for one in looked],
-        "notes": list(dict.fromkeys(f"{one.origin}: {one.remark}" for one in nets[0].layers.values() if one.remark)),
+        "remarks": remarks(nets),
         "warnings": [str(warning) for warning in warnings],
     }
 
@@ -94,7 +96,7 @@ def as_json(error: NettrainError) -> dict:
 
 
 def report(result: dict) -> str:
-    """A line for a person, one for data that was not looked through to its end, one for each note and warning."""
+    """A line for a person, one for data that was not looked through to its end, and one for each remark and warning."""
     nets = ", ".join(f"{phase} net of {layers} layers" for phase, layers in result["nets"].items())
     solver = "solver, data and files" if result["solver"] else "no solver: it can be run but not trained"
     lines = [f"{result['spec']}: ok · {nets} · {result['parameters']:,} parameters · {solver}"]
@@ -104,4 +106,4 @@ def report(result: dict) -> str:
         for one in result["data"]
         if one["examples"] < one["total"]
     ]
-    return "\n".join([*lines, *result["notes"], *(f"warning: {text}" for text in result["warnings"])])
+    return "\n".join([*lines, *result["remarks"], *(f"warning: {text}" for text in result["warnings"])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,10 @@ import numpy as np
 from ..files.extras import extra
 from ..net.net import Net
 from ..solver.evaluate import TOTAL_LOSS
-from ..solver.finding import is_run, run_at
+from ..solver.finding import is_run, run_at, stem_of
 from ..solver.metrics import METRICS, read_metrics
+from ..solver.record import read_record, shares_of
+from ..solver.runs import Run
 from ..spec.errors import NettrainError, did_you_mean, why
 
 FORMATS = ("svg", "png", "pdf")
@@ -49,6 +52,7 @@ class Curves:
 
     name: str
     metrics: dict[str, Series] = field(default_factory=dict)
+    shares: set[str] = field(default_factory=set)  # those that are read as percentages
 
 
 def read_run(where: str) -> Curves:
@@ -75,6 +79,10 @@ def read_run(where: str) -> Curves:
         raise NettrainError(f"no metrics in {where}: {path} ({why(error)}); {hint}") from None
     if not run.metrics:
         raise NettrainError(f"no metrics in {where}: {path} has no line with numbers")
+    with contextlib.suppress(OSError):
+        beside = Run("", folder=path.parent)
+        beside.stem = stem_of(path.name) or ""
+        run.shares = {f"test {_shown(name)}" for name in shares_of(read_record(beside))}
     return run
 
 
@@ -122,6 +130,8 @@ def curves(runs: Sequence[Curves], metrics: Sequence[str], file: str) -> None:
         if names is losses and values and max(values) > LOG_FROM * min(values):
             axis.set_yscale("log")
         axis.set_ylabel(names[0].replace("$", r"\$") if len(names) == 1 else "loss")
+        if all(name in run.shares for run in runs for name in names if name in run.metrics):
+            axis.yaxis.set_major_formatter(_percentages())
         axis.legend()
     axes[-1].set_xlabel("iteration")
     _save(figure, file)
@@ -176,6 +186,13 @@ def activations(file: str) -> None:
         axis.axvline(0, color="#999", linewidth=0.5)
     axes[0].legend()
     _save(figure, file)
+
+
+def _percentages() -> Any:
+    """How an axis of shares of a whole is labelled: ``98.5%``, as scores are shown elsewhere."""
+    from matplotlib.ticker import PercentFormatter
+
+    return PercentFormatter(1.0)
 
 
 def _figure(rows: int, columns: int) -> tuple[Any, list[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ..solver.evaluate import has_plain_loss
+from ..solver.evaluate import shown as scored
 from ..solver.reports import Row
 from ..solver.solver import Solver
 from .table import columns
@@ -23,7 +24,7 @@ class Rows:
     def __init__(self, solver: Solver):
         self.outputs: list[tuple[str, str, bool]] = []  # score, heading, whether it is shown as a percentage
         for test in solver.tests:
-            prefix, net = test.prefix, test.net
+            prefix, net, shares = test.prefix, test.net, test.shares()
             makers = {key[0]: step for step in net.steps for key in step.top_keys}
             plain = has_plain_loss(net)
             total = [(test.total, f"{prefix or 'test '}{test.total}", False)] if test.total else []
@@ -31,11 +32,10 @@ class Rows:
             for name in net.outputs:
                 if net.blobs[name].count == 1:
                     is_loss = any(makers[name].loss_weights) and not prefix
-                    percent = makers[name].layer.is_share
+                    percent = prefix + name in shares
                     outputs.append((name, f"test {name}" if is_loss else prefix + name, percent))
             shown = outputs + total if plain else total + outputs
             self.outputs += [(prefix + name, heading, percent) for name, heading, percent in shown]
-        self.percent = {score for score, _, percent in self.outputs if percent}
         self.outputs.sort(key=lambda output: output[2])  # losses before accuracies
         epochs = solver.epochs(solver.max_iter)
         self.has_epochs = epochs is not None
@@ -66,7 +66,7 @@ class Rows:
                 if value is None
                 else "-"
                 if math.isnan(value)
-                else f"{value:.2%}"
+                else scored(value, is_share=True)
                 if percent
                 else fitted(value, width)
             )

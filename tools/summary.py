@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 from ..net.net import Net
+from ..net.records import NetSpec
 from ..net.user_code import ask
 from ..solver.length import count_iterations
 from ..solver.parameters import SolverParameters, parameters_of
 from ..solver.policies import rate_policy
-from ..spec.errors import Place, format_shape
+from ..spec.errors import Place, SpecError, format_shape
 from ..spec.reading import to_yaml
 from .table import table
+
+
+def net_of(spec: NetSpec, phase: str, **state: Any) -> Net:
+    """The net; that of a run without its data too, whose shapes the run knows. Raises SpecError."""
+    try:
+        return Net(spec, phase, **state)
+    except SpecError:
+        if spec.trained is None:
+            raise
+        with contextlib.suppress(SpecError):
+            return Net(spec, phase, serves=True, **state)
+        raise
 
 
 def summarise(net: Net) -> dict:
@@ -65,7 +81,8 @@ def _in_blocks(net: Net, layers: list[dict]) -> list[dict]:
 
 def _rates(p: SolverParameters, net: Net) -> list[dict]:
     """The learning rate at a few iterations: the quarters of training, and the end of warm-up."""
-    last = count_iterations(p, net)
+    is_known = p.max_epoch is None or not any(layer.serves for layer in net.layers.values())
+    last = count_iterations(p, net) if is_known else None
     if not last:
         return []
     policy = rate_policy(p, last)

@@ -14,7 +14,7 @@ from ..net.parameter_files import Arrays, LoadReport, assign, open_parameters
 from ..net.records import NetSpec
 from ..net.user_code import ask
 from ..serving.judging import judges
-from ..solver.evaluate import TestNet, evaluate_all, name_test_nets
+from ..solver.evaluate import TestNet, evaluate_all, name_test_nets, shown
 from ..solver.finding import find_snapshot, is_run
 from ..solver.parameters import NetState, SolverParameters, parameters_of
 from ..solver.runs import quoted
@@ -138,6 +138,7 @@ def measure(
         "examples": {name: count for name, (count, _) in found.measured.items()},
         "sets": {name: size for name, (_, size) in found.measured.items()},
         "scores": plain_json.plain(found.scores),
+        "shares": [name for test in tests for name in test.shares()],
         "measures": plain_json.plain(
             [
                 {"net": prefix[:-1]} | one.result()
@@ -172,7 +173,7 @@ def _load(nets: list[Net], weights: Arrays, origin: str) -> LoadReport:
 
 def report(result: dict) -> str:
     """The scores as a table, with what was left out of the weights, then the figures of classes, labels and values."""
-    lines = [f"{result['spec']} · {result['weights']}"]
+    lines = [" · ".join(dict.fromkeys([result["spec"], result["weights"]]))]
     lines += [f"  {name}: {_examples(count, result['sets'][name])}" for name, count in result["examples"].items()]
     for key, meaning in (
         ("missing", "not in the file, left as initialised"),
@@ -180,7 +181,7 @@ def report(result: dict) -> str:
     ):
         if result["layers"][key]:
             lines.append(f"  {meaning}: {', '.join(result['layers'][key])}")
-    rows = [[name, _number(value)] for name, value in result["scores"].items()]
+    rows = [[name, _number(value, name in result["shares"])] for name, value in result["scores"].items()]
     notes = [f"  note: {note}" for note in result["notes"]]
     means = "\n".join([*lines, table(["output", "mean"], rows, right=(1,)), *notes])
     return "\n\n".join([means, *map(measured.report, result["measures"])])
@@ -193,7 +194,7 @@ def _examples(count: int, size: int) -> str:
     return f"{count:,} of {size:,} examples" if count < size else f"{count:,} examples, {size:,} of them different"
 
 
-def _number(value: Any) -> str:
+def _number(value: Any, is_share: bool) -> str:
     if isinstance(value, list):
-        return f"[{', '.join(map(_number, value))}]"
-    return "-" if value is None else f"{value:.6g}"
+        return f"[{', '.join(_number(one, is_share) for one in value)}]"
+    return "-" if value is None else shown(value, is_share) if is_share else f"{value:.6g}"

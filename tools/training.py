@@ -11,9 +11,11 @@ from typing import Any
 from ..compute.parallel import threads
 from ..interop.caffe import solver_state
 from ..net.records import NetSpec
+from ..solver.evaluate import shown
 from ..solver.finding import Found, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.listener import Listener
+from ..solver.looking import remarks
 from ..solver.reports import Row
 from ..solver.runs import quoted
 from ..solver.solver import Solver
@@ -63,7 +65,7 @@ def prepare(
         say(solver.spec.note)
     for problem in solver.warnings:
         say(f"warning: {problem}")
-    for remark in dict.fromkeys(f"{one.origin}: {one.remark}" for one in solver.net.layers.values() if one.remark):
+    for remark in remarks([solver.net, *solver.test_nets]):
         say(remark)
     for report in solver.load_reports:
         say(table(["layer", f"from {report.origin}"], report.rows()))
@@ -219,7 +221,7 @@ def ending(solver: Solver, seconds: float) -> str:
     best = solver.run.path("best.npz")
     if solver.monitor and solver.best is not None:
         name, (score, at) = solver.monitor.name, solver.best
-        done += f" · best {name} {f'{score:.2%}' if name in Rows(solver).percent else f'{score:.4g}'} at {at}"
+        done += f" · best {name} {shown(score, solver.monitor.is_share)} at {at}"
     has_best = solver.best is not None and os.path.isfile(best)
     files = [("weights", best)] if has_best else []
     if solver.last_snapshot is not None:

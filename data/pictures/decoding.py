@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...files.extras import extra
 from ...spec.errors import NettrainError, why
 from ..images import eight_bits, opened
+from .heads import orientation
 
 ENDINGS = (
     *(".bmp", ".dib", ".gif", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".jpx", ".png", ".ppm", ".pgm"),
     *(".pbm", ".pnm", ".ras", ".sun", ".tif", ".tiff", ".webp"),
 )
-ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of EXIF
-KEEPS_EXIF_IN_ITS_HEAD = ("JPEG", "MPO", "TIFF", "WEBP")
 PAPER = 255  # what shows through transparent pixels: white
 
 
 def is_picture(name: str) -> bool:
     """Whether a file is one of pictures, by the ending of its name."""
     return name.lower().endswith(ENDINGS)
-
-
-class Head(NamedTuple):
-    """What a file says before its pixels: height, width, whether it has colours. ``wrong``: why it cannot be read."""
-
-    height: int = 0
-    width: int = 0
-    color: bool = False
-    wrong: str = ""
-
-
-def read_head(source: Path | bytes, name: str) -> Head:
-    """The head of a picture, as it will be once it is upright."""
-    library = extra("PIL.Image", "images", f"reading {name}")
-    try:
-        with opened(source, name) as image:
-            width, height = image.size
-            if image.format in KEEPS_EXIF_IN_ITS_HEAD and image.getexif().get(ORIENTATION) in ON_ITS_SIDE:
-                width, height = height, width
-            return Head(height, width, library.getmodebase(image.mode) != "L")
-    except NettrainError as error:
-        return Head(wrong=str(error))
 
 
 def picture(source: Path | bytes, name: str, color: bool, size: tuple[int, int] | None) -> np.ndarray:
@@ -63,7 +40,8 @@ def picture(source: Path | bytes, name: str, color: bool, size: tuple[int, int] 
             raise NettrainError(
                 f"{name} holds numbers of 32 bits, not a picture's 0 to 255; store such values in an .npy or .npz"
             )
-        turned = turning.exif_transpose(image) if image.getexif().get(ORIENTATION, 1) != 1 else image
+        image.load()  # what follows a PNG's pixels may say how it lies
+        turned = turning.exif_transpose(image) if orientation(image) != 1 else image
         flat, mode = _on_paper(eight_bits(turned, kind, library), library), "RGB" if color else "L"
         flat = flat if flat.mode == mode else flat.convert(mode)
         if size is not None and flat.size != size[::-1]:

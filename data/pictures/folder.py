@@ -33,6 +33,7 @@ class Found:
     classes: tuple[str, ...] = ()
     split: str = WHOLE
     remarks: list[str] = field(default_factory=list)
+    files: Sequence[Path] = ()  # where these are not a file for each picture, by its name
 
 
 class _Ignored:

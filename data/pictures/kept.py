@@ -74,7 +74,8 @@ class Kept:
     def expect(self, indices: np.ndarray) -> None:
         """These are asked for next, in this order."""
         with self._mine():
-            new = [i for i in indices[self.place[indices] < 0].tolist() if i not in self.expected]
+            wanted = dict.fromkeys(indices[self.place[indices] < 0].tolist())  # one of them perhaps in two epochs
+            new = [i for i in wanted if i not in self.expected]
             tasks = [ahead.Task(self.make, new[k : k + ahead.AT_A_TIME]) for k in range(0, len(new), ahead.AT_A_TIME)]
             self.expected.update((i, task) for task in tasks for i in task.numbers)
             while len(self.expected) > 2 * len(indices):  # what nobody asked for after all, as after a jump

@@ -15,12 +15,14 @@ import numpy as np
 from ...files.extras import extra
 from ...files.reading import open_file
 from ...spec.errors import NettrainError, WrongKindError, format_shape
-from ..dataset import FIRST, DataSet, Rows, digest, some_of
+from ..dataset import FIRST, DataSet, digest, some_of, whole
 from ..npy import holds_arrays
 from .ahead import each
-from .decoding import Head, is_picture, picture, read_head
+from .decoding import is_picture, picture
 from .folder import Found, class_names, given_files, read_folder
+from .heads import Head, read_head
 from .kept import Kept
+from .shards import shards_of
 from .tar import read_tar
 
 NAMED = 20  # files in a message about damaged ones
@@ -114,12 +116,18 @@ def _beginning(source: Path | bytes) -> bytes:
 
 
 def read_pictures(path: Path, split: str, look: Look, classes: Sequence[str] = ()) -> DataSet:
-    """The pictures of a folder, or of a tar file, to train on (``train``) or to test on (``test``).
+    """The pictures of a folder, or of tar files, to train on (``train``) or to test on (``test``).
 
     ``classes`` are those that labels count, where another folder has the pictures to train on. Raises NettrainError.
     """
     extra("PIL.Image", "images", f"reading pictures in {path}")
-    return set_of(read_folder(path, split, classes) if os.path.isdir(path) else read_tar(path, classes), look)
+    return set_of(find_pictures(path, split, classes), look)
+
+
+def find_pictures(path: Path, split: str, classes: Sequence[str] = ()) -> Found:
+    """As ``read_pictures``, but nothing of the pictures is read yet."""
+    of_folders = os.path.isdir(path) and not shards_of(path)
+    return read_folder(path, split, classes) if of_folders else read_tar(path, classes)
 
 
 def set_of(found: Found, look: Look) -> DataSet:
@@ -166,16 +174,17 @@ def given_pictures(given: Any, find: Any, example: tuple[int, ...], in_bgr: bool
 
 
 def classes_of_folder(source: str, folder: Path) -> tuple[str, ...]:
-    """The classes that a folder of pictures has to train on; none of what is no such folder."""
+    """The classes that a folder of pictures, or tar files, have to train on; none of what is nothing of these."""
     for place in (folder / source, Path(source)):
+        if source.endswith(".tar") and any(map(os.path.exists, shards_of(place))):
+            return read_tar(place).classes
         if os.path.isdir(place) and not os.path.exists(place / "data.mdb"):
-            return class_names(place)
+            return read_tar(place).classes if shards_of(place) else class_names(place)
     return ()
 
 
 def _pictures_of(data: Any) -> Pictures | None:
-    while isinstance(data, Rows):
-        data = data.of
+    data = whole(data)
     return data if isinstance(data, Pictures) else None
 
 
@@ -196,9 +205,7 @@ _open: weakref.WeakValueDictionary[Any, Pictures] = weakref.WeakValueDictionary(
 def _stamp(found: Found) -> str:
     """Another one when a file is another one."""
     stamps = []
-    files = found.names if os.path.isdir(found.place) else [""]
-    sources = (os.path.join(found.place, name).rstrip("/") for name in files)
-    for path in sources:
+    for path in found.files or (os.path.join(found.place, name) for name in found.names):
         try:
             stamp = os.stat(path)
             stamps.append((stamp.st_mtime_ns, stamp.st_size))

@@ -1,11 +1,12 @@
-"""Pictures in a tar file, as WebDataset writes them: ``KEY.jpg`` beside ``KEY.cls`` or ``KEY.json``.
+"""Pictures in tar files, as WebDataset writes them: ``KEY.jpg`` beside ``KEY.cls``, ``KEY.json`` or ``KEY.txt``.
 
-It is never unpacked: names are only names, and a picture is read from its place in the file.
+They are never unpacked: names are only names, and a picture is read from its place in the file.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,9 +19,10 @@ from ...spec.errors import NettrainError, why
 from ..dataset import WHOLE
 from .decoding import is_picture
 from .folder import Found, is_hidden
+from .shards import check_shards, shards_of
 
 MOST_OF_A_LABEL = 1 << 16  # bytes
-LABELS = (".cls", ".json")
+LABELS = (".cls", ".json", ".txt")  # the first that is beside a picture holds its label
 KEYS_OF_JSON = ("cls", "label", "class")  # where an object holds its label
 BLOCK = 512  # bytes: of a header, and what contents are filled up to
 WITHOUT_DATA = tuple(b"%d" % kind for kind in range(1, 7))  # links, devices, folders
@@ -32,50 +34,72 @@ class _Member(NamedTuple):
     size: int
 
 
+class _Shard(NamedTuple):
+    """What is in a tar file: members by key, those that hold labels by ending as well."""
+
+    path: Path
+    pictures: dict[str, _Member]
+    labels: dict[str, int | str]
+    others: int
+
+
 def read_tar(path: Path, classes: Sequence[str] = ()) -> Found:
-    """The pictures of a tar file, with labels where it has some: whole numbers, or words, which are classes, sorted, or
-    number the ``classes``. Raises NettrainError for a file that is damaged, or has labels for only some."""
-    pictures: dict[str, _Member] = {}
-    labels: dict[str, int | str] = {}
-    others = 0
-    for member, content in _members(path):
-        folder, slash, base = member.name.rpartition("/")
-        stem, dot, ending = base.partition(".")
-        key = f"{folder}{slash}{stem}"
-        if content is not None:
-            labels[key] = _label(content, f"{member.name} of {path}", member.name.endswith(".json"))
-        elif is_picture(member.name) and not is_hidden(base):
-            if key in pictures:
-                raise NettrainError(
-                    f"{path} has two pictures with one key: {pictures[key].name} and {member.name}", key="source"
-                )
-            pictures[key] = member
-        elif dot or ending:
-            others += 1
-    if not pictures:
+    """The pictures of a tar file, or of all that a path stands for (see ``shards_of``), with labels where they have
+    some: whole numbers, or words, which are classes, sorted, or number the ``classes``. Keys belong to each file.
+
+    Raises NettrainError for a file that is damaged, or has labels for only some.
+    """
+    paths = shards_of(path)
+    check_shards(path, paths)
+    shards = [_shard(one) for one in paths]
+    found = [(shard, key, member) for shard in shards for key, member in shard.pictures.items()]
+    if not found:
         raise NettrainError(f"{path} holds no pictures", key="source")
-    members = list(pictures.values())
-    without = [member.name for key, member in pictures.items() if key not in labels]
-    if labels and without:
+    called = [f"{one.path.name}/{member.name}" if shards[1:] else member.name for one, _, member in found]
+    without = [name for name, (shard, key, _) in zip(called, found, strict=True) if key not in shard.labels]
+    if without and any(shard.labels for shard in shards):
         raise NettrainError(
             f"{path} has labels, but none for {without[0]}{f' and {len(without) - 1:,} more' if without[1:] else ''}: "
-            "a KEY.cls or KEY.json is expected beside each KEY.jpg",
+            "a KEY.cls, KEY.json or KEY.txt is expected beside each KEY.jpg",
             key="source",
         )
-    numbers, names = _numbers([labels[key] for key in pictures], path, classes) if not without else (None, ())
+    labels = None if without else [shard.labels[key] for shard, key, _ in found]
+    numbers, names = (None, ()) if labels is None else _numbers(labels, path, classes)
+    others = sum(shard.others for shard in shards)
     remarks = [f"{others:,} file{'s' * (others > 1)} in {path.name} that are no pictures ignored"] if others else []
-    called = [one.name for one in members]
-    return Found(path.name, called, numbers, lambda i: _read(path, members[i]), path, names, WHOLE, remarks)
+    places = [(shard.path, member) for shard, _, member in found]
+    return Found(path.name, called, numbers, lambda i: _read(*places[i]), path, names, WHOLE, remarks, paths)
 
 
-def _members(path: Path) -> Iterator[tuple[_Member, bytes | None]]:
-    """The regular files in a tar file, in its order, and of those that hold labels what they hold."""
+def _shard(path: Path) -> _Shard:
+    """What is in one tar file."""
+    pictures: dict[str, _Member] = {}
+    about: dict[str, dict[str, _Member]] = {ending: {} for ending in LABELS}
+    others = 0
     try:
         with open_file(path) as file:
             for member in _headers(file, path):
-                yield member, _content(file, member, path) if member.name.endswith(LABELS) else None
+                folder, slash, base = member.name.rpartition("/")
+                stem, dot, _ = base.partition(".")
+                key, ending = f"{folder}{slash}{stem}", os.path.splitext(base)[1]
+                if is_picture(member.name) and not is_hidden(base):
+                    if key in pictures:
+                        two = f"{pictures[key].name} and {member.name}"
+                        raise NettrainError(f"{path} has two pictures with one key: {two}", key="source")
+                    pictures[key] = member
+                elif ending in about:
+                    about[ending][key] = member
+                elif dot:
+                    others += 1
+            labels = {}
+            for key in pictures:
+                beside = [members[key] for members in about.values() if key in members]
+                if beside:
+                    labels[key] = _label(_content(file, beside[0], path), f"{beside[0].name} of {path}", beside[0].name)
+                    others += len(beside) - 1
     except OSError as error:
         raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
+    return _Shard(path, pictures, labels, others)
 
 
 def _headers(file: IO[bytes], path: Path) -> Iterator[_Member]:
@@ -159,11 +183,11 @@ def _read(path: Path, member: _Member) -> bytes:
         return file.read(member.size)
 
 
-def _label(content: bytes, where: str, is_json: bool) -> int | str:
-    """The number or word that a .cls or .json holds."""
+def _label(content: bytes, where: str, name: str) -> int | str:
+    """The number or word that a .cls, .json or .txt holds."""
     try:
         text = content.decode("utf-8-sig").strip()
-        found = json.loads(text) if is_json else text
+        found = json.loads(text) if name.endswith(".json") else text if len(text.splitlines()) < 2 else None
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict):

@@ -44,16 +44,15 @@ def is_slip(cell: str) -> bool:
 
 
 def numbers(cells: Sequence[str], comma: bool) -> np.ndarray | None:
-    """The numbers in cells, NaN for gaps; None when one of them is a word. ``comma``: 1,5 is a number too, and 1.5 a
-    word beside such."""
+    """The numbers in cells, NaN for gaps; None when one of them is a word. ``comma``: 1,5 is a number too."""
     text = "".join(cells)
     if comma and "," in text:
-        if "." in text and has_both_signs(cells):
-            return None
         cells = [cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell.strip()) else cell for cell in cells]
     try:
         if text.isascii() and "_" not in text:
-            return np.array(list(map(float, cells)))
+            found = np.array(list(map(float, cells)))
+            gaps = np.flatnonzero(np.isnan(found)).tolist()
+            return found if all(is_gap(cells[i]) for i in gaps) else None  # -nan is a word
     except ValueError:
         pass
     found = np.full(len(cells), np.nan)
@@ -70,9 +69,15 @@ def has_point(cell: str) -> bool:
     return "." in cell and is_number(cell)
 
 
-def has_both_signs(cells: Sequence[str]) -> bool:
-    """Whether some numbers have a decimal comma and others a decimal point."""
-    return any(DECIMAL_COMMA.fullmatch(cell.strip()) for cell in cells) and any(map(has_point, cells))
+def has_comma(cell: str) -> bool:
+    """Whether a cell is a number with a decimal comma."""
+    return DECIMAL_COMMA.fullmatch(cell.strip()) is not None
+
+
+def decimal_signs(cells: Sequence[str]) -> set[str]:
+    """Those of the numbers in cells: a point, a comma, or both."""
+    text = "".join(cells)
+    return {sign for sign, has in ((".", has_point), (",", has_comma)) if sign in text and any(map(has, cells))}
 
 
 def short(cell: str) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from .cells import DECIMAL_COMMA, has_point, is_gap, is_number
+from .cells import has_comma, has_point, is_gap, is_number
 
 SEPARATORS = (",", ";", "\t", "|")
 SOME = 200  # lines that are looked at
@@ -16,15 +16,12 @@ SOME = 200  # lines that are looked at
 
 @dataclass(frozen=True)
 class Dialect:
-    """``comma``: numbers are written as 1,5. ``names`` are those of a first row, empty where there is none; ``skip`` is
-    how many lines that row ends after. ``plain``: all that was looked at is numbers, one row a line."""
+    """``comma``: numbers are written as 1,5. ``names`` are those of a first row, empty where there is none."""
 
     separator: str
     comma: bool
     names: tuple[str, ...]
     width: int
-    skip: int
-    plain: bool
 
 
 class UnreadableRow(csv.Error):
@@ -57,26 +54,16 @@ def find(lines: list[str], expected: tuple[str, ...] = ()) -> Dialect | None:
     if not found:
         return None
     rows = [row for _, row in found]
-    width = len(rows[0])
-    commas = sum(DECIMAL_COMMA.fullmatch(cell.strip()) is not None for row in rows for cell in row)
+    commas = sum(has_comma(cell) for row in rows for cell in row)
     points = sum(has_point(cell) for row in rows for cell in row)
     comma = commas > points if commas or points else separator != ","
 
     def number(cell: str) -> bool:
-        return is_number(cell) or (comma and DECIMAL_COMMA.fullmatch(cell.strip()) is not None)
+        return is_number(cell) or (comma and has_comma(cell))
 
     head = is_head(rows, expected, number)
-    body = [row for row in rows[1:] if len(row) == width] if head else rows
-    plain = not comma or not any("," in cell for row in rows for cell in row)
-    plain = (
-        plain
-        and bool(body)
-        and all(is_number(cell) for row in body for cell in row)
-        and all(len(row) == width for row in rows)
-    )
     names = tuple(cell.strip() for cell in rows[0]) if head else ()
-    skip = (found[1][0] - 1 if len(found) > 1 else len(lines)) if head else 0
-    return Dialect(separator, comma, names, width, skip, plain)
+    return Dialect(separator, comma, names, len(rows[0]))
 
 
 def _some_rows(lines: list[str], separator: str) -> list[tuple[int, list[str]]]:
@@ -98,16 +85,12 @@ def _score(rows: list[tuple[int, list[str]]]) -> tuple[float, float]:
     if width < 2:
         return (0, 0)
     cells = [cell for _, row in rows for cell in row]
-    clean = sum(
-        not any(mark in cell for mark in ";\t|")
-        and ("," not in cell or DECIMAL_COMMA.fullmatch(cell.strip()) is not None)
-        for cell in cells
-    )
+    clean = sum(not any(mark in cell for mark in ";\t|") and ("," not in cell or has_comma(cell)) for cell in cells)
     return (round(count / len(rows) * (0.5 + clean / len(cells) / 2), 6), sum(map(_is_value, cells)) / len(cells))
 
 
 def _is_value(cell: str) -> bool:
-    return is_number(cell) or is_gap(cell) or DECIMAL_COMMA.fullmatch(cell.strip()) is not None
+    return is_number(cell) or is_gap(cell) or has_comma(cell)
 
 
 LIKE_LABEL = ("label", "labels")  # a column's name, in upper or lower case

@@ -19,9 +19,9 @@ import numpy as np
 from ...files.arrays import open_npz, write_npz
 from ...files.reading import open_file
 from ...spec.errors import NettrainError
-from .table import Column, Table
+from .table import Column, Lines, Table
 
-VERSION = 1
+VERSION = 2
 SMALLEST = 1 << 20  # bytes of a file that is worth it
 AT_ONCE = 1 << 20  # bytes digested at a time
 LARGEST = 1 << 31  # bytes of such a file, and of all entries
@@ -58,8 +58,8 @@ def entry(path: Path, about: str) -> tuple[Path, dict] | None:
     return where / f"{name}.npz", facts
 
 
-def find(kept: tuple[Path, dict], origin: str) -> tuple[Table, np.ndarray | None] | None:
-    """The table that was kept, and the line of each row if it has them; None where there is none for this very file."""
+def find(kept: tuple[Path, dict], origin: str) -> Table | None:
+    """The table that was kept; None where there is none for this very file."""
     path, facts = kept
     try:
         with open_npz(path, "cache") as archive:
@@ -70,21 +70,21 @@ def find(kept: tuple[Path, dict], origin: str) -> tuple[Table, np.ndarray | None
                 Column(one["name"], one["kind"], archive[f"column/{i}"].read(), tuple(one["words"]))
                 for i, one in enumerate(about["columns"])
             ]
-            lines = archive["lines"].read() if "lines" in archive else None
-        counts = {len(column.values) for column in columns}
-        whole = len(counts) == 1 and (lines is None or {len(lines)} == counts)
-        return (Table(origin, tuple(columns), about["named"]), lines) if whole else None
+            lines = archive["lines"].read()
+        if {len(column.values) for column in columns} != {len(lines)}:
+            return None
+        return Table(origin, tuple(columns), about["named"], Lines(lines))
     except (NettrainError, OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def keep(kept: tuple[Path, dict], table: Table, lines: np.ndarray | None) -> None:
-    """Keep a table; where that is not possible it is not kept."""
+def keep(kept: tuple[Path, dict], table: Table) -> None:
+    """Keep a table that was read from text; where that is not possible it is not kept."""
     path, facts = kept
     columns = [{"name": one.name, "kind": one.kind, "words": one.words} for one in table.columns]
     about = json.dumps({"facts": facts, "named": table.named, "columns": columns}).encode()
     arrays = {f"column/{i}": np.ascontiguousarray(one.values) for i, one in enumerate(table.columns)}
-    arrays |= {} if lines is None else {"lines": lines}
+    arrays |= {"lines": table.line.numbers} if isinstance(table.line, Lines) else {}
     with contextlib.suppress(OSError, ValueError, MemoryError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_npz(path, {"about": np.frombuffer(about, np.uint8)} | arrays)

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import roles
 from .reading import read_table
-from .roles import MOST_CATEGORIES, Keys
+from .roles import Keys
 from .table import Column, Table, written
 
 MOST_CLASSES = 50  # whole numbers that may be classes
@@ -72,7 +72,7 @@ def _role(table: Table, i: int, labels: Sequence[int], features: Sequence[int]) 
         return "dates are no features: drop it", "drop"
     if column.kind == "words":
         count = len(column.words) + bool(column.gaps.any())
-        if len(column.words) > MOST_CATEGORIES or (len(column.words) > 20 and 2 * len(column.words) > len(table)):
+        if roles.differs_by_row(table, column):
             return "too many different words: drop it", "drop"
         return f"{count} features, one for each word", ""
     if column.gaps.any():
@@ -91,7 +91,7 @@ def _classes(column: Column) -> list[dict[str, Any]]:
 
 def _keys(table: Table, found: roles.Roles, columns: Sequence[dict[str, Any]], keys: Keys) -> dict[str, Any]:
     """The keys of Data with which the table can be read, beside ``source``."""
-    names: list[str | int] = [column.name if table.named else i for i, column in enumerate(table.columns)]
+    names = [roles.key_of(table, i) for i in range(len(table.columns))]
     advice = [one["advice"] for one in columns]
     dropped = [names[i] for i, one in enumerate(advice) if one == "drop"]
     dropped += [names[roles.column_of(table, name, "drop")] for name in keys.drop]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from pathlib import Path
 
 from ...spec.errors import NettrainError
@@ -11,7 +10,7 @@ from ..faults import Faults
 from . import kept
 from .parquet import read_parquet
 from .table import Table
-from .text import LineNumbers, WrittenLines, read_text
+from .text import read_text
 
 ENDS = (".csv", ".tsv", ".txt", ".parquet")
 
@@ -45,10 +44,8 @@ def _read(path: Path, expected: tuple[str, ...], stamp: tuple[int, int]) -> tupl
         return read_parquet(path), Faults()
     entry = kept.entry(path, "\0".join(expected))
     if entry is not None and (found := kept.find(entry, str(path))):
-        table, lines = found
-        line = LineNumbers(path, table.named) if lines is None else WrittenLines(lines)
-        return replace(table, line=line), Faults()
+        return found, Faults()
     table, wrong = read_text(path, expected)
     if entry is not None and not wrong.said:
-        kept.keep(entry, table, table.line.lines if isinstance(table.line, WrittenLines) else None)
+        kept.keep(entry, table)
     return table, wrong

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +16,7 @@ from .table import Column, Table
 
 INDEX_NAMES = ("", "id", "index", "unnamed: 0")
 MOST_CATEGORIES = 100  # words that each become a column of their own
+FEW = 20  # words, of which every row may have one of its own
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def one_hot_with(table: Table, label: int, features: Sequence[int]) -> list[int]
 
 
 def _refuse_one_hot(table: Table, places: Sequence[int]) -> None:
-    names = ", ".join(table.columns[i].name for i in places)
-    last = table.columns[places[-1]].name
+    names = ", ".join(str(key_of(table, i)) for i in places)
+    last = key_of(table, places[-1])
     raise NettrainError(
         f"{table.origin}: in each row one of the columns {names} is 1 and the others are 0, as one-hot labels are; "
         f"say label: [{names}] and one_hot: true, which makes classes of them, or label: {last} to mean that alone",
@@ -128,26 +128,19 @@ def _refuse_one_hot(table: Table, places: Sequence[int]) -> None:
 
 
 def check_features(table: Table, features: Sequence[int], keys: Keys, faults: Faults) -> None:
-    """Note columns that cannot be features: dates, words that are all different, infinities, two of one name."""
+    """Note columns that cannot be features: dates, words that are all different, infinities."""
     problems: list[str] = []
-    names = Counter(table.columns[i].name for i in features) if table.named else Counter[str]()
-    for name in [name for name, count in names.items() if count > 1]:
-        places = [i for i in features if table.columns[i].name == name]
-        problems.append(
-            f"{table.origin}: columns {', '.join(map(str, places))} (counted from 0) are all called "
-            f"`{short(name)}`; give each its own name, or leave some out by number: drop: [{places[-1]}]"
-        )
     for i in features:
         column, called = table.columns[i], f"{table.origin}: {table.called(i)}"
         if column.kind == "dates":
             problems.append(
-                f"{called} holds dates (such as {short(column.words[0])}); leave it out: drop: [{column.name}], or"
+                f"{called} holds dates (such as {short(column.words[0])}); leave it out: drop: [{key_of(table, i)}], or"
                 " write it as numbers, such as the year, or days since the first"
             )
         elif column.kind == "words" and keys.categories == "one_hot" and len(column.words) > MOST_CATEGORIES:
             problems.append(
                 f"{called} holds {len(column.words):,} different words in {len(table):,} rows, too many for a column"
-                f" each; leave it out: drop: [{column.name}], or number the words: categories: index"
+                f" each; leave it out: drop: [{key_of(table, i)}], or number the words: categories: index"
             )
         elif column.kind == "numbers" and np.isinf(column.values).any():
             rows = np.flatnonzero(np.isinf(column.values)).tolist()
@@ -192,12 +185,13 @@ def labels_of(table: Table, keys: Keys, faults: Faults) -> list[int]:
     return [last]
 
 
-def place_of(table: Table, wanted: str) -> int | None:
-    """The number of the column that has this name, or this number; None where there is none."""
-    names = [column.name for column in table.columns]
-    if wanted in names:
-        return names.index(wanted)
-    is_place = wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < len(names)
+def place_of(table: Table, wanted: str, before: int = 0) -> int | None:
+    """The number of the column that has this name, and so many of that name ``before`` it, or of the column that has
+    this number; None where there is none."""
+    named = [i for i, column in enumerate(table.columns) if column.name == wanted]
+    if named:
+        return named[before] if before < len(named) else None
+    is_place = wanted.isascii() and wanted.isdigit() and len(wanted) < 10 and int(wanted) < len(table.columns)
     return int(wanted) if is_place else None
 
 
@@ -208,6 +202,18 @@ def columns_of(table: Table, wanted: Sequence[str], key: str, faults: Faults) ->
         with faults:
             found.append(column_of(table, name, key))
     return found
+
+
+def differs_by_row(table: Table, column: Column) -> bool:
+    """Whether a column's words, as names do, tell nothing of other rows: most are of one row, or there are too many."""
+    count = len(column.words) if column.kind == "words" else 0
+    return count > MOST_CATEGORIES or (count > FEW and 2 * count > len(table))
+
+
+def key_of(table: Table, i: int) -> str | int:
+    """A column as a spec names it: by its number where there are no names, or several of this one."""
+    names = [column.name for column in table.columns]
+    return names[i] if table.named and names[i] and names.count(names[i]) == 1 else i
 
 
 def column_of(table: Table, wanted: str, key: str) -> int:

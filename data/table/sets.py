@@ -140,10 +140,17 @@ def _labels(
             values.append(_classes(table, i, column, list(classes)))
         described.append(
             {"name": table.columns[i].name, "classes": list(classes) if column.kind != "numbers" else None}
+            | _namesakes(table, i)
         )
     if not values:
         return None, described
     return values[0] if len(values) == 1 else np.stack(values, axis=1), described
+
+
+def _namesakes(table: Table, i: int) -> dict[str, int]:
+    """How many columns ``before`` this one have its name, where there are some: what tells it from them."""
+    count = sum(column.name == table.columns[i].name for column in table.columns[:i])
+    return {"before": count} if count else {}
 
 
 def _classes(table: Table, i: int, column: Column, classes: Sequence[str]) -> np.ndarray:
@@ -167,11 +174,7 @@ def _places(
     """Where the columns of the training data are in this table: by name, or where it had no names, by number."""
     found, missing = [], []
     for one in wanted:
-        place = None
-        if table.named and known["named"] and one["name"] in (column.name for column in table.columns):
-            place = roles.column_of(table, one["name"], "source")
-        elif table.named or not known["named"]:
-            place = roles.place_of(table, one["name"])
+        place = roles.place_of(table, one["name"], one.get("before", 0)) if table.named or not known["named"] else None
         if place is None:
             missing.append(one["name"])
         else:
@@ -194,7 +197,10 @@ def fitted(training: DataSet) -> dict[str, Any]:
     features, rows = _parts(training)
     keys = features.keys
     return {
-        "columns": encoding.fit(features.table, features.places, keys, rows),
+        "columns": [
+            one | _namesakes(features.table, i)
+            for one, i in zip(encoding.fit(features.table, features.places, keys, rows), features.places, strict=True)
+        ],
         "labels": list(features.labels),
         "named": features.table.named,
         "categories": keys.categories,

@@ -68,6 +68,16 @@ def written(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
+class Lines:
+    """The line of each row of a text file, from 1: rows may have line breaks in them, and empty lines between them."""
+
+    def __init__(self, numbers: np.ndarray):
+        self.numbers = numbers
+
+    def __call__(self, row: int) -> int:
+        return int(self.numbers[row])
+
+
 @dataclass(frozen=True)
 class Table:
     """``origin`` is what messages call it; ``named`` whether its columns have names, which else are 0, 1, 2 …

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import csv
-import functools
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from ...files.numbers import read_numbers
 from ...files.reading import LONGEST_LINE, beginning, lines
 from ...spec.errors import NettrainError, why
 from ..faults import Faults
 from ..kinds import other_kind
 from . import dialect as dialects
-from .cells import DECIMAL_COMMA, has_both_signs, has_point, is_date, is_gap, is_number, is_slip, numbers, short
+from .cells import decimal_signs, has_comma, has_point, is_date, is_gap, is_number, is_slip, numbers, short
 from .dialect import Dialect
-from .table import Column, Table
+from .quick import read_quickly
+from .table import Column, Lines, Table
 
 AT_ONCE = 20_000  # rows
 HEAD = 1024  # bytes that are looked at for what the file is
@@ -61,52 +61,30 @@ def _read(path: Path, expected: tuple[str, ...]) -> tuple[Table, Faults]:
     if found.width < 2:
         _refuse_one_column(path, first)
     names = found.names or tuple(map(str, range(found.width)))
-    table = read_numbers(path, found.separator, found.skip) if found.plain else None
-    if table is not None and table.shape[1] == found.width and len(table):
-        columns = tuple(Column(name, "numbers", table[:, i]) for i, name in enumerate(names))
-        return Table(str(path), columns, bool(found.names), LineNumbers(path, bool(found.names))), Faults()
-    columns, where, wrong = _Slow(path, found, names).read()
-    return Table(str(path), columns, bool(found.names), WrittenLines(where)), wrong
+    columns, where, wrong = _Columns(path, found, names).read()
+    return Table(str(path), columns, bool(found.names), Lines(where)), wrong
 
 
-class LineNumbers:
-    """The line of a row, of a file whose rows are lines; found when it is asked for."""
-
-    def __init__(self, path: Path, named: bool):
-        self.path, self.named = path, named
-
-    @functools.cached_property
-    def all(self) -> list[int]:
-        return [number for number, line in lines(self.path) if line.strip()][self.named :]
-
-    def __call__(self, row: int) -> int:
-        return self.all[row]
-
-
-class WrittenLines:
-    """The line of a row, of a file in which cells have line breaks, or were read one by one."""
-
-    def __init__(self, lines: np.ndarray):
-        self.lines = lines
-
-    def __call__(self, row: int) -> int:
-        return int(self.lines[row])
-
-
-class _Slow:
-    """Reads a table cell by cell: words, gaps, quotes, decimal commas, and files with mistakes."""
+class _Columns:
+    """The columns of a file: read by whole columns, or cell by cell where there are mistakes to be named and what only
+    the csv module understands. Both give the same table."""
 
     def __init__(self, path: Path, dialect: Dialect, names: tuple[str, ...]):
         self.path, self.dialect, self.names = path, dialect, names
         self.problems: list[str] = []
         self.is_ragged = False
+        self.signs: defaultdict[int, set[str]] = defaultdict(set)  # of decimals, by column
         self.are_words: dict[int, dict[str, int]] = {}  # columns that are not numbers: their words, numbered
 
     def read(self) -> tuple[tuple[Column, ...], np.ndarray, Faults]:
         """The columns, the line of each row, and what is wrong."""
-        while (found := self._pass()) is None:
-            pass
-        pieces, where = found
+        quickly = read_quickly(self.path, self.dialect)
+        if quickly is not None:
+            pieces, self.are_words, where = quickly
+        else:
+            while (found := self._pass()) is None:
+                pass
+            pieces, where = found
         if not len(where) and not self.problems:
             raise NettrainError(f"{self.path} holds no examples", key="source")
         columns = tuple(self._column(i, piece, where) for i, piece in enumerate(pieces))
@@ -122,6 +100,7 @@ class _Slow:
     def _pass(self) -> tuple[list[np.ndarray], np.ndarray] | None:
         """The columns as numbers, or as the places of words; None when one that was numbers so far has a word."""
         self.problems = []
+        self.signs = defaultdict(set)
         for words in self.are_words.values():
             words.clear()
         pieces: list[list[np.ndarray]] = [[] for _ in range(self.dialect.width)]
@@ -142,7 +121,14 @@ class _Slow:
         return [np.concatenate(one) if one else none for one in pieces], np.concatenate([none.astype(int), *where])
 
     def _piece(self, i: int, cells: tuple[str, ...]) -> np.ndarray | None:
-        return self._words(i, cells) if i in self.are_words else numbers(cells, self.dialect.comma)
+        """None when what was taken for numbers has a word, or a point where others have a decimal comma."""
+        if i in self.are_words:
+            return self._words(i, cells)
+        found = numbers(cells, self.dialect.comma)
+        if found is None or not self.dialect.comma:
+            return found
+        self.signs[i] |= decimal_signs(cells)
+        return None if len(self.signs[i]) > 1 else found
 
     def _words(self, i: int, cells: tuple[str, ...]) -> np.ndarray:
         known = self.are_words[i]
@@ -179,7 +165,7 @@ class _Slow:
             return Column(name, "numbers", values)
         known = list(self.are_words[i])
         parsed = [numbers([word], self.dialect.comma) for word in known]
-        if self.dialect.comma and has_both_signs(known):
+        if self.dialect.comma and len(decimal_signs(known)) > 1:
             parsed = [None if has_point(word) else found for word, found in zip(known, parsed, strict=True)]
         gaps = np.array([is_gap(word) for word in known])
         is_word = np.array([found is None for found in parsed])
@@ -205,7 +191,7 @@ class _Slow:
         what = f"`{short(word)}` is not a number"
         if self.dialect.comma and has_point(word):
             what += f" with a decimal comma; write {short(word).replace('.', ',')}"
-        elif DECIMAL_COMMA.fullmatch(word):
+        elif has_comma(word):
             what += f" with a decimal point; write {short(word).replace(',', '.')}"
         elif is_number(word.replace(",", "")):
             what += f"; write {word.replace(',', '')}"
@@ -214,12 +200,13 @@ class _Slow:
             if others > 1
             else f"the other value of {self._called(i)} is"
         )
-        return f"{what}{f' ({are})' if others else ''}; correct it, or leave the column out: drop: [{self.names[i]}]"
+        key = self.names[i] if self.names.count(self.names[i]) == 1 else i
+        return f"{what}{f' ({are})' if others else ''}; correct it, or leave the column out: drop: [{key}]"
 
 
 def _is_meant_as_number(word: str) -> bool:
     """Whether it is a number with a point, a decimal comma, or commas between thousands."""
-    return is_number(word) or DECIMAL_COMMA.fullmatch(word) is not None or is_number(word.replace(",", ""))
+    return is_number(word) or has_comma(word) or is_number(word.replace(",", ""))
 
 
 def _line_of(problem: str) -> int:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...spec.errors import NettrainError
+from ..dataset import by_size, of_any_size, some_of
 from .formulas import statistics
-
-SOME = 64  # examples that are looked at for the largest value of a pixel
 
 
 @dataclass(frozen=True)
@@ -72,15 +71,16 @@ def find_facts(
 
 def _limit(jitter: Any, examples: Any) -> float:
     """The largest value a pixel may have: as the spec says, else 1 or 255. Raises NettrainError for others."""
-    some = np.asarray(examples[np.linspace(0, len(examples) - 1, min(len(examples), SOME)).astype(int)])
-    if some.min() < 0:
+    some = [part for _, part in by_size(of_any_size(examples, np.array(some_of(len(examples)))))]
+    least, most = min(part.min() for part in some), max(part.max() for part in some)
+    if least < 0:
         raise NettrainError(
-            f"jitter needs pixels from 0 to 1 or to 255; these examples have {some.min():g}", key="transform"
+            f"jitter needs pixels from 0 to 1 or to 255; these examples have {least:g}", key="transform"
         )
-    limit = jitter.limit or (1.0 if some.dtype.kind == "f" and some.max() <= 1 else 255.0)
-    if some.max() > limit:
+    limit = jitter.limit or (1.0 if some[0].dtype.kind == "f" and most <= 1 else 255.0)
+    if most > limit:
         raise NettrainError(
-            f"these examples have pixels of {some.max():g}, more than jitter's limit of {limit:g}; write the largest "
+            f"these examples have pixels of {most:g}, more than jitter's limit of {limit:g}; write the largest "
             "value there can be as jitter: {limit: …}",
             key="transform",
         )

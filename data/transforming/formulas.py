@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..dataset import by_size, of_any_size
+
 ATTEMPTS = 10  # to draw a rectangle that fits, as torchvision does
 PIECE = 1 << 13  # values that are worked on at a time where there are many steps: they stay in a processor's cache
 GREY = (0.2989, 0.587, 0.114)  # of red, green, blue, as PyTorch and pillow weigh them
@@ -211,17 +213,22 @@ def statistics(examples: Any, channels: int, at_once: int = 1 << 20) -> tuple[np
     """(mean, deviation) of each channel over examples N x C x …, some at a time, which need not lie in memory.
 
     The deviation is that of the whole population, as numpy's std. Parts are joined by the formula of Chan, Golub and
-    LeVeque (1979), which loses no digits where the mean is large.
+    LeVeque (1979), which loses no digits where the mean is large. Values are counted from the first of their channel,
+    so that one with a single value has a deviation of exactly 0.
     """
-    count, mean, squares = 0, np.zeros(channels), np.zeros(channels)
+    count, first, mean, squares = 0, np.zeros(channels), np.zeros(channels), np.zeros(channels)
     step = max(1, at_once // max(1, math.prod(examples.shape[1:])))
     for start in range(0, len(examples), step):
-        part = np.asarray(examples[np.arange(start, min(start + step, len(examples)))], float)
-        part = part.reshape(len(part), channels, -1)
-        n, its_mean = part.shape[0] * part.shape[2], part.mean(axis=(0, 2))
-        part -= its_mean[:, None]
-        delta = its_mean - mean
-        squares += np.einsum("ncp,ncp->c", part, part) + delta**2 * (count * n / (count + n))
-        count += n
-        mean += delta * (n / count)
-    return mean, np.sqrt(squares / count)
+        numbers = np.arange(start, min(start + step, len(examples)))
+        for _, found in by_size(of_any_size(examples, numbers)):
+            part = np.asarray(found, float).reshape(len(found), channels, -1)
+            if not count:
+                first = part[0, :, 0].copy()
+            part = part - first[:, None]
+            n, its_mean = part.shape[0] * part.shape[2], part.mean(axis=(0, 2))
+            part -= its_mean[:, None]
+            delta = its_mean - mean
+            squares += np.einsum("ncp,ncp->c", part, part) + delta**2 * (count * n / (count + n))
+            count += n
+            mean += delta * (n / count)
+    return first + mean, np.sqrt(squares / count)

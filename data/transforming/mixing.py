@@ -15,23 +15,24 @@ from .records import Mixup
 class Mixing:
     """What a data layer needs in training: how many classes there are, and the mixing of a batch.
 
-    Raises NettrainError for labels that are no classes, and for further arrays, which nothing is known of.
+    ``named`` is how many classes have names, of which the training part may lack some. Raises NettrainError for labels
+    that are no classes, and for further arrays, which nothing is known of.
     """
 
-    def __init__(self, mixup: Mixup, labels: list[Any], origin: str):
+    def __init__(self, mixup: Mixup, labels: list[Any], origin: str, named: int = 0):
         if len(labels) != 1:
             has = f"{len(labels) - 1} more" if labels else "no top for the labels"
             raise NettrainError(f"mixup mixes the examples and one label each; this layer has {has}", key="transform")
         (values,) = labels
         if values.shape[1:] not in ((), (1,)):
             raise NettrainError("mixup needs one label for each example, a class", key="transform")
-        self.alpha, self.classes, self.origin = mixup.alpha, mixup.classes, origin
+        self.alpha, self.classes, self.origin = mixup.alpha, mixup.classes or named, origin
         if isinstance(values, np.ndarray):
-            range = Known(values, origin).range()
-            if range is not None and (range.fractional is not None or range.low < 0):
-                odd = range.low if range.low < 0 else range.fractional
+            seen = Known(values, origin).range()
+            if seen is not None and (seen.fractional is not None or seen.low < 0):
+                odd = seen.low if seen.low < 0 else seen.fractional
                 raise NettrainError(f"mixup needs classes as labels, 0, 1, …; {origin} has {odd:g}", key="transform")
-            self.classes = self.classes or int(range.high) + 1 if range is not None else self.classes
+            self.classes = self.classes or int(seen.high) + 1 if seen is not None else self.classes
         elif not self.classes:
             raise NettrainError(
                 f"mixup must know how many classes there are, and the labels of {origin} are read one by one: write "

@@ -123,7 +123,7 @@ def _pictures(job: Job, path: Path) -> dict[str, DataSet]:
     if os.path.isdir(path) or path.name.endswith(".tar"):
         return {"": read_pictures(path, "train", look)}
     files, labels, _ = read_list(path)
-    listed = Found(str(path), files, labels, lambda i: find_image(files[i], "", path, Path()), path)
+    listed = Found(str(path), files, labels, lambda i: find_image(files[i], "", path, Path()), path, files=[path])
     return {"": set_of(listed, look)}
 
 

@@ -16,6 +16,7 @@ from ...net.netspec import load
 from ...net.parameter_files import by_layer, file_of, open_parameters
 from ...net.records import NetSpec
 from ...net.spec_file import find
+from ...solver.finding import snapshot_of_weights
 from ...spec.errors import NettrainError, Problem, why
 from ..caffe.message import Message
 
@@ -81,6 +82,9 @@ class Job:
             allow_python=self.options.allow_python,
         )
         self.result.warnings += [said(warning) for warning in spec.warnings]
+        if self.options.weights and spec.trained is None:  # those of a run come with what it found in its data
+            run = snapshot_of_weights(Path(self.options.weights))
+            spec.trained = run.trained if run is not None else None
         return spec
 
     def arrays(self, spec: NetSpec | None = None) -> dict[str, np.ndarray]:

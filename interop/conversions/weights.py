@@ -115,9 +115,9 @@ def to_mean(job: Job) -> None:
 
 
 def net_with_weights(job: Job) -> Net:
-    """The net that a spec says, with the weights that are given."""
+    """The net that a spec says, to be given its data, with the weights that are given: that of a run needs no data."""
     try:
-        net = Net(job.spec(), phase="TEST")
+        net = Net(job.spec(), phase="TEST", serves=True)
     except SpecError as error:
         if job.kind != "model":
             raise

@@ -33,11 +33,15 @@ def preprocessing(step: Step) -> dict[str, Any]:
     fillers = getattr(step.layer.p, "data_filler", None)  # of DummyData
     if fillers is not None and (not fillers or fillers[0].type == "constant"):
         said["value"] = fillers[0].value if fillers else 0.0
-    if step.spec.common.type in IN_CAFFES_ORDER:
+    are_pictures = "pictures" in step.layer.fitted
+    if step.spec.common.type in IN_CAFFES_ORDER or are_pictures:
         said["channel_order"] = "BGR" if step.top[0].shape[1] == 3 else "gray"
+    if are_pictures:
+        said["size"] = list(step.layer.fitted["example"][1:])
     if "table" in step.layer.fitted:
         table = step.layer.fitted["table"]
         said |= {"columns": value_names(table), "fitted": table["columns"]}
+        said |= {key: table[key] for key in ("categories", "missing")}
     if step.layer.fitted.get("classes"):
         said["class_names"] = list(step.layer.fitted["classes"])
     return said
@@ -51,6 +55,8 @@ def in_words(name: str, said: dict[str, Any]) -> str:
     if "columns" in said:
         made = any({"deviation", "categories"} & one.keys() for one in said["fitted"])
         parts.append(f"{len(said['columns'])} numbers of a table{', as fitted in its metadata' if made else ''}")
+    if "size" in said:
+        parts.append("pictures of {} x {} pixels".format(*said["size"]))
     if "resize" in said:
         parts.append(f"images of {said['resize'][0]} x {said['resize'][1]} pixels")
     if "crop_size" in said:

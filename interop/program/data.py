@@ -252,7 +252,7 @@ def inference_lines(code: Code, step: Step, i: int, x: str) -> tuple[list[str], 
         return [], " x ".join(map(str, ["T" if layer.batch_axis else "N", *step.top[i].shape[1:]]))
     p = layer.p.transform
     lines = []
-    shape = layer.set.data.shape[1:]
+    shape = tuple(layer.fitted["example"])
     if layer.mean is not None:
         mean = code.names.new(f"mean_of_{x}")
         code.arrays[mean] = layer.mean

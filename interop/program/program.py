@@ -45,7 +45,7 @@ def write(spec: NetSpec, *, inference: bool = False, arrays: Mapping[str, np.nda
     Raises SpecError for a spec with mistakes, NettrainError for a layer that cannot be written so.
     """
     if inference:
-        net = Net(spec, "TEST", dtype="float64")
+        net = Net(spec, "TEST", dtype="float64", serves=True)
         _take(net, arrays)
         return _inference(net)
     blueprint = draw(spec, dtype="float64")

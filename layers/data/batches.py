@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ...data.dataset import bad_value, not_finite
-from ...data.division import MOST_CLASSES
 from ...data.order import Order
 from ...net.blob import Blob, Known
 from ...net.fillers import stream
@@ -18,17 +16,6 @@ from ...spec.errors import NettrainError
 
 AT_ONCE = 1 << 22  # values read at a time when the data is checked
 MOST_LABELS = 100_000  # distinct ones noted at most
-
-
-def counts_of(labels: Any, names: Sequence[str] = ()) -> dict[str, int]:
-    """How many examples of each class, by its name or number; nothing where labels are no classes, or not in memory."""
-    if not isinstance(labels, np.ndarray) or labels.size != len(labels) or labels.dtype.kind not in "biuf":
-        return {}
-    found, counts = np.unique(labels, return_counts=True)
-    if len(found) > MOST_CLASSES or not (found == np.rint(found)).all():
-        return {}
-    of = dict(zip(found.astype(int).tolist(), counts.tolist(), strict=True))
-    return {name: of.pop(i, 0) for i, name in enumerate(names)} | {str(number): count for number, count in of.items()}
 
 
 class Batches(Layer):
@@ -96,7 +83,7 @@ class Batches(Layer):
             for i, (name, blob) in enumerate(zip(self.top_names, read, strict=True)):
                 found = not_finite(blob.data, self.dtype)
                 if found is not None:
-                    raise bad_value(f"{self.origin}: `{name}`", blob.data, found, start + found[0])
+                    raise bad_value(f"{self.origin}: `{name}`", blob.data, found, self.number_of(start + found[0]))
                 before = seen[i]
                 if before is not None:
                     labels = np.union1d(before, blob.data)
@@ -105,8 +92,12 @@ class Batches(Layer):
                     top[i].known = Known(labels, self.origin, each=False) if few else None
             yield start + len(indices), self.order.size
 
+    def number_of(self, i: int) -> int:
+        """The number that example ``i`` has in its source, where the layer reads a part of that."""
+        return i
+
     def which_example(self, k):
-        return f"example {self.indices[k]:,} of {self.origin}, counted from 0"
+        return f"example {self.number_of(int(self.indices[k])):,} of {self.origin}, counted from 0"
 
     def name_of(self, k):
         return f"{self.indices[k]:,}"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import DataSet
+from ...data.given import files_in
 from ...data.kinds import other_kind
 from ...data.layout import arranged
 from ...data.one_hot import counted
@@ -20,7 +21,7 @@ from ...data.table.reading import read_table
 from ...data.table.roles import Keys
 from ...data.table.sets import fitted, given_set, in_numbers, is_table, label_names
 from ...spec.errors import NettrainError, WrongKindError
-from .given import is_files, set_given
+from .given import set_given
 
 SHOWN = 20  # columns in a message
 
@@ -43,7 +44,7 @@ def keys_of(p: Any) -> Keys:
 class ColumnsOf:
     """Reads the source of a Data layer, or what a program gives it. ``found`` is the whole set; of a table its columns,
     until ``in_numbers`` is told which of its rows the layer reads. ``fitted`` is then what belongs to the run, nothing
-    of what is no table."""
+    of what is no table; ``notes`` say what became of columns."""
 
     def __init__(self, layer: Any, split: str):
         p = layer.p
@@ -54,6 +55,7 @@ class ColumnsOf:
             self.known = fitted(training) if is_table(training) else None
         self.found = self._load(split)
         self.fitted: dict[str, Any] = {}
+        self.notes: list[str] = []
 
     def _load(self, split: str) -> DataSet:
         p, folder = self.layer.p, self.layer.folder
@@ -78,8 +80,7 @@ class ColumnsOf:
         if self.known is None:
             self.known = fitted(part if self.split == "train" else self.layer.divided(self.found, "train"))
         self.fitted = {"table": dict(self.known)}
-        made, notes = in_numbers(part, self.known, self.layer.dtype)
-        self.layer.remark = "; ".join([*([self.layer.remark] if self.layer.remark else []), *notes])
+        made, self.notes = in_numbers(part, self.known, self.layer.dtype)
         return made
 
 
@@ -92,19 +93,16 @@ def _is_no_table(file: str | os.PathLike[str]) -> bool:
 def given_columns(given: Any, folder: Path, known: Mapping[str, Any], dtype: np.dtype) -> tuple[DataSet, str]:
     """What a trained net is given: a file, rows of values in the order of the features, or a table of columns; and a
     note on what training did not have. Raises NettrainError."""
-    if is_files(given) if isinstance(given, list | tuple) else isinstance(given, str | os.PathLike):
-        files = list(given) if isinstance(given, list | tuple) else [given]
+    if (files := files_in(given)) is not None:
         if all(map(_is_no_table, files)):
             names = [one["name"] for one in known["columns"]]
             columns = ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
             raise WrongKindError(
-                f"{os.fspath(files[0])}: this net predicts from tables (.csv, .tsv, .parquet) with the columns "
-                f"{columns}"
+                f"{files[0]}: this net predicts from tables (.csv, .tsv, .parquet) with the columns {columns}"
             )
         if len(files) > 1:
             raise NettrainError("tables are read one by one")
-        (given,) = files
-        path = Path(given) if os.path.exists(given) else find_file(os.fspath(given), folder)
+        path = Path(files[0]) if os.path.exists(files[0]) else find_file(files[0], folder)
         table = read_table(path, tuple(one["name"] for one in known["columns"]))
     else:
         table = table_of(given, [one["name"] for one in known["columns"]])

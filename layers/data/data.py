@@ -5,7 +5,6 @@ It is one file because it is one layer: its keys, and what it does with each kin
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,11 @@ import numpy as np
 
 from ...data import one_hot
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
-from ...data.division import Column, Split, part_of, rare
+from ...data.division import Column, Split, counts_of, part_of, rare
 from ...data.generators import GENERATORS, Generate
+from ...data.given import file_in
 from ...data.layout import Layout, arranged, noticed
-from ...data.lmdb import is_of_encoded
+from ...data.lmdb import has_sizes_of_its_own, is_of_encoded
 from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
 from ...data.sources import NAMED, find_file, given_examples
 from ...data.table.reading import is_table
@@ -31,7 +31,7 @@ from ...net.registry import register
 from ...spec.advice import say
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, WrongKindError, format_shape
-from .batches import Batches, counts_of
+from .batches import Batches
 from .columns import ColumnsOf, given_columns
 from .given import further_given
 from .phases import BatchSize, Source
@@ -54,9 +54,11 @@ class Data(Batches):
     A program may give arrays in place of the source, those of further tops too:
     ``get_solver(spec, given={"data": {"data": x, "label": y}})``, by the name of the layer.
     A folder with an LMDB of Caffe's Datum records is a source too (with encoded images it needs pillow: pip install
-    "nettrain[images]"): its examples are read batch by batch, others lie in memory.
+    "nettrain[images]"): its examples are read batch by batch, others lie in memory; with
+    crop_size or resize they may have several sizes.
     So is a folder with a folder of pictures for each class, perhaps below train, val and test (tests read val, or test
-    where there is none); or a .tar with KEY.jpg beside KEY.cls or KEY.json. Channels are blue, green, red, as Caffe's,
+    where there is none); or tar files with KEY.jpg beside KEY.cls, KEY.json or KEY.txt: ``a.tar``, a folder of them,
+    ``a-*.tar`` or ``a-{000..009}.tar``. Channels are blue, green, red, as Caffe's,
     or one of grey; EXIF turns them, transparent pixels show white, of 16 bits the upper 8 are taken. What was decoded
     is kept in memory up to ``cache_mb``; ``prefetch`` batches are read ahead by threads, with the same numbers.
     Source: Caffe's Data with transform_param, which never shuffles.
@@ -162,17 +164,55 @@ class Data(Batches):
             return
         columns = ColumnsOf(self, split)
         whole = columns.found
+        self.can_be_divided = self.is_one_source and whole.split in (WHOLE, UNDIVIDED)
         self.set = columns.in_numbers(self.divided(whole, split))
-        seen = "" if p.layout or is_of_pictures(self.set.data) else noticed(whole)
-        hot = one_hot.noticed(whole) if len(top) > 1 else ""
-        self.remark = "; ".join(filter(None, (self.set.remark, self.remark, seen, hot)))
+        is_pictures, is_encoded = is_of_pictures(self.set.data), is_of_encoded(self.set.data)
+        self.check_keys_of_pictures(is_pictures, is_encoded)
+        remarks = [self.set.remark, *self.notes_on_division(whole), *columns.notes]
+        if not p.layout and not is_pictures:
+            remarks.append(noticed(whole))
+        if len(top) > 1:
+            remarks.append(one_hot.noticed(whole))
+        if p.transform.color is not None and not is_pictures and not is_encoded:  # Caffe says so and goes on
+            remarks.append("transform's force_color and force_gray are for encoded images, which these are not")
+        self.remark = "; ".join(filter(None, remarks))
         self.is_quick_to_examine = is_quick_to_read(self.set.data)
         self.reads, self.how_to_split = self.identity(split)
-        shapes = [p.transform.output_shape(self.set.data.shape[1:])]
-        self.mean = p.transform.mean(self.folder, self.set.data.shape[1:])
-        in_bgr = whole.split == UNDIVIDED or is_of_pictures(self.set.data)  # as Caffe's databases
+        example = self.set.data.shape[1:]
+        shapes = [p.transform.output_shape(example)]
+        self.mean = p.transform.mean(self.folder, example)
+        in_bgr = whole.split == UNDIVIDED or is_pictures  # as Caffe's databases
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, self.phase == "TRAIN", in_bgr)
-        self.further = [self.set.labels]
+        self.further = self.find_further(top)
+        if len(top) > 1:
+            self.check_classes(self.set.classes, self.set.origin)
+        self.example_from = self.set.origin
+        if len(example) == 3:
+            self.one_shape_by = "a transform with crop_size cuts both to one size"
+        self.are_maps = [p.transform.is_map(array, example) for array in self.further]
+        for array, is_map in zip(self.further, self.are_maps, strict=True):
+            shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
+        self.fitted = {"example": list(example), "further": [list(shape) for shape in shapes[1:]]}
+        self.fitted |= self.facts.fitted() | columns.fitted
+        if self.set.classes:
+            self.fitted["classes"] = list(self.set.classes)
+        if is_pictures or is_encoded:
+            self.fitted["pictures"] = True
+        if p.transform.mixup and self.phase == "TRAIN":
+            self.mixing = Mixing(p.transform.mixup, self.further, self.set.origin, len(self.set.classes))
+            shapes[1], top[1].known = (self.mixing.classes,), None
+        self.begin(len(self.set), p.batch_size.of(self.phase), p.shuffle, shapes, self.set.origin)
+
+    def check_keys_of_pictures(self, is_pictures, is_encoded):
+        """Raise NettrainError for a key of pictures where the source has none; encoded records have a colour too."""
+        p = self.p
+        if not is_pictures and (p.size or p.damaged != "refuse" or (p.color is not None and not is_encoded)):
+            key = "size" if p.size else "damaged" if p.color is None else "color"
+            raise NettrainError(f"{self.set.origin} holds no pictures, which alone have `{key}`", key=key)
+
+    def find_further(self, top):
+        """The arrays of the tops after the first, labels before others. Raises NettrainError for a missing one."""
+        further = [self.set.labels]
         if len(top) > 1 and self.set.labels is None:
             raise NettrainError(
                 f"{self.set.origin} has no labels for the second top; they are the array `label` of an .npz, "
@@ -185,42 +225,14 @@ class Data(Batches):
                 raise NettrainError(
                     f"{self.set.origin} has no array `{name}` for a further top; it has {has}", key="top"
                 )
-            self.further.append(self.set.others[name])
-        self.further = self.further[: len(top) - 1]
-        for blob, array in zip(top[1:], self.further, strict=True):
+            further.append(self.set.others[name])
+        further = further[: len(top) - 1]
+        for blob, array in zip(top[1:], further, strict=True):
             if isinstance(array, np.ndarray):
                 blob.known = Known(
                     array, self.set.origin, self.set.classes, name_of=self.set.name_of if self.set.names else None
                 )
-        if len(top) > 1:
-            self.check_classes(self.set.classes, self.set.origin)
-        example = self.set.data.shape[1:]
-        self.example_from = self.set.origin
-        if len(example) == 3:
-            self.one_shape_by = "a transform with crop_size cuts both to one size"
-        self.are_maps = [p.transform.is_map(array, example) for array in self.further]
-        for array, is_map in zip(self.further, self.are_maps, strict=True):
-            shapes.append((*array.shape[1:-2], *shapes[0][1:]) if is_map else array.shape[1:])
-        self.fitted = {"example": list(example), "further": [list(shape) for shape in shapes[1:]]}
-        self.fitted |= self.facts.fitted()
-        self.fitted |= columns.fitted
-        if self.set.classes:
-            self.fitted["classes"] = list(self.set.classes)
-        is_encoded = is_of_encoded(self.set.data)
-        if is_of_pictures(self.set.data) or is_encoded:
-            self.fitted["pictures"] = True
-        elif p.transform.color is not None:  # Caffe says so and goes on
-            words = "transform's force_color and force_gray are for encoded images, which these are not"
-            self.remark = "; ".join(filter(None, (self.remark, words)))
-        if not is_of_pictures(self.set.data) and (
-            p.size or p.damaged != "refuse" or (p.color is not None and not is_encoded)
-        ):
-            key = "size" if p.size else "damaged" if p.color is None else "color"
-            raise NettrainError(f"{self.set.origin} holds no pictures, which alone have `{key}`", key=key)
-        if p.transform.mixup and self.phase == "TRAIN":
-            self.mixing = Mixing(p.transform.mixup, self.further, self.set.origin)
-            shapes[1], top[1].known = (self.mixing.classes,), None
-        self.begin(len(self.set), getattr(p.batch_size, split), p.shuffle, shapes, self.set.origin)
+        return further
 
     def serve(self, p):
         """Shapes as a run found them; examples will be given."""
@@ -228,7 +240,7 @@ class Data(Batches):
         self.mean = p.transform.mean(self.folder, example)
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, in_training=False)
         shapes = [p.transform.output_shape(example), *map(tuple, self.fitted["further"])]
-        self.begin(1, p.batch_size.test, False, shapes, "what is given")
+        self.begin(1, p.batch_size.of(self.phase), False, shapes, "what is given")
 
     def classes_to_count(self, split):
         """What labels of a folder of pictures count: the classes that a run, or the source to train on, has."""
@@ -240,7 +252,10 @@ class Data(Batches):
     def read_given(self, given):
         example = tuple(self.fitted["example"])
         self.set = self.given_set(given, example)
-        if tuple(self.set.data.shape[1:]) != example:
+        has = tuple(self.set.data.shape[1:])
+        if self.p.transform.makes_one_size and has_sizes_of_its_own(self.set.data):
+            has = (has[0], *example[1:])  # those of each are looked at when it is read
+        if has != example:
             raise ShapeError(
                 f"{self.set.origin} has examples of {format_shape(self.set.data.shape[1:])}; the net was trained on "
                 f"{format_shape(example)}"
@@ -264,12 +279,12 @@ class Data(Batches):
         pictures = given_pictures(given, partial(find_file, folder=self.folder, folders=True), example, in_bgr)
         if pictures is not None:
             return pictures
-        if in_bgr and isinstance(given, str | os.PathLike) and is_table(Path(given)):
+        if in_bgr and (file := file_in(given)) is not None and is_table(Path(file)):
             raise WrongKindError(
-                f"{os.fspath(given)}: this net predicts from pictures, folders of them, or arrays of N x "
-                f"{format_shape(example)} (.npz, .npy), not from tables"
+                f"{file}: this net predicts from pictures, folders of them, or arrays of N x {format_shape(example)} "
+                "(.npz, .npy), not from tables"
             )
-        return arranged(given_examples(given, self.folder), self.p.layout)
+        return arranged(given_examples(given, self.folder, self.p.look.color), self.p.layout)
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))
@@ -279,7 +294,7 @@ class Data(Batches):
 
     def read_ahead(self):
         if self.p.prefetch and hasattr(self.set.data, "expect"):
-            self.set.data.expect(self.order.coming(self.p.prefetch * self.batch_size))
+            self.set.data.expect(self.order.coming(self.p.prefetch * self.batch_size, self.stop_at_end))
 
     def class_counts(self):
         return counts_of(self.set.labels, self.set.classes)
@@ -287,35 +302,50 @@ class Data(Batches):
     def picture(self, k, top):
         return picture(self.p.transform, top[0].data[k], self.facts, self.mean)
 
-    def divided(self, found, split):
-        """The part of a set that this phase reads: of one file that is the source of both, a fifth is kept for tests
-        unless the spec says otherwise."""
-        how, is_one = self.p.split, self.p.source.train == self.p.source.test
-        self.can_be_divided = is_one and found.split in (WHOLE, UNDIVIDED)
-        if how is None and is_one and self.keeps_some_for_tests and found.split == WHOLE and len(found) > 1:
-            how, self.remark = Split(), "a fifth is kept for tests (split: 0.2 is the default; split: 0 for none)"
+    @property
+    def is_one_source(self):
+        """Whether both phases read the same."""
+        return self.p.source.train == self.p.source.test
+
+    def division(self, found):
+        """How a set is divided, None where it is not: of one file that is the source of both phases a fifth is kept
+        for tests, unless the spec says otherwise. Raises NettrainError."""
+        how = self.p.split
         if how is None:
-            return found
-        if found.split not in (WHOLE, UNDIVIDED) or not is_one:
+            by_default = self.is_one_source and self.keeps_some_for_tests and found.split == WHOLE and len(found) > 1
+            return Split() if by_default else None
+        if found.split not in (WHOLE, UNDIVIDED) or not self.is_one_source:
             raise NettrainError(f"{found.origin} has a part for tests already; leave out split", key="split")
-        if how.stratify and how.group is None and (how.test or how.folds):
-            self.remark = "; ".join(filter(None, (self.remark, rare(found.labels, found.classes))))
-        return part_of(found, how, split)
+        return how
+
+    def notes_on_division(self, found):
+        """What a person should know of how a set is divided."""
+        how = self.division(found)
+        notes = []
+        if how is not None and self.p.split is None:
+            notes.append("a fifth is kept for tests (split: 0.2 is the default; split: 0 for none)")
+        if how is not None and how.stratify and how.group is None and (how.test or how.folds):
+            notes.append(rare(found.labels, found.classes))
+        return notes
+
+    def divided(self, found, split):
+        """The part of a set for tests (``test``) or training (``train``); all of it where it is not divided."""
+        how = self.division(found)
+        return found if how is None else part_of(found, how, split)
 
     def training_examples(self):
         """The examples that are trained on, which a net for tests alone must find itself. Raises NettrainError."""
         if self.phase == "TRAIN":
             return self.set.data
-        p = self.p
         found = ColumnsOf(self, "train").found
-        part = self.divided(found, "train")
-        if part is found and p.source.train == p.source.test and part.split in (WHOLE, UNDIVIDED) and p.split is None:
+        is_one_set = self.is_one_source and found.split in (WHOLE, UNDIVIDED)
+        if is_one_set and self.division(found) is None:
             raise NettrainError(
                 "normalize needs the training images, and this layer reads tests alone: give one layer for both, "
                 "with source: {train: …, test: …} or split: 0.2, or the numbers as normalize: {mean: [..], std: [..]}",
                 key="transform",
             )
-        return part.data
+        return self.divided(found, "train").data
 
     def identity(self, split):
         """``reads`` and ``how_to_split``: a set that has no splits is the same in both phases."""
@@ -328,17 +358,18 @@ class Data(Batches):
         part = self.set.split
         if source not in NAMED:
             source = str(find_file(source, self.folder, folders=True).resolve())
-        divide = "split: 0.2, or " if part in (WHOLE, UNDIVIDED) and self.p.source.train == self.p.source.test else ""
+        divide = "split: 0.2, or " if part in (WHOLE, UNDIVIDED) and self.is_one_source else ""
         return {f"{source} {part}": origin}, f"give {divide}source: {{train: {self.p.source.train}, test: ANOTHER}}"
 
     def examine(self, top):
-        if not isinstance(self.set.data, np.ndarray):
+        arrays = [self.set.data, *self.further]
+        if not all(isinstance(array, np.ndarray) for array in arrays):
             yield from super().examine(top)
             return
-        for name, array in zip(self.top_names, [self.set.data, *self.further], strict=True):
+        for name, array in zip(self.top_names, arrays, strict=True):
             found = not_finite(array, self.dtype)
             if found is not None:
-                raise bad_value(f"{self.set.origin}: `{name}`", array, found, self.set.number_of(found[0]))
+                raise bad_value(f"{self.set.origin}: `{name}`", array, found, self.number_of(found[0]))
         yield len(self.set), len(self.set)
 
     def fingerprint(self):
@@ -351,8 +382,8 @@ class Data(Batches):
             more["further"] = digest_of(*self.further[1:])
         return self.set.fingerprint | more
 
-    def which_example(self, k):
-        return f"example {self.set.number_of(int(self.indices[k])):,} of {self.origin}, counted from 0"
+    def number_of(self, i):
+        return self.set.number_of(i)
 
     def fill(self, indices, top, rng):
         further = list(zip(self.further, (blob.data for blob in top[1 : 1 + len(self.further)]), strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import WHOLE, DataSet
+from ...data.given import file_in, rows_of_numbers
 from ...data.sources import find_file
 from ...files.arrays import open_npz, read_npy
 from ...net.layer import Layer
@@ -76,10 +76,8 @@ class TakesRows(Layer):
 
 def rows_of(given: Any, wanted: Sequence[str], folder: Path) -> Rows:
     """The arrays of the wanted tops: an array for the only one, a mapping, or an .npz or .npy. Raises NettrainError."""
-    if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], str | os.PathLike):
-        (given,) = given
-    if isinstance(given, str | os.PathLike):
-        path = find_file(os.fspath(given), folder)
+    if (file := file_in(given)) is not None:
+        path = find_file(file, folder)
         if path.suffix == ".npy":
             return {_only(wanted, path.name): read_npy(path, "data file")}
         with open_npz(path, "data file") as archive:
@@ -97,11 +95,8 @@ def rows_of(given: Any, wanted: Sequence[str], folder: Path) -> Rows:
 
 def array_of(given: Any, name: str) -> np.ndarray:
     """What is given as an array of numbers with a row for each example. Raises NettrainError."""
-    try:
-        array = np.asarray(given)
-    except ValueError:  # rows of different lengths
-        array = np.empty(0, object)
-    if array.dtype.kind not in "fiub" or not array.ndim:
+    array = rows_of_numbers(given)
+    if array is None:
         raise NettrainError(f"examples for `{name}` must be an array of numbers with a row for each")
     return array
 
@@ -132,11 +127,6 @@ def further_given(found: DataSet, name: str, wanted: Sequence[str], shape: tuple
         has = ", ".join(found.others) or "none"
         raise NettrainError(f"the net also reads `{name}`: {found.origin} has no array of that name; it has {has}")
     return found.others[name]
-
-
-def is_files(given: Sequence[Any]) -> bool:
-    """Whether a list names files."""
-    return bool(given) and all(isinstance(one, str | os.PathLike) for one in given)
 
 
 def _only(wanted: Sequence[str], what: str) -> str:

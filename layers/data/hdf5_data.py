@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import digest, some_of
+from ...data.given import file_in
 from ...data.kinds import not_text, other_kind
 from ...data.sources import find_file
 from ...files.arrays import MOST_UNPACKED
@@ -110,9 +111,10 @@ class HDF5Data(TakesRows, Batches):
 
     def read_given(self, given):
         """As from a program, or an .h5 file with the datasets of the tops that are read."""
-        if isinstance(given, str | os.PathLike) and os.fspath(given).endswith((".h5", ".hdf5")):
+        file = file_in(given)
+        if file is not None and file.endswith((".h5", ".hdf5")):
             self.library = extra("h5py", "hdf5", "HDF5Data")
-            path = find_file(os.fspath(given), self.folder)
+            path = find_file(file, self.folder)
             datasets = self.open(path, self.wanted)
             with datasets[0].file:
                 self.take({name: data[...] for name, data in zip(self.wanted, datasets, strict=True)})

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ...data.dataset import beginning_of, digest, some_of
+from ...data.division import counts_of
+from ...data.given import files_in
 from ...data.image_list import read_list, refuse_missing
 from ...data.images import decode, entries, find_image, size_in_head
 from ...data.pictures.folder import read_folder
@@ -24,8 +26,8 @@ from ...net.example import Example
 from ...net.registry import register
 from ...spec.declare import Declared, param
 from ...spec.errors import NettrainError, ShapeError, format_shape
-from .batches import Batches, counts_of
-from .given import array_of, is_files
+from .batches import Batches
+from .given import array_of
 from .phases import BatchSize, ListSource
 
 LOOKED_FOR = 10_000  # images of a list that must be there before work begins
@@ -136,7 +138,7 @@ class ImageData(Batches):
         if classes:
             self.fitted["classes"] = list(classes)
         if p.transform.mixup and self.phase == "TRAIN":
-            self.mixing = Mixing(p.transform.mixup, [self.labels], str(self.list))
+            self.mixing = Mixing(p.transform.mixup, [self.labels], str(self.list), len(classes))
             shapes[1], top[1].known = (self.mixing.classes,), None
         self.begin(len(self.files), p.batch_size.of(self.phase), p.shuffle, shapes, str(self.list))
         if p.rand_skip > len(self.files):
@@ -149,7 +151,7 @@ class ImageData(Batches):
         self.example, self.files = tuple(self.fitted["example"]), []
         self.mean = p.transform.mean(self.folder, self.example)
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, in_training=False, bgr=True)
-        self.begin(1, p.batch_size.test, False, [p.transform.output_shape(self.example), ()], "what is given")
+        self.begin(1, p.batch_size.of(self.phase), False, [p.transform.output_shape(self.example), ()], "what is given")
 
     def read_classes(self):
         """The images of a folder for each class; which part it is, where the folder has several, and the classes."""
@@ -166,9 +168,8 @@ class ImageData(Batches):
     def read_given(self, given):
         """Image files, or an array of images as they come from them: N x C x H x W, values 0 to 255."""
         self.is_given, self.pixels = True, None
-        if isinstance(given, str | os.PathLike) or (isinstance(given, list | tuple) and is_files(given)):
-            files, origin = [given] if isinstance(given, str | os.PathLike) else given, "what is given"
-            self.files = [os.fspath(file) for file in files]
+        if (files := files_in(given)) is not None:
+            self.files, origin = files, "what is given"
         else:
             self.pixels, origin = array_of(given, self.top_names[0]), "the array"
             if self.pixels.shape[1:] != self.example:
@@ -183,11 +184,9 @@ class ImageData(Batches):
         return entries(self.files, self.root, self.list, self.folder)
 
     def path(self, i):
-        return (
-            self.list / self.files[i]
-            if not self.is_list
-            else find_image(self.files[i], self.root, self.list, self.folder)
-        )
+        if not self.is_list:
+            return self.list / self.files[i]
+        return find_image(self.files[i], self.root, self.list, self.folder)
 
     def compare_sizes(self):
         """Only part of a long list, so that work begins at once; the rest is checked when it is read."""
@@ -238,10 +237,10 @@ class ImageData(Batches):
 
     def read_ahead(self):
         if self.p.prefetch and not self.is_given:
-            self.images.expect(self.order.coming(self.p.prefetch * self.batch_size))
+            self.images.expect(self.order.coming(self.p.prefetch * self.batch_size, self.stop_at_end))
 
     def class_counts(self):
-        return counts_of(self.labels)
+        return counts_of(self.labels, self.fitted.get("classes", ()))
 
     def picture(self, k, top):
         return picture(self.p.transform, top[0].data[k], self.facts, self.mean)

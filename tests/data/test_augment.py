@@ -252,6 +252,10 @@ def test_the_mean_and_deviation_are_numpys_and_read_some_at_a_time():
     assert read.most == 10
     np.testing.assert_allclose(mean, images.mean(axis=(0, 2, 3)), rtol=1e-14)
     np.testing.assert_allclose(std, images.std(axis=(0, 2, 3)), rtol=1e-9)
+    images[:, 0] = 0.1  # the mean of which is not 0.1 to the last bit
+    mean, std = formulas.statistics(Lazily(images), 2, at_once=500)
+    assert mean[0] == 0.1
+    assert std[0] == 0
 
 
 def test_normalize_is_of_the_training_part_alone_in_tests_too(net):

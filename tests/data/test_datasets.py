@@ -435,6 +435,22 @@ def test_idx(dtype, suffix):
     np.testing.assert_array_equal(label, [3, 1, 0, 2])
 
 
+def test_labels_that_were_changed_are_read_again():
+    Path("my-images-idx3-ubyte").write_bytes(idx(np.zeros((3, 2, 2))))
+    for labels in ([0, 1, 2], [2, 0, 1], [1, 1, 1]):
+        Path("my-labels-idx1-ubyte").unlink(missing_ok=True)
+        Path("my-labels-idx1-ubyte").write_bytes(idx(np.array(labels)))
+        assert everything("my-images-idx3-ubyte")[1].tolist() == labels
+
+
+@pytest.mark.parametrize("source", ["whole.npz", "my-images-idx3-ubyte"])
+def test_a_file_without_parts_is_read_once_for_both_phases(source):
+    Path("my-images-idx3-ubyte").write_bytes(idx(np.zeros((3, 2, 2))))
+    np.savez("whole.npz", data=np.zeros((3, 2)))
+    train, test = (net(source, phase, top=("data",)).layers["d"].set for phase in ("TRAIN", "TEST"))
+    assert train.data is test.data
+
+
 def test_idx_of_other_ranks_and_without_labels():
     for name, shape in (("vectors.idx", (4, 3)), ("colour.idx", (4, 3, 2, 2))):
         Path(name).write_bytes(idx(np.arange(np.prod(shape)).reshape(shape)))

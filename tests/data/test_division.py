@@ -2,10 +2,11 @@
 
 import math
 
+import nettrain
 import numpy as np
 import pytest
 from nettrain.data.dataset import DataSet
-from nettrain.data.division import Split, classes_of, divide, part_of
+from nettrain.data.division import Split, classes_of, counts_of, divide, part_of
 from nettrain.spec.errors import NettrainError
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 20])
@@ -56,6 +57,14 @@ def test_what_are_classes():
         assert classes_of(labels) is None
 
 
+def test_how_many_of_each_class():
+    assert counts_of(np.array([2.0, 0, 2])) == {"0": 1, "2": 2}
+    assert counts_of(np.array([[2], [0], [7]], np.uint8), ("a", "b", "c")) == {"a": 1, "b": 0, "c": 1, "7": 1}
+    assert counts_of(np.array([True, False, True])) == {"0": 1, "1": 2}
+    for labels in (np.array([0.5, 1]), np.array([0, np.inf]), np.array([0, np.nan]), np.zeros((2, 2)), None):
+        assert counts_of(labels) == {}
+
+
 def test_a_part_knows_its_rows():
     others = {"mask": np.arange(20).reshape(10, 2)}
     whole = DataSet(np.arange(10.0)[:, None], np.arange(10) % 2, "x.csv", others=others)
@@ -71,6 +80,9 @@ def test_what_cannot_be_divided_is_said():
     whole = DataSet(np.zeros((6, 1)), None, "x.npz", others={"g": np.ones(6)})
     with pytest.raises(NettrainError, match=r"6 examples in 1 group .by `g`. cannot be divided"):
         part_of(whole, Split(group="g"), "train")
+    several = DataSet(np.zeros((6, 1)), None, "x.npz", others={"g": np.arange(12).reshape(6, 2)})
+    with pytest.raises(NettrainError, match="`g` has 2 values for each example; to group by it must have one"):
+        part_of(several, Split(group="g"), "train")
     with pytest.raises(NettrainError, match=r"x.npz has no column or array `p` to group by; it has g"):
         part_of(whole, Split(group="p"), "train")
 
@@ -117,3 +129,11 @@ def test_a_set_with_a_part_for_tests_is_not_divided(nettrain_cli, workdir):
     (workdir / "s.yaml").write_text(SPEC.format(split=", split: 0.5", more="").replace("one.csv", "digits"))
     result = nettrain_cli("check", "s.yaml", exit_code=2)
     assert "digits has a part for tests already; leave out split" in result.stderr
+
+
+def test_mixup_counts_classes_that_only_tests_have(workdir):
+    (workdir / "t.csv").write_text("x,kind\n" + "".join(f"{i},{'ab'[i % 2] if i else 'c'}\n" for i in range(20)))
+    keys = {"source": "t.csv", "batch_size": 4, "transform": {"mixup": 0.2}, "split": {"test": 0.5, "seed": 3}}
+    net = nettrain.Net({"layers": [{"name": "d", "type": "Data", "top": ["data", "label"], **keys}]}, "TRAIN")
+    assert 0 not in net.layers["d"].set.rows
+    assert net.blobs["label"].shape == (4, 3)

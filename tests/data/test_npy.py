@@ -69,3 +69,38 @@ def test_the_order_of_axes_is_said_and_noticed(workdir):
         assert np.array_equal(net.blobs["x"].data, expected[:4])
     with pytest.raises(NettrainError, match=r"layout NHWC needs arrays with 4 axes, grey\.npz has 5 x 9 x 8"):
         reader("grey.npz", layout="NHWC")
+
+
+@pytest.mark.parametrize("split", [{}, {"split": 0.25}])
+@pytest.mark.parametrize(
+    "transform", [{"mirror": True}, {"crop_size": 5, "vertical_flip": True}, {"pad": 2, "fill": "edge"}]
+)
+def test_label_maps_move_with_their_images_wherever_they_lie(workdir, monkeypatch, transform, split):
+    monkeypatch.setattr(npy, "IN_MEMORY", 0)
+    images = np.random.default_rng(0).integers(0, 255, (8, 3, 8, 8)).astype("u1")
+    np.save("x.npy", images)
+    np.save("y.npy", images[:, 0])
+    for of_labels in (0, 1 << 20):
+        monkeypatch.setattr(npy, "IN_MEMORY", of_labels)
+        net, _ = reader("x.npy", transform=transform, **split)
+        for _ in range(3):
+            net.forward()
+            assert np.array_equal(net.blobs["x"].data[:, 0], net.blobs["t"].data)
+
+
+@pytest.mark.parametrize("limit", [0, 200, 1 << 20])  # both on the disk, the examples alone, neither
+def test_a_bad_value_is_found_wherever_it_lies_and_counted_in_its_file(workdir, monkeypatch, limit):
+    examples, labels = np.random.default_rng(0).random((20, 3)), np.arange(20) % 2
+    examples[17, 2] = np.nan
+    monkeypatch.setattr(npy, "IN_MEMORY", limit)
+    np.save("x.npy", examples)
+    np.save("y.npy", labels.astype("u1"))
+    net, found = reader("x.npy", split=0.4)
+    assert 17 in found.rows
+    with pytest.raises(NettrainError, match="`x` of example 17 holds nan in column 2"):
+        list(net.layers["d"].examine([net.blobs["x"], net.blobs["t"]]))
+    np.save("x.npy", labels.astype("u1"))
+    np.save("y.npy", examples)  # targets, larger than the examples
+    net, _ = reader("x.npy", split=0.4)
+    with pytest.raises(NettrainError, match="`t` of example 17 holds nan in column 2"):
+        list(net.layers["d"].examine([net.blobs["x"], net.blobs["t"]]))

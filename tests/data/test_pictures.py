@@ -1,6 +1,7 @@
 """Pictures as data: folders of classes, tar files, what cannot be read, and reading ahead, which changes no number."""
 
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -10,15 +11,19 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
+from nettrain.data import sources
+from nettrain.data.generators import Generate
 from nettrain.data.lmdb import read_lmdb
+from nettrain.data.order import Order
 from nettrain.data.pictures import ahead
 from nettrain.data.pictures.decoding import picture
+from nettrain.data.pictures.heads import Head, plain_head, read_head
 from nettrain.data.pictures.kept import Kept
 from nettrain.data.pictures.reading import Look, given_pictures, read_pictures
 from nettrain.interop.convert import Options, convert
 from nettrain.net.netspec import load
 from nettrain.spec.errors import NettrainError
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 pytestmark = pytest.mark.usefixtures("workdir")
 
@@ -189,6 +194,54 @@ def test_sizes_are_those_of_upright_pictures():
     assert read_pictures(Path("photos"), "train", Look()).data.shape == (2, 3, 8, 9)
 
 
+def heads_of_every_kind():
+    """(bytes, whether they are plain) of pictures 5 high and 7 wide."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    grey = Image.fromarray(pixels_of(1, (5, 7)))
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("what", "a picture")
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        image = grey.convert("RGB" if mode == "P" else "L" if mode == "I;16" else mode)
+        image = image.quantize(9) if mode == "P" else image.convert("I").convert(mode) if mode == "I;16" else image
+        yield image, "png", {"dpi": (72, 72)}, True
+    yield grey, "png", {"exif": turned}, False
+    yield grey, "png", {"pnginfo": notes}, False
+    for mode in ("L", "RGB", "CMYK"):
+        for options in ({}, {"progressive": True}, {"comment": b"x" * 99, "icc_profile": b"y" * 999}):
+            yield grey.convert(mode), "jpeg", options, True
+    yield grey, "jpeg", {"exif": turned}, False
+    yield grey, "jpeg", {"icc_profile": b"y" * 9999}, False
+    for kind in ("tiff", "webp", "bmp", "gif"):
+        yield grey, kind, {}, False
+
+
+def by_pillow(content, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("nettrain.data.pictures.heads.plain_head", lambda start: None)
+        return read_head(content, "a")
+
+
+def test_heads_are_what_pillow_says(monkeypatch):
+    rng = np.random.default_rng(4)
+    for image, kind, options, is_plain in heads_of_every_kind():
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        content = file.getvalue()
+        said = (kind, image.mode, options)
+        assert (plain_head(content[:4096]) is not None) == is_plain, said
+        assert read_head(content, "a") == by_pillow(content, monkeypatch), said
+        assert read_head(content, "a")[:2] == ((7, 5) if "exif" in options else (5, 7)), said
+        for _ in range(12):  # where bytes are others, pillow is asked, or finds the same, unless it gives up
+            damaged = bytearray(content)
+            damaged[rng.integers(min(len(content), 60))] = rng.integers(256)
+            found = by_pillow(bytes(damaged), monkeypatch)
+            assert found.wrong or read_head(bytes(damaged), "a") == found, said
+        assert (
+            all(plain_head(content[:end]) in (None, Head(5, 7, image.mode != "L")) for end in range(60)) or not is_plain
+        )
+
+
 # Damage
 
 
@@ -326,6 +379,78 @@ def test_damaged_tar_files():
     refused("x.tar holds no pictures", path="x.tar")
 
 
+def make_shards(labels, name="shards/a-{:03d}.tar", ending="cls"):
+    """A tar file for each list of labels; keys are the same in each."""
+    Path("shards").mkdir(exist_ok=True)
+    number = itertools.count()
+    for k, some in enumerate(labels):
+        with tarfile.open(name.format(k), "w") as tar:
+            for i, label in enumerate(some):
+                add(tar, f"{i}.png", png(next(number)))
+                add(tar, f"{i}.{ending}", label.encode())
+
+
+WORDS = [["cat", "emu"], ["dog"], ["cat", "dog", "emu"]]
+
+
+@pytest.mark.parametrize(
+    ("source", "which"),
+    [
+        ("shards", (0, 1, 2)),
+        ("shards/", (0, 1, 2)),
+        ("shards/a-*.tar", (0, 1, 2)),
+        ("shards/a-{000..002}.tar", (0, 1, 2)),
+        ("shards/a-{002,000}.tar", (2, 0)),
+        ("sha{rds,rds}/a-00{1..1}.tar", (1, 1)),
+        ("shards/a-00[12].tar", (1, 2)),
+    ],
+)
+@pytest.mark.parametrize("ending", ["cls", "txt"])
+def test_shards(source, which, ending):
+    make_shards(WORDS, ending=ending)
+    found = sources.load(source, "train", Path(), Generate())
+    starts = np.cumsum([0, *map(len, WORDS)])
+    wanted = [(int(starts[k]) + i, f"a-00{k}.tar/{i}.png", word) for k in which for i, word in enumerate(WORDS[k])]
+    assert list(found.names) == [name for _, name, _ in wanted]
+    assert [found.classes[label] for label in found.labels] == [word for *_, word in wanted]
+    pixels = [pixels_of(number).transpose(2, 0, 1)[::-1] for number, *_ in wanted]
+    np.testing.assert_array_equal(found.data[np.arange(len(found))], pixels)
+
+
+def test_the_first_file_beside_a_picture_holds_its_label():
+    with tarfile.open("x.tar", "w") as tar:
+        add(tar, "0.png", png(0))
+        add(tar, "0.txt", b"a long\ncaption")
+        add(tar, "0.json", b'{"license": 4}')
+        add(tar, "0.cls", b"7")
+    found = read_pictures(Path("x.tar"), "train", Look())
+    assert (found.labels.tolist(), found.remark) == ([7], "2 files in x.tar that are no pictures ignored")
+
+
+def test_wrong_shards():
+    make_shards(WORDS)
+    with pytest.raises(NettrainError, match=r"there is no a-003\.tar, a-004\.tar, a-005\.tar and 4 more"):
+        sources.load("shards/a-{000..009}.tar", "train", Path(), Generate())
+    with pytest.raises(NettrainError, match="data file not found: shards/b-"):
+        sources.load("shards/b-*.tar", "train", Path(), Generate())
+    with pytest.raises(NettrainError, match="more than 100,000 files"):
+        sources.load("shards/{000..999}{000..999}.tar", "train", Path(), Generate())
+    make_shards([["3"]], "shards/a-{:03d}.tar")
+    refused("labels of both kinds", path="shards")
+    make_shards([["cat"]], "shards/val-{:03d}.tar")
+    refused("tar files of several kinds", "source: {train: shards/a-*.tar, test: shards/val-*.tar}", path="shards")
+
+
+def test_labels_of_shards_for_tests_count_the_classes_of_training():
+    make_shards(WORDS)
+    make_shards([["emu", "dog"]], "shards/b-{:03d}.tar")
+    source = "{train: shards/a-*.tar, test: 'shards/b-{000..000}.tar'}"
+    Path("net.yaml").write_text(SPEC, encoding="utf-8")
+    net = nettrain.Net("net.yaml", "TEST", settings=[f"d.source={source}", "d.batch_size=2"])
+    net.forward()
+    assert net.blobs["label"].data.ravel().tolist() == [2, 1]
+
+
 # Kept, and read ahead
 
 
@@ -344,6 +469,20 @@ def test_prefetch_and_cache_change_no_number(limit):
     assert data.used == (60 if limit is None else min(60, limit // 216))
     assert len(data.store) == (60 if limit is None else min(60, limit // 216))
     assert np.array_equal(data[np.array([3, 3])], wanted[[3, 3]])
+
+
+def test_what_comes_is_told_beyond_the_end_of_an_epoch():
+    for shuffle in (True, False):
+        order = Order(10, shuffle, 5, "d")
+        for _ in range(9):  # batches of 4: some end with an epoch, some span its end
+            told, ends = order.coming(8).tolist(), order.coming(8, stop_at_end=True).tolist()
+            state = order.state()
+            assert order.next(8).tolist() == told
+            assert told[: len(ends)] == ends
+            assert len(ends) == min(8, 10 - state["position"])
+            order.set_state(state)
+            order.next(4)
+        assert sorted(order.coming(99).tolist()[: 10 - order.position]) == sorted(order.next(10 - order.position))
 
 
 def test_what_is_kept_is_made_once():
@@ -379,6 +518,7 @@ def test_work_that_no_thread_does_is_done_by_who_asks(monkeypatch):
 FORKS = """
 import os, threading
 import numpy as np
+from nettrain.data.pictures.heads import Head, plain_head, read_head
 from nettrain.data.pictures.kept import Kept
 inside, go = threading.Event(), threading.Event()
 parent = os.getpid()

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import sys
+import tracemalloc
 from pathlib import Path
 
 import nettrain
@@ -12,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from nettrain import NettrainError
 from nettrain.data.division import Split, divide
-from nettrain.data.table import kept
+from nettrain.data.table import kept, pieces
 from nettrain.data.table import text as text_reader
+from nettrain.data.table.digits import MARGIN, parse
 from nettrain.data.table.reading import read_table
 from nettrain.data.table.roles import Keys
 from nettrain.data.table.sets import fitted, in_numbers, table_set
 from nettrain.data.table.text import read_text
+from nettrain.tools.data.columns import look, report
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -66,6 +70,15 @@ def test_gaps_are_empty_or_say_so():
     assert found.columns[0].is_whole
 
 
+@pytest.mark.parametrize("quickly", [True, False])
+def test_a_number_with_a_sign_before_nan_is_a_word_whatever_stands_beside_it(monkeypatch, quickly):
+    if not quickly:
+        monkeypatch.setattr(text_reader, "read_quickly", lambda path, dialect: None)
+    found = table("x,y\n1,0\nNA,1\n+nan,0\n2,1\n7.5,1\n").columns[0]
+    assert found.kind == "words"
+    assert [found.text(row) for row in range(5)] == ["1", "", "+nan", "2", "7.5"]
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -81,8 +94,12 @@ def test_a_first_row_of_names_is_told_from_values(text, names):
     assert [one.name for one in table(text).columns] == names
 
 
-def test_words_after_many_rows_of_numbers_are_kept_as_they_were_written(monkeypatch):
+@pytest.mark.parametrize("quickly", [True, False])
+def test_words_after_many_rows_of_numbers_are_kept_as_they_were_written(monkeypatch, quickly):
+    monkeypatch.setattr(pieces, "AT_ONCE", 16)
     monkeypatch.setattr(text_reader, "AT_ONCE", 7)
+    if not quickly:
+        monkeypatch.setattr(text_reader, "read_quickly", lambda path, dialect: None)
     rows = [f"{i:03}" for i in range(30)] + ["x"] * 20
     found = table("a,b\n" + "".join(f"{one},1\n" for one in rows)).columns[0]
     assert found.kind == "words"
@@ -101,6 +118,124 @@ def test_quoted_text_comes_back(rows):
     for i, name in enumerate(("one", "two")):
         assert found.columns[i].name == name
         assert [found.columns[i].text(k) for k in range(len(rows))] == [row[i].strip() for row in rows]
+
+
+def digits(cells, comma=False):
+    """What is read of cells by their digits, and which are left to others."""
+    text = b" " * MARGIN + b"".join(cell.encode() + b";" for cell in cells)
+    ends = MARGIN + np.cumsum([len(cell.encode()) + 1 for cell in cells]) - 1
+    starts = ends - [len(cell.encode()) for cell in cells]
+    return parse(np.frombuffer(text, np.uint8), starts, ends, comma)
+
+
+def test_numbers_read_by_their_digits_are_those_of_float():
+    rng = np.random.default_rng(0)
+    cells = [f"{x:.{k % 9}f}" for k, x in enumerate((rng.normal(size=4000) * 10.0 ** (np.arange(4000) % 5)).tolist())]
+    cells += map(repr, rng.normal(size=4000).tolist())
+    near = 2**53 + rng.integers(0, 2**53, 2000)
+    cells += [f"{n}{sign}{rest}" for n in near.tolist() for sign, rest in (("", ""), (".", "5"), ("", "512"))]
+    cells += [f"{2.0**e * (1 + d * 2.0**-53):.17g}" for e in range(-8, 40) for d in range(-9, 9)]
+    cells += ["9" * 19, "-0", "+1.", ".5", "-.5", "0" * 19, "007"]
+    values, odd = digits(cells)
+    assert not odd[:4000].any()
+    assert not odd[-6:].any()
+    expected = np.array([0.0 if left else float(cell) for cell, left in zip(cells, odd.tolist(), strict=True)])
+    assert np.where(odd, 0.0, values).tobytes() == expected.tobytes()
+
+
+def test_what_is_no_plain_number_is_left_to_others():
+    others = ["", ".", "-", "1..2", "1e5", "1x", "9" * 20, "nan", "1 ", " 1", "é1", "1/2", "1:2", "--1", "1-2", "1_0"]
+    others += ["١", "1,5", "1.2.3.4.5.6.7.8.", "123456789/", "12345678\u00e9"]
+    assert digits(others)[1].all()
+    values, odd = digits(["1,5", ",5", "1.5", "-0,25", "123456,75", "1,", "1.2,3", ","], comma=True)
+    assert values[:5].tolist() == [1.5, 0.5, 1.5, -0.25, 123456.75]
+    assert odd.tolist() == [False] * 5 + [True] * 3
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(some.data())
+def test_reading_by_columns_and_cell_by_cell_give_the_same(data):
+    """The same table to the bit, or the same message, whatever is in the file."""
+    cell = some.sampled_from([
+        *("1", "-2.5", "3.25", "1e-3", " 4 ", "0.1234567890123456", "1,5", "007", "inf", "1_0", "", "NA", "+nan"),
+        *("nan", "a", "é", " c ", "x;y", 'q"', "two\nlines", "r\rs", "\u00a0", " ", "2024-01-02", '""', "\0", "w" * 70),
+    ])  # fmt: skip
+    width = data.draw(some.integers(2, 3))
+    pools = [data.draw(some.lists(cell, min_size=1, max_size=3)) for _ in range(width)]
+    rows = data.draw(some.lists(some.tuples(*map(some.sampled_from, pools)), min_size=1, max_size=12))
+    file = io.StringIO()
+    end = data.draw(some.sampled_from(["\n", "\r\n", "\r", "\n\n"]))
+    csv.writer(file, delimiter=data.draw(some.sampled_from(",;\t")), lineterminator=end).writerows(rows)
+    at = data.draw(some.integers(0, len(file.getvalue())))
+    text = file.getvalue()[:at] + data.draw(some.sampled_from(["", "", "", '"', ",", "\n"])) + file.getvalue()[at:]
+    Path("t.csv").write_bytes(data.draw(some.sampled_from([b"", b"\xef\xbb\xbf"])) + text.encode())
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        for quickly in (True, False):
+            patch.setattr(pieces, "AT_ONCE", data.draw(some.sampled_from([3, 20, 1000])))
+            patch.setattr(text_reader, "AT_ONCE", 4)
+            if not quickly:
+                patch.setattr(text_reader, "read_quickly", lambda path, dialect: None)
+            try:
+                made, wrong = read_text(Path("t.csv"))
+                found.append([made.named, made.line.numbers.tolist(), wrong.said, wrong.more, wrong.hints])
+                found[-1] += [(one.name, one.kind, one.words, one.values.tobytes()) for one in made.columns]
+            except NettrainError as error:
+                found.append(str(error))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("rows", [3, 30])
+def test_a_point_among_decimal_commas_is_found_wherever_it_stands(rows, monkeypatch):
+    """However a file is read in pieces; a column of points alone is one of numbers."""
+    monkeypatch.setattr(pieces, "AT_ONCE", 40)
+    monkeypatch.setattr(text_reader, "AT_ONCE", 4)
+    lines = [f"{k},5;{k}.5;w{k % 2}.,;n.a.;0,{k}" for k in range(rows)]
+    Path("t.csv").write_text("\n".join(["a;b;c;d;e", *lines]))
+    found, wrong = read_text(Path("t.csv"), ("a",))
+    assert not wrong.said
+    assert [one.kind for one in found.columns[:3]] == ["numbers", "numbers", "words"]
+    assert found.columns[0].values.tolist() == found.columns[1].values.tolist() == [k + 0.5 for k in range(rows)]
+    for row in (0, rows // 2, rows - 1):
+        some_lines = [*lines[:row], "7.25;1.5;x;;0,5", *lines[row + 1 :]]
+        Path("t.csv").write_text("\n".join(["a;b;c;d;e", *some_lines]))
+        _, wrong = read_text(Path("t.csv"), ("a",))
+        assert [one.split(";")[0].split(" (")[0] for one in wrong.said] == [
+            f"t.csv:{row + 2}: `7.25` is not a number with a decimal comma"
+        ]
+
+
+def test_reading_costs_no_calls_for_each_cell_and_little_memory_beside_the_columns(monkeypatch):
+    rng = np.random.default_rng(0)
+    words = rng.choice(["red", "green", "a longer word", ""], 8000).tolist()
+    numbers = [f"{x:.4f}" if x > -1.5 else "" for x in rng.normal(size=8000).tolist()]
+    lines = [f'{x},"{w}",{k},{w},{x}\n' for k, (x, w) in enumerate(zip(numbers, words, strict=True))]
+    for rows in (4000, 8000):
+        Path(f"{rows}.csv").write_text("a,b,c,d,e\n" + "".join(lines[:rows]))
+    monkeypatch.setattr(pieces, "AT_ONCE", 1 << 14)
+
+    def calls(path):
+        count = 0
+
+        def seen(frame, event, arg):
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(seen)
+        try:
+            read_text(path)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert (calls(Path("8000.csv")) - calls(Path("4000.csv"))) / 20_000 < 0.5
+    tracemalloc.start()
+    try:
+        found, _ = read_text(Path("8000.csv"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * sum(one.values.nbytes for one in found.columns)
 
 
 def test_the_line_of_a_row_counts_line_breaks_in_quotes_and_empty_lines():
@@ -146,9 +281,9 @@ def test_a_table_is_kept_for_its_very_file(monkeypatch, tmp_path):
         entry = kept.entry(Path("t.csv"), "")
         return kept.find(entry, "t.csv")
 
-    again, lines = found()
+    again = found()
     assert [[one.text(k) for k in range(2)] for one in again.columns] == [["1", "2"], ["x", "y\nz"]]
-    assert lines.tolist() == [2, 3]
+    assert [again.line(k) for k in range(2)] == [2, 3]
     Path("t.csv").write_text(text.replace("2", "3"))  # as long, perhaps at the same time: the digest tells
     assert found() is None
     Path("t.csv").write_text(text)
@@ -163,7 +298,7 @@ def test_a_table_is_kept_for_its_very_file(monkeypatch, tmp_path):
     monkeypatch.setenv("NETTRAIN_CACHE", "off")
     assert kept.entry(Path("t.csv"), "") is None
     monkeypatch.setenv("NETTRAIN_CACHE", "/dev/null/none")  # where nothing can be written
-    kept.keep(kept.entry(Path("t.csv"), ""), again, lines)
+    kept.keep(kept.entry(Path("t.csv"), ""), again)
 
 
 # Fitting
@@ -353,6 +488,18 @@ def test_keys_of_tables_are_refused_for_what_is_none():
         nettrain.Net("s.yaml")
 
 
+def test_columns_of_one_name_stay_apart_in_tests():
+    rows = "".join(f"{i},{i + 100},{i + 200},{i % 2},{1 - i % 2}\n" for i in range(20))
+    Path("t.csv").write_text("x,x,x,y,y\n" + rows)
+    keys = {"source": "t.csv", "batch_size": 4, "split": 0.2, "drop": [1], "label": 4}
+    spec = {"layers": [{"name": "d", "type": "Data", "top": ["data", "label"], **keys}]}
+    train = nettrain.Net(spec)
+    for fitted_before in ({}, train.fitted()):
+        test = nettrain.Net(spec, "TEST", fitted=fitted_before).layers["d"].set
+        np.testing.assert_array_equal(test.data[:, :2], np.add.outer(test.rows, [0, 200]))
+        np.testing.assert_array_equal(test.labels, 1 - test.rows % 2)
+
+
 # nettrain data
 
 
@@ -382,3 +529,13 @@ def test_the_columns_of_a_table_are_shown(nettrain_cli):
     Path("s.yaml").write_text(f"layers:\n  - {line.replace('{', '{name: d, ', 1)}\n")
     assert nettrain.Net("s.yaml").layers["d"].set.data.shape == (30, 3)  # what it says can be read as it stands
     assert "no column `x`" in nettrain_cli("data", "t.csv", "--label", "x", exit_code=2).stderr
+
+
+def test_the_keys_that_are_shown_can_be_read_whatever_columns_are_called():
+    Path("null.csv").write_text(
+        "no,null,true,1e5\n" + "".join(f"{i},{i % 2},{i / 7},{'ab'[i % 2]}\n" for i in range(9))
+    )
+    for label in ("null", "true", "no"):
+        line = report(look("null.csv", [label], ["1e5"])).splitlines()[-1].strip()
+        Path("s.yaml").write_text(f"layers:\n  - {line.replace('{', '{name: d, ', 1)}\n")
+        assert nettrain.Net("s.yaml").layers["d"].p.label == (label,)

@@ -108,10 +108,11 @@ def test_of_two_columns_of_one_name_the_label_is_chosen_by_number():
         0,
         1,
     ]
-    Path("a.csv").write_text("x,x,label\n" + ROWS)  # which of them would a new file mean?
-    with pytest.raises(NettrainError, match=r"columns 0, 1 .* are all called `x`"):
-        first_batch("Data", source="a.csv", batch_size=2)
-    first_batch("Data", source="a.csv", batch_size=2, drop=[1])
+    Path("a.csv").write_text("x,x,label\n" + ROWS)
+    first_batch("Data", source="a.csv", batch_size=2)
+    for key in ("drop", "features"):
+        with pytest.raises(NettrainError, match=rf"2 columns `x`; say which one by its number: {key}: \[0\] or \[1\]"):
+            first_batch("Data", source="a.csv", batch_size=2, **{key: ["x"]})
 
 
 def test_the_label_is_any_column_of_a_table():

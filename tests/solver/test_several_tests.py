@@ -200,7 +200,7 @@ def test_training_that_gets_no_better_ends_and_says_why():
     one.solve()
     assert one.iter == 6
     score = one.best[0]
-    assert one.ended == f"no better easy/accuracy than {score:.4g} (iteration 0) in 2 tests (solver.patience)"
+    assert one.ended == f"no better easy/accuracy than {score:.2%} (iteration 0) in 2 tests (solver.patience)"
 
 
 def test_the_rate_drops_on_a_plateau_of_the_tests():

@@ -64,7 +64,7 @@ def test_the_forms_say_the_same(arrays):
     code, out, err = predict("run", "new.npz")
     rows = [line.split() for line in out.splitlines()]
     assert (code, err, rows[0]) == (0, "", ["name", "class", "probability"])
-    assert rows[1:] == [[str(i), str(best[i]), f"{said[i, best[i]]:.1%}"] for i in range(9)]
+    assert rows[1:] == [[str(i), str(best[i]), f"{said[i, best[i]]:.2%}"] for i in range(9)]
     assert len({len(line) for line in out.splitlines()}) == 1  # in columns, over batches
 
     code, out, _ = predict("run", "new.npz", "--csv", "--top", 2)

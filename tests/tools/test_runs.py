@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -266,6 +267,25 @@ def test_two_runs_compared(nettrain_cli):
     assert "layer.ip.num_output" in nettrain_cli("runs", "runs/n/001", "runs/n/002").stdout
 
 
+def test_a_score_is_shown_alike_wherever_it_is_shown(nettrain_cli):
+    """An accuracy that is a percentage in the lines of training is one everywhere, whatever it is called."""
+    spec = Path(SPEC).read_text().replace("name: accuracy", "name: right")
+    Path(SPEC).write_text(spec)
+    said = nettrain_cli("train", SPEC, "--set", "solver.patience=1", "--set", "solver.max_iter=60").stdout
+    score, at = listed(nettrain_cli)["runs/n/001"]["score"], listed(nettrain_cli)["runs/n/001"]["at"]
+    shown = f"{score:.2%}"
+    assert f"best right {shown} at {at}" in said
+    assert f"no better right than {shown} (iteration {at})" in said
+    assert f"right {shown} at {at}" in nettrain_cli("runs").stdout
+    assert f"right {shown}" in re.sub(" +", " ", nettrain_cli("test", "runs/n/001").stdout)
+    nettrain_cli("train", SPEC)
+    assert f"best right {shown}" in re.sub(" +", " ", nettrain_cli("runs", "runs/n/001", "runs/n/002").stdout)
+    nettrain_cli("plot", "runs/n/001", "--metric", "right")
+    assert re.search(r">[0-9.]+%<", Path("curves.svg").read_text())
+    best = nettrain.load("runs/n/001").predict_proba("my project/all.npz").max(axis=1)
+    assert nettrain_cli("predict", "runs/n/001", "my project/all.npz").stdout.splitlines()[1].endswith(f"{best[0]:.2%}")
+
+
 # Folds
 
 
@@ -283,6 +303,13 @@ def test_folds_are_runs_of_their_own(nettrain_cli):
         split = load(f"{one}/spec.yaml").to_python()["layers"][0]["split"]
         assert split == {"seed": 4, "folds": 3, "fold": i}
     assert list(listed(nettrain_cli)) == runs
+    mean = f"{found['mean']:.2%} ± {found['std']:.2%} (mean and standard deviation of the best of"
+    assert nettrain_cli("runs", "runs/n/001").stdout.splitlines()[-1] == f"runs/n/001: accuracy {mean} 3 folds)"
+    (group,) = json.loads(nettrain_cli("runs", "runs/n/001", "--json").stdout)["folds"]
+    assert {key: group[key] for key in found} == found
+    two = nettrain_cli("runs", *runs[:2], runs[0]).stdout  # compared, or listed, a fold at a time
+    assert f"{np.mean(scores[:2]):.2%} ±" in two
+    assert "of 2 of 3 folds" in two
     assert (
         "runs/n/001 holds the runs fold1, fold2, fold3; choose one"
         in nettrain_cli("test", "runs/n/001", exit_code=2).stderr
@@ -348,3 +375,30 @@ def test_an_empty_run_says_so():
     Path("empty").mkdir()
     with pytest.raises(NettrainError, match="this is a folder, not a YAML file"):
         nettrain.Net("empty")
+
+
+@pytest.mark.parametrize("name", ["elsewhere/it", "elsewhere/it/best.npz", "elsewhere/it/iter_6.npz"])
+def test_a_run_on_a_machine_without_its_data(nettrain_cli, name, workdir):
+    """Copied without the data: what needs none works, what needs some takes it from another place, and nothing is
+    written to the run."""
+    nettrain_cli("train", SPEC)
+    whole = nettrain_cli("summary", "runs/n/001").stdout
+    Path("elsewhere").mkdir()
+    shutil.move("runs/n/001", "elsewhere/it")
+    shutil.move("my project/all.npz", "new.npz")
+    shutil.rmtree("my project")
+    before = {path.name: path.read_bytes() for path in Path("elsewhere/it").iterdir()}
+    assert nettrain_cli("summary", name).stdout == whole
+    for command in (
+        ["predict", name, "new.npz"],
+        ["convert", name, "--to", "x.caffemodel"],
+        ["plot", name],
+        ["runs", name],
+    ):
+        assert nettrain_cli(*command).stdout
+    for command in ("test", "check", "data", "explain"):
+        assert "all.npz" in nettrain_cli(command, name, exit_code=2).stderr
+        assert nettrain_cli(command, name, "--set", "the data.source=new.npz").stdout
+    shutil.rmtree("runs")
+    nettrain_cli("check", name, "--set", "the data.source=new.npz")
+    assert {path.name: path.read_bytes() for path in Path("elsewhere/it").iterdir()} == before

@@ -120,3 +120,31 @@ def test_the_command(nettrain_cli, spec, workdir):
     assert (workdir / "s.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(nettrain_cli("data", "net.yaml", "--json").stdout)
     assert [one["phase"] for one in found["layers"]] == ["TRAIN", "TEST"]
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_labels_that_are_no_numbers_are_shown(workdir, odd):
+    np.savez("odd.npz", data=np.zeros((4, 1, 8, 8)), label=np.array([0.5, odd, 2, 1]))
+    layer = {"name": "d", "type": "Data", "source": "odd.npz", "batch_size": 2, "top": ["data", "label"]}
+    (about,) = seen.look(load({"layers": [layer | {"include": "train"}]}), "seen.png")["layers"]
+    assert about["classes"] == {}
+
+
+def test_what_training_says_of_the_data_is_said_before_it_too(nettrain_cli, workdir):
+    """A column left out, rows with gaps, classes of unequal size, the part kept for tests: by train, check and data
+    alike, each once."""
+    rows = [f"{i + 1},{'' if i % 9 == 4 else i % 7},{'no' if i % 10 else 'yes'}" for i in range(90)]
+    (workdir / "rows.csv").write_text("\n".join(["id,age,y", *rows]) + "\n")
+    data = {"name": "d", "type": "Data", "top": ["data", "label"], "source": "rows.csv", "batch_size": 8}
+    ip = {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 2}
+    loss = {"name": "loss", "type": "SoftmaxWithLoss", "bottom": ["ip", "label"]}
+    layers = [data | {"missing": "drop", "label": "y"}, ip, loss]
+    solver = {"base_lr": 0.001, "max_iter": 1}
+    (workdir / "spec.yaml").write_text(json.dumps({"solver": solver, "layers": layers}))
+    said = [line for line in nettrain_cli("train", "spec.yaml").stderr.splitlines() if line.startswith("rows.csv: ")]
+    for words in ("a fifth is kept for tests", "column `id` numbers the rows", "rows have gaps", "`no` is 9"):
+        assert sum(words in line for line in said) == 1
+    for command in ("check", "data"):
+        assert json.loads(nettrain_cli(command, "spec.yaml", "--json").stdout)["remarks"] == said
+        assert all(line in nettrain_cli(command, "spec.yaml").stdout.splitlines() for line in said)
+    assert "write standardize: true" in nettrain_cli("data", "spec.yaml").stdout

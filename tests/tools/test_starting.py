@@ -11,7 +11,8 @@ import yaml
 from helpers.own_data import people, photos
 from nettrain.net.spec_file import bundled
 from nettrain.tools.starting.bundled import report
-from nettrain.tools.starting.facts import classes_in
+from nettrain.tools.starting.facts import Facts, classes_in
+from nettrain.tools.starting.fresh import text
 
 
 def spec(name):
@@ -59,6 +60,13 @@ def test_a_folder_of_pictures(nettrain_cli, workdir):
     assert "warning" not in trained
 
 
+def test_a_folder_of_pictures_may_have_arrays_beside_them(nettrain_cli, workdir):
+    photos(workdir / "photos", 3)
+    np.save("photos/embeddings.npy", np.zeros((6, 4)))
+    nettrain_cli("new", "photos", "--data", "photos/")
+    assert "size" in first(spec("photos.yaml")[0])
+
+
 def test_a_table_with_words_and_gaps(nettrain_cli, workdir):
     people(workdir / "people.csv", 120)
     made, text, trained = begins(nettrain_cli, "people", "--data", "people.csv", "--label", "survived")
@@ -71,6 +79,14 @@ def test_a_table_with_words_and_gaps(nettrain_cli, workdir):
     assert "96 train / 24 test" in trained
 
 
+def test_columns_of_one_name_are_told_apart_by_number(nettrain_cli, workdir):
+    days = "".join(f"{i},2024-01-{i % 28 + 1:02},2024-02-{i % 28 + 1:02},{i % 2}\n" for i in range(40))
+    (workdir / "days.csv").write_text("a,day,day,kind\n" + days)
+    made, *_ = begins(nettrain_cli, "days", "--data", "days.csv")
+    assert first(made)["drop"] == [1, 2]
+    assert json.loads(nettrain_cli("data", "days.csv", "--json").stdout)["keys"]["drop"] == [1, 2]
+
+
 def test_a_table_of_amounts_is_learned_in_its_own_unit(nettrain_cli, workdir):
     x = np.random.default_rng(0).uniform(40, 200, 300)
     rows = "".join(f"{a:.1f};{3000 * a:.0f}\n".replace(".", ",") for a in x)
@@ -80,6 +96,26 @@ def test_a_table_of_amounts_is_learned_in_its_own_unit(nettrain_cli, workdir):
     assert losses[-1] < 0.05 < losses[0]  # of the variance
     (value,) = nettrain.load("runs/houses/001").predict([[100.0]]).reshape(-1)
     assert value == pytest.approx(300_000, rel=0.1)
+
+
+def test_what_a_table_is_asked_for_is_said(nettrain_cli, workdir):
+    Path("t.csv").write_text("size,paid,port\n" + "".join(f"{i}.5,{i * 7}.25,{'NS'[i % 2]}\n" for i in range(30)))
+    assert (
+        "predicts column `port`: 2 classes; another: --label COLUMN"
+        in nettrain_cli("new", "a", "--data", "t.csv").stderr
+    )
+    said = nettrain_cli("new", "b", "--data", "t.csv", "--label", "paid").stderr
+    assert "predicts column `paid`: an amount\n" in said
+
+
+def test_few_pictures_make_no_batch_too_small_to_normalize():
+    """Of 4 images means and deviations were so rough that 60 of 3 shapes were not learned in 60 epochs."""
+    few = Facts("60 pictures", [], (3, 64, 64), 48, 3)
+    made = yaml.safe_load(text("few", few, Path("few.yaml")))
+    assert first(made)["batch_size"] == 8
+    assert made["solver"]["max_epoch"] * 48 // 8 == 600
+    many = yaml.safe_load(text("many", Facts("2,000 pictures", [], (3, 64, 64), 1600, 5), Path("many.yaml")))
+    assert (first(many)["batch_size"], many["solver"]["max_epoch"]) == (64, 25)
 
 
 def test_arrays(nettrain_cli, workdir):

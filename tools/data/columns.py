@@ -10,6 +10,7 @@ from ...data.sources import find_file
 from ...data.table.cells import short
 from ...data.table.looking import describe
 from ...data.table.table import written
+from ...interop.yaml_out import one_line
 from ..table import table
 
 MOST_CLASSES = 30  # rows of classes that are shown
@@ -41,24 +42,10 @@ def report(found: dict[str, Any]) -> str:
         shown = [[one["class"], f"{one['rows']:,}", f"{one['rows'] / found['rows']:.1%}"] for one in classes]
         more = f"\n… and {len(shown) - MOST_CLASSES:,} more" if len(shown) > MOST_CLASSES else ""
         parts.append(table(["class", "rows", "share"], shown[:MOST_CLASSES], right=(1, 2)) + more)
-    keys = "".join(f", {key}: {_yaml(value)}" for key, value in found["keys"].items())
-    parts.append(
-        f"in a spec\n  {{type: Data, top: [data, label], source: {_yaml(found['file'])}{keys}, batch_size: 32}}"
-    )
+    layer = {"type": "Data", "top": ["data", "label"], "source": found["file"], **found["keys"], "batch_size": 32}
+    parts.append(f"in a spec\n  {one_line(layer)}")
     return "\n\n".join(parts)
 
 
 def _number(value: float) -> str:
     return written(value) if value.is_integer() and abs(value) < 1e9 else f"{value:.5g}"
-
-
-def _yaml(value: Any) -> str:
-    """A value as one line of YAML has it."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_yaml, value))}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    plain = (
-        isinstance(value, str) and value.replace("_", "").replace("/", "").replace(".", "").replace("-", "").isalpha()
-    )
-    return str(value) if plain or isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"

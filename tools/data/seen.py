@@ -14,6 +14,9 @@ from ...net.net import Net
 from ...net.netspec import NetSpec
 from ...net.step import Step
 from ...net.user_code import ask
+from ...solver.finding import stands_for_a_run
+from ...solver.looking import remarks
+from ...solver.snapshot import is_snapshot
 from ...spec.errors import NettrainError, SpecError, format_shape, why
 from ..table import table
 
@@ -23,6 +26,12 @@ CELL, GAP, LINE, TITLE = 80, 8, 12, 22  # pixels of a sheet: the least side of a
 COLUMNS = 8
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 MOST_SHOWN = 12  # classes in a line
+
+
+def is_run(what: str) -> bool:
+    """Whether this is a run, or a snapshot of one: arrays in other files are data themselves."""
+    where = Path(what)
+    return stands_for_a_run(where) and (where.suffix != ".npz" or is_snapshot(where))
 
 
 def look(
@@ -37,7 +46,8 @@ def look(
         raise NettrainError(f"--sheet {sheet}: the name must end in .png")
     layers: list[dict] = []
     pictures: list[tuple[str, list[tuple[np.ndarray, str]]]] = []
-    for net in _nets(spec, level, tuple(stages)):
+    nets = _nets(spec, level, tuple(stages))
+    for net in nets:
         for step in net.steps:
             if step.bottom or step.layer.pass_size is None:
                 continue
@@ -53,7 +63,7 @@ def look(
                 f"--sheet {sheet}: nothing here is an image of 1 or 3 channels; `{name}` is {format_shape(shape)}"
             )
         _draw(pictures, sheet)
-    return {"layers": layers, "sheet": sheet}
+    return {"layers": layers, "remarks": remarks(nets), "sheet": sheet}
 
 
 def _nets(spec: NetSpec, level: int, stages: tuple[str, ...]) -> list[Net]:
@@ -104,18 +114,19 @@ def _measure(step: Step, examples: int) -> tuple[dict, list[tuple[np.ndarray, st
         "tops": shapes,
         "classes": dict(ask(layer, "class_counts")),
         "values": measured | {"batches": len(values)},
-        "note": _note(measured, is_image),
+        "note": _note(measured, is_image, "table" in layer.fitted),
     }
     return about, pictures
 
 
-def _note(values: dict[str, float], is_image: bool) -> str:
+def _note(values: dict[str, float], is_image: bool, is_table: bool) -> str:
     """What a person should know of values that a net learns badly from."""
     if values["std"] == 0:
         return f"every value is {values['min']:g}: there is nothing to learn from"
     if abs(values["mean"]) <= FAR and values["std"] <= WIDE:
         return ""
-    ways = ["transform: {normalize: true}"] if is_image else ["transform: {mean_value: …, scale: …}"]
+    way = "transform: {normalize: true}" if is_image else "transform: {mean_value: …, scale: …}"
+    ways = ["standardize: true" if is_table else way]
     ways += ["for bytes transform: {scale: 0.003922}"] * (64 < values["max"] <= 255 and values["min"] >= 0)
     return (
         f"values from {values['min']:.4g} to {values['max']:.4g}: nets learn well from values around 0, of about -2 to "
@@ -133,7 +144,7 @@ def _label(step: Step, k: int, classes: Sequence[str]) -> str:
 
     row = step.top[1].data[k].ravel()
     if row.size == 1:
-        return name(int(row[0])) if row[0] == int(row[0]) else f"{row[0]:.4g}"
+        return name(int(row[0])) if float(row[0]).is_integer() else f"{row[0]:.4g}"
     if row.min() < 0 or abs(row.sum() - 1) > 1e-3:
         return ask(step.layer, "name_of", k)
     largest = [int(i) for i in np.argsort(-row)[:2] if row[i] > 0.005]
@@ -142,7 +153,7 @@ def _label(step: Step, k: int, classes: Sequence[str]) -> str:
 
 def _draw(pictures: list[tuple[str, list[tuple[np.ndarray, str]]]], file: str) -> None:
     """Write the sheet: for each layer a heading, then its pictures in rows with their labels below."""
-    library, drawing = (extra(f"PIL.{name}", "images", "a sheet", "pillow") for name in ("Image", "ImageDraw"))
+    library, drawing = (extra(f"PIL.{name}", "images", "a sheet") for name in ("Image", "ImageDraw"))
     top = max(float(picture.max()) for _, seen in pictures for picture, _ in seen)
     white = 1.0 if top <= 1 else 255.0 if 64 < top <= 255 else top
     height = width = 0
@@ -203,6 +214,7 @@ def report(found: dict) -> str:
         rows.append([f"values {batches}", f"{measured}, as the net sees them"])
         rows += [["note", one["note"]]] if one["note"] else []
         parts.append(table([one["phase"], f"{one['name']} ({one['type']})"], rows))
+    parts += ["\n".join(found["remarks"])] if found["remarks"] else []
     if found["sheet"]:
         parts.append(f"written: {found['sheet']}")
     return "\n\n".join(parts)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...solver.evaluate import shown
 from ..table import columns, table
 
 MOST_ROWS = 20  # classes, labels or outputs shown; of more the ten that are worst
 WORST = 10
 WIDTH = 120  # of a confusion matrix where no terminal says
-SHARES = ("accuracy", "top_5", "exact", "balanced_accuracy")
+SHARES = ("accuracy", "top_5", "exact", "balanced_accuracy", "probability")
 WORDS = {
     "top_5": "in the top 5",
     "exact": "all labels right",
@@ -128,7 +129,9 @@ def _number(value: Any, name: str = "") -> str:
     if value is None:
         return "-"
     if name in SHARES:
-        return f"{value:.2%}"
+        return shown(value, is_share=True)
     if isinstance(value, float):
+        if 1e4 <= abs(value) < 1e9:
+            return f"{value:,.0f}"
         return f"{value:.4f}" if 1e-3 <= abs(value) < 10 or value == 0 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and name not in ("true", "predicted") else str(value)

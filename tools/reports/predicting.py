@@ -18,6 +18,7 @@ from ...files.arrays import write_npz
 from ...serving.loading import load
 from ...serving.model import Answers, Model
 from ...serving.named import PICTURES, count
+from ...solver.evaluate import shown
 from ...spec.errors import NettrainError, why
 from ..table import columns
 
@@ -37,14 +38,14 @@ class Predicting:
         self.exit_code = 0
         self.kept: list[Answers] = []
         self.widths: list[int] | None = None  # of the columns, once there are some
-        self.width, self.folder = 0, ""  # of the longest name; where stdin is kept
+        self.width, self.kept_stdin = 0, ""  # of the longest name; the file that stdin is kept in, where it is read
 
     def run(self, names: Sequence[str], stdin: IO[bytes]) -> Iterator[tuple[str, int]]:
         """Lines of output and how many examples they are of, batch by batch."""
         self.width = max([4, *map(len, names)]) if count_of(names) is not None else 4
         remark = ""
         with tempfile.TemporaryDirectory() as folder:
-            self.folder = folder
+            self.kept_stdin = os.path.join(folder, TABLE) if STDIN in names else ""
             for answers in self.model.answer_named(given_by(names, stdin, Path(folder)), self.refuse):
                 if not answers.names:  # none of them could be read
                     continue
@@ -63,14 +64,15 @@ class Predicting:
 
     def without_folder(self, text: str) -> str:
         """A text in which the file that stdin was kept in is called stdin."""
-        return text.replace(os.path.join(self.folder, TABLE), "stdin")
+        return text.replace(self.kept_stdin, "stdin") if self.kept_stdin else text
 
     def lines(self, answers: Answers) -> str:
         """A batch in the form asked for; nothing where it is kept for a file."""
         if self.form == "npz":
             self.kept.append(answers)
             return ""
-        rows = [self.cells(answers, i) for i in range(len(answers))]
+        ranked = {output: self.ranked(output, values) for output, values in answers.outputs.items()}
+        rows = [self.cells(answers, i, ranked) for i in range(len(answers))]
         if self.form == "json":
             return "\n".join(plain_json.text(row, indent=None) for row in rows)
         is_first, head = self.widths is None, ["name"]
@@ -95,17 +97,25 @@ class Predicting:
             for row in [head] * is_first + shown
         )
 
-    def cells(self, answers: Answers, i: int) -> Cells:
+    def ranked(self, output: str, values: np.ndarray) -> list[list[int]]:
+        """The likeliest classes of each example of a batch, where they are listed: all at once, since that is quick."""
+        if values.ndim != 2 or self.model.meanings[output].kind in ("values", "Sigmoid"):
+            return []
+        ranks: list[list[int]] = np.argsort(-values, axis=1, kind="stable")[:, : self.top].tolist()
+        return ranks
+
+    def cells(self, answers: Answers, i: int, ranked: dict[str, list[list[int]]]) -> Cells:
         """What is said of an example, by heading."""
         row: Cells = {"name": answers.names[i]}
         for output in self.model.outputs:
             before = f"{output}." if len(self.model.outputs) > 1 else ""
-            for name, cell in self.said(output, answers.outputs[output][i]).items():
+            ranks = ranked[output][i] if ranked[output] else []
+            for name, cell in self.said(output, answers.outputs[output][i], ranks).items():
                 row[before + name] = cell
         return row
 
-    def said(self, output: str, values: np.ndarray) -> Cells:
-        """What one output says of an example."""
+    def said(self, output: str, values: np.ndarray, ranks: list[int]) -> Cells:
+        """What one output says of an example; ``ranks`` are its likeliest classes."""
         meaning = self.model.meanings[output]
         if meaning.kind == "values" or (meaning.kind != "Sigmoid" and values.shape[meaning.axis - 1] < 2):
             flat = values.reshape(-1)
@@ -121,9 +131,9 @@ class Predicting:
             return {"classes": self.model.named(best) if self.form == "json" else shape_of(best)}
         is_score = meaning.kind == "scores"
         found: Cells = {}
-        for rank, i in enumerate(np.argsort(-values, kind="stable")[: self.top]):
+        for rank, i in enumerate(ranks):
             after = f"_{rank + 1}" if rank else ""
-            found[f"class{after}"] = self.model.label(int(i))
+            found[f"class{after}"] = self.model.label(i)
             found[f"{'score' if is_score else 'probability'}{after}"] = float(values[i])
         return found
 
@@ -202,7 +212,7 @@ def exactly(cell: Any) -> Any:
 def in_short(heading: str, cell: Any) -> str:
     if not isinstance(cell, float):
         return str(cell)
-    return f"{cell:.1%}" if "probability" in heading else f"{cell:.6g}"
+    return shown(cell, is_share=True) if "probability" in heading else f"{cell:.6g}"
 
 
 def is_number(cell: Any) -> bool:

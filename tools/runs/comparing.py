@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...solver.evaluate import shown
 from ...solver.finding import find_snapshot, run_at
 from ...solver.metrics import METRICS, read_metrics
-from ...solver.record import read_record
+from ...solver.record import read_record, shares_of
 from ...solver.runs import Run
 from ...spec.errors import NettrainError, why
 from ..table import table
@@ -32,10 +33,15 @@ def compare(names: Sequence[str]) -> dict[str, Any]:
     """
     one, other = (_known(run_at(Path(name))) for name in names)
     scores = [(key, one["scores"].get(key), other["scores"].get(key)) for key in one["scores"] | other["scores"]]
+    shares = one["shares"] | other["shares"]
     parts = {key: differences(one[key], other[key]) for key in ("spec", "data", "versions")}
     found = {"spec": parts["spec"], "scores": scores, "data": parts["data"], "versions": parts["versions"]}
     return {"runs": list(names)} | {
-        part: [{"key": key, "values": [here, there]} for key, here, there in rows] for part, rows in found.items()
+        part: [
+            {"key": key, "values": [here, there]} | ({"percent": key in shares} if part == "scores" else {})
+            for key, here, there in rows
+        ]
+        for part, rows in found.items()
     }
 
 
@@ -59,7 +65,9 @@ def _known(run: Run) -> dict[str, Any]:
         tested: dict[str, Any] = next((row for row in reversed(rows) if row.get("test")), {"test": {}})
         scores |= {f"last test {name}": value for name, value in tested["test"].items()}
     data = {("training" if not i else f"test {i}".removesuffix(" 1")): nets for i, nets in enumerate(record["data"])}
-    return {"spec": record["spec"], "data": data, "scores": scores, "versions": versions | {"seed": record["seed"]}}
+    shares = {f"{when} {name}" for name in shares_of(record) for when in ("best", "last test")}
+    versions |= {"seed": record["seed"]}
+    return {"spec": record["spec"], "data": data, "scores": scores, "versions": versions, "shares": shares}
 
 
 def report(found: dict[str, Any]) -> str:
@@ -67,9 +75,14 @@ def report(found: dict[str, Any]) -> str:
     rows = []
     for part in ("spec", "scores", "data", "versions"):
         rows += [[part, "", ""]] if found[part] else [[part, "the same", ""]]
-        rows += [[f"  {one['key']}", *map(_value, one["values"])] for one in found[part]]
+        rows += [
+            [f"  {one['key']}", *(_value(value, one.get("percent", False)) for value in one["values"])]
+            for one in found[part]
+        ]
     return table(["", *found["runs"]], rows)
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, is_share: bool) -> str:
+    if is_share and isinstance(value, float):
+        return shown(value, is_share)
     return f"{value:.6g}" if isinstance(value, float) else written(value)

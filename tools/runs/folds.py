@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ import numpy as np
 
 from ...files.plain_json import plain
 from ...net.netspec import load
+from ...solver.evaluate import shown
 from ...solver.record import read_record
 from ...solver.runs import Run, next_folder, quoted
 from ...solver.solver import Solver
 from ...spec.errors import NettrainError, why
 from .. import training
-from ..progress import Rows
 from ..table import table
 from .differences import differences, written
 
@@ -79,12 +79,18 @@ def train(
             words = f"{error}\n{done} of {count} folds are finished; to go on: {again}"
             raise NettrainError(words, exit_code=error.exit_code) from error
     assert probe.monitor is not None
-    scores = np.array([fold.score for fold in folds])
+    scored = [{"fold": f.number, "run": str(f.run), "score": f.score, "at": f.at} for f in folds]
+    return summary(str(folder), probe.monitor.name, probe.monitor.is_share, scored)
+
+
+def summary(folder: str, metric: str, percent: bool, folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What folds say together: each fold's score, their mean and spread."""
+    scores = np.array([fold["score"] for fold in folds])
     return {
-        "folder": str(folder),
-        "metric": probe.monitor.name,
-        "percent": probe.monitor.name in Rows(probe).percent,
-        "folds": [{"fold": f.number, "run": str(f.run), "score": f.score, "at": f.at} for f in folds],
+        "folder": folder,
+        "metric": metric,
+        "percent": percent,
+        "folds": list(folds),
         "mean": float(scores.mean()),
         "std": float(scores.std()),
     }
@@ -145,16 +151,17 @@ def _prepared(fold: Fold, spec: str, say: Callable[[str], None], command: str, o
 
 def report(found: dict[str, Any]) -> str:
     """The folds as a table, their mean and standard deviation."""
+    rows = [
+        [str(one["fold"]), shown(one["score"], found["percent"]), f"{one['at']:,}", one["run"]]
+        for one in found["folds"]
+    ]
+    head = ["fold", f"best {found['metric']}", "at", "run"]
+    return f"{table(head, rows, right=(1, 2))}\n{together(found)}"
 
-    def shown(value: float) -> str:
-        return f"{value:.2%}" if found["percent"] else f"{value:.4g}"
 
-    rows = [[str(one["fold"]), shown(one["score"]), f"{one['at']:,}", one["run"]] for one in found["folds"]]
-    name, count = found["metric"], len(rows)
-    total = f"{name} {shown(found['mean'])} ± {shown(found['std'])}"
-    return "\n".join(
-        [
-            table(["fold", f"best {name}", "at", "run"], rows, right=(1, 2)),
-            f"{total} (mean and standard deviation of the best of {count} folds)",
-        ]
-    )
+def together(found: Mapping[str, Any], of: int | None = None) -> str:
+    """The mean and standard deviation of the folds in words; ``of`` how many there are, where some are unfinished."""
+    mean, std = (shown(found[key], found["percent"]) for key in ("mean", "std"))
+    count = len(found["folds"])
+    those = f"{count} of {of}" if of not in (None, count) else f"{count}"
+    return f"{found['metric']} {mean} ± {std} (mean and standard deviation of the best of {those} folds)"

@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...solver.evaluate import shown
 from ...solver.finding import run_at, stem_of, stems_in
 from ...solver.lock import writer
 from ...solver.metrics import METRICS, read_metrics
 from ...solver.monitor import Monitor
-from ...solver.record import read_record
+from ...solver.record import read_record, shares_of
 from ...solver.runs import RECORD, Run
 from ...spec.errors import NettrainError, why
 from ..table import table
+from . import folds
 
 DEEPEST = 4  # folders below the one that is listed
 LONGEST = 60  # characters of settings in a row
@@ -25,7 +27,8 @@ LONGEST = 60  # characters of settings in a row
 @dataclass
 class Listed:
     """A run as the list has it. ``state`` is running, finished, interrupted, failed, damaged, or unknown for a run of
-    an older nettrain; ``score`` is the best, of the metric that the run watches."""
+    an older nettrain; ``score`` is the best, of the metric that the run watches, a ``percent`` where that is a share;
+    ``fold`` is its number among ``folds`` where it was trained on one."""
 
     run: str
     when: str | None = None
@@ -35,7 +38,10 @@ class Listed:
     max_iter: int | None = None
     metric: str | None = None
     score: float | None = None
+    percent: bool = False
     at: int | None = None
+    fold: int | None = None
+    folds: int | None = None
     state: str = "unknown"
     why: str = ""
     bytes: int = 0
@@ -103,6 +109,11 @@ def _fill(listed: Listed, run: Run) -> None:
     best = best_of(record, rows)
     if best is not None:
         listed.metric, (listed.score, listed.at) = record["monitor"]["name"], best
+        listed.percent = listed.metric in shares_of(record)
+    splits = (layer.get("split") for layer in record["spec"]["layers"])
+    divided = next((split for split in splits if isinstance(split, dict) and {"fold", "folds"} <= split.keys()), None)
+    if divided is not None:
+        listed.fold, listed.folds = int(divided["fold"]), int(divided["folds"])
     if is_running:
         listed.state = "running"
     elif ended is None:
@@ -148,11 +159,35 @@ def report(runs: Sequence[Listed]) -> str:
         iterations = "-" if one.iteration is None else f"{one.iteration:,}{of}"
         when = (one.when or "-")[:16]
         rows.append([one.run, when, one.spec or "-", settings, iterations, _score(one), state, _size(one)])
-    return table(["run", "when", "spec", "set", "iterations", "best", "state", "size"], rows, right=(7,))
+    listed = table(["run", "when", "spec", "set", "iterations", "best", "state", "size"], rows, right=(7,))
+    return "\n".join([listed, *(f"{one['folder']}: {folds.together(one, one['of'])}" for one in groups(runs))])
+
+
+def groups(runs: Sequence[Listed]) -> list[dict[str, Any]]:
+    """The folders of `train --folds` among the runs, with the mean and spread of the folds that are finished; ``of``
+    is how many there are to be."""
+    found: dict[tuple[str, int, str], list[Listed]] = {}
+    for one in runs:
+        folder, name = os.path.split(one.run)
+        if one.folds and name == f"fold{one.fold}" and one.state == "finished" and one.score is not None:
+            found.setdefault((folder, one.folds, one.metric or ""), []).append(one)
+    return [
+        folds.summary(
+            folder,
+            metric,
+            several[0].percent,
+            [
+                {"fold": one.fold, "run": one.run, "score": one.score, "at": one.at}
+                for one in sorted(several, key=lambda one: one.fold or 0)
+            ],
+        )
+        | {"of": of}
+        for (folder, of, metric), several in found.items()
+    ]
 
 
 def _score(one: Listed) -> str:
-    return "-" if one.score is None else f"{one.metric} {one.score:.4g} at {one.at:,}"
+    return "-" if one.score is None else f"{one.metric} {shown(one.score, one.percent)} at {one.at:,}"
 
 
 def _size(one: Listed) -> str:
@@ -161,4 +196,4 @@ def _size(one: Listed) -> str:
 
 
 def as_json(runs: Sequence[Listed]) -> dict[str, Any]:
-    return {"runs": [asdict(one) for one in runs]}
+    return {"runs": [asdict(one) for one in runs], "folds": groups(runs)}

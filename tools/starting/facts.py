@@ -8,25 +8,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...data.dataset import UNDIVIDED, WHOLE, DataSet
+from ...data.dataset import UNDIVIDED, WHOLE, DataSet, some_of
 from ...data.generators import Generate
+from ...data.npy import holds_arrays
 from ...data.one_hot import is_one_hot
-from ...data.pictures.folder import read_folder
-from ...data.pictures.reading import heads_of
-from ...data.pictures.tar import read_tar
+from ...data.pictures.reading import find_pictures, heads_of
 from ...data.sources import NAMED, find_file, load
 from ...data.table import roles
 from ...data.table.encoding import fit, width
 from ...data.table.reading import is_table, read_table
 from ...data.table.roles import Keys
 from ...data.table.table import Column, Table
-from ...interop.yaml_out import flow
-from ...spec.errors import NettrainError, Place, format_shape
-from ...spec.node import Node
+from ...interop.yaml_out import one_line
+from ...spec.errors import NettrainError, format_shape
 
 LOOKED_AT = 2000  # pictures or records, evenly spread
 AREA, STEP = 64 * 64, 8  # pixels that pictures are brought to; sides are multiples of this
@@ -56,11 +53,6 @@ class Facts:
     notes: list[str] = field(default_factory=list)
 
 
-def written(value: Any) -> str:
-    """A value as YAML has it, on one line."""
-    return flow(Node.plain(value, Place("")))
-
-
 def look(source: str, folder: Path, label: str | None = None) -> Facts:
     """What there is to know of the data at ``source``, for a spec that will lie in ``folder``. Raises NettrainError."""
     path = Path(source) if source in NAMED else find_file(source, Path(), folders=True)
@@ -71,17 +63,14 @@ def look(source: str, folder: Path, label: str | None = None) -> Facts:
         name = name if os.path.isabs(name) else os.path.relpath(path, folder)
         is_folder = os.path.isdir(path)
         kind = "table" if not is_folder and is_table(path) else ""
-        if path.name.endswith(".tar") or (is_folder and not _holds_arrays(path)):
+        holds_others = is_folder and (os.path.exists(path / "data.mdb") or holds_arrays(path, "train"))
+        if path.name.endswith(".tar") or (is_folder and not holds_others):
             kind = "pictures"
     if label is not None and kind != "table":
         raise NettrainError(f"--label names a column of a table, and {source} is none")
     facts = _of_table(path, label) if kind == "table" else _of_pictures(path) if kind else _of_arrays(source, path)
-    facts.keys.insert(0, (f"source: {written(name)}", facts.about))
+    facts.keys.insert(0, (f"source: {one_line(name)}", facts.about))
     return facts
-
-
-def _holds_arrays(folder: Path) -> bool:
-    return any(name == "data.mdb" or name.endswith((".npy", ".npz")) for name in os.listdir(folder))
 
 
 # Tables
@@ -93,12 +82,12 @@ def _of_table(path: Path, label: str | None) -> Facts:
     keys = Keys(label=None if label is None else (label,))
     (target,) = roles.find(table, keys).labels
     drop, why = _unusable(table, target)
-    found = roles.find(table, Keys(label=(table.columns[target].name,) if label else None, drop=tuple(map(str, drop))))
+    found = roles.find(table, Keys(label=keys.label, drop=tuple(map(str, drop))))
     features = [table.columns[i] for i in found.features]
     about = f"{len(table):,} rows of {len(table.columns)} columns"
-    lines = [(f"label: {_column(table, target)}", "the column to be predicted")]
+    lines = [(f"label: {one_line(roles.key_of(table, target))}", "the column to be predicted")]
     if drop:
-        lines.append((f"drop: {written(drop)}", f"left out: {'; '.join(why)}"))
+        lines.append((f"drop: {one_line(drop)}", f"left out: {'; '.join(why)}"))
     gaps = table.columns[target].gaps
     rows = len(table)
     if gaps.any():
@@ -117,30 +106,21 @@ def _of_table(path: Path, label: str | None) -> Facts:
         about, lines, (sum(width(one, "one_hot") for one in fitted),), math.ceil(rows * 0.8), 0, notes=[*found.notes]
     )
     _predict_column(facts, table.columns[target])
+    what = f"{facts.classes} classes" if facts.classes else "an amount"
+    facts.notes.append(f"predicts {table.called(target)}: {what}" + ("" if label else "; another: --label COLUMN"))
     return facts
-
-
-def _column(table: Table, place: int) -> str:
-    """A column as a spec names it: by number where there are no names, or several of this one."""
-    names = [column.name for column in table.columns]
-    by_name = table.named and names.count(names[place]) == 1 and names[place] != ""
-    return written(names[place] if by_name else place)
 
 
 def _unusable(table: Table, target: int) -> tuple[list[str | int], list[str]]:
     """Columns that tell nothing about other rows, and why."""
-    drop, why = [], []
+    drop, why = list[str | int](), list[str]()
     for i, column in enumerate(table.columns):
         if i == target:
             continue
-        several = column.kind == "words" and (
-            len(column.words) > roles.MOST_CATEGORIES or len(column.words) > max(FEW, len(table) // 2)
-        )
-        if column.kind == "dates" or several:
-            name = column.name if table.named else i
-            drop.append(name)
+        if column.kind == "dates" or roles.differs_by_row(table, column):
+            drop.append(roles.key_of(table, i))
             what = "dates" if column.kind == "dates" else f"{len(column.words):,} different words"
-            why.append(f"{name} has {what}")
+            why.append(f"{drop[-1]} has {what}")
     return drop, why
 
 
@@ -183,13 +163,12 @@ def classes_in(labels: np.ndarray, certain: bool) -> int:
 
 def _of_pictures(path: Path) -> Facts:
     """Pictures by class, at a size that a small net learns from quickly."""
-    found = read_folder(path, "train") if os.path.isdir(path) else read_tar(path, ())
+    found = find_pictures(path, "train")
     if found.labels is None or len(found.classes) < 2:
         only = f"only the class `{found.classes[0]}`" if found.classes else "no classes"
         raise NettrainError(f"{path} has {only}; to be told apart there must be two, with a folder each")
     count = len(found.names)
-    numbers = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).astype(int)).tolist()
-    heads = heads_of(found, numbers)
+    heads = heads_of(found, some_of(count, LOOKED_AT))
     whole, wrong = [head for head in heads if not head.wrong], [head.wrong for head in heads if head.wrong]
     if not whole:
         raise NettrainError(f"{path}: no picture can be read: {wrong[0]}")
@@ -200,7 +179,7 @@ def _of_pictures(path: Path) -> Facts:
     between = format_shape(sizes[0]) + (f" to {format_shape(sizes[-1])}" if len(sizes) > 1 else "")
     keys = [
         (f"size: [{height}, {width_}]", f"height and width; now {between}"),
-        (f"color: {written(color)}", "three channels: blue, green, red" if color else "one channel: they are grey"),
+        (f"color: {one_line(color)}", "three channels: blue, green, red" if color else "one channel: they are grey"),
     ]
     if wrong:
         keys.append(("damaged: skip", f"{len(wrong)} cannot be read and are left out"))
@@ -241,8 +220,7 @@ def _of_arrays(source: str, path: Path) -> Facts:
         raise NettrainError(f"{source} has no labels, without which there is nothing to learn to predict")
     shape = tuple(map(int, found.data.shape[1:]))
     about = f"{len(found):,} examples of {format_shape(shape) or 'one number'}"
-    some = np.unique(np.linspace(0, len(found) - 1, min(len(found), LOOKED_AT)).astype(int))
-    values = np.asarray(found.data[some], float)
+    values = np.asarray(found.data[np.array(some_of(len(found), LOOKED_AT))], float)
     mean, spread = float(values.mean()), float(values.std()) or 1.0
     keys = []
     if found.split == UNDIVIDED:

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...files.reading import read_bytes
+from ...interop.yaml_out import one_line
 from ...net.spec_file import MOST_BYTES
 from ...spec.errors import NettrainError
 from . import bundled
-from .facts import Facts, look, written
+from .facts import Facts, look
 
 FURTHEST = 66  # column, up to which comments stand below each other
 LONGEST = 118
 LEAST_SIDE = 8  # pixels of a side from which convolutions are of use
+LEAST_BATCH = 8  # images; means and deviations of fewer, which BatchNorm takes, are mostly noise
+LEAST_STEPS = 600  # that a net of convolutions needs, however few images there are
 SHOWN = 6  # names of classes in a comment
 Line = tuple[str, str]  # a line of YAML, and what it means
 
@@ -60,14 +63,14 @@ def report(made: Written) -> str:
 def _renamed(path: Path, name: str) -> bytes:
     """A bundled spec with another name, and the commands in its comments with that of the new file."""
     found = read_bytes(path, MOST_BYTES).decode()
-    found = re.sub(r"^name: .*$", lambda _: f"name: {written(name)}", found, count=1, flags=re.MULTILINE)
+    found = re.sub(r"^name: .*$", lambda _: f"name: {one_line(name)}", found, count=1, flags=re.MULTILINE)
     old = next(f"configs/{key}.yaml" for key, one in bundled.bundled().items() if one == path)
     return found.replace(old, f"{name}.yaml").encode()
 
 
 def text(name: str, facts: Facts, path: Path) -> str:
     """The spec of a small net for what is known of the data."""
-    batch = _batch(facts.train)
+    batch = _batch(facts)
     head = [
         f"# {_purpose(facts)}",
         "#",
@@ -75,7 +78,7 @@ def text(name: str, facts: Facts, path: Path) -> str:
         "#",
         "# Change a number here, or on the command line:  --set solver.base_lr=0.01",
         "",
-        f"name: {written(name)}",
+        f"name: {one_line(name)}",
         "",
     ]
     data = [
@@ -102,14 +105,16 @@ def _purpose(facts: Facts) -> str:
     return f"A small net that learns to predict {'a number' if facts.targets == 1 else 'numbers'}, from {facts.about}."
 
 
-def _batch(train: int) -> int:
+def _batch(facts: Facts) -> int:
     """A power of two up to 64, of which an epoch has some eight."""
-    return int(min(64, max(4, 2 ** math.floor(math.log2(max(1, train / 8))))))
+    least = LEAST_BATCH if is_of_images(facts) else 4
+    return int(min(64, max(least, 2 ** math.floor(math.log2(max(1, facts.train / 8))))))
 
 
 def _solver(facts: Facts, batch: int) -> list[Line]:
     steps = math.ceil(facts.train / batch)
-    epochs = max(5, min(60, round((40_000 if is_of_images(facts) else 100_000) / facts.train)))
+    most = max(60, math.ceil(LEAST_STEPS / steps)) if is_of_images(facts) else 60
+    epochs = max(5, min(most, round((40_000 if is_of_images(facts) else 100_000) / facts.train)))
     first = [("test_initialization: false", "no test before the first step")] if is_of_images(facts) else []
     every = max(1, round(epochs / 20))
     return [
@@ -206,11 +211,11 @@ def _end(facts: Facts) -> list[Line]:
     return [
         (f"- {{name: score, type: InnerProduct, num_output: {facts.targets}, weight_filler: xavier}}", "around 0"),
         (
-            f"- {{name: value, type: Power, scale: {written(spread)}, shift: {written(center)}}}",
+            f"- {{name: value, type: Power, scale: {one_line(spread)}, shift: {one_line(center)}}}",
             "as large as the labels",
         ),
         (
-            f"- {{name: loss, type: EuclideanLoss, bottom: [value, label], loss_weight: {written(weight)}}}",
+            f"- {{name: loss, type: EuclideanLoss, bottom: [value, label], loss_weight: {one_line(weight)}}}",
             "half the squared error, over the labels' variance",
         ),
     ]

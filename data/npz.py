@@ -9,36 +9,40 @@ import numpy as np
 
 from ..files.arrays import Archive, Stored, open_npz
 from ..spec.errors import NettrainError, blaming
-from .dataset import DataSet, check_counts
-
-_DATA, _LABEL = ("data", "x", "X", "images"), ("label", "labels", "y", "Y", "target", "targets")
+from .dataset import EXAMPLES, LABELS, WHOLE, DataSet, check_counts
 
 
-def read_arrays(path: Path, split: str) -> DataSet:
-    """An .npz with ``data`` and ``label`` (or x and y); with two splits, ``train_data`` or ``x_train`` and so on.
+def part_in(path: Path, split: str) -> str:
+    """Which arrays of an .npz are for a split: its own, ``train_data`` or ``x_train`` and so on, or nothing where they
+    are for both, ``data`` or ``x``. Raises NettrainError when it is damaged, or has no such arrays."""
+    with blaming("source"), open_npz(path, "data file") as archive:
+        found = next((part for part in (split, "") if _named(path, archive, EXAMPLES, part) is not None), None)
+        if found is None:
+            if _named(path, archive, EXAMPLES, "train") is None:
+                split = "train"  # one message for both phases
+            has = ", ".join(archive) or "nothing"
+            raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}")
+        return found
 
-    Other arrays are read when they are asked for. Raises NettrainError when it is damaged, or has no such arrays.
+
+def read_part(path: Path, part: str) -> DataSet:
+    """The examples and labels of a part that ``part_in`` gave. Other arrays are read when they are asked for.
+
+    Raises NettrainError when they are damaged, or are no numbers.
     """
     with blaming("source"), open_npz(path, "data file") as archive:
-        return _data_and_labels(path, archive, split)
+        data, label = (_named(path, archive, names, part) for names in (EXAMPLES, LABELS))
+        if data is None:
+            raise NettrainError(f"{path} was changed while it was in use")
+        check_counts(path.name, data.shape[0], None if label is None else label.shape[0])
+        others = _Others(path, list(archive), part, data.shape[0])
+        return DataSet(data.read(), None if label is None else label.read(), path.name, part or WHOLE, others)
 
 
-def _data_and_labels(path: Path, archive: Archive, split: str) -> DataSet:
-    def pick(names: tuple[str, ...], part: str) -> Stored | None:
-        spellings = [s for n in names for s in ((f"{part}_{n}", f"{n}_{part}") if part else (n,))]
-        return next((_rows(path, archive, s) for s in spellings if s in archive), None)
-
-    for part in (split, ""):
-        data = pick(_DATA, part)
-        if data is not None:
-            label = pick(_LABEL, part)
-            check_counts(path.name, data.shape[0], None if label is None else label.shape[0])
-            others = _Others(path, list(archive), part, data.shape[0])
-            return DataSet(data.read(), None if label is None else label.read(), path.name, part or "whole", others)
-    has = ", ".join(archive) or "nothing"
-    if pick(_DATA, "test" if split == "train" else "train") is None:
-        split = "train"  # one message for both
-    raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}")
+def _named(path: Path, archive: Archive, names: tuple[str, ...], part: str) -> Stored | None:
+    """The first array that has one of these names, with the part before or behind it."""
+    spellings = [s for n in names for s in ((f"{part}_{n}", f"{n}_{part}") if part else (n,))]
+    return next((_rows(path, archive, s) for s in spellings if s in archive), None)
 
 
 def _rows(path: Path, archive: Archive, name: str) -> Stored:
@@ -46,7 +50,7 @@ def _rows(path: Path, archive: Archive, name: str) -> Stored:
     stored = archive[name]
     if stored.dtype.kind not in "fiub":
         kind = "text" if stored.dtype.kind in "SU" else f"{stored.dtype} values"
-        number = ": number the classes, from 0" if name.removeprefix("train_").removeprefix("test_") in _LABEL else ""
+        number = ": number the classes, from 0" if name.removeprefix("train_").removeprefix("test_") in LABELS else ""
         raise NettrainError(f"{path}: `{name}` holds {kind}; numbers are needed{number}")
     if not stored.shape:
         raise NettrainError(f"{path} holds a single number, not an array of examples")
