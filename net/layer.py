@@ -47,6 +47,10 @@ class Layer:
     is_loss: ClassVar[bool] = False
     is_score: ClassVar[bool] = False  # the tops say how good a whole batch is; higher is better
     judges: ClassVar[str] = ""  # what bottom[0] is, which bottom[1] has the truth of; see ``JUDGED``
+    answers: ClassVar[tuple[int, ...]] = (
+        0,
+    )  # bottoms of a loss, score or writer of files that the net may answer with
+    writes_files: ClassVar[bool] = False  # in every forward pass: nothing that serves does that
     is_input: ClassVar[bool] = False  # the user fills the tops
     normalizes: bool = False  # the scale of what it reads makes no difference to what it gives
     may_die: bool = False  # a unit that gives 0 for every example stops learning
@@ -180,6 +184,12 @@ class Layer:
         """
         return None
 
+    def judged(self, bottom: list[Blob]) -> np.ndarray | None:
+        """Which answers of the last batch count, where ``judges`` says what they are: a truth value for each label or
+        target (for each position, where labels are shares of classes), in any shape; None for all of them."""
+        ignored = getattr(self.p, "ignore_label", None)
+        return None if ignored is None else np.not_equal(bottom[1].data, ignored)
+
     def examine(self, top: list[Blob]) -> Iterator[tuple[int, int]]:
         """Look through the data in the order of the file, some examples at a time; changes nothing of what comes next,
         but ``top[i].known`` may say more than before.
@@ -303,7 +313,8 @@ def _are_examples(value: Any) -> bool:
 
 # What a loss or score may judge. `nettrain test` measures the whole set itself from the two bottoms, as the kind of
 # answer asks for: confusions and areas under curves are no means that ``mean_over`` could weigh. ``axis``,
-# ``ignore_label`` and ``threshold`` among the type's parameters mean what they do for Accuracy and BinaryAccuracy.
+# ``ignore_label`` and ``threshold`` among the type's parameters mean what they do for Accuracy and BinaryAccuracy;
+# ``judged`` says what else does not count.
 JUDGED = {
     "": "nothing of this kind",
     "classes": "scores or probabilities of classes, by labels 0 … C-1 or a share for each class",

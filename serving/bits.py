@@ -13,11 +13,11 @@ from .values import Values
 
 
 class Bits:
-    """A score for each of L labels, any of which may hold, against 1 (it does) and 0.
+    """A score for each of L labels, any of which may hold, against 1 (it does) and 0; of maps at every position.
 
     ``applies`` is ``Sigmoid`` where the scores are taken by a sigmoid, else they may be probabilities. Yes is a score
     above ``threshold``. With targets other than 0 and 1 these are no labels, but values that are measured as such; with
-    a single label they are two classes, which ``classes`` are the names of.
+    a single label they are two classes, which ``classes`` are the names of. An example of which nothing counts is none.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Bits:
         self.worst = Worst(mistakes)
 
     def add(self, scores: np.ndarray, targets: np.ndarray, counted: np.ndarray, name: Name) -> None:
-        """Take in N x L scores, with targets and whether they count."""
+        """Take in N x L x positions scores, with targets and whether they count."""
         x, t = scores.astype(np.float64), targets.astype(np.float64)
         p = 0.5 * (np.tanh(0.5 * x) + 1) if self.applies else x
         self.are_whole &= bool(np.isin(t[counted], (0, 1)).all())
@@ -49,39 +49,44 @@ class Bits:
         if not self.are_whole:
             return
         if self.L == 1:
-            other = np.zeros_like(x) if self.applies else 2 * self.threshold - x if self.threshold else -x
-            two = np.stack([other, x], axis=1)
-            self.as_classes.add(two, (t == 1).astype(np.intp), counted, name)
+            other = np.zeros_like(x) if self.applies else 2 * self.threshold - x  # equal to x at the threshold
+            two = np.concatenate([other, x], axis=1)
+            self.as_classes.add(two, (t == 1).astype(np.intp)[:, 0], counted[:, 0], name)
             return
         yes, holds = (x > self.threshold) & counted, (t == 1) & counted
         right = (yes == holds) & ~np.isnan(x) & counted
+        self._count(yes, holds, counted, right)
+        if self.applies:
+            losses = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
+            self.log_loss += float(losses[counted].sum())
+        self.scores.add(*(np.moveaxis(one, 1, 2).reshape(-1, self.L) for one in (x, np.where(counted, t, -1))))
+        certainty = np.where(yes, p, 1 - p) if self.applies else np.abs(x - self.threshold)
+        key = "probability" if self.applies else "ahead"
+
+        def entry(at: int) -> dict:
+            k, j, _ = np.unravel_index(at, x.shape)
+            words = ("no", "yes")
+            return {
+                "example": name(int(k)),
+                "label": self.names[j],
+                "true": words[int(holds.flat[at])],
+                "predicted": words[int(yes.flat[at])],
+                key: float(certainty.flat[at]),
+            }
+
+        self.worst.add(np.where(counted & ~right, certainty, np.nan).reshape(-1), entry)
+
+    def _count(self, yes: np.ndarray, holds: np.ndarray, counted: np.ndarray, right: np.ndarray) -> None:
+        """Count what was said, what holds, what counts and what is right, each N x L x positions."""
         for total, which in zip(
             (self.hits, self.said, self.held, self.counted, self.right),
             (yes & holds, yes, holds, counted, right),
             strict=True,
         ):
-            total += which.sum(axis=0)
-        self.examples += len(x)
-        self.exact += int((right | ~counted).all(axis=1).sum())
-        if self.applies:
-            losses = np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
-            self.log_loss += float(losses[counted].sum())
-        self.scores.add(x, np.where(counted, t, -1))
-        certainty = np.where(yes, p, 1 - p) if self.applies else np.abs(x - self.threshold)
-        key = "probability" if self.applies else "ahead"
-
-        def entry(at: int) -> dict:
-            k, j = divmod(at, self.L)
-            words = ("no", "yes")
-            return {
-                "example": name(k),
-                "label": self.names[j],
-                "true": words[int(holds[k, j])],
-                "predicted": words[int(yes[k, j])],
-                key: float(certainty[k, j]),
-            }
-
-        self.worst.add(np.where(counted & ~right, certainty, 0).reshape(-1), entry)
+            total += which.sum(axis=(0, 2))
+        some = counted.any(axis=(1, 2))
+        self.examples += int(some.sum())
+        self.exact += int((right | ~counted).all(axis=(1, 2))[some].sum())
 
     def result(self) -> dict:
         """Precision, recall, F1 and area under the ROC curve of each label, and their means; ``accuracy`` over all

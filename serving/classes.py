@@ -19,10 +19,11 @@ SMALLEST = float(np.finfo(np.float64).eps)  # that the logarithm of a given prob
 class Classes:
     """Scores or probabilities of C classes against the true ones.
 
-    The predicted class has the largest score (of equals the first, as ``argmax``); ``top_5`` counts as the Accuracy
-    layer does: right where at most five scores reach that of the true class. ``applies`` is ``Softmax`` where the
-    scores are taken by a softmax; else they are probabilities if they look so, and otherwise there is no log loss and
-    no calibration. ``names`` are those of the classes, if there are any; ``mistakes`` how many are listed.
+    The predicted class has the largest score, of equals the first; so has ``top_5`` the first five of the classes in
+    that order. A score that is NaN is below all others, and where no class has another there is no answer: such an
+    example is wrong, and no class is predicted. ``applies`` is ``Softmax`` where the scores are taken by a softmax;
+    else they are probabilities if all of them look so, and otherwise there is no log loss and no calibration.
+    ``names`` are those of the classes, if there are any; ``mistakes`` how many are listed.
     """
 
     def __init__(self, count: int, applies: str = "", names: Sequence[str] = (), mistakes: int = 10):
@@ -35,7 +36,8 @@ class Classes:
         self.bins = np.zeros((3, BINS))  # answers, right ones, sum of confidences
         self.are_probabilities: bool | None = True if applies else None
         self.scores = Scores()
-        self.worst = Worst(mistakes)
+        # by what tells how sure a mistake was: a later batch may show that scores are no probabilities
+        self.worst = {key: Worst(mistakes) for key in ("probability", "ahead", "share")}
         self.are_maps = False
 
     def add(self, scores: np.ndarray, label: np.ndarray, counted: np.ndarray, name: Name) -> None:
@@ -46,42 +48,54 @@ class Classes:
         if not len(t):
             return
         np.copyto(x, -np.inf, where=np.isnan(x))
-        true, best = x[np.arange(len(t)), t], x.argmax(axis=1)
-        right = best == t
-        self.right += int(right.sum())
-        if C > TOP:
-            self.right_in_top += int((np.count_nonzero(x >= true[:, None], axis=1) <= TOP).sum())
-        for count, which in ((self.support, t), (self.predicted, best), (self.hits, t[right])):
-            count += np.bincount(which, minlength=C)
-        if self.confusion is not None:
-            pairs, counts = np.unique(t * C + best, return_counts=True)
-            self.confusion.reshape(-1)[pairs] += counts
+        rows = np.arange(len(t))
+        true, best = x[rows, t], x.argmax(axis=1)
+        right = (best == t) & (true > -np.inf)
+        self._count(x, true, t, best, right)
+        with np.errstate(invalid="ignore"):  # NaN, of infinities: nobody is ahead there
+            sure = {"ahead": x[rows, best] - true}
         p = self._probabilities(x, true, t)
-        certainty = x[np.arange(len(t)), best] - true if p is None else p[np.arange(len(t)), best]
         if p is not None:
-            bins = np.clip(np.ceil(certainty * BINS).astype(int) - 1, 0, BINS - 1)
-            for total, weights in zip(self.bins, (None, right, certainty), strict=True):
+            sure["probability"] = p[rows, best]
+            bins = np.clip(np.ceil(sure["probability"] * BINS).astype(int) - 1, 0, BINS - 1)
+            for total, weights in zip(self.bins, (None, right, sure["probability"]), strict=True):
                 total += np.bincount(bins, weights, minlength=BINS)
-        if p is not None and C > 2:
-            self.scores.add(p, t)
-        elif C == 2:
-            self.scores.add(x[:, 1] - x[:, 0] if p is None else p[:, 1], t)
+        if p is not None or C == 2:
+            self.scores.add(x if p is None else p, t)
         self.are_maps |= inner > 1
         if self.are_maps:
-            wrong, all_ = np.bincount(of[~right], minlength=N), np.bincount(of, minlength=N)
-            self.worst.add(
-                wrong / np.maximum(all_, 1), lambda k: {"example": name(k), "wrong": int(wrong[k]), "of": int(all_[k])}
-            )
+            self._add_maps(np.bincount(of[~right], minlength=N), np.bincount(of, minlength=N), name)
             return
-        key = "ahead" if p is None else "probability"
-        self.worst.add(
-            np.where(right, 0, certainty),
-            lambda i: {
-                "example": name(int(of[i])),
-                "true": self.names[t[i]],
-                "predicted": self.names[best[i]],
-                key: float(certainty[i]),
-            },
+        for key, certainty in sure.items():
+            self.worst[key].add(
+                np.where(right, np.nan, certainty),
+                lambda i, key=key, certainty=certainty: {
+                    "example": name(int(of[i])),
+                    "true": self.names[t[i]],
+                    "predicted": self.names[best[i]],
+                    key: float(certainty[i]),
+                },
+            )
+
+    def _count(self, x: np.ndarray, true: np.ndarray, t: np.ndarray, best: np.ndarray, right: np.ndarray) -> None:
+        """Count answers by class, n x C scores with those of the true classes, these, the predicted ones and whether
+        they are right."""
+        C, said = self.C, x.max(axis=1) > -np.inf
+        self.right += int(right.sum())
+        if C > TOP:
+            before = (x > true[:, None]) | ((x == true[:, None]) & (np.arange(C) < t[:, None]))
+            self.right_in_top += int(((before.sum(axis=1) < TOP) & (true > -np.inf)).sum())
+        for count, which in ((self.support, t), (self.predicted, best[said]), (self.hits, t[right])):
+            count += np.bincount(which, minlength=C)
+        if self.confusion is not None:
+            pairs, counts = np.unique((t * C + best)[said], return_counts=True)
+            self.confusion.reshape(-1)[pairs] += counts
+
+    def _add_maps(self, wrong: np.ndarray, answers: np.ndarray, name: Name) -> None:
+        """Take in how many answers of each example are wrong, of how many."""
+        self.worst["share"].add(
+            np.where(wrong > 0, wrong / np.maximum(answers, 1), np.nan),
+            lambda k: {"example": name(k), "wrong": int(wrong[k]), "of": int(answers[k])},
         )
 
     def _probabilities(self, x: np.ndarray, true: np.ndarray, t: np.ndarray) -> np.ndarray | None:
@@ -132,7 +146,8 @@ class Classes:
         ]
         found["confusion"] = None if self.confusion is None else self.confusion.tolist()
         found["confused"] = [] if self.confusion is None else list(self._confused(self.confusion))
-        return found | {"mistakes": self.worst.entries()}
+        by = "share" if self.are_maps else "probability" if self.are_probabilities else "ahead"
+        return found | {"mistakes": self.worst[by].entries()}
 
     def _area(self) -> float | None:
         kept = self.scores.whole()
@@ -140,7 +155,7 @@ class Classes:
             return None
         scores, t = kept
         if self.C == 2:
-            return auc(scores, t == 1)
+            return auc(scores[:, 1] if self.are_probabilities else scores[:, 1] - scores[:, 0], t == 1)
         areas = [auc(scores[:, k], t == k) for k in range(self.C)]
         return mean_of(np.array([area for area in areas if area is not None]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,17 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from ..files import plain_json
 from ..files.extras import extra
+from ..net.arguments import strings, whole
 from ..net.netspec import load as load_spec
 from ..net.parameter_files import arrays as parameters
 from ..net.records import NetSpec
 from ..solver.solver import Solver
-from ..spec.errors import NettrainError
+from ..spec.errors import NettrainError, format_shape
 from .model import Model
 
 base: Any = extra("sklearn.base", "sklearn", "an estimator such as nettrain.Classifier")
 validation: Any = extra("sklearn.utils.validation", "sklearn", "an estimator such as nettrain.Classifier")
 multiclass: Any = extra("sklearn.utils.multiclass", "sklearn", "an estimator such as nettrain.Classifier")
+metaestimators: Any = extra("sklearn.utils.metaestimators", "sklearn", "an estimator such as nettrain.Classifier")
 
 BATCH = 32  # examples of a batch, unless there are fewer
 
@@ -73,38 +75,44 @@ class _Estimator(base.BaseEstimator):
         self.model_ = Model(self.spec_, self.weights_, "the estimator", dtype=self.dtype, fitted=self.fitted_)
 
     def _net(self, outputs: int, loss: str, count: int) -> NetSpec:
-        """The spec that was given with the keys of ``solver``, or that of a net of fully connected layers."""
-        drawn = None if self.random_state is None else validation.check_random_state(self.random_state)
-        seed = 1701 if drawn is None else int(drawn.randint(2**31 - 1))
-        if self.spec is not None:
-            own = [f"solver.{key}={json.dumps(value)}" for key, value in (self.solver or {}).items()]
-            always = [f"solver.random_seed={seed}", "solver.test_interval=0"]
-            return load_spec(self.spec, [*own, *always, *self.settings])
-        size = min(self.batch_size, count)
-        solver = {
-            "type": "Adam",
-            "base_lr": 0.01,
-            "lr_policy": "cosine",
-            "max_iter": max(1, math.ceil(self.epochs * count / size)),
-            "random_seed": seed,
-            "test_interval": 0,
-        }
+        """The spec that was given, or that of a net of fully connected layers; with the seed that ``random_state``
+        draws, the keys of ``solver`` and the settings."""
+        asked: dict[str, Any] = {"test_interval": 0}
+        if self.random_state is not None:
+            asked["random_seed"] = int(validation.check_random_state(self.random_state).randint(2**31 - 1))
+        settings = [
+            f"solver.{key}={plain_json.text(value, None)}" for key, value in (asked | dict(self.solver or {})).items()
+        ]
+        spec = self.spec if self.spec is not None else self._fully_connected(outputs, loss, count)
+        return load_spec(spec, [*settings, *strings(self.settings, "settings")])
+
+    def _fully_connected(self, outputs: int, loss: str, count: int) -> dict[str, Any]:
+        """The spec of a net of fully connected layers, for ``count`` examples."""
+        size = min(whole(self.batch_size, "batch_size", 1), count)
+        max_iter = max(1, math.ceil(whole(self.epochs, "epochs", 1) * count / size))
+        solver = {"type": "Adam", "base_lr": 0.01, "lr_policy": "cosine", "max_iter": max_iter}
         data = {"name": "data", "type": "Data", "top": ["data", "label"], "source": "given", "batch_size": size}
         layers: list[dict[str, Any]] = [data | {"split": 0}]
         below = "data"
+        if not isinstance(self.hidden, Iterable):
+            raise NettrainError(f"hidden must be sizes of layers, such as (64, 32); got {self.hidden!r}")
         for i, width in enumerate(self.hidden, 1):
-            fully = {"name": f"ip{i}", "type": "InnerProduct", "num_output": int(width), "weight_filler": "msra"}
+            size = whole(width, "a size in hidden", 1)
+            fully = {"name": f"ip{i}", "type": "InnerProduct", "num_output": size, "weight_filler": "msra"}
             layers += [fully | {"bottom": below}, {"name": f"relu{i}", "type": "ReLU"}]
             below = f"relu{i}"
         layers.append({"name": "scores", "type": "InnerProduct", "bottom": below, "num_output": outputs})
         layers.append({"name": "loss", "type": loss, "bottom": ["scores", "label"]})
-        spec = {"name": "estimator", "solver": solver | dict(self.solver or {}), "layers": layers}
-        return load_spec(spec, tuple(self.settings))
+        return {"name": "estimator", "solver": solver, "layers": layers}
 
     def _examples(self, x: np.ndarray) -> np.ndarray:
         """N x F values standardized, in the shape of the net's examples."""
         x = (x - self.mean_) / self.scale_
-        return x if self.shape is None else x.reshape(len(x), *self.shape)
+        if self.shape is None:
+            return x
+        if math.prod(self.shape) != x.shape[1]:
+            raise NettrainError(f"shape {format_shape(self.shape)} does not fit rows of {x.shape[1]} values")
+        return x.reshape(len(x), *self.shape)
 
     def _said(self, X: Any) -> np.ndarray:
         """The numbers of the net's main output."""
@@ -135,7 +143,7 @@ class Classifier(base.ClassifierMixin, _Estimator):
         epochs, batch_size: passes over the examples, and how many of them make an iteration, where no spec says so.
         shape: of an example, such as (1, 28, 28), where the net needs more than a row of values.
         standardize: whether each column is brought to mean 0 and standard deviation 1, as it is in training.
-        random_state: an integer, or numpy's RandomState; None is a fixed seed.
+        random_state: an integer, or numpy's RandomState; None is the spec's own seed, or else a fixed one.
         dtype: ``float64``, or ``float32``, which is faster for large nets.
 
     ``classes_`` are the labels, ``model_`` is the net (see ``nettrain.Model``), ``loss_`` the last training loss.
@@ -154,20 +162,24 @@ class Classifier(base.ClassifierMixin, _Estimator):
         self._train(x, numbers, len(self.classes_), "SoftmaxWithLoss")
         return self
 
+    @metaestimators.available_if(lambda self: self._has_probabilities())
     def predict_proba(self, X: Any) -> np.ndarray:
-        """N x classes: the probability of each class of ``classes_``."""
-        said = self._said(X)
-        if said.ndim != 2 or said.shape[1] != len(self.classes_):
-            raise NettrainError(
-                f"the net gives {' x '.join(map(str, said.shape[1:]))} numbers for an example; there are "
-                f"{len(self.classes_)} classes"
-            )
-        return said
+        """N x classes: the probability of each class of ``classes_``. Where a spec's loss has none, as a HingeLoss, the
+        trained estimator has no such method."""
+        return self._of_classes(X)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The label of each row."""
-        best = self.predict_proba(X).argmax(axis=1)
+        """The label of each row: the class with the largest probability or score."""
+        best = self._of_classes(X).argmax(axis=1)
         return self.classes_[best]
+
+    def _of_classes(self, X: Any) -> np.ndarray:
+        said = self._said(X)
+        return _in_columns(said, len(self.classes_), "classes")
+
+    def _has_probabilities(self) -> bool:
+        model = getattr(self, "model_", None)
+        return model is None or model.meanings[model.main].kind == "Softmax"
 
 
 class Regressor(base.RegressorMixin, _Estimator):
@@ -190,13 +202,21 @@ class Regressor(base.RegressorMixin, _Estimator):
     def predict(self, X: Any) -> np.ndarray:
         """The value of each row, or its K values."""
         said = self._said(X)
-        values = said.reshape(len(said), -1) * self.target_scale_ + self.target_mean_
+        values = _in_columns(said, len(self.target_mean_), "targets") * self.target_scale_ + self.target_mean_
         return values[:, 0] if self.is_single_ else values
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _in_columns(said: np.ndarray, count: int, what: str) -> np.ndarray:
+    """N x count. Raises NettrainError unless the net says so many numbers of an example."""
+    if math.prod(said.shape[1:]) != count:
+        shape = " x ".join(map(str, said.shape[1:])) or "1"
+        raise NettrainError(f"the net gives {shape} numbers for an example; there are {count} {what}")
+    return said.reshape(len(said), count)
 
 
 def _standard(x: np.ndarray, is_wanted: bool) -> tuple[np.ndarray, np.ndarray]:

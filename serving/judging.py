@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..net.user_code import ask
 from ..spec.errors import NettrainError
 from .bits import Bits
 from .classes import Classes
-from .part import APPLIES
+from .part import of_parameters
 from .values import Values
 
 
@@ -28,8 +28,7 @@ class Judge:
         self.measure: Any = None
         self.rows = 0  # taken in so far
         self.kind = step.layer.judges
-        self.applies = APPLIES.get(step.spec.common.type, "")
-        self.ignored = getattr(step.layer.p, "ignore_label", None)
+        self.applies = step.layer.includes
         fitted = source.layer.fitted if source is not None else {}
         self.classes: Sequence[str] = fitted.get("classes") or ()
         self.columns: Sequence[str] = [label["name"] for label in fitted.get("table", {}).get("labels", ())]
@@ -50,50 +49,55 @@ class Judge:
         outer, C, inner = scores.shape
         if true.shape == said.shape and C > 1:  # a share for each class
             label = true.reshape(scores.shape).argmax(axis=1)
-            counted = np.ones(label.shape, bool)
+            counted = self._judged((outer, inner))
         else:
-            self._check_count(true, outer * inner, "labels")
-            values = true.reshape(outer, inner)
-            counted = np.ones(values.shape, bool) if self.ignored is None else values != self.ignored
-            label = np.where(counted, values, 0).astype(np.intp)
+            self._check_count(true.size, outer * inner, "labels")
+            counted = self._judged((outer, inner))
+            label = np.where(counted, true.reshape(outer, inner), 0).astype(np.intp)
             if label.size and not 0 <= label.min() <= label.max() < C:
                 raise NettrainError(f"{self.step.spec.title()} judges classes: labels must be from 0 to {C - 1}")
-        if len(self.step.bottom) > 2 and self.step.bottom[2].count == label.size:
-            counted = counted & (self.step.bottom[2].data.reshape(label.shape) != 0)
         if self.measure is None:
             self.measure = Classes(C, self.applies, self.classes, self.mistakes)
         self.measure.add(scores, label, counted, self._names_in(true.shape, outer))
 
     def _add_values(self, said: np.ndarray, true: np.ndarray) -> None:
-        values = said.reshape(len(said), -1)
-        self._check_count(true, values.size, "targets")
-        targets = true.reshape(values.shape)
+        # N x outputs x positions: of a map each channel is an output, and pixels are answers of it, as for classes
+        values = said.reshape(*said.shape[:2], -1) if said.ndim > 2 else said.reshape(len(said), -1, 1)
+        self._check_count(true.size, values.size, "targets")
+        targets, counted = true.reshape(values.shape), self._judged(values.shape)
         name = self._names_in(true.shape, len(values))
         if self.kind == "values":
             if self.measure is None:
                 self.measure = Values(values.shape[1], self.columns, self.mistakes)
-            self.measure.add(values, targets, None, name)
+            self.measure.add(values, targets, counted, name)
             return
         if self.measure is None:
             threshold = getattr(self.step.layer.p, "threshold", 0.0)
             names = self.columns, self.classes
             self.measure = Bits(values.shape[1], self.applies, threshold, *names, mistakes=self.mistakes)
-        counted = np.ones(targets.shape, bool) if self.ignored is None else np.trunc(targets) != self.ignored
         self.measure.add(values, targets, counted, name)
 
-    def _check_count(self, true: np.ndarray, count: int, what: str) -> None:
+    def _judged(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Which answers count."""
+        counted = ask(self.step.layer, "judged", self.step.bottom)
+        if counted is None:
+            return np.ones(shape, bool)
+        self._check_count(counted.size, math.prod(shape), "values of `judged`")
+        return counted.reshape(shape)
+
+    def _check_count(self, count: int, wanted: int, what: str) -> None:
         """Layers of the program have checked it themselves, a user's may not have."""
-        if true.size != count:
+        if count != wanted:
             raise NettrainError(
-                f"{self.step.spec.title()} judges {self.kind}: bottom[0] needs {count:,} {what}, got {true.size:,}"
+                f"{self.step.spec.title()} judges {self.kind}: bottom[0] needs {wanted:,} {what}, got {count:,}"
             )
 
     def _names_in(self, true: tuple[int, ...], rows: int) -> Callable[[int], str]:
         """What the example of a row is called: the first axis, or that after an axis of time, has the examples. Where
-        nothing reads examples it is the number of the row, of all so far."""
+        nothing reads examples, or some of them were chosen, it is the number of the row, of all so far."""
         before, self.rows = self.rows, self.rows + rows
         layer = None if self.source is None else self.source.layer
-        if layer is None or not layer.pass_size:
+        if layer is None or not layer.pass_size or not layer.batch_count or rows % layer.batch_count:
             return lambda k: f"{before + k:,}"
         count = layer.batch_count
         if true[1:2] == (count,) and true[0] != count and rows == math.prod(true):
@@ -111,13 +115,13 @@ def judges(net: Net, mistakes: int = 10) -> list[Judge]:
     """Whoever compares what the net computes with what its data has: losses, and scores of what no loss is compared
     with; each pair of blobs once."""
     makers = {key: step for step in net.steps for key in step.top_keys}
-    computed = _computed(net.steps)
+    computed = of_parameters(net.steps)
     found: dict[tuple[Key, Key], Judge] = {}
     truths: set[Key] = set()
     comparing = [step for step in net.steps if step.layer.judges and len(step.bottom) > 1]
     for step in sorted(comparing, key=lambda step: step.layer.is_score):  # losses first
         pair = step.bottom_keys[0], step.bottom_keys[1]
-        answer = 1 if step.layer.judges == "values" and pair[1] in computed and pair[0] not in computed else 0
+        answer = 1 if 1 in step.layer.answers and pair[1] in computed and pair[0] not in computed else 0
         root = _root(pair[1 - answer], makers)
         if pair[1 - answer] in computed or pair in found or (step.layer.is_score and root in truths):
             continue
@@ -125,15 +129,6 @@ def judges(net: Net, mistakes: int = 10) -> list[Judge]:
         source = makers[root] if root in makers and not makers[root].bottom else None
         found[pair] = Judge(step, answer, source, mistakes)
     return sorted(found.values(), key=lambda judge: net.steps.index(judge.step))
-
-
-def _computed(steps: Iterable[Step]) -> set[Key]:
-    """The blobs that parameters have a part in."""
-    found: set[Key] = set()
-    for step in steps:
-        if step.layer.blobs or not found.isdisjoint(step.bottom_keys):
-            found.update(step.top_keys)
-    return found
 
 
 def _root(key: Key, makers: dict[Key, Step]) -> Key:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-MOST_SCORES = 1 << 22  # kept for areas under ROC curves: 32 MB
+MOST_SCORES = 1 << 22  # kept for areas under ROC curves: 32 MB, and what is true beside them
 
 Name = Callable[[int], str]  # what the example at a place of the batch is called
 
@@ -35,10 +35,10 @@ class Worst:
         self.kept: list[tuple[float, dict]] = []
 
     def add(self, sizes: np.ndarray, entry: Callable[[int], dict]) -> None:
-        """Take in things of these sizes; what is not larger than 0 does not count."""
+        """Take in things of these sizes; what has NaN does not count."""
         if not self.most:
             return
-        least = self.kept[-1][0] if len(self.kept) == self.most else 0.0
+        least = self.kept[-1][0] if len(self.kept) == self.most else -math.inf
         places = np.flatnonzero(sizes > least)
         for i in places[np.argsort(-sizes[places], kind="stable")[: self.most]].tolist():
             self.kept.append((float(sizes[i]), entry(i)))

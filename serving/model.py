@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -141,8 +142,12 @@ class Model:
     def _answer(self, examples: Any) -> Iterator[Answers]:
         """Raises _UnreadableError for examples that cannot be read, NettrainError for a net that cannot take them."""
         layers = self._give(examples)
-        left = max(layer.pass_size or 0 for layer in layers)
-        first = max(layers, key=lambda layer: layer.pass_size or 0)
+        counts = [(", ".join(layer.wanted), layer.pass_size or 0) for layer in layers]
+        left = counts[0][1]
+        if any(count != left for _, count in counts):
+            found = ", ".join(f"{name} {count:,}" for name, count in counts)
+            raise NettrainError(f"every input needs the same number of examples, got {found}")
+        first = layers[0]
         for step in (*self._reading, *self._pass.steps):
             ask(step.layer, "start_pass")
         try:
@@ -216,19 +221,23 @@ class Model:
         """What an output's numbers say: classes by name or number, 1 or 0, or themselves."""
         meaning = self.meanings[name]
         if meaning.kind == "Sigmoid":
-            yes = (said > 0.5).astype(int)
-            if yes[0].size > 1 or not len(yes):
-                return yes
-            best = yes.reshape(len(yes))
+            best = (said > 0.5).astype(int)
+            if math.prod(said.shape[1:]) > 1:
+                return best
+            best = best.reshape(len(said))
         elif meaning.kind == "values" or said.shape[meaning.axis] < 2:
-            return said.reshape(len(said)) if said.ndim > 1 and said[:1].size == 1 else said
+            return said.reshape(len(said)) if math.prod(said.shape[1:]) == 1 else said
         else:
             best = said.argmax(axis=meaning.axis)
         return self.named(best)
 
     def named(self, numbers: np.ndarray) -> np.ndarray:
-        """The names of classes, or their numbers where they have none."""
-        return np.array(self.classes)[numbers] if len(self.classes) > numbers.max(initial=0) else numbers
+        """The names of classes, or their numbers where they have none; as text where only some have names."""
+        if not self.classes:
+            return numbers
+        return np.array([str(self.label(k)) for k in range(max(len(self.classes), 1 + numbers.max(initial=0)))])[
+            numbers
+        ]
 
     def label(self, number: int) -> str | int:
         """The name of a class, or its number."""

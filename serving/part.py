@@ -10,13 +10,6 @@ from ..net.net import Net
 from ..net.step import Step
 from ..spec.errors import NettrainError
 
-# Bottoms of a layer that is dropped which are what the net says: the first, unless it is named here.
-PREDICTIONS = {"ContrastiveLoss": (0, 1), "HDF5Output": (0, 1)}
-# Layers that write files: nothing that serves does that.
-WRITERS = ("HDF5Output",)
-# What a loss applies itself before it compares, as `includes` has it.
-APPLIES = {"SoftmaxWithLoss": "Softmax", "InfogainLoss": "Softmax", "SigmoidCrossEntropyLoss": "Sigmoid"}
-
 
 @dataclass
 class Prediction:
@@ -65,13 +58,14 @@ def serving(net: Net, keep_logits: bool) -> Serving:
     found = Serving(classes=max((step.layer.classes for step in dropped), default=0))
     read = {key for step in left if step.top and id(step) not in gone for key in step.bottom_keys}
     computed = {key for step in left if step.bottom for key in step.top_keys}
-    losses = [step for step in dropped if step.spec.common.type in APPLIES and step.bottom_keys[0] in computed]
+    losses = [step for step in dropped if step.layer.includes and step.bottom_keys[0] in computed]
     for step in losses:
         _say_what_it_tells(step, left, losses, net, keep_logits, found)
     said = {one.of for one in found.predictions} | {step.bottom_keys[0] for step in losses}
+    learned = of_parameters(net.steps)
     for step in dropped:
-        indices = PREDICTIONS.get(step.spec.common.type, (0,))
-        said_by_it = [key for i, key in enumerate(step.bottom_keys) if i in indices]
+        answers = [step.bottom_keys[i] for i in step.layer.answers if i < len(step.bottom_keys)]
+        said_by_it = [key for key in answers if key in learned] or answers[:1]
         found.outputs += [key for key in said_by_it if key in computed and key not in read and key not in said]
     read |= {key for step in net.steps for key in step.bottom_keys}
     ends = [key for step in left if id(step) not in gone and not is_source(step) for key in step.top_keys]
@@ -92,7 +86,7 @@ def _dropped(steps: Iterable[Step]) -> Iterator[Step]:
     losses = [step for step in steps if step.layer.is_loss or (step.layer.runs_code and any(step.loss_weights))]
     gone: set[Key] = set()
     for step in steps:
-        is_training = step.layer.is_score or step.spec.common.type in WRITERS or (losses and any(step.loss_weights))
+        is_training = step.layer.is_score or step.layer.writes_files or (losses and any(step.loss_weights))
         if is_training or step.layer.is_loss or not gone.isdisjoint(step.bottom_keys):
             gone.update(step.top_keys[:1] if _tells(step) else step.top_keys)
             yield step
@@ -100,14 +94,23 @@ def _dropped(steps: Iterable[Step]) -> Iterator[Step]:
 
 def _tells(step: Step) -> bool:
     """Whether a loss has a second top with the probabilities it computed."""
-    return step.spec.common.type in APPLIES and len(step.top_keys) > 1
+    return bool(step.layer.includes) and len(step.top_keys) > 1
+
+
+def of_parameters(steps: Iterable[Step]) -> set[Key]:
+    """The blobs that parameters have a part in."""
+    found: set[Key] = set()
+    for step in steps:
+        if step.layer.blobs or not found.isdisjoint(step.bottom_keys):
+            found.update(step.top_keys)
+    return found
 
 
 def _say_what_it_tells(
     step: Step, left: list[Step], losses: list[Step], net: Net, keep_logits: bool, found: Serving
 ) -> None:
     """The output that takes the place of a loss which applies a function of its own to the scores."""
-    kind, key = APPLIES[step.spec.common.type], step.bottom_keys[0]
+    kind, key = step.layer.includes, step.bottom_keys[0]
     axis, name = _axis(step, kind), key[0]
     same = [
         other

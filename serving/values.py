@@ -13,7 +13,7 @@ MOST_OUTPUTS = 1000  # that are listed one by one
 
 
 class Values:
-    """D values for each example against those that would be right."""
+    """D values for each example against those that would be right; of maps a value of each at every position."""
 
     def __init__(self, count: int, names: Sequence[str] = (), mistakes: int = 10):
         self.D = count
@@ -24,33 +24,34 @@ class Values:
         self.low, self.high = np.full(count, np.inf), np.full(count, -np.inf)
         self.worst = Worst(mistakes)
 
-    def add(self, values: np.ndarray, targets: np.ndarray, counted: np.ndarray | None, name: Name) -> None:
-        """Take in N x D values, with their targets and, unless all do, whether they count."""
+    def add(self, values: np.ndarray, targets: np.ndarray, counted: np.ndarray, name: Name) -> None:
+        """Take in N x D x positions values, with their targets and whether they count."""
         y, t = values.astype(np.float64), targets.astype(np.float64)
-        if not len(t):
+        if not t.size:
             return
-        counts = np.ones(t.shape, bool) if counted is None else counted
-        error = np.where(counts, y - t, 0)
-        n = counts.sum(axis=0)
-        self.examples += len(t)
-        self.absolute += np.abs(error).sum(axis=0)
-        self.squared += (error**2).sum(axis=0)
-        self.low = np.minimum(self.low, np.where(counts, t, np.inf).min(axis=0))
-        self.high = np.maximum(self.high, np.where(counts, t, -np.inf).max(axis=0))
+        error = np.where(counted, y - t, 0)
+        n = counted.sum(axis=(0, 2))
+        self.examples += int(counted.any(axis=(1, 2)).sum())
+        self.absolute += np.abs(error).sum(axis=(0, 2))
+        self.squared += (error**2).sum(axis=(0, 2))
+        self.low = np.minimum(self.low, np.where(counted, t, np.inf).min(axis=(0, 2)))
+        self.high = np.maximum(self.high, np.where(counted, t, -np.inf).max(axis=(0, 2)))
         # the sum of squares about the mean of all, from that of the batch about its own
-        mean = np.where(counts, t, 0).sum(axis=0) / np.maximum(n, 1)
+        mean = np.where(counted, t, 0).sum(axis=(0, 2)) / np.maximum(n, 1)
         apart, both = mean - self.mean, np.maximum(self.n + n, 1)
-        self.spread += (np.where(counts, t - mean, 0) ** 2).sum(axis=0) + apart**2 * (self.n * n / both)
+        self.spread += (np.where(counted, t - mean[:, None], 0) ** 2).sum(axis=(0, 2)) + apart**2 * (self.n * n / both)
         self.mean += apart * (n / both)
         self.n += n
-        largest = np.abs(error).argmax(axis=1)
+        sizes = np.abs(error).reshape(len(t), -1)
+        largest = sizes.argmax(axis=1)
 
         def entry(k: int) -> dict:
-            j = int(largest[k])
+            j, at = divmod(int(largest[k]), t.shape[2])
             output = {"output": self.names[j]} if self.D > 1 else {}
-            return {"example": name(k)} | output | {"true": float(t[k, j]), "predicted": float(y[k, j])}
+            return {"example": name(k)} | output | {"true": float(t[k, j, at]), "predicted": float(y[k, j, at])}
 
-        self.worst.add(np.abs(error).max(axis=1), entry)
+        size = sizes.max(axis=1)
+        self.worst.add(np.where(size > 0, size, np.nan), entry)
 
     def result(self) -> dict:
         """``mae``, ``rmse`` and ``r2`` of each output and their plain means (``mean_absolute_error``,

@@ -31,6 +31,18 @@ if TYPE_CHECKING:
 
 FORMAT = "nettrain run 1"
 MOST_BYTES = 1 << 24  # of a record that is read
+# What whoever reads a record relies on, as ``_fits`` compares: a person may have changed it.
+FORM = {
+    "name": str,
+    "file": (str, None),
+    "began": [{"at": str, "iteration": int, "settings": [str], "versions": {}}],
+    "ended": (None, {"iteration": int, "how": str, "why": str, "best": (None, {"score": (int, float), "at": int})}),
+    "seed": int,
+    "max_iter": int,
+    "monitor": (None, {"name": str, "higher": bool}),
+    "data": [{}],
+    "spec": {},
+}
 
 
 def read_record(run: Run) -> dict[str, Any] | None:
@@ -42,8 +54,20 @@ def read_record(run: Run) -> dict[str, Any] | None:
         found = json.loads(read_bytes(path, MOST_BYTES))
     except (ValueError, RecursionError):
         return None
-    is_ours = isinstance(found, dict) and found.get("format") == FORMAT and isinstance(found.get("began"), list)
-    return found if is_ours and all(isinstance(one, dict) for one in found["began"]) else None
+    is_ours = _fits(found, FORM) and found.get("format") == FORMAT and found["began"]
+    return found if is_ours else None
+
+
+def _fits(value: Any, form: Any) -> bool:
+    """Whether JSON data has a form: a type or None; a tuple of forms, one of which it has; a list of things of a form;
+    a dict with these keys, and perhaps others."""
+    if isinstance(form, tuple):
+        return any(_fits(value, one) for one in form)
+    if isinstance(form, list):
+        return isinstance(value, list) and all(_fits(one, form[0]) for one in value)
+    if isinstance(form, dict):
+        return isinstance(value, dict) and all(key in value and _fits(value[key], one) for key, one in form.items())
+    return value is None if form is None else type(value) is form
 
 
 def shares_of(record: Mapping[str, Any] | None) -> frozenset[str]:

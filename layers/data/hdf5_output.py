@@ -31,6 +31,8 @@ class HDF5Output(Layer):
         aliases = {"hdf5_output_param": "write file_name beside type"}
 
     num_bottoms = 2
+    answers = (0, 1)
+    writes_files = True
     num_tops = 0
     no_gradient = "all"
     examples = (

@@ -53,6 +53,9 @@ class BinaryAccuracy(Layer):
     def mean_over(self, i, bottom, top):
         return self.counted
 
+    def judged(self, bottom):
+        return self.targets.counts(bottom[1].data)
+
     def Forward_cpu(self, bottom, top):
         self.targets.check(bottom[1])
         x = bottom[0].data

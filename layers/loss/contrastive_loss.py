@@ -41,6 +41,7 @@ class ContrastiveLoss(LossLayer):
         aliases = {"contrastive_loss_param": "write its fields beside type"}
 
     num_bottoms = 3
+    answers = (0, 1)
     no_gradient = (2,)
     backward_reads = ()
     examples = (

@@ -45,6 +45,7 @@ class InfogainLoss(CrossEntropy):
 
     num_bottoms = (2, 3)
     judges = "classes"
+    includes = "Softmax"
     examples = (
         Example([(4, 3), (4,), (1, 1, 3, 3)], values={1: labels(3)}),
         Example([(2, 3, 2), (2, 2), (3, 3)], {"ignore_label": 1, "normalization": "FULL"}, {1: labels(3)}, tops=2),

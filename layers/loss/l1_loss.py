@@ -18,6 +18,7 @@ class DifferenceLoss(NormalizedLoss):
     no_gradient: tuple[int, ...] = ()
     backward_reads: tuple[str, ...] = ()
     judges = "values"
+    answers = (0, 1)  # in either order
 
     def reshape(self, bottom, top):
         super().reshape(bottom, top)

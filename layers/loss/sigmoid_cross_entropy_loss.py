@@ -71,6 +71,9 @@ class SigmoidCrossEntropyLoss(NormalizedLoss):
         if not np.isfinite(values.sum()):
             np.copyto(values, 0, where=~counts)
 
+    def judged(self, bottom):
+        return self.targets.counts(bottom[1].data)
+
     def Forward_cpu(self, bottom, top):
         self.targets.check(bottom[1])
         ignore = self.p.ignore_label is not None

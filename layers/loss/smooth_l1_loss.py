@@ -42,6 +42,10 @@ class SmoothL1Loss(DifferenceLoss):
         super().reshape(bottom, top)
         self.backward_reads = ("bottom.data",) if len(bottom) > 2 else ()
 
+    def judged(self, bottom):
+        """The coordinates that were chosen: those of which no weight is 0."""
+        return np.logical_and.reduce([blob.data != 0 for blob in bottom[2:]]) if len(bottom) > 2 else None
+
     def value(self, d, out):
         if self.p.beta == 0:
             np.abs(d, out=out)

@@ -175,6 +175,14 @@ class SoftmaxWithLoss(CrossEntropy):
         np.copyto(kept, weight)
         return kept, valid
 
+    def judged(self, bottom):
+        """Weights of 0 leave positions out, as ignored labels are."""
+        counts = super().judged(bottom)
+        if len(bottom) < 3:
+            return counts
+        weighs = bottom[2].data.reshape(-1) != 0
+        return weighs if counts is None else weighs & counts.reshape(-1)
+
     def targets(self, bottom, label):
         t = self.buffer("t", (self.outer, self.C, self.inner))
         if self.dense:

@@ -55,8 +55,9 @@ class Targets:
         if self._fit(low, high) and not self.whole:
             return
         bad = (values != 0) & (values != 1) if self.whole else ~((values >= -ROUNDING) & (values <= 1 + ROUNDING))
-        if self.ignored is not None:
-            bad &= (np.trunc(values) if self.truncated else values) != self.ignored
+        counts = self.counts(values)
+        if counts is not None:
+            bad &= counts
         if bad.any():
             first = np.unravel_index(int(np.argmax(bad)), values.shape)
             place = f"[{', '.join(map(str, first))}]" if len(first) > 1 else f"example {first[0] if first else 0}"
@@ -65,6 +66,12 @@ class Targets:
                 f"{self.name} {values[first]:g} at {place} of the batch is not {self._wanted()}"
                 f"{_remedy(float(counted.min()), float(counted.max()), are_known=False)}"
             )
+
+    def counts(self, values: np.ndarray) -> np.ndarray | None:
+        """Where targets are none to be ignored; None where all count."""
+        if self.ignored is None:
+            return None
+        return np.not_equal(np.trunc(values) if self.truncated else values, self.ignored)
 
     def _fit(self, low: float, high: float) -> bool:
         return low >= -ROUNDING and high <= 1 + ROUNDING  # NaN is neither

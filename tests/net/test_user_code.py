@@ -333,6 +333,7 @@ layers:
 UNMET = {"which_example", "entries", "fill_blobs"}  # of layers that read data, or have blobs
 UNMET |= {"name_of", "read_given", "unread", "class_counts", "picture"}  # and give names, counts or pictures of it
 UNMET |= {"forward_work", "backward_work"}  # of layers whose work is known
+UNMET |= {"judged"}  # of layers that compare answers with what is true
 UNMET_IN_A_CELL = {"mean_over", "formula", "in_words", "fingerprint", "unready", "start_pass", "end_pass", "set_state"}
 UNMET_IN_A_CELL |= {"examine", "without_spread"}
 

@@ -108,3 +108,37 @@ def test_a_spec_of_ones_own(workdir):
     three = nettrain.Classifier(spec=spec, shape=(1, 5, 5), solver={"max_iter": 1}, settings=["ip.num_output=3"])
     with pytest.raises(NettrainError, match="the net gives 3 numbers for an example; there are 2 classes"):
         three.fit(x, y).predict(x)
+
+
+def test_its_own_keys_replace_those_of_the_spec_and_its_seed_stays(rings, workdir):
+    x, y = rings
+    made = nettrain.Classifier((4,), solver={"max_epoch": 2, "iter_size": np.int64(1)}, settings="ip1.num_output=3")
+    assert made.fit(x, y).n_iter_ == 2 * 240 // 32
+    assert made.weights_["param/ip1/0"].shape == (3, 2)
+    spec = {
+        "solver": {"base_lr": 0.01, "max_iter": 2, "random_seed": 7},
+        "layers": [
+            {"name": "d", "type": "Data", "top": ["data", "label"], "source": "nowhere.npz", "batch_size": 16},
+            {"name": "ip", "type": "InnerProduct", "num_output": 2, "bottom": "data"},
+            {"name": "loss", "type": "HingeLoss", "bottom": ["ip", "label"]},
+        ],
+    }
+    margins = nettrain.Classifier(spec=spec)
+    assert hasattr(margins, "predict_proba")
+    assert margins.fit(x, y).spec_.to_python()["solver"]["random_seed"] == 7
+    assert set(margins.predict(x)) <= {"in", "out"}
+    assert not hasattr(margins, "predict_proba")  # scores are no probabilities
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"hidden": 8}, "hidden must be sizes of layers"),
+        ({"hidden": (0,)}, "a size in hidden must be an integer >= 1"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"shape": (1, 2, 2)}, "shape 1 x 2 x 2 does not fit rows of 2 values"),
+    ],
+)
+def test_an_argument_that_is_none_is_said(rings, keys, words):
+    with pytest.raises(NettrainError, match=words):
+        nettrain.Classifier(**keys).fit(*rings)

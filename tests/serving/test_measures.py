@@ -165,6 +165,19 @@ def test_classes_on_the_last_axis_and_weights_of_0():
     assert ((predicted != labels) & counted)[first].any()
 
 
+@pytest.mark.parametrize("batch_size", [4, 9])  # 9: as many labels as a matrix of 3 classes has numbers
+def test_a_third_bottom_is_taken_for_what_it_is(batch_size):
+    scores, labels = drawn(3)
+    H = {"type": "DummyData", "top": "H", "shape": [3, 3]}  # of zeros
+    (found,) = measure([H, loss("InfogainLoss", bottom=["data", "label", "H"])], batch_size, data=scores, label=labels)
+    assert found["examples"] == N
+    weight = np.tile(np.float32([1, 0, 2]), (N, 1))
+    layer = loss("SmoothL1Loss", bottom=["data", "label", "weight", "weight"])
+    (found,) = measure([layer], batch_size, data=scores, label=np.zeros((N, 3)), weight=weight)
+    assert [one["mae"] for one in found["outputs"]][1] is None
+    assert found["mae"] == pytest.approx(np.abs(scores[:, ::2]).mean())
+
+
 @pytest.mark.parametrize("batch_size", SIZES)
 def test_labels_are_measured_one_by_one(batch_size):
     rng = np.random.default_rng(5)
@@ -215,6 +228,10 @@ def test_labels_that_are_ignored_do_not_count():
         t, x = (array[labels[:, j] >= 0, j] for array in (labels, scores))
         assert one["f1"] == pytest.approx(metrics.f1_score(t, x > 0))
         assert one["roc_auc"] == pytest.approx(metrics.roc_auc_score(t, x))
+
+    halves = np.where(labels < 0, 0.5, labels)
+    (other,) = measure([loss("BinaryAccuracy", ignore_label=0.5)], data=scores, label=halves)
+    assert other["labels"] == found["labels"]
 
 
 @pytest.mark.parametrize("batch_size", SIZES)
@@ -327,6 +344,65 @@ def test_limits_leave_out_what_would_need_too_much_memory(monkeypatch):
     assert found["roc_auc"] is None
     assert found["confusion"] is None
     assert found["accuracy"] == (scores.argmax(axis=1) == labels).mean()
+    assert measured.report({"net": ""} | found)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_channels_of_maps_are_labels_and_outputs(batch_size):
+    rng = np.random.default_rng(9)
+    scores, labels = rng.standard_normal((6, 2, 3, 2)).astype(np.float32), rng.integers(0, 2, (6, 2, 3, 2))
+    (one,) = measure([loss("SigmoidCrossEntropyLoss")], batch_size, data=scores[:, :1], label=labels[:, :1])
+    assert one["mean_iou"] == pytest.approx(
+        metrics.jaccard_score(labels[:, 0].ravel(), scores[:, 0].ravel() > 0, average="macro")
+    )
+    assert one["mistakes"][0]["of"] == 6
+    (two,) = measure([loss("SigmoidCrossEntropyLoss")], batch_size, data=scores, label=labels)
+    (values,) = measure([loss("L1Loss")], batch_size, data=scores, label=labels)
+    for j in range(2):
+        t, x = labels[:, j].ravel(), scores[:, j].ravel()
+        assert two["labels"][j]["f1"] == pytest.approx(metrics.f1_score(t, x > 0))
+        assert two["labels"][j]["roc_auc"] == pytest.approx(metrics.roc_auc_score(t, x))
+        assert values["outputs"][j]["r2"] == pytest.approx(metrics.r2_score(t, x))
+    example, output = (
+        np.abs(scores - labels).max(axis=(2, 3)).argmax() // 2,
+        np.abs(scores - labels).max(axis=(0, 2, 3)),
+    )
+    assert (values["mistakes"][0]["example"], values["mistakes"][0]["output"]) == (str(example), output.argmax())
+
+
+def test_examples_of_which_nothing_counts_are_not_right_and_chosen_rows_have_no_name_of_another():
+    labels = np.array([[-1, -1], [-1, -1], [1, 1], [0, 1]])
+    layer = loss("SigmoidCrossEntropyLoss", ignore_label=-1)
+    (found,) = measure([layer], data=-np.ones((4, 2), np.float32), label=labels)
+    assert (found["examples"], found["exact"]) == (2, 0)
+    chosen = [
+        {"type": "Filter", "bottom": ["data", "label", "chosen"], "top": ["some", "of"]},
+        {"type": "Accuracy", "bottom": ["some", "of"]},
+    ]
+    scores = np.eye(3, dtype=np.float32)[[0, 0, 0, 0, 0]]
+    (found,) = measure(chosen, 5, data=scores, label=[0, 1, 0, 0, 2], chosen=[0, 0, 0, 1, 1])
+    assert [one["example"] for one in found["mistakes"]] == ["1"]  # of two rows, whichever example it was
+
+
+def test_of_equal_scores_the_first_counts_and_nan_says_nothing():
+    scores = np.zeros((5, 7), np.float32)
+    scores[3:] = np.nan
+    scores[4, 2] = 1
+    one = classes.Classes(7)
+    one.add(scores[:, :, None], np.array([[0], [4], [5], [0], [0]]), np.ones((5, 1), bool), str)
+    found = one.result()
+    assert (found["accuracy"], found["top_5"]) == (1 / 5, 2 / 5)
+    assert np.array_equal(found["confusion"][0][:3], [1, 0, 1])
+    assert sum(map(sum, found["confusion"])) == 4  # the fourth example has no answer
+    assert {one["example"] for one in found["mistakes"]} == {"1", "2", "4"}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_batch_that_only_looks_like_probabilities_changes_nothing(batch_size):
+    scores, labels = np.array([[0.25, 0.75], [3, -1], [0, 2], [5, 6]], np.float32), [0, 1, 0, 1]
+    (found,) = measure([loss("HingeLoss")], batch_size, data=scores, label=labels)
+    assert found["roc_auc"] == metrics.roc_auc_score(labels, scores[:, 1] - scores[:, 0])
+    assert [(one["example"], one["ahead"]) for one in found["mistakes"]] == [("1", 4), ("2", 2), ("0", 0.5)]
     assert measured.report({"net": ""} | found)
 
 

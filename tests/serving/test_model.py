@@ -236,3 +236,33 @@ def test_an_older_run_needs_its_data(run, workdir):
     spec = {"layers": SPEC["layers"]}
     (workdir / "set.npz").unlink()
     assert np.array_equal(nettrain.load(spec, weights="run/iter_30.npz").predict(x), nettrain.load("run").predict(x))
+
+
+def test_inputs_need_as_many_examples_and_a_class_without_a_name_has_its_number(workdir):
+    inputs = [{"name": name, "type": "Input", "top": name, "shape": [2, 3]} for name in "ab"]
+    layers = [
+        {"name": "ip", "type": "InnerProduct", "bottom": "a", "num_output": 3},
+        {"name": "sum", "type": "Eltwise", "bottom": ["ip", "b"]},
+        {"name": "prob", "type": "Softmax", "bottom": "sum"},
+    ]
+    nettrain.Net({"layers": [*inputs, *layers]}, "TEST").save("w.npz")
+    model = nettrain.load({"layers": [*inputs, *layers]}, weights="w.npz")
+    with pytest.raises(NettrainError, match="every input needs the same number of examples, got a 5, b 3"):
+        model.predict({"a": np.ones((5, 3)), "b": np.ones((3, 3))})
+    model.classes = ("cat", "dog")
+    assert model.decide("prob", np.eye(3)).tolist() == ["cat", "dog", "2"]
+    assert model.decide("prob", np.eye(3)[:2]).tolist() == ["cat", "dog"]
+    assert model.decide("prob", np.empty((0, 3))).shape == (0,)
+
+
+@pytest.mark.parametrize("order", [["ip", "wanted"], ["wanted", "ip"]])
+def test_what_a_distance_compares_with_is_no_answer(workdir, order):
+    np.savez("set.npz", data=np.eye(3), label=np.eye(3))
+    layers = [
+        {"name": "d", "type": "Data", "source": "set.npz", "batch_size": 3, "top": ["data", "label"], "split": 0},
+        {"name": "wanted", "type": "Power", "bottom": "label", "scale": 2},
+        {"name": "ip", "type": "InnerProduct", "bottom": "data", "num_output": 3},
+        {"name": "loss", "type": "EuclideanLoss", "bottom": order},
+    ]
+    nettrain.Net({"layers": layers}, "TEST").save("w.npz")
+    assert nettrain.load({"layers": layers}, weights="w.npz").outputs == ["ip"]

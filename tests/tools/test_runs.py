@@ -14,6 +14,7 @@ from nettrain import NettrainError
 from nettrain.net.netspec import load
 from nettrain.solver.lock import take
 from nettrain.solver.snapshot import read_snapshot
+from nettrain.tools.runs.differences import differences
 
 SOLVER = {"base_lr": 0.1, "max_iter": 6, "test_interval": 3, "random_seed": 5}
 LAYERS = [
@@ -211,7 +212,9 @@ def test_the_list_says_what_was_done_and_how_it_ended(nettrain_cli):
     Path("runs/n/killed/run.json").write_text(json.dumps(record))
     shutil.copytree("runs/n/001", "runs/n/old")
     Path("runs/n/old/run.json").unlink()
-    for name, text in (("cut", "{"), ("list", "[]"), ("odd", json.dumps(record | {"began": [{}], "monitor": 3}))):
+    odd = {"cut": "{", "list": "[]", "odd": json.dumps(record | {"began": [{}], "monitor": 3})}
+    odd["empty"] = json.dumps(record | {"began": []})
+    for name, text in odd.items():
         shutil.copytree("runs/n/001", f"runs/n/{name}")
         Path(f"runs/n/{name}/run.json").write_text(text)
     found = listed(nettrain_cli)
@@ -225,7 +228,9 @@ def test_the_list_says_what_was_done_and_how_it_ended(nettrain_cli):
         "cut": "damaged",
         "list": "damaged",
         "odd": "damaged",
+        "empty": "damaged",
     }
+    assert "the same" in nettrain_cli("runs", "runs/n/odd", "runs/n/empty").stdout  # by their snapshots
     first, killed = found["runs/n/001"], found["runs/n/killed"]
     assert (first["spec"], first["settings"], first["iteration"]) == (SPEC, ["solver.base_lr=0.3"], 6)
     best = read_snapshot(Path("runs/n/001/best.npz")).state["monitor"]["best"]
@@ -402,3 +407,9 @@ def test_a_run_on_a_machine_without_its_data(nettrain_cli, name, workdir):
     shutil.rmtree("runs")
     nettrain_cli("check", name, "--set", "the data.source=new.npz")
     assert {path.name: path.read_bytes() for path in Path("elsewhere/it").iterdir()} == before
+
+
+def test_layers_of_one_name_are_compared_by_their_place_among_these():
+    data = [{"name": "d", "include": phase} for phase in ("train", "test")]
+    found = differences({"layers": data}, {"layers": [data[0], {"name": "d2"}, data[1] | {"shuffle": False}]})
+    assert found == [("layer.d (2).shuffle", None, False), ("layer.d2", None, {"name": "d2"})]

@@ -25,7 +25,8 @@ def _by_name(layers: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for layer in layers:
         name = str(layer.get("name"))
-        found[name if name not in found else f"{name} ({sum(key.startswith(name) for key in found) + 1})"] = layer
+        places = (name, *(f"{name} ({i})" for i in range(2, len(layers) + 1)))
+        found[next(place for place in places if place not in found)] = layer
     return found
 
 
