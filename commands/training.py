@@ -106,14 +106,16 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
         raise click.UsageError("--json prints the scores of --folds")
     if folds and (resume or spec is None):
         raise click.UsageError("--folds needs a spec; one of its runs is resumed with --resume alone")
-    join()  # team=join(), when the solver takes one
+    team = join()
+    if folds and team.size > 1:
+        raise click.UsageError(f"--folds trains in one process, and here are {team.size}: start it without mpiexec")
     effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
     options |= {"command": command_line(), "allow_python": python_is_allowed()}
     if folds:
         found = several.train(str(spec), settings, folds, say, lambda solver: _train(solver, effects), **options)
         show(found, as_json, several.report)
     else:
-        _train(training.prepare(spec, settings, say, resume, **options), effects)
+        _train(training.prepare(spec, settings, say, resume, team=team, **options), effects)
 
 
 def _train(solver: Any, effects: Any) -> None:

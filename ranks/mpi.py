@@ -14,7 +14,7 @@ from .team import Team
 class Ranks(Team):
     """The processes of MPI.COMM_WORLD.
 
-    What comes from the others lies in the order of ranks, whatever the library's algorithm, so sums do not depend on it.
+    What comes from the others lies in the order of ranks, whatever the library does, so sums do not depend on it.
     """
 
     def __init__(self) -> None:

@@ -17,6 +17,7 @@ class Team:
     rank = 0
     size = 1
     library = ""  # name and version of what they exchange things by
+    overlaps = False  # whether gradients are exchanged while the backward pass goes on
 
     @property
     def is_first(self) -> bool:

@@ -93,6 +93,10 @@ class Batches(Layer):
     def name_of(self, k):
         return f"{self.indices[k]:,}"
 
+    def skip(self, batches):
+        for _ in range(batches):
+            self.batch_count = len(self.order.next(self.batch_size, self.stop_at_end))
+
     def start_pass(self):
         """Begin at the first example, and end the last batch at the last one."""
         self.order.set_state({"epoch": 0, "position": 0})
