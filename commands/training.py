@@ -46,7 +46,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     )
 
 
-@main.in_group("Train")
+@main.in_group("Train", for_all=True)
 @click.argument("spec", type=Name(), required=False)
 @spec_options
 @click.option(
@@ -76,6 +76,13 @@ def _effect_option(name: str, default: str, what: str) -> Any:
 @state_options
 @threads_option
 @engine_option
+@click.option(
+    "--reduce",
+    type=click.Choice(["segments", "mpi"]),
+    default="segments",
+    show_default=True,
+    help="Under mpiexec: how gradients are added up. mpi leaves the order, and so the last digits, to the library.",
+)
 @_effect_option("sigint", "stop", "Ctrl-C")
 @_effect_option("sigterm", "stop", "SIGTERM")
 @_effect_option("sighup", "snapshot", "SIGHUP")
@@ -96,6 +103,7 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
     that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once (within half a second two count
     as one). Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
     """
+    from ..ranks.launch import join
     from ..tools import training
     from ..tools.runs import folds as several
 
@@ -105,13 +113,16 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
         raise click.UsageError("--json prints the scores of --folds")
     if folds and (resume or spec is None):
         raise click.UsageError("--folds needs a spec; one of its runs is resumed with --resume alone")
+    team = join()
+    if folds and team.size > 1:
+        raise click.UsageError(f"--folds trains in one process, and here are {team.size}: start it without mpiexec")
     effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
     options |= {"command": command_line(), "allow_python": python_is_allowed()}
     if folds:
         found = several.train(str(spec), settings, folds, say, lambda solver: _train(solver, effects), **options)
         show(found, as_json, several.report)
     else:
-        _train(training.prepare(spec, settings, say, resume, **options), effects)
+        _train(training.prepare(spec, settings, say, resume, team=team, **options), effects)
 
 
 def _train(solver: Any, effects: Any) -> None:

@@ -52,7 +52,7 @@ def unshared(net: Net) -> Iterator[tuple[Step, str]]:
         elif layer.moves_blobs and not overrides(layer, "keep_statistics"):
             yield (
                 step,
-                "changes its blobs in every pass, and does not say by how much (`found_statistics`, `keep_statistics`)",
+                "changes its blobs in every pass, and does not say by how much (see Layer.found_statistics)",
             )
         elif layer.writes_files:
             yield step, "writes what it reads to files, and each process has only some of the batches"

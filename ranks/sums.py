@@ -16,8 +16,8 @@ class GradientSum:
 
     Each is computed from zero and then added as a whole, so that the sum does not depend on how a layer adds up the
     parts of its own, nor on who computed which batch. ``blocks`` are the parts of the flat array that are updated one
-    by one. Alone a process computes one batch in a round, and all blocks are its own; for one round nothing is added, and
-    no memory is taken.
+    by one. Alone a process computes one batch in a round, and all blocks are its own; for one round nothing is added,
+    and no memory is taken.
     """
 
     def __init__(self, flat: Blob, blocks: Sequence[slice], rounds: int):

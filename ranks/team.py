@@ -16,6 +16,7 @@ class Team:
 
     rank = 0
     size = 1
+    library = ""  # name and version of what they exchange things by
     overlaps = False  # whether gradients are exchanged while the backward pass goes on
     doing = "starting"  # what this process does, for those that wait for it
 
@@ -42,6 +43,10 @@ class Team:
 
     def sum(self, flat: np.ndarray) -> None:
         """``flat`` becomes the sum over all ranks, in an order that the library chooses."""
+
+    def all_end(self, seconds: float) -> bool:
+        """Whether all others are about to end too: they have called this, or do within some seconds."""
+        return True
 
     def end(self, exit_code: int) -> NoReturn:
         """End all processes at once, those too that wait for this one."""

@@ -194,6 +194,7 @@ MAY_READ = {
     ("interop/caffe/lmdb_out.py", "library.open"),  # a new one, to write into
     ("layers/data/hdf5_data.py", "self.library.File"),
     ("layers/data/hdf5_output.py", "self.library.File"),
+    ("ranks/launch.py", "Path('/proc/sys/kernel/random/boot_id').read_text"),
     ("solver/lock.py", "os.open"),
     ("solver/runs.py", "path.open"),  # metrics.jsonl, to bring it to disk
     ("tools/explain_page.py", "resources.files(__package__).joinpath('explain_page.html').read_text"),
