@@ -74,10 +74,15 @@ class Company:
             self._speak()
             team.end(code)
 
+    def speak(self, text: str) -> None:
+        """To a person, also where this process is quiet: something that no other may know."""
+        if self.stderr < 0:
+            return say(text)
+        with contextlib.suppress(OSError):
+            os.write(self.stderr, f"{text}\n".encode(errors="replace"))
+
     def _speak(self) -> None:
-        """On what was stderr; the first has spoken."""
+        """The errors, on what was stderr; the first has said its own."""
         if self.stderr >= 0 and self.launch is not None:
             text = "\n".join(self.errors) or "ended without a word"
-            words = f"rank {self.launch.rank} on {platform.node()}: {text}\n"
-            with contextlib.suppress(OSError):
-                os.write(self.stderr, words.encode(errors="replace"))
+            self.speak(f"rank {self.launch.rank} on {platform.node()}: {text}")

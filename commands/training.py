@@ -86,6 +86,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
 @_effect_option("sigint", "stop", "Ctrl-C")
 @_effect_option("sigterm", "stop", "SIGTERM")
 @_effect_option("sighup", "snapshot", "SIGHUP")
+@_effect_option("sigusr1", "stop", "SIGUSR1, which schedulers and mpiexec pass on,")
 @json_option
 @debug_option
 def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_json: bool, **options: Any) -> None:
@@ -114,9 +115,10 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
     if folds and (resume or spec is None):
         raise click.UsageError("--folds needs a spec; one of its runs is resumed with --resume alone")
     team = join()
+    team.say = main.company.speak
     if folds and team.size > 1:
         raise click.UsageError(f"--folds trains in one process, and here are {team.size}: start it without mpiexec")
-    effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
+    effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup", "sigusr1")}
     options |= {"command": command_line(), "allow_python": python_is_allowed()}
     if folds:
         found = several.train(str(spec), settings, folds, say, lambda solver: _train(solver, effects), **options)

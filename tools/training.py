@@ -159,15 +159,16 @@ def run(
             if error.exit_code == 3:  # diverged: the message says what was kept
                 raise
             raise NettrainError(f"{error}\n{_kept(solver)}", exit_code=error.exit_code) from error
-    if solver.monitor and solver.monitor.waited and solver.best is None and not interrupts.stopped_by:
+    stopped_by = next(filter(None, solver.team.gather(interrupts.stopped_by)), None)  # by a signal to any of the ranks
+    if solver.monitor and solver.monitor.waited and solver.best is None and not stopped_by:
         never = f"{solver.monitor.name} was never a finite number in {solver.monitor.waited} tests"
         trouble = solver.found.trouble
         why = f": {trouble.sentence}" if trouble else ""
         kept = f"\n  kept    {solver.last_snapshot}" if solver.last_snapshot else ""
         raise NettrainError(f"{never}{why}{kept}", exit_code=2 if trouble and trouble.in_data else 1)
-    if interrupts.stopped_by and solver.ended:
+    if stopped_by and solver.ended:
         text = f"interrupted at iteration {solver.iter}\n{_kept(solver)}"
-        raise NettrainError(text, exit_code=128 + interrupts.stopped_by)
+        raise NettrainError(text, exit_code=128 + stopped_by)
 
 
 def _kept(solver: Solver) -> str:
