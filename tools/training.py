@@ -80,10 +80,14 @@ def prepare(
             solver.look_through()
         except SpecError as error:
             raise NettrainError(f"{error} Nothing was trained.") from error
+    if state is not None:
+        solver_state.restore_state(solver, state)
+    for sentence in solver.together.begin(solver):
+        say(f"warning: {sentence}")
+    if not found:
         solver.run.open()
         solver.run.check_free()
     if state is not None:
-        solver_state.restore_state(solver, state)
         say(f"resumed from {state} at iteration {solver.iter}; data is read from its start: Caffe keeps no place in it")
     return solver
 
