@@ -16,6 +16,7 @@ class Team:
 
     rank = 0
     size = 1
+    library = ""  # what they exchange things by, its name and version
 
     @property
     def is_first(self) -> bool:
