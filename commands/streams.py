@@ -61,8 +61,8 @@ def _stream(number: int) -> TextIO:
 
 
 def look_away(*streams: TextIO) -> None:
-    """What is written from now on goes nowhere; and so does what is still in the buffers."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """What is written from now on goes nowhere, and so does what is still in the buffers; there is nothing to read."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in streams:
         with contextlib.suppress(OSError, ValueError):  # not a file of the system
             os.dup2(nowhere, stream.fileno())

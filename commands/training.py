@@ -47,7 +47,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     )
 
 
-@main.in_group("Train")
+@main.in_group("Train", for_all=True)
 @click.argument("spec", type=Name(), required=False)
 @spec_options
 @click.option(
@@ -101,6 +101,7 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
     With --json rows go to stderr, and stdout has one line of JSON, also when a run that had begun failed or was
     interrupted: the best score and where it was reached, the files, the exit code and the reason.
     """
+    from ..ranks.launch import join
     from ..tools import training
     from ..tools.runs import folds as several
 
@@ -108,13 +109,16 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
         raise click.UsageError("--weights starts a run and --resume continues one; give only one of them")
     if folds and (resume or spec is None):
         raise click.UsageError("--folds needs a spec; one of its runs is resumed with --resume alone")
+    team = join()
+    if folds and team.size > 1:
+        raise click.UsageError(f"--folds trains in one process, and here are {team.size}: start it without mpiexec")
     effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
     options |= {"command": command_line(), "allow_python": python_is_allowed()}
     if folds:
         found = several.train(str(spec), settings, folds, say, lambda solver: _train(solver, effects), **options)
         show(found, as_json, several.report, indent=None)
     else:
-        _train(training.prepare(spec, settings, say, resume, **options), effects, as_json)
+        _train(training.prepare(spec, settings, say, resume, team=team, **options), effects, as_json)
 
 
 def _train(solver: Any, effects: Any, as_json: bool = False) -> None:

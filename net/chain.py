@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -74,8 +74,9 @@ class Pass:
         self.layouts: list[int] = []
         self.parts: list[Chain | Step] = []
 
-    def run(self) -> float:
-        """Run them; returns what the tops of the steps add to the loss."""
+    def run(self, after: Callable[[Step], object] | None = None) -> float:
+        """Run them; returns what the tops of the steps add to the loss. ``after`` is called with each step that is
+        done, of a chain with the last."""
         layouts = [step.layouts for step in self.steps]
         if layouts != self.layouts:
             self.parts, self.layouts = self.divide(), layouts
@@ -87,6 +88,8 @@ class Pass:
                 part.backward()
             else:
                 loss += part.forward()
+            if after is not None:
+                after(part.steps[-1] if isinstance(part, Chain) else part)
         return loss
 
     def divide(self) -> list[Chain | Step]:

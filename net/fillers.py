@@ -159,8 +159,8 @@ def bilinear(shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Turn:
-    """The number of the batch that a net works on; all its layers have the same object. What is random in a batch follows
-    from its number, so it does not matter who computes it, or what was computed before."""
+    """The number of the batch that a net works on; all its layers have the same object. What is random in a batch
+    follows from its number, so it does not matter who computes it, or what was computed before."""
 
     def __init__(self) -> None:
         self.number: int | None = None  # None before the first

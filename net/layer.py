@@ -111,6 +111,7 @@ class Layer:
         self.param_propagate_down: list[bool] = []
         self._buffers: dict[str, Memory] = {}
         self.turn = Turn()  # Net gives all its layers one
+        self.held: list[np.ndarray] | None = None  # what ``found_statistics`` was given, where that waits
         self.part_of: Layer | None = None  # a layer inside a layer draws its random numbers from that
         self._rng: tuple[int, np.random.Generator] | None = None  # that of a turn
 
@@ -252,6 +253,17 @@ class Layer:
         """Multiplications of the layer's matrix products in one forward pass; 0 for anything else."""
         return 0
 
+    def skip(self, batches: int) -> None:
+        """Go on as if so many batches had been read that somebody else computes. A layer that keeps something from
+        batch to batch, such as a place in its data, says so in ``state``, and overrides this."""
+
+    def follows_on(self, bottom: list[Blob]) -> bool:
+        """Whether the last forward pass depended on the batch before it, as where a state is carried on."""
+        return False
+
+    def keep_statistics(self, statistics: np.ndarray) -> None:
+        """Add to the blobs what a batch gave to ``found_statistics``."""
+
     def start_pass(self) -> None:
         """Called before a pass over a data set, such as a test."""
 
@@ -286,6 +298,14 @@ class Layer:
         self.blobs.append(Blob(shape, self.dtype))
         self.fillers.append((filler, swap_fans))
         self.param_propagate_down.append(True)
+
+    def found_statistics(self, statistics: np.ndarray) -> None:
+        """To be called with what a batch adds to blobs that are never learned: where others compute other batches of
+        the same update it waits for theirs, else ``keep_statistics`` is called at once."""
+        if self.held is None:
+            self.keep_statistics(statistics)
+        else:
+            self.held.append(statistics)
 
     def fill_blobs(self) -> None:
         """Write the first values of the parameter blobs."""

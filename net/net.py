@@ -5,7 +5,7 @@ parameter_files."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,6 +24,7 @@ from .engines import Engine, chosen
 from .fillers import Turn
 from .netspec import load
 from .records import LayerSpec, NetSpec, Phase, State, as_phase
+from .step import Step
 from .user_code import ask
 
 DEFAULT_SEED = 1701
@@ -250,10 +251,7 @@ class Net:
             for _, total, starts_at in step.sums:
                 if starts_at > first:
                     total.diff.fill(0)  # the layer that would have overwritten it does not run
-        for step in self.steps:
-            for blob, weight in zip(step.top, step.loss_weights, strict=True):
-                if weight:
-                    blob.diff.fill(weight)
+        self._begin_at_losses()
         for name, values in diffs.items():
             self._blob(name)  # an unknown name is an error
             made = [blob for (of, _), (blob, maker) in self._versions.items() if of == name and maker <= first]
@@ -263,16 +261,24 @@ class Net:
         self.run_backward(first, last)
         return {name: blob.diff for name, blob in self._input_blobs.items()}
 
+    def _begin_at_losses(self) -> None:
+        """The gradient of each loss is its weight."""
+        for step in self.steps:
+            for blob, weight in zip(step.top, step.loss_weights, strict=True):
+                if weight:
+                    blob.diff.fill(weight)
+
     def _written_by(self, last: int, first: int) -> list[Blob]:
         """The blobs whose diffs the backward pass of these steps overwrites."""
         steps = [step for step in self.steps[last : first + 1] if step.needs_backward]
         own = [b for step in steps for b, flag in zip(step.bottom, step.propagate_down, strict=True) if flag]
         return own + [blob for step in steps for _, blob in step.returns]
 
-    def run_backward(self, first: int, last: int = 0) -> None:
-        """Run the steps by index from ``first`` down to ``last``, from the diffs that are there."""
+    def run_backward(self, first: int, last: int = 0, after: Callable[[Step], object] | None = None) -> None:
+        """Run the steps by index from ``first`` down to ``last``, from the diffs that are there; ``after`` as in
+        ``forward_backward``."""
         with session():
-            self._pass(first, last, backward=True).run()
+            self._pass(first, last, backward=True).run(after)
 
     def _pass(self, first: int, last: int, backward: bool = False) -> Pass:
         """The forward pass of the steps from ``first`` to ``last``, or the backward pass down to it."""
@@ -282,11 +288,20 @@ class Net:
             self._passes[key] = Pass(steps if backward else self.steps[first : last + 1], backward)
         return self._passes[key]
 
-    def forward_backward(self) -> float:
-        """One forward and one backward pass; returns the loss."""
+    def forward_backward(self, after: Callable[[Step], object] | None = None) -> float:
+        """One forward and one backward pass; returns the loss. ``after`` is called with each step that is done, or the
+        last of some that are done together, on the way back."""
         self.loss = self.run_forward()
-        self.backward()
+        self._begin_at_losses()
+        self.run_backward(len(self.steps) - 1, after=after)
         return self.loss
+
+    def skip(self, batches: int) -> None:
+        """Go on as if so many batches had been computed: by somebody else."""
+        if batches:
+            self.batch += batches
+            for layer in self.layers.values():
+                ask(layer, "skip", batches)
 
     def clear_param_diffs(self) -> None:
         """Set every parameter gradient to zero."""
@@ -297,8 +312,9 @@ class Net:
         for step in self.steps:
             step.reshape_again()
 
-    def passes(self) -> Generator[tuple[int, float], None, None]:
-        """Run forward over the data exactly once; yields (examples, loss) of each batch.
+    def passes(self, rank: int = 0, ranks: int = 1) -> Generator[tuple[int, float | None], None, None]:
+        """Run forward over the data exactly once; yields (examples, loss) of each batch. Of ``ranks`` that share the
+        batches this is the one that computes batch ``rank``, ``rank + ranks`` …; it skips others, whose loss is None.
 
         Raises NettrainError when no layer reads a data set that has an end.
         """
@@ -312,10 +328,14 @@ class Net:
             ask(layer, "start_pass")
         try:
             while left > 0:
-                self.loss = self.run_forward()
+                is_ours = self.batch % ranks == rank
+                if is_ours:
+                    self.loss = self.run_forward()
+                else:
+                    self.skip(1)
                 examples = min(left, longest.batch_count)
                 left -= examples
-                yield examples, self.loss
+                yield examples, self.loss if is_ours else None
         finally:
             for layer in self.layers.values():
                 ask(layer, "end_pass")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,13 +14,16 @@ from .team import Team
 class Ranks(Team):
     """The processes of MPI.COMM_WORLD.
 
-    What comes from the others lies in the order of ranks, whatever the library's algorithm, so sums do not depend on it.
+    What comes from the others lies in the order of ranks, whatever the library does, so sums do not depend on it.
     """
 
     def __init__(self) -> None:
         self.world = MPI.COMM_WORLD
         self.comm = self.world.Dup()  # gradients are exchanged by a thread of their own, beside what the others say
+        self.last = self.world.Dup()  # where all meet that are about to end
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
+        name, version = MPI.get_vendor()
+        self.library = f"{name} {'.'.join(map(str, version))}"
 
     def gather(self, thing: Any) -> list[Any]:
         return self.world.allgather(thing)
@@ -37,6 +41,14 @@ class Ranks(Team):
 
     def sum(self, flat: np.ndarray) -> None:
         self.comm.Allreduce(MPI.IN_PLACE, [flat, _kind(flat)], MPI.SUM)
+
+    def all_end(self, seconds: float) -> bool:
+        last, others = time.monotonic() + seconds, self.last.Ibarrier()
+        while not others.Test():
+            if time.monotonic() > last:
+                return False
+            time.sleep(0.01)
+        return True
 
     def end(self, exit_code: int) -> NoReturn:
         self.world.Abort(exit_code)

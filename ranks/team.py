@@ -16,7 +16,8 @@ class Team:
 
     rank = 0
     size = 1
-    library = ""  # what they exchange things by, its name and version
+    library = ""  # name and version of what they exchange things by
+    overlaps = False  # whether gradients are exchanged while the backward pass goes on
 
     @property
     def is_first(self) -> bool:
@@ -41,6 +42,10 @@ class Team:
 
     def sum(self, flat: np.ndarray) -> None:
         """``flat`` becomes the sum over all ranks, in an order that the library chooses."""
+
+    def all_end(self, seconds: float) -> bool:
+        """Whether all others are about to end too: they have called this, or do within some seconds."""
+        return True
 
     def end(self, exit_code: int) -> NoReturn:
         """End all processes at once, those too that wait for this one."""

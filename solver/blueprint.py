@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from ..net.net import Net
 from ..net.netspec import load
 from ..net.parameter_files import LoadReport
 from ..net.records import NetSpec
+from ..ranks.sharing import unshared
+from ..ranks.team import ALONE, Team
 from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, did_you_mean, in_order
 from .evaluate import TestNet, name_test_nets
 from .finding import check_spec
-from .length import count_iterations
 from .mistakes import mistakes
 from .monitor import Monitor, choose_monitor
 from .parameters import NetState, SolverParameters, read_parameters
@@ -57,9 +59,11 @@ def draw(
     with_tests: bool = True,
     problems: Problems | None = None,
     given: Mapping[str, Any] | None = None,
+    team: Team = ALONE,
 ) -> Blueprint:
     """Read a spec, make its nets, check what it says about training; ``with_weights`` loads those it names, and
-    ``with_tests`` makes the nets to test with.
+    ``with_tests`` makes the nets to test with. A ``team`` shares the batches of each update: as many as it has members,
+    unless iter_size says how many.
 
     Raises SpecError with every problem of the spec, of all nets and of the solver, and with those found before.
     """
@@ -67,8 +71,10 @@ def draw(
     if isinstance(spec, str | Path) and "\n" not in str(spec):
         check_spec(spec)
     spec = load(spec, settings, problems, allow_python)
+    if team.size > 1 and spec.solver is not None and "iter_size" not in spec.solver.value:
+        spec = load(spec, [f"solver.iter_size={team.size}"])
     p = read_parameters(spec, problems) or SolverParameters(base_lr=0.0, max_iter=0)
-    seed = p.random_seed if p.random_seed >= 0 else secrets.randbits(31)
+    seed = p.random_seed if p.random_seed >= 0 else team.of_first(secrets.randbits(31))
     if spec.trained is not None:  # what it would be to train it anew, from the beginning
         level, stages = spec.trained.level_and_stages(level, stages)
         spec = copy.copy(spec)
@@ -93,6 +99,8 @@ def draw(
         _check_trainable(spec, p, net, problems)
         _check_tests(spec, p, tests, problems)
         _check_freeze(spec, p, net, problems)
+    if net and team.size > 1:
+        _check_shared(spec, p, [net, *built], team.size, problems)
     problems.raise_if_any()
     assert net is not None  # else a problem was raised
     tests = [test for test in tests if test.can_run]
@@ -131,6 +139,24 @@ def _check_tests(spec: NetSpec, p: SolverParameters, tests: list[TestNet], probl
         problems.add(place_of(spec, "test_interval"), message)
 
 
+def _check_shared(spec: NetSpec, p: SolverParameters, nets: list[Net], ranks: int, problems: Problems) -> None:
+    """What keeps several processes from sharing the batches."""
+    m = p.iter_size
+    if m % ranks:
+        divisors = [str(n) for n in range(1, m + 1) if m % n == 0]
+        problems.add(
+            place_of(spec, "iter_size"),
+            f"solver.iter_size: {m} batches of an update cannot be shared evenly by {ranks} processes",
+            f"start {' or '.join(divisors)}, or --set solver.iter_size={ranks * -(-m // ranks)}",
+        )
+    for step, why in unshared(nets[0]):
+        problems.add(step.spec.place, f"{step.spec.title()} {why}: it trains in one process only")
+    for step in (step for net in nets[1:] for step in net.steps if step.layer.writes_files):
+        problems.add(
+            step.spec.place, f"{step.spec.title()} writes files in each test: it is tested in one process only"
+        )
+
+
 def _check_freeze(spec: NetSpec, p: SolverParameters, net: Net, problems: Problems) -> None:
     names = {name for step in net.steps if step.layer.blobs for name in step.spec.names}
     for pattern in p.freeze:
@@ -159,3 +185,19 @@ def _load(spec: NetSpec, p: SolverParameters, net: Net, path: str, problems: Pro
     except NettrainError as error:
         problems.add(place_of(spec, "weights"), f"solver.weights: {error}")
         return LoadReport()
+
+
+def epochs(p: SolverParameters, net: Net, iterations: int) -> float | None:
+    """Passes over the training data after this many iterations; None when the data has no end."""
+    for layer in net.layers.values():
+        if layer.pass_size:
+            return iterations * p.iter_size * layer.batch_size / layer.pass_size
+    return None
+
+
+def count_iterations(p: SolverParameters, net: Net) -> int | None:
+    """max_iter, or the iterations that max_epoch takes; None when the data has no end."""
+    if p.max_iter is not None:
+        return p.max_iter
+    in_one = epochs(p, net, 1)
+    return None if in_one is None else math.ceil((p.max_epoch or 0) / in_one - 1e-9)

@@ -1,4 +1,7 @@
-"""Testing a net: the mean of every output over the test set, whatever the size of a batch."""
+"""Testing a net: the mean of every output over the test set, whatever the size of a batch.
+
+It is one file because a test is read as a whole, from its nets to its scores.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,8 @@ import numpy as np
 from ..net.net import Net
 from ..net.step import Step
 from ..net.user_code import ask
+from ..ranks.sharing import tests_alike
+from ..ranks.team import ALONE, Team
 from .divergence import Trouble, find_trouble
 from .parameters import NetState, SolverParameters
 
@@ -112,13 +118,14 @@ def name_test_nets(p: SolverParameters, nets: list[Net]) -> list[TestNet]:
     return [TestNet(*one, p.test_compute_loss) for one in zip(prefixes, nets, batches, strict=True)]
 
 
-def evaluate_all(tests: list[TestNet], after_batch: Callable[[TestNet], None]) -> Evaluation:
-    """The scores of all test nets. When ``after_batch`` raises, the nets are as they were before."""
+def evaluate_all(tests: list[TestNet], after_batch: Callable[[TestNet], None], team: Team = ALONE) -> Evaluation:
+    """The scores of all test nets, whose batches a team shares. When ``after_batch`` raises, the nets are as they were
+    before."""
     before = [test.net.layer_states() for test in tests]
     result = Evaluation()
     try:
         for test in tests:
-            result.add(run_test(test.net, test.batches, test.total, partial(after_batch, test)), test.prefix)
+            result.add(run_test(test.net, test.batches, test.total, partial(after_batch, test), team), test.prefix)
     except Exception:
         for test, states in zip(tests, before, strict=True):
             test.net.set_layer_states(states)
@@ -132,7 +139,11 @@ def evaluate(net: Net, batches: int | None = None) -> Scores:
 
 
 def run_test(
-    net: Net, batches: int | None = None, total: str | None = None, after_batch: Callable[[], None] = lambda: None
+    net: Net,
+    batches: int | None = None,
+    total: str | None = None,
+    after_batch: Callable[[], None] = lambda: None,
+    team: Team = ALONE,
 ) -> Evaluation:
     """Mean of each output: over the whole data set once, or over a number of batches.
 
@@ -141,33 +152,60 @@ def run_test(
     more or fewer than examples, where a layer filters or chooses them. The mean of none is NaN. What is not a mean is
     averaged over batches, weighted by their examples; ``notes`` say so.
     ``total`` is what the weighted sum of all losses is called, None to leave it out; ``after_batch`` may end the test
-    by raising.
+    by raising. The ``team`` shares the batches, and each adds all of them up in their order: the scores are those of
+    one process.
     """
     outputs = _means(net)
     losses = [_Mean(step, i, of_sum=True) for step in net.steps for i, w in enumerate(step.loss_weights) if w]
+    team = team if tests_alike(net) else ALONE
+    means = [*outputs.values(), *(losses if total is not None else [])]
+    names = [*outputs, *([total] * len(losses) if total is not None else [])]
     sources = {name: layer for name, layer in net.layers.items() if layer.pass_size}
     given = dict.fromkeys(sources, 0)
     found = Evaluation()
-    with np.errstate(all="ignore"), closing(net.passes() if batches is None else _some(net, batches)) as passes:
-        for examples, _ in passes:
+
+    def take(measured: list[_Measured]) -> None:
+        bad = [name for name, mean, one in zip(names, means, measured, strict=True) if not mean.add(one)]
+        found.bad = list(dict.fromkeys([*found.bad, *bad]))
+
+    ours: list[tuple[list[_Measured], Trouble | None]] = []
+    with np.errstate(all="ignore"), closing(_batches(net, batches, team)) as passes:
+        for examples, loss in passes:
             for name, layer in sources.items():
                 given[name] += layer.batch_count
-            bad = [name for name, mean in outputs.items() if not mean.add(examples)]
-            bad += [total for mean in losses if total is not None and not mean.add(examples)]
-            if bad and found.trouble is None:
-                found.trouble = find_trouble(net)
-            found.bad = list(dict.fromkeys([*found.bad, *bad]))
+            if loss is None:
+                continue
+            measured = [mean.measure(examples) for mean in means]
+            is_first_trouble = not any(trouble for _, trouble in ours) and not found.trouble
+            trouble = find_trouble(net) if is_first_trouble and not all(map(_is_finite, measured)) else None
+            if team.size > 1:
+                ours.append((measured, trouble))
+            else:
+                found.trouble = found.trouble or trouble
+                take(measured)
             after_batch()
+        for round in zip_longest(*team.gather(ours)) if team.size > 1 else ():
+            for measured, trouble in filter(None, round):
+                found.trouble = found.trouble or trouble
+                take(measured)
         found.measured = {name: (count, sources[name].pass_size or 0) for name, count in given.items()}
         found.scores = {name: mean.value().tolist() for name, mean in outputs.items()}
         if total is not None:
             found.scores[total] = _sum_of(losses)
     shown = [*outputs.items(), *((total, mean) for mean in losses if total is not None)]
-    names = dict.fromkeys(name for name, mean in shown if mean.is_of_batches)
+    by_batch = dict.fromkeys(name for name, mean in shown if mean.is_of_batches)
     found.notes = [
-        f"`{name}` is a mean over batches, not over examples: another batch_size gives another number" for name in names
+        f"`{name}` is a mean over batches, not over examples: another batch_size gives another number"
+        for name in by_batch
     ]
     return found
+
+
+_Measured = tuple[Any, Any, bool]  # of a batch: what it adds to a sum, its weight, whether that is by batches
+
+
+def _is_finite(measured: _Measured) -> bool:
+    return bool(np.isfinite(measured[0]).all())
 
 
 class _Mean:
@@ -184,23 +222,29 @@ class _Mean:
         self.weight: Any = 0
         self.is_of_batches = False
 
-    def add(self, examples: int) -> bool:
-        """Take in a batch; whether what it adds is finite."""
+    def measure(self, examples: int) -> _Measured:
+        """What the batch that has just run adds to the sum, and to its weight, and whether that is by batches."""
         step, layer = self.step, self.step.layer
         values = step.top[self.i].data.astype(np.float64)
         weight: Any
+        of_batches = False
         if self.per_example:
             added, weight = values.sum(axis=0), len(values)
         else:
             weight = None if self.constant else ask(layer, "mean_over", self.i, step.bottom, step.top)
-            if weight is None:
-                weight, self.is_of_batches = examples, not self.constant
+            of_batches = weight is None and not self.constant
+            weight = examples if weight is None else weight
             if self.of_sum and np.ndim(weight) == 0:
                 values = values.sum()
             added = np.where(np.equal(weight, 0), 0, values * weight)
-        self.total = self.total + added
-        self.weight = self.weight + weight
-        return bool(np.isfinite(added).all())
+        return added, weight, of_batches
+
+    def add(self, measured: _Measured) -> bool:
+        """Take in a batch; whether what it adds is finite."""
+        added, weight, of_batches = measured
+        self.total, self.weight = self.total + added, self.weight + weight
+        self.is_of_batches |= of_batches
+        return _is_finite(measured)
 
     def value(self) -> np.ndarray:
         return np.asarray(self.total / self.weight)
@@ -259,7 +303,15 @@ def has_end(net: Net) -> bool:
     return any(layer.pass_size for layer in net.layers.values())
 
 
-def _some(net: Net, batches: int) -> Generator[tuple[int, float], None, None]:
+def _batches(net: Net, batches: int | None, team: Team) -> Generator[tuple[int, float | None], None, None]:
+    """(examples, loss) of the batches of a test; the loss is None where another of the team computes them."""
+    if batches is None:
+        yield from net.passes(team.rank, team.size)
+        return
     net.batch = 0
-    for _ in range(batches):
-        yield 1, net.run_forward()
+    for number in range(batches):
+        if number % team.size == team.rank:
+            yield 1, net.run_forward()
+        else:
+            net.skip(1)
+            yield 1, None

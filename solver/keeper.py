@@ -56,6 +56,10 @@ class Keeper(Listener):
         if not np.isfinite(solver.net.flat.data).all():
             raise solver.diverged("a parameter is not a finite number")
         state = state_of(solver)
+        for array in solver.updater.history:
+            solver.updater.sum.hand_round(array)
+        if not solver.team.is_first:
+            return
         solver.run.sync_metrics()
         try:
             write_snapshot(path, parameter_files.arrays(solver.net.params), solver.updater.history, state)

@@ -90,7 +90,7 @@ class Record:
         A file of another origin that has one of their names is left alone, and the run goes without both.
         """
         run = solver.run
-        if self._run is not None and self._run.is_same(run):
+        if not solver.team.is_first or (self._run is not None and self._run.is_same(run)):
             return
         self._run, self._data = run, {}
         before = _before(solver)

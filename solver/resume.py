@@ -126,6 +126,25 @@ def _check_age(solver: Solver, snapshot: Snapshot) -> None:
 def resume(solver: Solver, found: Found) -> list[str]:
     """Resume a run, in its own folder from its newest good snapshot, otherwise in a new one; see
     ``Solver.resume``. Returns sentences a person should read."""
+    if solver.team.size > 1:
+        return _resume_together(solver, found)
+    return _resume(solver, found)
+
+
+def _resume_together(solver: Solver, found: Found) -> list[str]:
+    """The first of a team resumes the run; the others take its snapshot from it, and need not have the file."""
+    team, notes, run = solver.team, [], solver.run
+    if team.is_first:
+        notes, run = _resume(solver, found), solver.run
+    snapshot, notes, folder, stem = team.of_first((found.snapshot, notes, run.folder, run.stem))
+    if not team.is_first:
+        take(solver, snapshot)
+        run.folder, run.stem = folder, stem
+    return notes
+
+
+def _resume(solver: Solver, found: Found) -> list[str]:
+    """``resume`` in this process."""
     old, new = Run.of(found.snapshot.path), solver.run
     if found.is_newest if not new.is_given else new.is_same(old):
         new = old

@@ -19,16 +19,18 @@ import numpy as np
 from ..compute.parallel import session
 from ..net.arguments import a_function, a_path, strings, whole
 from ..net.records import NetSpec
-from ..ranks.sums import GradientSum
+from ..net.user_code import ask
+from ..ranks.sharing import Statistics, overrides
+from ..ranks.team import ALONE, Team
 from ..spec.errors import NettrainError, Problems
 from . import divergence
-from .blueprint import draw, place_of
+from .blueprint import draw, epochs, place_of
+from .elsewhere import RunElsewhere
 from .evaluate import Evaluation, Scores, TestNet, evaluate_all
 from .finding import Found, find_snapshot
 from .health import Health
 from .interrupts import Effect
 from .keeper import Keeper
-from .length import epochs
 from .listener import Event, Functions, Listener
 from .looking import look_through
 from .policies import rate_policy
@@ -58,6 +60,7 @@ class Solver:
         allow_python: whether layers of type Python may run the code they name.
         dtype: ``float32``, or ``float64`` to compare numbers.
         given: data of a program's, by the name of the layer that reads it in place of its source.
+        team: the processes that train together, each with a solver of the same spec; see ``nettrain.ranks``.
         problems: those found before, when the spec was loaded; they are raised with the others.
 
     ``net`` is the training net, ``test_nets`` those to test with (none if there is nothing to test), ``iter`` the
@@ -85,6 +88,7 @@ class Solver:
         dtype: str = "float32",
         with_tests: bool = True,
         given: Mapping[str, Any] | None = None,
+        team: Team = ALONE,
     ):
         level, stages = whole(level, "level"), tuple(strings(stages, "stages"))
         weights = None if weights is None else strings(weights, "weights", paths=True)
@@ -101,7 +105,9 @@ class Solver:
             with_tests=with_tests,
             problems=problems,
             given=given,
+            team=team,
         )
+        self.team = team
         self.spec, self.p, self.dtype = blueprint.spec, blueprint.p, dtype
         self.seed, self.level, self.stages = blueprint.seed, blueprint.level, blueprint.stages
         self.net, self.tests, self.max_iter = blueprint.net, blueprint.tests, blueprint.max_iter
@@ -112,8 +118,9 @@ class Solver:
             *(self.net.copy_from(path, self.p.weights_strict) for path in weights or ()),
         ]
         self.policy = rate_policy(self.p, self.max_iter)
-        self.updater, self.sum = Updater(self.p, self.net), GradientSum(self.net.flat, self.p.iter_size)
-        self.run, self.record = Run(self.spec.name, self.p.snapshot_prefix, out), Record(settings)
+        self.updater, self.statistics = Updater(self.p, self.net, team), Statistics(self.net, team)
+        files = Run if team.is_first else RunElsewhere
+        self.run, self.record = files(self.spec.name, self.p.snapshot_prefix, out), Record(settings)
 
         self.monitor, self.health = blueprint.monitor, Health(self.net, self.tests)
         self.health.take_as_trained(name for report in self.load_reports for name in report.loaded)
@@ -127,6 +134,8 @@ class Solver:
         self.iter = 0
         self.losses: deque[float] = deque(maxlen=self.p.average_loss)
         self.request: Effect | None = None
+        self._agreed: Effect | None = None  # what a team will do, of all that was requested of its members
+        self._carrying = [step for step in self.net.steps if team.size > 1 and overrides(step.layer, "follows_on")]
         self.ended = ""
         self.found = Evaluation()  # what the last test found
         self.tested_at: int | None = None  # its iteration
@@ -208,6 +217,7 @@ class Solver:
 
     def _solve(self) -> None:
         self.run.begin(self.iter)
+        self.run.folder = self.team.of_first(self.run.folder)
         self.record.begin(self)
         self.ended = ""
         self.step(self.max_iter - self.iter)
@@ -258,13 +268,20 @@ class Solver:
         self.updater.apply(self.rate(), self.iter + 1)
         self.iter += 1
         self.tell("updated")
-        if self.request == "snapshot":
+        if self.requested == "snapshot":
             self._handle_request()
-        return self.request is None
+        return self.requested is None
+
+    @property
+    def requested(self) -> Effect | None:
+        """What was requested and is not done yet; of a team's member what all have heard of."""
+        return self.request if self.team.size == 1 else self._agreed
 
     def _handle_request(self) -> bool:
         """Do what was requested; whether that was to stop."""
-        request, self.request = self.request, None
+        request, self._agreed = self.requested, None
+        if self.request == request or request == "stop":
+            self.request = None
         if request in ("snapshot", "stop"):
             self.keeper.keep_once(self)
         if request == "stop":
@@ -281,16 +298,40 @@ class Solver:
     def gradient(self) -> float:
         """Forward and backward over iter_size batches; returns the mean loss. Batch j of iteration i has the number
         i iter_size + j. Raises NettrainError (exit code 3) when the loss is not finite."""
-        total = 0.0
-        for j in range(self.p.iter_size):
-            self.net.batch = self.iter * self.p.iter_size + j
-            self.sum.begin()
-            loss = self.net.forward_backward()
-            self.sum.add(j)
-            if not math.isfinite(loss):
-                raise self.diverged(f"the loss is {'NaN' if loss != loss else 'infinite'}")
-            total += loss
+        net, team, gradients, total = self.net, self.team, self.updater.sum, 0.0
+        for j in range(0, self.p.iter_size, team.size):
+            net.skip(team.rank)
+            net.batch = self.iter * self.p.iter_size + j + team.rank
+            gradients.begin()
+            loss = net.forward_backward(gradients.ready)
+            for step in self._carrying:
+                if ask(step.layer, "follows_on", step.bottom):
+                    raise NettrainError(
+                        f"{step.spec.place}: {step.spec.title()} carries its states on from batch to batch (cont is "
+                        "not 0 at the first step), and each process has only some of the batches: train it in one"
+                    )
+            gradients.add(j // team.size)
+            net.skip(team.size - 1 - team.rank)
+            for one in self._all_losses(loss):
+                total += one
+        if self.test_is_new or self.p.debug_info:
+            gradients.hand_round(net.flat.diff)  # somebody will look at all of it
         return total / self.p.iter_size
+
+    def _all_losses(self, loss: float) -> list[float]:
+        """The losses of the batches that the team has just computed, in their order, whose statistics are kept; what
+        was requested of one is requested of all. Raises NettrainError, on all alike, when one is not finite."""
+        what = "" if math.isfinite(loss) else f"the loss is {'NaN' if loss != loss else 'infinite'}"
+        error = str(self.diverged(what)) if what else ""
+        said = self.team.gather((loss, self.statistics.take(), error, self.request))
+        for _, statistics, _, _ in said:
+            self.statistics.keep(statistics)
+        if errors := [error for _, _, error, _ in said if error]:
+            raise NettrainError(errors[0], exit_code=3)
+        if self.team.size > 1:
+            requests = {request for _, _, _, request in said}
+            self._agreed = "stop" if "stop" in requests else "snapshot" if "snapshot" in requests else None
+        return [loss for loss, _, _, _ in said]
 
     def diverged(self, what: str) -> NettrainError:
         """An error (exit code 3) that says what is no longer finite, how it came about and what is kept."""
@@ -309,7 +350,7 @@ class Solver:
         With several test nets each score has its net's name before it: NET/OUTPUT.
         """
         self.tell("testing")
-        self.found = evaluate_all(self.tests, self._between_batches)
+        self.found = evaluate_all(self.tests, self._between_batches, self.team)
         return self.found.scores
 
     @property
@@ -347,7 +388,7 @@ class Solver:
         """Leave the test when a stop is requested; the iteration then has not begun."""
         for one in self.listeners:
             one.batch_tested(test)
-        if self.request == "stop":
+        if self.requested == "stop":
             raise InterruptedTestError
 
     # Files

@@ -10,6 +10,8 @@ from ..compute.blas import axpby
 from ..compute.parallel import run, scratch
 from ..net.build import Parameter
 from ..net.net import Net
+from ..ranks.reduction import gradient_sum
+from ..ranks.team import ALONE, Team
 from .parameters import SolverParameters
 
 BLOCK = 1 << 16  # elements: weights, gradient and history of a block stay in the cache
@@ -17,22 +19,25 @@ TASK = 1 << 17  # elements worth waking a thread for
 
 
 class Updater:
-    """Applies a rule to a net. ``history`` holds the rule's arrays, each as long as all parameters."""
+    """Applies a rule to a net. ``sum`` adds up the gradients; ``history`` holds the rule's arrays, each as long as all
+    parameters, of which a team's member keeps its own blocks."""
 
-    def __init__(self, p: SolverParameters, net: Net):
+    def __init__(self, p: SolverParameters, net: Net, team: Team = ALONE):
         self.p, self.net = p, net
+        blocks = list(_blocks(net.parameters))
+        self.sum = gradient_sum(team, net, [where for where, *_ in blocks], p.iter_size)
         self.rule = p.type.cls(p.type.p)
         self.history = [np.zeros_like(net.flat.data) for _ in range(self.rule.kept)]
         flat = net.flat
         self.blocks = [
             (flat.data[where], flat.diff[where], [h[where] for h in self.history], lr_mult, decay_mult)
-            for where, lr_mult, decay_mult in _blocks(net.parameters)
-            if lr_mult != 0
+            for i, (where, lr_mult, decay_mult) in enumerate(blocks)
+            if lr_mult != 0 and self.sum.owns(i)
         ]
 
     def apply(self, rate: float, t: int) -> None:
         """Update number ``t`` (from 1) at this rate, from the summed gradients of iter_size batches."""
-        scale = self._scale(self.net.flat.diff)
+        scale = self._scale()
 
         def some(task: int) -> None:
             for W, g, history, lr_mult, decay_mult in self.blocks[task::tasks]:
@@ -47,12 +52,13 @@ class Updater:
 
         tasks = max(1, min(16, self.net.flat.count // TASK))
         run(some, tasks)
+        self.sum.hand_round(self.net.flat.data)
 
-    def _scale(self, g: np.ndarray) -> float:
+    def _scale(self) -> float:
         """1 / iter_size for the mean, times c / norm where the mean's norm is above c = clip_gradients."""
         scale, limit = 1 / self.p.iter_size, self.p.clip_gradients
         if limit > 0:
-            norm = scale * math.sqrt(float(np.dot(g, g)))
+            norm = scale * math.sqrt(self.sum.square())
             if norm > limit:
                 scale *= limit / norm
         return scale

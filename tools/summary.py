@@ -8,7 +8,7 @@ from typing import Any
 from ..net.net import Net
 from ..net.records import NetSpec
 from ..net.user_code import ask
-from ..solver.length import count_iterations
+from ..solver.blueprint import count_iterations
 from ..solver.parameters import SolverParameters, parameters_of
 from ..solver.policies import rate_policy
 from ..spec.errors import Place, SpecError, format_shape

@@ -11,6 +11,7 @@ from typing import Any
 from ..compute.parallel import threads
 from ..interop.caffe import solver_state
 from ..net.records import NetSpec
+from ..ranks.team import ALONE
 from ..solver.evaluate import shown
 from ..solver.finding import Found, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
@@ -45,7 +46,10 @@ def prepare(
         raise NettrainError(
             f"{resume} is a state of Caffe's, which has no net in it: nettrain train SPEC --resume {resume}"
         )
-    found = find_snapshot(resume) if resume is not None and state is None else None
+    team = options.setdefault("team", ALONE)
+    found = None
+    if resume is not None and state is None:
+        found = team.of_first(find_snapshot(resume) if team.is_first else None)
     source: str | NetSpec
     if spec is not None:
         source = spec

@@ -137,9 +137,9 @@ class Solver:
         core, total = self._core, 0.0
         for j in range(core.p.iter_size):
             core.net.batch = core.iter * core.p.iter_size + j
-            core.sum.begin()
+            core.updater.sum.begin()
             total += self.net._forward_backward()
-            core.sum.add(j)
+            core.updater.sum.add(j)
         if not math.isfinite(total):
             raise core.diverged(f"the loss is {'NaN' if total != total else 'infinite'}")
         return total / core.p.iter_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,6 +37,14 @@ class Batches(Layer):
         self.shapes = shapes
         self.order = Order(size, shuffle and self.phase == "TRAIN", self.seed, self.name)
         self.stop_at_end = False
+
+    def check_classes(self, classes: Sequence[str], origin: str) -> None:
+        """Raise NettrainError where all examples that are trained on are of one class that has a name."""
+        if self.phase == "TRAIN" and len(classes) == 1:
+            raise NettrainError(
+                f"{origin} has one class only, `{classes[0]}`; to be told apart there must be two",
+                key="source",
+            )
 
     def fill(self, indices: np.ndarray, top: list, rng: np.random.Generator | None) -> None:
         """Write the examples with these numbers into the tops. ``rng`` is None in TEST."""
@@ -92,6 +101,10 @@ class Batches(Layer):
 
     def name_of(self, k):
         return f"{self.indices[k]:,}"
+
+    def skip(self, batches):
+        for _ in range(batches):
+            self.batch_count = len(self.order.next(self.batch_size, self.stop_at_end))
 
     def start_pass(self):
         """Begin at the first example, and end the last batch at the last one."""

@@ -70,6 +70,10 @@ class MemoryData(TakesRows):
         p = self.p
         return (p.channels, p.height, p.width) if name == self.top_names[0] else ()
 
+    def skip(self, batches):
+        for _ in range(batches if self.arrays else 0):
+            self.order.next(self.p.batch_size)
+
     def state(self):
         return {"order": self.order.state()} if self.arrays else {}
 

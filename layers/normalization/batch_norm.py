@@ -144,7 +144,10 @@ class BatchNorm(Layer):
 
     def remember(self, mean, variance):
         """Add the batch to the running statistics; the variance as an estimate for what it was drawn from."""
-        for blob, values in zip(self.blobs, (mean, variance * (self.m / max(1, self.m - 1)), 1), strict=False):
+        self.found_statistics(np.stack([mean, variance * (self.m / max(1, self.m - 1))]))
+
+    def keep_statistics(self, statistics):
+        for blob, values in zip(self.blobs, (*statistics, 1), strict=False):
             blob.data *= self.p.moving_average_fraction
             blob.data += values
 

@@ -218,6 +218,12 @@ class Recurrence(Layer):
         per_step = sum(blob.count for blob in self.blobs if len(blob.shape) == 2)
         return self.T * self.N * per_step
 
+    def skip(self, batches):
+        """A state carried on is that of a batch which was not computed here: ``follows_on`` says where it matters."""
+
+    def follows_on(self, bottom):
+        return not self.p.expose_hidden and bool(self.cont[0].any())
+
     def start_pass(self):
         """A pass over a data set begins with fresh states."""
         self.carried = {}

@@ -103,6 +103,7 @@ class Recurrent(Layer):
         for name in (*p.sequences, *p.static, *(state.name for state in p.states)):
             if name not in copy.read:
                 raise ShapeError(f"no layer of the cell reads `{name}`", key="cell")
+        self.moves_blobs = any(step.layer.moves_blobs for step in copy.steps)
         for state in p.states:
             if copy.taps[state.next].data.shape[1:] != state.shape:
                 made = format_shape(copy.taps[state.next].data.shape[1:])
@@ -280,6 +281,12 @@ class Recurrent(Layer):
         """A pass over a data set begins with fresh states."""
         self.carried = {}
         self.unrolled.start_pass()
+
+    def skip(self, batches):
+        """A state carried on is that of a batch which was not computed here: ``follows_on`` says where it matters."""
+
+    def follows_on(self, bottom):
+        return self.p.carry and (self.cont is None or bool(self.cont[0].any()))
 
     def state(self):
         """Random numbers, carried states and what the cell's layers keep themselves."""

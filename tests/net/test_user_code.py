@@ -302,7 +302,7 @@ def test_an_exception_without_words_is_reported_too(nettrain_cli, workdir):
 # Every method that a layer may override
 
 METHODS = {name for name, found in vars(nettrain.Layer).items() if inspect.isfunction(found) and name[0] != "_"}
-METHODS -= {"add_blob", "buffer"}  # which a layer calls and does not write
+METHODS -= {"add_blob", "buffer", "found_statistics"}  # which a layer calls and does not write
 SCORE = """\
 layer_files: mine.py
 solver: {base_lr: 0.1, max_iter: 2, test_interval: 1, snapshot: 1}
@@ -333,6 +333,7 @@ layers:
 UNMET = {"which_example", "entries", "fill_blobs"}  # of layers that read data, or have blobs
 UNMET |= {"name_of", "read_given", "unread", "class_counts", "picture"}  # and give names, counts or pictures of it
 UNMET |= {"forward_work", "backward_work"}  # of layers whose work is known
+UNMET |= {"skip", "follows_on", "keep_statistics"}  # of layers whose batches several processes share
 UNMET |= {"judged"}  # of layers that compare answers with what is true
 UNMET_IN_A_CELL = {"mean_over", "formula", "in_words", "fingerprint", "unready", "start_pass", "end_pass", "set_state"}
 UNMET_IN_A_CELL |= {"examine", "without_spread"}

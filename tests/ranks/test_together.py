@@ -1,0 +1,134 @@
+"""Several processes that train as one give to the bit what one gives: weights, history, scores, metrics, snapshots."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import nettrain
+import numpy as np
+import pytest
+from helpers import layer
+from helpers.teams import together
+from nettrain.ranks.team import ALONE
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for part, count in (("train", 33), ("test", 23)):
+        arrays[f"{part}_data"] = rng.standard_normal((count, 2, 6, 6)).astype(np.float32)
+        arrays[f"{part}_label"] = rng.integers(0, 3, count)
+    np.savez("d.npz", **arrays)
+
+
+DATA = layer(
+    "d", "Data", top=["data", "label"], source="d.npz", batch_size={"train": 4, "test": 5}, transform={"mirror": True}
+)
+END = [
+    layer("ip", "InnerProduct", num_output=3, weight_filler="xavier"),
+    layer("loss", "SoftmaxWithLoss", ["ip", "label"]),
+    layer("accuracy", "Accuracy", ["ip", "label"], include="test"),
+]
+CONV = layer("conv", "Convolution", "data", num_output=6, kernel_size=3, weight_filler="msra")
+NETS = {
+    "mlp": (
+        [
+            DATA,
+            layer("h", "InnerProduct", "data", num_output=300, weight_filler="xavier"),
+            layer("r", "ReLU", "h", "h"),
+            *END,
+        ],
+        {},
+    ),
+    "dropout": (
+        [DATA, CONV, layer("r", "ReLU", "conv", "conv"), layer("drop", "Dropout", "conv", "conv"), *END],
+        {"weight_decay": 0.01},
+    ),
+    "BatchNorm": (
+        [DATA, CONV, layer("bn", "BatchNorm", "conv", "conv", affine=True), layer("r", "ReLU", "conv", "conv"), *END],
+        {"clip_gradients": 0.5},
+    ),
+    "AdamW": (
+        [DATA, CONV, *END],
+        {"type": "AdamW", "lr_policy": "plateau", "gamma": 0.5, "plateau_patience": 1, "patience": 4},
+    ),
+    "LSTM": (
+        [
+            layer("task", "CopyTask", top=["x", "t", "cont"], batch_size=3, bits=4, max_length=6),
+            layer("lstm", "LSTM", ["x", "cont"], num_output=9, weight_filler="xavier"),
+            layer("out", "InnerProduct", "lstm", num_output=4, axis=2, weight_filler="xavier"),
+            layer("loss", "SigmoidCrossEntropyLoss", ["out", "t"], ignore_label=-1),
+        ],
+        {"type": "Adam", "clip_gradients": 1, "test_iter": 3},
+    ),
+}
+
+
+def solver(team, name, out="run", **keys):
+    layers, more = NETS[name]
+    momentum = {} if more.get("type", "SGD") != "SGD" else {"momentum": 0.9}
+    keys = (
+        {"base_lr": 0.02, "max_iter": 12, "test_interval": 3, "snapshot": 4, "random_seed": 3} | momentum | more | keys
+    )
+    return nettrain.get_solver({"name": name, "solver": keys, "layers": layers}, out=out, team=team)
+
+
+def everything(folder):
+    """A hash of each thing that a run leaves, but for times."""
+    found = {}
+    for path in sorted(Path(folder).glob("*.npz")):
+        with np.load(path) as archive:
+            for name in archive.files:
+                if name != "state":
+                    found[path.name, name] = hashlib.sha256(archive[name].tobytes()).hexdigest()
+            state = json.loads(str(archive["state"]))
+            state.pop("folder")
+            for states in (state["layers"], *state["test_layers"]):
+                for one in states.values():
+                    one.pop("carried", None)  # the states of whichever batch was last here
+            found[path.name, "state"] = state
+    rows = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
+    return found, [{key: value for key, value in row.items() if key != "it_per_s"} for row in rows]
+
+
+@pytest.mark.parametrize("overlaps", [False, True], ids=["after", "overlapping"])
+@pytest.mark.parametrize("name", NETS)
+def test_any_number_of_ranks_gives_the_bits_of_one(name, overlaps):
+    solver(ALONE, name, out="one", iter_size=4).solve()
+    expected = everything("one")
+    assert len(expected[1]) >= 4
+
+    for ranks in (2, 4):
+        ended = together(
+            ranks, lambda team, out=f"on{ranks}": finish(solver(team, name, out=out, iter_size=4)), overlaps
+        )
+        assert everything(f"on{ranks}") == expected
+        assert len({weights for weights, _ in ended}) == 1
+        assert len({scores for _, scores in ended}) == 1
+
+
+def finish(one):
+    one.solve()
+    return one.net.flat.data.tobytes(), json.dumps(one.last_test)
+
+
+def test_a_run_goes_on_with_another_number_of_ranks():
+    solver(ALONE, "dropout", out="one", iter_size=4, max_iter=12).solve()
+    together(4, lambda team: finish(solver(team, "dropout", out="run", max_iter=4, iter_size=4)))
+
+    def on(team):
+        one = solver(team, "dropout", out="run", max_iter=8, iter_size=4)
+        one.resume("run/iter_4.npz")
+        return finish(one)
+
+    together(2, on)
+    last = solver(ALONE, "dropout", out="run", max_iter=12, iter_size=4)
+    last.resume("run")
+    last.solve()
+    (files, _), (wanted, _) = everything("run"), everything("one")
+    last_of_all = "iter_12.npz"
+    assert {key: value for key, value in files.items() if key[0] == last_of_all and key[1] != "state"} == {
+        key: value for key, value in wanted.items() if key[0] == last_of_all and key[1] != "state"
+    }
