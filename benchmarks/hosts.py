@@ -135,17 +135,14 @@ def finished(process, patience):
 
 def rank(net, iterations):
     """What each rank does: time the net, and what it sends."""
-    from nettrain.compute.parallel import threads, use_threads
     from nettrain.net.netspec import load
-    from nettrain.ranks.mpi import Ranks
+    from nettrain.ranks.launch import join
     from nettrain.tools import timing
 
-    team = Ranks()
-    use_threads(max(1, threads() // team.size))
-    begun = time.process_time()
+    team = join()
     result = timing.measure(load(str(HERE / f"{net}.yaml")), iterations=iterations, team=team)
     if team.is_first:
-        print(json.dumps(result["team"] | {"cpu": time.process_time() - begun}))
+        print(json.dumps(result["team"]))
 
 
 def row(net, rate, hosts, found):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.teams import together
 from nettrain.files import plain_json
 from nettrain.net.netspec import load
 from nettrain.ranks.team import Team
@@ -48,7 +49,7 @@ class Network(Team):
 def measured(monkeypatch):
     def measure(team, **options):
         monkeypatch.setattr(shared_time, "perf_counter", lambda: team.now)
-        monkeypatch.setattr(shared_time.platform, "node", lambda: "host0")
+        monkeypatch.setattr(shared_time, "machine", lambda: "host0")
         return shared_time.measure(team, COUNT, TOTALS, 64, **options)
 
     return measure
@@ -140,3 +141,15 @@ def test_the_command_measures_what_its_net_sends(monkeypatch):
     assert timing.report(result).endswith(shared_time.report(result["team"]))
     assert "team" not in timing.measure(load(SPEC), "TEST", 1, team=Network(2, LINK))
     assert "team" not in timing.measure(load(SPEC), iterations=1)
+
+
+def test_all_ranks_exchange_as_often_and_come_to_the_same():
+    """Three threads, each with other times, would wait for each other for ever if they did not agree."""
+
+    def one(team):
+        return shared_time.measure(team, 1000, TOTALS | {"step_ms": 44.0 + team.rank}, 64, repeats=4)
+
+    first, *others = together(3, one)
+    assert all(found == first for found in others)
+    assert first["machines"] == 1
+    assert first["compute_ms"] == pytest.approx(42 + 4 / 3)  # of rank 2

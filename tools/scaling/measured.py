@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ranks.launch import machine
 from ...ranks.team import Team
 from ..table import table
 from . import model
@@ -35,7 +35,7 @@ def measure(
     work = _slowest(team, totals, size, batch)
     exchanged, shared = _times(team, count, repeats)
     least = sum(_times(team, n, repeats))
-    machines = len(set(team.gather(platform.node())))
+    machines = len(set(team.gather(machine())))
     compute = rounds * (work.forward + work.backward) + work.update / n
     communication = rounds * exchanged + shared
     link = model.link_of(n, size, exchanged, shared, least)
