@@ -77,6 +77,13 @@ def _effect_option(name: str, default: str, what: str) -> Any:
 @state_options
 @threads_option
 @engine_option
+@click.option(
+    "--reduce",
+    type=click.Choice(["segments", "mpi"]),
+    default="segments",
+    show_default=True,
+    help="Under mpiexec: how gradients are added up. mpi leaves the order, and so the last digits, to the library.",
+)
 @_effect_option("sigint", "stop", "Ctrl-C")
 @_effect_option("sigterm", "stop", "SIGTERM")
 @_effect_option("sighup", "snapshot", "SIGHUP")

@@ -191,10 +191,21 @@ def command(solver: Solver, *words: str) -> str:
 
 def banner(solver: Solver) -> str:
     """``mlp · 4,810 parameters · digits: 1,437 train / 360 test · seed 1701 · 2 threads · runs/mlp/001``"""
-    parts = [solver.spec.name, f"{solver.net.flat.count:,} parameters", *_data(solver)]
+    parts = [solver.spec.name, f"{solver.net.flat.count:,} parameters", *_data(solver), *_shares(solver)]
     parts += [f"seed {solver.seed}", f"{threads()} thread{'s' if threads() != 1 else ''}"]
     parts += [*["oneDNN"] * (solver.net.computed_by == "onednn"), str(solver.run.folder)]
     return " · ".join(parts)
+
+
+def _shares(solver: Solver) -> list[str]:
+    """``4 ranks x 64 = 256 examples an update, as iter_size 4 on one``"""
+    ranks, m = solver.team.size, solver.p.iter_size
+    if ranks == 1:
+        return []
+    size = next((layer.batch_size for layer in solver.net.layers.values() if layer.batch_size), 0)
+    each = f"{m // ranks} x {size}" if m > ranks else f"{size}"
+    examples = f" x {each} = {m * size:,} examples an update" if size else ""
+    return [f"{ranks} ranks{examples}, as iter_size {m} on one"]
 
 
 def _data(solver: Solver) -> list[str]:
