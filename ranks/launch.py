@@ -170,7 +170,8 @@ def _yield_if_crowded(launch: Launch) -> None:
 
 
 def _share_processors(team: Team) -> None:
-    """Take a share of the processors that this process has in common with others.
+    """Take a share of the processors that this process has in common with others, and exchange gradients while backward
+    goes on where a network is between them: within a machine the thread for it would take a processor from the others.
 
     A launcher may have given each its own: only with those that may use the very same ones they are shared. MPI is
     asked, not the launcher, for Intel's library chooses processors when it begins.
@@ -178,8 +179,11 @@ def _share_processors(team: Team) -> None:
     from ..compute.parallel import allowed_processors, share_processors
 
     here = machine(), allowed_processors()
-    alike = [rank for rank, there in enumerate(team.gather(here)) if there == here]
+    everywhere = team.gather(here)
+    alike = [rank for rank, there in enumerate(everywhere) if there == here]
     share_processors(alike.index(team.rank), len(alike))
+    asked = team.of_first(os.environ.get("NETTRAIN_OVERLAP", ""))
+    team.overlaps = team.may_overlap and (asked == "1" if asked else len({name for name, _ in everywhere}) > 1)
 
 
 def machine() -> str:

@@ -28,6 +28,7 @@ class Ranks(Team):
         self.last = self.world.Dup()  # where all meet that are about to end
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
         self.library = LIBRARY
+        self.may_overlap = MPI.Query_thread() == MPI.THREAD_MULTIPLE
 
     def gather(self, thing: Any) -> list[Any]:
         return self.world.allgather(thing)

@@ -18,6 +18,7 @@ class Team:
     size = 1
     library = ""  # name and version of what they exchange things by
     overlaps = False  # whether gradients are exchanged while the backward pass goes on
+    may_overlap = False  # whether a thread of its own may exchange them
 
     @property
     def is_first(self) -> bool:
