@@ -11,7 +11,7 @@ Each host is a namespace with one veth, limited both ways by tbf, and all are jo
 by TCP, as if there were no memory between them. They share the processors of this machine all the same: run it where
 nothing else runs. There is no delay on the links but the kernel's own.
 
-`model` is that of tools/scaling, with the rate that was asked for; `ratio` is measured / model.
+`model` is that of tools/scaling/model.py, with the rate that was asked for; `ratio` is measured / model.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The tables of docs/scale.md: what 1 to 1,024 nodes would do, by tools/scaling.
+"""The tables of docs/scale.md: what 1 to 1,024 nodes would do, by tools/scaling/model.py.
 
 python benchmarks/scaling.py                # all of them
 python benchmarks/scaling.py --write        # into docs/scale.md
