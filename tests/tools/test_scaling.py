@@ -4,6 +4,7 @@ from math import inf, log2
 
 import numpy as np
 import pytest
+from nettrain.ranks.reduction import piece_of
 from nettrain.tools.scaling import model as scaling
 from nettrain.tools.scaling.model import (
     LINKS,
@@ -82,7 +83,7 @@ def test_an_iteration():
     assert iteration(1, LENET, PLAIN) == pytest.approx(0.027)
     assert iteration(4, LENET, PLAIN) == pytest.approx(0.026 + x + s + 0.001 / 4)
     assert iteration(4, LENET, PLAIN, rounds=3) == pytest.approx(3 * (0.026 + x) + s + 0.001 / 4)
-    pieces = round(LENET.size / scaling.PIECE)
+    pieces = round(LENET.size / piece_of(4))
     assert pieces == 2
     hidden = max(0.015, exchange(4, LENET.size, PLAIN, pieces))
     assert iteration(4, LENET, PLAIN, overlap=True) == pytest.approx(

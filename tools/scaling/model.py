@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, log2
 
+from ...ranks.reduction import piece_of
+
 ETHERNET = 0.9  # of a link's bits are the gradient's; the rest are headers, and pauses
 MESSAGE = 3e-6  # seconds of a processor for a message of many that are under way at once
 ADDING = 1 / 8e9  # seconds to add a byte to another
-PIECE = 1 << 20  # bytes that are exchanged at a time while backward goes on
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,10 @@ def iteration(n: int, work: Work, link: Link, rounds: int = 1, overlap: bool = F
 
     rounds (f + b + x) + u/n + s, with x = ``exchange`` and s = ``share``: gradients are exchanged after each round, for
     they are added in the order of the batches, each node updates its segment, and the weights are shared. With
-    ``overlap`` b + x becomes max(b, x), in pieces of PIECE bytes. That is the best there can be: as if the gradients of
+    ``overlap`` b + x becomes max(b, x), in pieces of ``piece_of(n)`` bytes. That is the best there can be: as if the gradients of
     all layers were ready when backward begins.
     """
-    pieces = max(1, round(work.size / PIECE)) if overlap else 1
+    pieces = max(1, round(work.size / piece_of(n))) if overlap else 1
     x, s = exchange(n, work.size, link, pieces), share(n, work.size, link, pieces)
     each = max(work.backward, x) if overlap else work.backward + x
     return rounds * (work.forward + each) + work.update / n + s
