@@ -111,9 +111,10 @@ def test_the_overhead_of_a_pass_is_paid_by_everybody():
 @pytest.mark.parametrize("link", LINKS)
 def test_overlap_hides_no_more_than_backward(link):
     for n in COUNTS[1:]:
-        x = exchange(n, LENET.size, LINKS[link], 2)
+        pieces = max(1, round(LENET.size / piece_of(n)))
+        x = exchange(n, LENET.size, LINKS[link], pieces)
         hidden = iteration(n, LENET, LINKS[link], overlap=True)
-        in_pieces = 0.026 + x + share(n, LENET.size, LINKS[link], 2) + 0.001 / n
+        in_pieces = 0.026 + x + share(n, LENET.size, LINKS[link], pieces) + 0.001 / n
         assert in_pieces - hidden == pytest.approx(min(LENET.backward, x))
 
 

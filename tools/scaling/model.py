@@ -120,8 +120,8 @@ def iteration(n: int, work: Work, link: Link, rounds: int = 1, overlap: bool = F
 
     rounds (f + b + x) + u/n + s, with x = ``exchange`` and s = ``share``: gradients are exchanged after each round, for
     they are added in the order of the batches, each node updates its segment, and the weights are shared. With
-    ``overlap`` b + x becomes max(b, x), in pieces of ``piece_of(n)`` bytes. That is the best there can be: as if the gradients of
-    all layers were ready when backward begins.
+    ``overlap`` b + x becomes max(b, x), in pieces of ``piece_of(n)`` bytes. That is the best there can be: as if the
+    gradients of all layers were ready when backward begins.
     """
     pieces = max(1, round(work.size / piece_of(n))) if overlap else 1
     x, s = exchange(n, work.size, link, pieces), share(n, work.size, link, pieces)
