@@ -10,6 +10,7 @@ import contextlib
 import os
 import platform
 import sys
+import time
 
 from ..ranks.launch import Launch, join
 from ..spec.errors import NettrainError
@@ -53,7 +54,7 @@ class Company:
         """Before this process ends: if it has failed and others have not, they end too, with its exit code.
 
         It joins them for that, if it has not yet: they wait for it. If it cannot, most likely no other can: the first
-        of each machine says so.
+        of each machine says so, and rank 0 is given time to, since launchers end the others when one has failed.
         """
         if not code or not self.together or self.launch is None:
             return
@@ -65,6 +66,8 @@ class Company:
         except NettrainError:
             if self.launch.local_rank == 0:
                 self._speak()
+            if not self.is_first:
+                time.sleep(LONGER)
             return
         try:
             alike = team.all_end(PATIENCE if self.is_first else LONGER)
@@ -84,5 +87,5 @@ class Company:
     def _speak(self) -> None:
         """The errors, on what was stderr; the first has said its own."""
         if self.stderr >= 0 and self.launch is not None:
-            text = "\n".join(self.errors) or "ended without a word"
+            text = "\n".join(self.errors) or "it ended without saying why"
             self.speak(f"rank {self.launch.rank} on {platform.node()}: {text}")

@@ -73,7 +73,6 @@ def env(as_json: bool) -> None:
     nettrain env
     mpiexec -n 4 nettrain env       who would train together, with which threads on which processors
     """
-    from ..ranks.launch import join
     from ..tools import environment
 
-    show(environment.environment(join()), as_json, environment.report)
+    show(environment.environment(), as_json, environment.report)

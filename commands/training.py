@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -98,11 +99,15 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
     nettrain train configs/mlp.yaml --weights other.npz --set 'solver.freeze=conv*'
     nettrain train --resume runs/mlp/001
     nettrain train --resume runs/mlp/001 --set solver.max_iter=2000
-    nettrain train mine.yaml --folds 5            5 runs, in runs/NAME/NUMBER/fold1 …; --json for the scores
+    nettrain train mine.yaml --folds 5            5 runs, in runs/NAME/NUMBER/fold1 …
+    nettrain train configs/mlp.yaml --json        for programs: the last line says how it ended, what was best
 
     The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl, a bar to stderr when
     that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once (within half a second two count
     as one). Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
+
+    With --json rows go to stderr, and stdout has one line of JSON, also when a run that had begun failed or was
+    interrupted: the best score and where it was reached, the files, the exit code and the reason.
     """
     from ..ranks.launch import join
     from ..tools import training
@@ -110,8 +115,6 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
 
     if options["weights"] and resume:
         raise click.UsageError("--weights starts a run and --resume continues one; give only one of them")
-    if as_json and not folds:
-        raise click.UsageError("--json prints the scores of --folds")
     if folds and (resume or spec is None):
         raise click.UsageError("--folds needs a spec; one of its runs is resumed with --resume alone")
     team = join()
@@ -122,21 +125,30 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
     options |= {"command": command_line(), "allow_python": python_is_allowed()}
     if folds:
         found = several.train(str(spec), settings, folds, say, lambda solver: _train(solver, effects), **options)
-        show(found, as_json, several.report)
+        show(found, as_json, several.report, indent=None)
     else:
-        _train(training.prepare(spec, settings, say, resume, team=team, **options), effects)
+        _train(training.prepare(spec, settings, say, resume, team=team, **options), effects, as_json)
 
 
-def _train(solver: Any, effects: Any) -> None:
-    """A run, from its banner to what to type next."""
+def _train(solver: Any, effects: Any, as_json: bool = False) -> None:
+    """A run, from its banner to what to type next; ``as_json`` ends with a line for programs, also when it failed."""
     from ..tools import training
 
     screen = Screen(solver.max_iter, solver.iter)
     screen.write(training.banner(solver))
     started = time.perf_counter()
-    with screen:
-        training.run(solver, screen.write, screen.say, screen.advance, effects)
-    screen.write(training.ending(solver, time.perf_counter() - started))
+    try:
+        with screen:
+            training.run(solver, screen.write, screen.say, screen.advance, effects)
+    except BaseException as error:
+        if as_json:
+            with contextlib.suppress(OSError):  # what failed first is what is said
+                show(training.outcome(solver, time.perf_counter() - started, error), True, None, indent=None)
+        raise
+    seconds = time.perf_counter() - started
+    screen.write(training.ending(solver, seconds))
+    if as_json:
+        show(training.outcome(solver, seconds), True, None, indent=None)
 
 
 @main.in_group("Train")

@@ -35,10 +35,10 @@ class Launch:
         return f"{self.size} processes" if self.size else "several processes"
 
 
-SRUN = "srun"
+OPEN_MPI, SRUN = "Open MPI", "srun"
 # Launcher -> where it says the rank and the size. MPICH's own come last: others set them too, for MPICH's library.
 _RANKS = {
-    "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    OPEN_MPI: ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     "MVAPICH": ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
     "PALS": ("PALS_RANKID", "PALS_SIZE"),
     "MPICH or Intel MPI": ("PMI_RANK", "PMI_SIZE"),
@@ -124,44 +124,54 @@ def join() -> Team:
 def _together(launch: Launch) -> Team:
     from ..files.extras import extra
 
-    extra("mpi4py", "mpi", f"Training in {launch.count}, as {launch.by} started them,")
+    mpi4py = extra("mpi4py", "mpi", f"Training in {launch.count}, as {launch.by} started them,")
+    mpi4py.rc(initialize=False, finalize=True)
     _yield_if_crowded(launch)
     try:
         with warnings.catch_warnings():  # mpi4py has one for variables of another MPI, which we tell in full
             warnings.simplefilter("ignore", RuntimeWarning)
-            from .mpi import Ranks
+            from .mpi import LIBRARY, Ranks
     except (ImportError, RuntimeError) as error:  # the first when mpi4py was built for one library, which is not there
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise NettrainError(
             f"mpi4py finds no MPI library for the {launch.count} that {launch.by} started: pip install mpich, or load "
             f"the MPI module of your cluster (mpi4py says: {reason})"
         ) from error
+    if launch.by == OPEN_MPI and LIBRARY.startswith(("MPICH", "Intel")):
+        raise _another_mpi(launch, LIBRARY)  # which would end this process as it begins, without a word
     team = Ranks()
     if team.size != (launch.size or team.size) or launch.rank >= team.size:
-        right = f"{mpiexec() or 'its own mpiexec'} -n {launch.size or 'N'} …"
-        if launch.by == SRUN:
-            right = (
-                f"srun --mpi=pmi2 … or --mpi=pmix … (`srun --mpi=list` has all), or {right}; "
-                "for runs that have nothing to do with each other: srun … env -u SLURM_PROCID nettrain …"
-            )
-        raise NettrainError(
-            f"{launch.by} started {launch.count}, but the MPI library that mpi4py uses ({team.library}) sees "
-            f"{team.size}: they are of different MPIs. Start them by: {right}"
-        )
+        raise _another_mpi(launch, f"{LIBRARY}, which sees {team.size}")
     return team
 
 
+def _another_mpi(launch: Launch, library: str) -> NettrainError:
+    """The launcher does not belong to the library."""
+    right = f"{mpiexec() or 'its own mpiexec'} -n {launch.size or 'N'} …"
+    if launch.by == SRUN:
+        right = (
+            f"srun --mpi=pmi2 … or --mpi=pmix … (`srun --mpi=list` has all), or {right}; "
+            "for runs that have nothing to do with each other: srun … env -u SLURM_PROCID nettrain …"
+        )
+    return NettrainError(
+        f"{launch.by} started {launch.count}, but mpi4py uses {library}: they are of different MPIs. "
+        f"Start them by: {right}"
+    )
+
+
 def _yield_if_crowded(launch: Launch) -> None:
-    """Have MPICH give its processor away while it waits, where there are not enough of them: it reads this once."""
+    """Have MPICH and Intel MPI give their processor away while they wait, where there are not enough of them: they read
+    this once."""
     from ..compute.parallel import allowed_processors, wanted_threads
 
-    processors = len(allowed_processors())
-    if launch.local_size and launch.local_size * (wanted_threads() or 1) > processors:
-        os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
+    if launch.local_size and launch.local_size * (wanted_threads() or 1) > len(allowed_processors()):
+        for name in ("MPIR_CVAR_ENABLE_HEAVY_YIELD", "I_MPI_WAIT_MODE"):
+            os.environ.setdefault(name, "1")
 
 
 def _share_processors(team: Team) -> None:
-    """Take a share of the processors that this process has in common with others.
+    """Take a share of the processors that this process has in common with others, and exchange gradients while backward
+    goes on where a network is between them: within a machine the thread for it would take a processor from the others.
 
     A launcher may have given each its own: only with those that may use the very same ones they are shared. MPI is
     asked, not the launcher, for Intel's library chooses processors when it begins.
@@ -169,8 +179,11 @@ def _share_processors(team: Team) -> None:
     from ..compute.parallel import allowed_processors, share_processors
 
     here = machine(), allowed_processors()
-    alike = [rank for rank, there in enumerate(team.gather(here)) if there == here]
+    everywhere = team.gather(here)
+    alike = [rank for rank, there in enumerate(everywhere) if there == here]
     share_processors(alike.index(team.rank), len(alike))
+    asked = team.of_first(os.environ.get("NETTRAIN_OVERLAP", ""))
+    team.overlaps = team.may_overlap and (asked == "1" if asked else len({name for name, _ in everywhere}) > 1)
 
 
 def machine() -> str:

@@ -13,6 +13,9 @@ from mpi4py import MPI
 from .team import Team
 from .watch import Watch
 
+_NAME, _VERSION = MPI.get_vendor()
+LIBRARY = f"{_NAME} {'.'.join(map(str, _VERSION))}"
+
 
 class Ranks(Team):
     """The processes of MPI.COMM_WORLD.
@@ -21,12 +24,14 @@ class Ranks(Team):
     """
 
     def __init__(self) -> None:
+        if not MPI.Is_initialized():
+            MPI.Init_thread()
         self.world = MPI.COMM_WORLD
         self.comm = self.world.Dup()  # gradients are exchanged by a thread of their own, beside what the others say
         self.last = self.world.Dup()  # where all meet that are about to end
         self.rank, self.size = self.world.Get_rank(), self.world.Get_size()
-        name, version = MPI.get_vendor()
-        self.library = f"{name} {'.'.join(map(str, version))}"
+        self.library = LIBRARY
+        self.may_overlap = MPI.Query_thread() == MPI.THREAD_MULTIPLE
         self.watch: Watch | contextlib.nullcontext = contextlib.nullcontext()
         if MPI.Query_thread() == MPI.THREAD_MULTIPLE:
             self.watch = Watch(self, Messages(self.world.Dup()))

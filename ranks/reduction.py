@@ -22,7 +22,13 @@ from ..net.step import Step
 from .sums import GradientSum
 from .team import Team
 
-PIECE = 1 << 20  # bytes exchanged at a time while backward goes on; fewer cost more in latency than they hide
+PIECE, MANY = 1 << 20, 16
+
+
+def piece_of(ranks: int) -> int:
+    """Bytes exchanged at a time while backward goes on: fewer cost more in messages than they hide, and each piece is a
+    message to every rank."""
+    return PIECE * max(1, ranks // MANY)
 
 
 Reduce = Literal["segments", "mpi"]
@@ -72,7 +78,7 @@ class SegmentSum(GradientSum):
         self.raw = net.flat.diff  # the memory itself: looking at the blob's diff would write zeros into what is not yet
         self.number = {id(step): i for i, step in enumerate(net.steps)}
         self.pieces, self.mine = [], set[int]()
-        most = PIECE // net.flat.data.itemsize if team.overlaps else len(self.raw)
+        most = piece_of(team.size) // net.flat.data.itemsize if team.overlaps else len(self.raw)
         for first, last in _from_the_end(blocks, most):
             self.pieces.append(self._piece(net, first, last))
         sizes = [piece.counts[team.rank] for piece in self.pieces]

@@ -26,6 +26,7 @@ class Team:
     overlaps = False  # whether gradients are exchanged while the backward pass goes on
     doing = "starting"  # what this process does, for those that wait for it
     say: Callable[[str], None] = staticmethod(_say)  # tells a person what no other rank may know
+    may_overlap = False  # whether a thread of its own may exchange them
 
     @property
     def is_first(self) -> bool:

@@ -15,8 +15,9 @@ import numpy as np
 from ..compute import openblas
 from ..compute.onednn.library import UnavailableError, library
 from ..compute.parallel import allowed_processors, threads
-from ..ranks.launch import mpiexec, recognized
-from ..ranks.team import ALONE, Team
+from ..ranks.launch import join, mpiexec, recognized
+from ..ranks.team import ALONE
+from ..spec.errors import NettrainError
 
 # extra -> the module that shows it is there
 EXTRAS = {"hdf5": "h5py", "images": "PIL", "plot": "matplotlib", "onednn": "", "onnx": "onnx"}
@@ -33,8 +34,15 @@ print(name, ".".join(map(str, version)))
 """
 
 
-def environment(team: Team = ALONE) -> dict:
-    """Everything `nettrain env` prints, as data; with several processes, of each what it has."""
+def environment() -> dict:
+    """Everything `nettrain env` prints, as data; of several processes that a launcher started what each has.
+
+    That they cannot find each other is no error: it is what somebody wants to know.
+    """
+    try:
+        team, why = join(), ""
+    except NettrainError as error:
+        team, why = ALONE, str(error)
     versions = {name: importlib.metadata.version(name) for name in ("nettrain", "numpy", "pyyaml", "click", "tqdm")}
     return {
         "versions": {"python": platform.python_version()} | versions,
@@ -44,7 +52,7 @@ def environment(team: Team = ALONE) -> dict:
         "blas": blas(),
         "pinned": {name: os.environ[name] for name in _PINS if name in os.environ},
         "onednn": onednn(),
-        "mpi": mpi(team),
+        "mpi": mpi(team.library, why),
         "ranks": team.gather({"host": platform.node(), "processors": allowed_processors(), "threads": threads()}),
         "extras": {extra: _is_there(module) for extra, module in EXTRAS.items()},
     }
@@ -84,8 +92,8 @@ def onednn() -> dict:
     return {"version": found.version, "path": found.path, "why": ""}
 
 
-def mpi(team: Team = ALONE) -> dict:
-    """mpi4py's version, the library it uses or why there is none, the launcher of that library, and who started us."""
+def mpi(library: str = "", why: str = "") -> dict:
+    """mpi4py's version, the library it uses or why it cannot, the launcher of that library, and who started us."""
     launch = recognized(os.environ)
     found: dict[str, Any] = {"mpi4py": None, "library": None, "why": "", "mpiexec": mpiexec()}
     found["launcher"] = launch.by if launch else None
@@ -93,8 +101,8 @@ def mpi(team: Team = ALONE) -> dict:
         found["mpi4py"] = importlib.metadata.version("mpi4py")
     except importlib.metadata.PackageNotFoundError:
         return found | {"why": "mpi4py is not installed"}
-    if team.size > 1:
-        return found | {"library": team.library}
+    if library or why:
+        return found | {"library": library or None, "why": why}
     try:
         asked = subprocess.run([sys.executable, "-c", _LIBRARY], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:

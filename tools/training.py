@@ -17,6 +17,8 @@ from ..solver.finding import Found, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.listener import Listener
 from ..solver.looking import remarks
+from ..solver.metrics import METRICS
+from ..solver.record import how_it_ended
 from ..solver.reports import Row
 from ..solver.runs import quoted
 from ..solver.solver import Solver
@@ -252,3 +254,38 @@ def ending(solver: Solver, seconds: float) -> str:
     if (has_best or solver.last_snapshot is not None) and solver.test_nets:
         lines.append(f"  next    {command(solver, 'test')}")
     return "\n".join(lines)
+
+
+def outcome(solver: Solver, seconds: float, error: BaseException | None = None) -> dict[str, Any]:
+    """How a run ended, for programs: the words of ``nettrain runs --json``, its files, and the exit code.
+
+    ``weights`` is the file with the best ones, ``snapshot`` the newest of all, each None where it was not written;
+    ``run`` and ``metrics`` are None where the run came to nothing and left no folder. ``error`` is what ended it.
+    """
+    state, why = how_it_ended(solver, error)
+    code = 0 if error is None else 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
+    there = solver.run.folder is not None
+    score, at = solver.best if solver.best else (None, None)
+    return {
+        "run": str(solver.run.where) if there else None,
+        "state": state,
+        "why": why,
+        "exit_code": code,
+        "metric": solver.monitor.name if solver.monitor else None,
+        "higher": solver.monitor.higher if solver.monitor else None,
+        "percent": solver.monitor is not None and solver.monitor.is_share,
+        "score": score,
+        "at": at,
+        "iteration": solver.iter,
+        "max_iter": solver.max_iter,
+        "seconds": seconds,
+        "weights": _written(solver, "best.npz") if solver.best else None,
+        "snapshot": str(solver.last_snapshot) if solver.last_snapshot else None,
+        "metrics": _written(solver, METRICS),
+    }
+
+
+def _written(solver: Solver, name: str) -> str | None:
+    """The path of one of the run's files, if it is there."""
+    path = solver.run.path(name) if solver.run.folder is not None else None
+    return str(path) if path is not None and os.path.isfile(path) else None

@@ -84,8 +84,9 @@ def started(monkeypatch):
 
     def begin(environment, ranks=Fake):
         monkeypatch.setattr(os, "environ", dict(environment))
-        monkeypatch.setitem(sys.modules, "mpi4py", types.ModuleType("mpi4py"))
-        module = types.ModuleType("nettrain.ranks.mpi")
+        mpi4py, module = types.ModuleType("mpi4py"), types.ModuleType("nettrain.ranks.mpi")
+        mpi4py.rc = lambda **options: None
+        monkeypatch.setitem(sys.modules, "mpi4py", mpi4py)
         if isinstance(ranks, Exception):
 
             def refuse(_):
@@ -93,7 +94,7 @@ def started(monkeypatch):
 
             module.__getattr__ = refuse
         else:
-            module.Ranks = ranks
+            module.Ranks, module.LIBRARY = ranks, ranks.library
         monkeypatch.setitem(sys.modules, "nettrain.ranks.mpi", module)
         return launch.join
 
@@ -144,13 +145,26 @@ class Single(Fake):
 
 def test_the_launcher_is_that_of_another_mpi(started):
     """Each would train by itself, and write over what the others write."""
-    assert message(started(OPEN_MPI, Single)) == (
-        "Open MPI started 4 processes, but the MPI library that mpi4py uses (MPICH 5.0.2) sees 1: they are of "
-        "different MPIs. Start them by: /right/mpiexec -n 4 …"
+    assert message(started(HYDRA, Single)) == (
+        "MPICH or Intel MPI started 4 processes, but mpi4py uses MPICH 5.0.2, which sees 1: they are of different "
+        "MPIs. Start them by: /right/mpiexec -n 4 …"
     )
     words = message(started(SRUN, Single))
     assert "srun --mpi=pmi2" in words
     assert "env -u SLURM_PROCID" in words
+
+
+def test_mpich_is_not_begun_under_open_mpi(started):
+    """It would end the process, without a word."""
+
+    class Deadly(Fake):
+        def __init__(self):
+            pytest.fail("begun")
+
+    assert message(started(OPEN_MPI, Deadly)) == (
+        "Open MPI started 4 processes, but mpi4py uses MPICH 5.0.2: they are of different MPIs. "
+        "Start them by: /right/mpiexec -n 4 …"
+    )
 
 
 def test_a_launcher_that_does_not_say_how_many(started):

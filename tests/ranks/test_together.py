@@ -157,21 +157,14 @@ def test_the_library_may_add_up_gradients_in_its_order():
                 np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
 
 
-def test_what_cannot_be_shared_is_refused():
+def test_what_cannot_be_shared_is_refused(monkeypatch):
     layers, more = NETS["LSTM"]
-    carried = [
-        layers[0] | {"top": ["x", "t"]},
-        layer("ones", "DummyData", top="cont", shape=[13, 3], data_filler=1),
-        *layers[1:],
-    ]
-    NETS["carried"] = ([one | ({"min_length": 6} if one["type"] == "CopyTask" else {}) for one in carried], more)
+    task = layers[0] | {"top": ["x", "t"], "min_length": 6}
+    ones = layer("ones", "DummyData", top="cont", shape=[13, 3], data_filler=1)
+    monkeypatch.setitem(NETS, "carried", ([task, ones, *layers[1:]], more))
     with pytest.raises(NettrainError, match="carries its states on from batch to batch"):
         together(2, lambda team: finish(solver(team, "carried")))
-    del NETS["carried"]
-    NETS["writes"] = (
-        [*NETS["mlp"][0], layer("out", "HDF5Output", ["ip", "label"], file_name="o.h5", include="train")],
-        {},
-    )
+    out = layer("out", "HDF5Output", ["ip", "label"], file_name="o.h5", include="train")
+    monkeypatch.setitem(NETS, "writes", ([*NETS["mlp"][0], out], {}))
     with pytest.raises(SpecError, match="HDF5Output `out` writes what it reads to files"):
         together(2, lambda team: solver(team, "writes"))
-    del NETS["writes"]
