@@ -9,6 +9,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..net.net import Net
 from ..ranks import alike
 from ..ranks.sharing import overrides
@@ -68,7 +70,7 @@ class Together(Listener):
         if team.size == 1:
             return
         places = _places([solver.net, *solver.test_nets])
-        mine = solver.iter, zlib.crc32(solver.net.flat.data), zlib.crc32(json.dumps(places).encode())
+        mine = solver.iter, _sum(solver.net.flat.data), zlib.crc32(json.dumps(places).encode())
         if len(set(team.gather(mine))) == 1:
             self.alike_at = solver.iter
             return
@@ -101,7 +103,7 @@ def needed(solver: Solver) -> dict[str, Any]:
         "data": _by_net(solver.data),
         "iteration": solver.iter,
         "weights": _weights(solver.net),
-        "history": [zlib.crc32(array) for array in solver.updater.history],
+        "history": [_sum(array) for array in solver.updater.history],
         "state": _places(nets),
     }
 
@@ -123,9 +125,14 @@ def _places(nets: list[Net]) -> dict[str, Any]:
     return _by_net(states)
 
 
+def _sum(array: np.ndarray) -> int:
+    """A check sum."""
+    return zlib.crc32(array.data)
+
+
 def _weights(net: Net) -> dict[str, int]:
     """A check sum of each parameter."""
-    return {one.name: zlib.crc32(net.flat.data[one.start : one.stop]) for one in net.parameters}
+    return {one.name: _sum(net.flat.data[one.start : one.stop]) for one in net.parameters}
 
 
 class Turn:
