@@ -49,6 +49,10 @@ class TestNet:
         """Whether it makes something to look at, and a test of it ends."""
         return bool(self.net.outputs) and self.has_length
 
+    def shared_by(self, team: Team) -> Team:
+        """Those that share its batches: of a ``team`` all, or each alone tests with all of them."""
+        return team if tests_alike(self.net) else ALONE
+
     @property
     def total(self) -> str | None:
         """What the score for its weighted loss is called, without the prefix, if it has one."""
@@ -125,7 +129,8 @@ def evaluate_all(tests: list[TestNet], after_batch: Callable[[TestNet], None], t
     result = Evaluation()
     try:
         for test in tests:
-            result.add(run_test(test.net, test.batches, test.total, partial(after_batch, test), team), test.prefix)
+            sharing = test.shared_by(team)
+            result.add(run_test(test.net, test.batches, test.total, partial(after_batch, test), sharing), test.prefix)
     except Exception:
         for test, states in zip(tests, before, strict=True):
             test.net.set_layer_states(states)
@@ -157,7 +162,6 @@ def run_test(
     """
     outputs = _means(net)
     losses = [_Mean(step, i, of_sum=True) for step in net.steps for i, w in enumerate(step.loss_weights) if w]
-    team = team if tests_alike(net) else ALONE
     means = [*outputs.values(), *(losses if total is not None else [])]
     names = [*outputs, *([total] * len(losses) if total is not None else [])]
     sources = {name: layer for name, layer in net.layers.items() if layer.pass_size}

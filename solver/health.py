@@ -22,6 +22,7 @@ class Health(Listener):
 
     def __init__(self, net: Net, tests: list[TestNet]):
         self.net = net
+        self.tests = tests
         self.signs = {test.prefix: list(signs(test.net, net)) for test in tests}
         self.said: list[str] = []
         self.without: set[str] = set()  # parameters that had no gradient at the last look
@@ -52,6 +53,11 @@ class Health(Listener):
         self._first[test.prefix] = False
 
     def tested(self, solver: Solver) -> None:
+        for test in self.tests:
+            group = self.signs[test.prefix]
+            all_seen = test.shared_by(solver.team).gather([sign.seen() for sign in group])
+            for i, sign in enumerate(group):
+                sign.join([seen[i] for seen in all_seen])
         solver.warn(self.verdicts(solver.found.scores, solver.iter))
         self._late += self.not_finite(solver.found)
         solver.warn(self.notes(solver.found))

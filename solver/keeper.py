@@ -29,7 +29,7 @@ class Keeper(Listener):
 
     def tested(self, solver: Solver) -> None:
         if solver.last_test[1]:
-            solver.run.begin(solver.iter)
+            solver.begin_files()
             self.write(solver, solver.run.path("best.npz"))
 
     def updated(self, solver: Solver) -> None:
@@ -38,7 +38,7 @@ class Keeper(Listener):
 
     def keep(self, solver: Solver) -> Path:
         """Write a snapshot of everything, and remove those that are too old; returns its path."""
-        solver.run.begin(solver.iter)
+        solver.begin_files()
         path = solver.run.path(f"iter_{solver.iter}.npz")
         self.write(solver, path)
         self.last = path
@@ -57,8 +57,7 @@ class Keeper(Listener):
             raise solver.diverged("a parameter is not a finite number")
         solver.together.compare(solver)
         state = state_of(solver)
-        for array in solver.updater.history:
-            solver.updater.sum.hand_round(array)
+        solver.updater.hand_round_history()
         if not solver.team.is_first:
             return
         before, solver.team.doing = solver.team.doing, f"writing {path}"

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def state_of(solver: Solver) -> dict[str, Any]:
-    """All of a solver that is not an array of numbers: ``snapshot.SCHEMA`` lists the keys, listeners add their own."""
+    """All of a solver that is not an array of numbers: ``snapshot.SCHEMA`` lists the keys, listeners add their own. A
+    team's members call it together: what a layer carries on is that of the last batch, which the last of them had."""
+    layers = solver.net.layer_states() if solver.team.rank == solver.team.size - 1 else None
     state: dict[str, Any] = {
         "iter": solver.iter,
         "seed": solver.seed,
@@ -30,7 +32,7 @@ def state_of(solver: Solver) -> dict[str, Any]:
         "policy": solver.policy.state(),
         "tested": [solver.tested_at, *solver.last_test] if solver.tested_at is not None else None,
         "losses": list(solver.losses),
-        "layers": solver.net.layer_states(),
+        "layers": solver.team.gather(layers)[-1],
         "test_layers": [net.layer_states() for net in solver.test_nets],
         "data": solver.data,
         "fitted": solver.net.fitted(),

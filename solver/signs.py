@@ -1,6 +1,8 @@
 """Signs that something is wrong with a layer though training runs, each looked for in the tests.
 
 The looks are cheap: the first batch of a test, and the others only where the first one gave reason to.
+
+It is one file because each sign is a few lines, and what may be wrong is read as a list.
 """
 
 from __future__ import annotations
@@ -35,6 +37,12 @@ class Sign:
     def batch(self, first: bool) -> None:
         """A batch of it has run; the blobs hold its values."""
 
+    def seen(self) -> Any:
+        """What the batches have shown."""
+
+    def join(self, seen: list[Any]) -> None:
+        """Know what all have seen that shared the batches; the test's first batch was that of the first."""
+
     def verdict(self, scores: Scores, prefix: str, iteration: int) -> str:
         """At the end of the test: a sentence, or nothing."""
         return ""
@@ -54,6 +62,14 @@ class DeadUnits(Sign):
         now = y.max(axis=(0, *range(2, y.ndim))) > 0
         self.alive = now if self.alive is None else self.alive | now
         self.values += y.size // y.shape[1]
+
+    def seen(self):
+        return self.alive, self.values
+
+    def join(self, seen):
+        alive = [one for one, _ in seen if one is not None]
+        self.alive = np.logical_or.reduce(alive) if alive else None
+        self.values = sum(values for _, values in seen)
 
     def _may_be(self) -> bool:
         return self.alive is not None and self.alive.mean() < 1 - MOST
@@ -85,6 +101,12 @@ class Saturation(Sign):
             low, high = self.limits
             near = 0.01 * (high - low)
             self.share = float(((y < low + near) | (y > high - near)).mean())
+
+    def seen(self):
+        return self.share
+
+    def join(self, seen):
+        self.share = seen[0]
 
     def verdict(self, scores, prefix, iteration):
         loss = sum(one for name in self.losses if isinstance(one := scores.get(prefix + name), float))
@@ -129,21 +151,27 @@ class NoLabelZero(Sign):
         self.known = trained.bottom[1].known if trained else None
 
     def begin(self):
-        self.least, self.seen = math.inf, 0
+        self.least, self.count = math.inf, 0
 
     def batch(self, first):
         labels = self.step.bottom[1].data
         if labels.size and labels.size * self.classes == self.step.bottom[0].count:
-            self.least, self.seen = min(self.least, float(labels.min())), self.seen + labels.size
+            self.least, self.count = min(self.least, float(labels.min())), self.count + labels.size
+
+    def seen(self):
+        return self.least, self.count
+
+    def join(self, seen):
+        self.least, self.count = min(least for least, _ in seen), sum(count for _, count in seen)
 
     def verdict(self, scores, prefix, iteration):
-        if self.least != 1 or self.seen < 5 * self.classes:
+        if self.least != 1 or self.count < 5 * self.classes:
             return ""
         trained = self.known.range() if self.known else None
         if trained and trained.low < 1:
             return ""
         return (
-            f"none of {self.seen:,} test labels of {self.title} is 0; the {self.classes} classes are 0 to "
+            f"none of {self.count:,} test labels of {self.title} is 0; the {self.classes} classes are 0 to "
             f"{self.classes - 1}: are yours counted from 1?"
         )
 
@@ -174,6 +202,12 @@ class Unscaled(Sign):
         elif least >= 0:
             self.range = f"values up to {most:g}"
             self.advice = self._scaled(most <= 255 and bool((x == np.rint(x)).all()), most)
+
+    def seen(self):
+        return self.advice, self.range
+
+    def join(self, seen):
+        self.advice, self.range = seen[0]
 
     def _scaled(self, is_bytes: bool, most: float) -> str:
         """How to have the layer that makes the values make smaller ones."""

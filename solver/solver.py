@@ -220,8 +220,7 @@ class Solver:
             raise
 
     def _solve(self) -> None:
-        self.run.begin(self.iter)
-        self.run.folder = self.team.of_first(self.run.folder)
+        self.begin_files()
         self.record.begin(self)
         self.ended = ""
         self.step(self.max_iter - self.iter)
@@ -318,6 +317,7 @@ class Solver:
             net.skip(team.size - 1 - team.rank)
             for one in self._all_losses(loss):
                 total += one
+                net.loss = one
         if self.test_is_new or self.p.debug_info:
             gradients.hand_round(net.flat.diff)  # somebody will look at all of it
         return total / self.p.iter_size
@@ -325,25 +325,30 @@ class Solver:
     def _all_losses(self, loss: float) -> list[float]:
         """The losses of the batches that the team has just computed, in their order, whose statistics are kept; what
         was requested of one is requested of all. Raises NettrainError, on all alike, when one is not finite."""
-        what = "" if math.isfinite(loss) else f"the loss is {'NaN' if loss != loss else 'infinite'}"
-        error = str(self.diverged(what)) if what else ""
-        said = self.team.gather((loss, self.statistics.take(), error, self.request))
-        for _, statistics, _, _ in said:
+        losses = []
+        said = self.team.gather((loss, self.statistics.take(), self.request))
+        for rank, (one, statistics, _) in enumerate(said):
             self.statistics.keep(statistics)
-        if errors := [error for _, _, error, _ in said if error]:
-            raise NettrainError(errors[0], exit_code=3)
+            if not math.isfinite(one):
+                raise self.diverged(f"the loss is {'NaN' if one != one else 'infinite'}", rank)
+            losses.append(one)
         if self.team.size > 1:
-            requests = {request for _, _, _, request in said}
+            requests = {request for _, _, request in said}
             self._agreed = "stop" if "stop" in requests else "snapshot" if "snapshot" in requests else None
-        return [loss for loss, _, _, _ in said]
+        return losses
 
-    def diverged(self, what: str) -> NettrainError:
-        """An error (exit code 3) that says what is no longer finite, how it came about and what is kept."""
+    def diverged(self, what: str, rank: int = -1) -> NettrainError:
+        """An error (exit code 3) that says what is no longer finite, how it came about and what is kept: in the last
+        batch, or in that which another of the team computed, as all of it have to ask."""
         kept = "nothing: no update was made" if self.iter == 0 else "no snapshot was made before; set solver.snapshot"
         best = self.run.path("best.npz") if self.iter and self.best else None
         kept = str(self.last_snapshot or best or kept)
         place = str(place_of(self.spec, "base_lr"))
-        lines = divergence.explain(self.net, self.iter, self.trail, self.updater, place, kept)
+        self.updater.hand_round_history()
+        lines = None
+        if self.team.rank == rank % self.team.size:
+            lines = divergence.explain(self.net, self.iter, self.trail, self.updater, place, kept)
+        lines = self.team.gather(lines)[rank]
         return NettrainError(divergence.report(self.iter, what, lines), exit_code=3)
 
     # Testing
@@ -397,6 +402,11 @@ class Solver:
 
     # Files
 
+    def begin_files(self) -> None:
+        """Open the run's files before one is written; a team's members, who call it together, then know their names."""
+        self.run.begin(self.iter)
+        self.run.folder = self.team.of_first(self.run.folder)
+
     def snapshot(self) -> Path:
         """Write a snapshot of everything; returns its path."""
         return self.keeper.keep(self)
@@ -406,7 +416,8 @@ class Solver:
 
         Raises NettrainError, and changes nothing, when it is damaged, of another net or solver, or of other data.
         """
-        take(self, read_snapshot(a_path(path, "the snapshot")))
+        path = a_path(path, "the snapshot")
+        take(self, self.team.of_first(read_snapshot(path) if self.team.is_first else None))
 
     def resume(self, where: str | Path | Found) -> list[str]:
         """Resume a run, as if it had never been interrupted: its folder, or one of its snapshots.

@@ -54,6 +54,11 @@ class Updater:
         run(some, tasks)
         self.sum.hand_round(self.net.flat.data)
 
+    def hand_round_history(self) -> None:
+        """Of a team, have all of the history here, before somebody looks at it."""
+        for array in self.history:
+            self.sum.hand_round(array)
+
     def _scale(self) -> float:
         """1 / iter_size for the mean, times c / norm where the mean's norm is above c = clip_gradients."""
         scale, limit = 1 / self.p.iter_size, self.p.clip_gradients

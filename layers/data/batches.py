@@ -37,6 +37,7 @@ class Batches(Layer):
         self.shapes = shapes
         self.order = Order(size, shuffle and self.phase == "TRAIN", self.seed, self.name)
         self.stop_at_end = False
+        self.left_out = self.skipped = 0  # batches between the last two of ours, and since then
 
     def check_classes(self, classes: Sequence[str], origin: str) -> None:
         """Raise NettrainError where all examples that are trained on are of one class that has a name."""
@@ -55,6 +56,7 @@ class Batches(Layer):
             blob.reshape((self.batch_size, *shape))
 
     def Forward_cpu(self, bottom, top):
+        self.left_out, self.skipped = self.skipped, 0
         where = self.order.epoch, self.order.position
         indices = self.order.next(self.batch_size, self.stop_at_end)
         self.indices, self.batch_count = indices, len(indices)
@@ -64,6 +66,14 @@ class Batches(Layer):
         rng = stream(self.seed, self.name, f"transform {where}") if self.phase == "TRAIN" else None
         self.fill(indices, top, rng)
         self.read_ahead()
+
+    def coming(self, batches: int) -> np.ndarray:
+        """The examples of the next batches, no more than an epoch of them; where others compute some, as between the
+        last two, those of ours."""
+        every = self.left_out + 1
+        examples = self.order.coming(batches * every * self.batch_size, self.stop_at_end)
+        starts = [(i * every + self.left_out) * self.batch_size for i in range(batches)]
+        return np.concatenate([examples[start : start + self.batch_size] for start in starts])
 
     def read_ahead(self) -> None:
         """Have what comes next read meanwhile, where that takes time; changes nothing else."""
@@ -103,6 +113,7 @@ class Batches(Layer):
         return f"{self.indices[k]:,}"
 
     def skip(self, batches):
+        self.skipped += batches
         for _ in range(batches):
             self.batch_count = len(self.order.next(self.batch_size, self.stop_at_end))
 

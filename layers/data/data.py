@@ -294,7 +294,7 @@ class Data(Batches):
 
     def read_ahead(self):
         if self.p.prefetch and hasattr(self.set.data, "expect"):
-            self.set.data.expect(self.order.coming(self.p.prefetch * self.batch_size, self.stop_at_end))
+            self.set.data.expect(self.coming(self.p.prefetch))
 
     def class_counts(self):
         return counts_of(self.set.labels, self.set.classes)

@@ -237,7 +237,7 @@ class ImageData(Batches):
 
     def read_ahead(self):
         if self.p.prefetch and not self.is_given:
-            self.images.expect(self.order.coming(self.p.prefetch * self.batch_size, self.stop_at_end))
+            self.images.expect(self.coming(self.p.prefetch))
 
     def class_counts(self):
         return counts_of(self.labels, self.fitted.get("classes", ()))

@@ -101,14 +101,14 @@ def test_random_values_follow_from_the_seed():
     assert draw() != draw(name="e", top="d")
 
 
-def test_a_restored_state_draws_the_same_again():
+def test_a_batch_draws_the_same_again_by_its_number():
     net = source_net(type="DummyData", shape=[5], data_filler="gaussian")
     net.forward()
-    state = net.layers["d"].state()
     later = net.forward()["d"].tolist()
     fresh = source_net(type="DummyData", shape=[5], data_filler="gaussian")
-    fresh.layers["d"].set_state(state)
+    fresh.batch = 1
     assert fresh.forward()["d"].tolist() == later
+    assert fresh.forward()["d"].tolist() != later
 
 
 @pytest.mark.parametrize(
