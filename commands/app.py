@@ -7,16 +7,19 @@ import errno
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from .. import __version__
+from ..ranks.launch import recognized
 from ..spec.errors import NettrainError
 from .caffe_words import translated
+from .company import Company
 from .options import debug_option
-from .streams import look_away, prepare, say
+from .streams import look_away, prepare
 
 EXAMPLES = """\
   nettrain train configs/mlp.yaml     train it (data included)
@@ -34,13 +37,20 @@ class App(click.Group):
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.groups: dict[str, list[str]] = {}  # group of the help -> its commands, as they stand in its module
+        self.for_all: set[str] = set()  # commands that run in each of several processes; others run in one
+        self.company = Company()
 
-    def in_group(self, group: str, name: str | None = None) -> Callable[[Callable], click.Command]:
-        """Decorator: a command, under its function's name or another one, shown in this group of the help."""
+    def in_group(self, group: str, name: str | None = None, *, for_all: bool = False) -> Callable:
+        """Decorator: a command, under its function's name or another one, shown in this group of the help.
+
+        Of several processes that a launcher starts, each runs it if it is ``for_all``, else rank 0 alone.
+        """
 
         def add(function: Callable) -> click.Command:
             command = self.command(name)(function)
             self.groups.setdefault(group, []).append(str(command.name))
+            if for_all:
+                self.for_all.add(str(command.name))
             return command
 
         return add
@@ -49,6 +59,12 @@ class App(click.Group):
         args = translated(args)
         ctx.meta["command"] = shlex.join(["nettrain", *args])
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        found = super().resolve_command(ctx, args)
+        if not self.company.has_work(str(found[0]), found[0] in self.for_all):
+            ctx.exit(0)
+        return found
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(f"nettrain – {(self.help or '').strip()}\n\n{EXAMPLES}")
@@ -59,8 +75,25 @@ class App(click.Group):
         formatter.write("\nEvery command has --help. Shell completion: see README.md.\n")
 
     def main(self, args: Any = None, prog_name: Any = None, complete_var: Any = None, *_: Any, **extra: Any) -> Any:
-        """Run a command and exit. Whatever is printed, by click too, may fail: that is an error of its own."""
+        """Run a command and exit, together with others where a launcher started several."""
         prepare()
+        self.company = Company(recognized(os.environ))
+        self.company.begin()
+        try:
+            code = self.run(args, prog_name, complete_var, extra)
+        except SystemExit as error:
+            self.company.end(error.code if isinstance(error.code, int) else int(error.code is not None))
+            raise
+        except BaseException:
+            if self.company.launch is None:
+                raise
+            self.company.complain(traceback.format_exc().rstrip())
+            code = 1
+        self.company.end(code)
+        sys.exit(code)
+
+    def run(self, args: Any, prog_name: Any, complete_var: Any, extra: dict[str, Any]) -> int:
+        """Run a command; its exit code. Whatever is printed, by click too, may fail: that is an error of its own."""
         streams = sys.stdout, sys.stderr
         try:
             code = super().main(args, prog_name, complete_var, **extra | {"standalone_mode": False})
@@ -68,9 +101,10 @@ class App(click.Group):
         except click.ClickException as error:
             with contextlib.suppress(OSError):  # there is nobody to tell
                 error.show()
+            self.company.errors.append(error.format_message())
             code = error.exit_code
         except (click.Abort, KeyboardInterrupt):
-            say("interrupted")
+            self.company.complain("interrupted")
             code = 130
         except OSError as error:  # of our own files every one is a NettrainError
             if error.filename is not None:
@@ -84,14 +118,13 @@ class App(click.Group):
         finally:
             with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
                 sys.stderr.flush()
-        sys.exit(code)
+        return code or 0
 
-    @staticmethod
-    def cannot_write(error: OSError) -> int:
+    def cannot_write(self, error: OSError) -> int:
         """Say so; returns the exit code."""
         look_away(sys.stdout)
         why = "stdout is closed" if error.errno == errno.EBADF else error.strerror or str(error)
-        say(f"the output cannot be written: {why}")
+        self.company.complain(f"the output cannot be written: {why}")
         return 1
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -100,12 +133,12 @@ class App(click.Group):
         except NettrainError as error:
             if ctx.meta.get("debug"):
                 raise
-            say(f"{error}")
+            self.company.complain(f"{error}")
             ctx.exit(error.exit_code)
         except MemoryError as error:
             if ctx.meta.get("debug"):
                 raise
-            say(f"not enough memory: {error}")
+            self.company.complain(f"not enough memory: {error}")
             ctx.exit(1)
         except KeyboardInterrupt:
             raise
@@ -117,7 +150,7 @@ class App(click.Group):
                 raise
             if ctx.meta.get("debug"):
                 raise words from error
-            say(f"{words}")
+            self.company.complain(f"{words}")
             ctx.exit(words.exit_code)
 
 

@@ -64,10 +64,15 @@ def schema() -> None:
     show(making.schema(), True, None)
 
 
-@main.in_group("Exchange")
+@main.in_group("Exchange", for_all=True)
 @json_option
 def env(as_json: bool) -> None:
-    """Print versions, BLAS, threads and extras, for bug reports."""
+    """Print versions, BLAS, threads, MPI and extras, for bug reports.
+
+    \b
+    nettrain env
+    mpiexec -n 4 nettrain env       who would train together, with which threads on which processors
+    """
     from ..tools import environment
 
     show(environment.environment(), as_json, environment.report)

@@ -128,7 +128,7 @@ def worksheet(seed: int, gates: int, html: str | None, as_json: bool) -> None:
     show(sheet.as_json(), as_json, lambda _: sheet.report())
 
 
-@main.in_group("Look", "time")
+@main.in_group("Look", "time", for_all=True)
 @spec_argument
 @click.option("--iterations", type=click.IntRange(1), default=20, help="Batches to time; default 20.")
 @net_options
@@ -143,13 +143,17 @@ def time_layers(
     \b
     nettrain time configs/mlp.yaml
     nettrain time configs/lenet.yaml --threads 1
+    mpiexec -n 2 nettrain time configs/lenet.yaml     would more processes pay? (docs/scale.md)
 
-    Medians of forward and backward passes, and GFLOP/s of the layers that consist of matrix products.
+    Medians of forward and backward passes, and GFLOP/s of the layers that consist of matrix products; in several
+    processes also what they exchange in an update, and how many times one process more of them would be.
     """
+    from ..ranks.launch import join
     from ..tools import timing
 
+    team = join()
     loaded = read(spec, settings)
-    result = timing.measure(loaded, phase.upper(), iterations, level=level, stages=stages)
+    result = timing.measure(loaded, phase.upper(), iterations, level=level, stages=stages, team=team)
     show(result, as_json, timing.report)
 
 

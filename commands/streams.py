@@ -61,8 +61,8 @@ def _stream(number: int) -> TextIO:
 
 
 def look_away(*streams: TextIO) -> None:
-    """What is written from now on goes nowhere; and so does what is still in the buffers."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """What is written from now on goes nowhere, and so does what is still in the buffers; there is nothing to read."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in streams:
         with contextlib.suppress(OSError, ValueError):  # not a file of the system
             os.dup2(nowhere, stream.fileno())
@@ -77,10 +77,10 @@ def say(text: str) -> None:
         look_away(sys.stderr)
 
 
-def show(data: Any, as_json: bool, report: Any) -> None:
-    """A result, on stdout: one JSON object, or as ``report`` words it."""
+def show(data: Any, as_json: bool, report: Any, indent: int | None = 1) -> None:
+    """A result, on stdout: one JSON object, in one line with ``indent`` None, or as ``report`` words it."""
     from ..files import plain_json
 
     context = click.get_current_context(silent=True)
     stdout = context.meta.get("stdout") if context else None  # without one it is called by a program
-    click.echo(plain_json.text(data) if as_json else report(data), file=stdout)
+    click.echo(plain_json.text(data, indent) if as_json else report(data), file=stdout)

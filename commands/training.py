@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -46,7 +47,7 @@ def _effect_option(name: str, default: str, what: str) -> Any:
     )
 
 
-@main.in_group("Train")
+@main.in_group("Train", for_all=True)
 @click.argument("spec", type=Name(), required=False)
 @spec_options
 @click.option(
@@ -76,9 +77,17 @@ def _effect_option(name: str, default: str, what: str) -> Any:
 @state_options
 @threads_option
 @engine_option
+@click.option(
+    "--reduce",
+    type=click.Choice(["segments", "mpi"]),
+    default="segments",
+    show_default=True,
+    help="Under mpiexec: how gradients are added up. mpi leaves the order, and so the last digits, to the library.",
+)
 @_effect_option("sigint", "stop", "Ctrl-C")
 @_effect_option("sigterm", "stop", "SIGTERM")
 @_effect_option("sighup", "snapshot", "SIGHUP")
+@_effect_option("sigusr1", "stop", "SIGUSR1, which schedulers and mpiexec pass on,")
 @json_option
 @debug_option
 def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_json: bool, **options: Any) -> None:
@@ -90,40 +99,56 @@ def train(spec: str | None, settings: tuple, resume: str | None, folds: int, as_
     nettrain train configs/mlp.yaml --weights other.npz --set 'solver.freeze=conv*'
     nettrain train --resume runs/mlp/001
     nettrain train --resume runs/mlp/001 --set solver.max_iter=2000
-    nettrain train mine.yaml --folds 5            5 runs, in runs/NAME/NUMBER/fold1 …; --json for the scores
+    nettrain train mine.yaml --folds 5            5 runs, in runs/NAME/NUMBER/fold1 …
+    nettrain train configs/mlp.yaml --json        for programs: the last line says how it ended, what was best
 
     The `solver:` part of the spec says how. Rows of progress go to stdout and to metrics.jsonl, a bar to stderr when
     that is a terminal. Ctrl-C writes a snapshot and stops, a second one stops at once (within half a second two count
     as one). Exit codes: 0 done, 1 failed, 2 wrong spec or data, 3 training diverged, 130 interrupted, 143 by SIGTERM.
+
+    With --json rows go to stderr, and stdout has one line of JSON, also when a run that had begun failed or was
+    interrupted: the best score and where it was reached, the files, the exit code and the reason.
     """
+    from ..ranks.launch import join
     from ..tools import training
     from ..tools.runs import folds as several
 
     if options["weights"] and resume:
         raise click.UsageError("--weights starts a run and --resume continues one; give only one of them")
-    if as_json and not folds:
-        raise click.UsageError("--json prints the scores of --folds")
     if folds and (resume or spec is None):
         raise click.UsageError("--folds needs a spec; one of its runs is resumed with --resume alone")
-    effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup")}
+    team = join()
+    team.say = main.company.speak
+    if folds and team.size > 1:
+        raise click.UsageError(f"--folds trains in one process, and here are {team.size}: start it without mpiexec")
+    effects = {name.upper(): options.pop(f"{name}_effect") for name in ("sigint", "sigterm", "sighup", "sigusr1")}
     options |= {"command": command_line(), "allow_python": python_is_allowed()}
     if folds:
         found = several.train(str(spec), settings, folds, say, lambda solver: _train(solver, effects), **options)
-        show(found, as_json, several.report)
+        show(found, as_json, several.report, indent=None)
     else:
-        _train(training.prepare(spec, settings, say, resume, **options), effects)
+        _train(training.prepare(spec, settings, say, resume, team=team, **options), effects, as_json)
 
 
-def _train(solver: Any, effects: Any) -> None:
-    """A run, from its banner to what to type next."""
+def _train(solver: Any, effects: Any, as_json: bool = False) -> None:
+    """A run, from its banner to what to type next; ``as_json`` ends with a line for programs, also when it failed."""
     from ..tools import training
 
     screen = Screen(solver.max_iter, solver.iter)
     screen.write(training.banner(solver))
     started = time.perf_counter()
-    with screen:
-        training.run(solver, screen.write, screen.say, screen.advance, effects)
-    screen.write(training.ending(solver, time.perf_counter() - started))
+    try:
+        with screen:
+            training.run(solver, screen.write, screen.say, screen.advance, effects)
+    except BaseException as error:
+        if as_json:
+            with contextlib.suppress(OSError):  # what failed first is what is said
+                show(training.outcome(solver, time.perf_counter() - started, error), True, None, indent=None)
+        raise
+    seconds = time.perf_counter() - started
+    screen.write(training.ending(solver, seconds))
+    if as_json:
+        show(training.outcome(solver, seconds), True, None, indent=None)
 
 
 @main.in_group("Train")

@@ -27,22 +27,23 @@ BLOCK = 1 << 18  # elements: fewer would fit a nearer cache, but threads then wa
 TASK = 1 << 16  # elements: less is not worth waking a thread for
 
 
-def _processors() -> list[int]:
-    """The processors this process may use; another process starts from another one."""
+def allowed_processors() -> list[int]:
+    """The processors that this thread may use."""
     if not hasattr(os, "sched_getaffinity"):
         return list(range(os.cpu_count() or 1))
-    return _own_order(os.sched_getaffinity(0))
+    return sorted(os.sched_getaffinity(0))
 
 
-def _own_order(processors: Iterable[int]) -> list[int]:
+def _own_order(processors: list[int]) -> list[int]:
     """The same, beginning with one that depends on the process."""
-    found = sorted(processors)
-    first = os.getpid() % len(found)
-    return found[first:] + found[:first]
+    first = os.getpid() % len(processors)
+    return processors[first:] + processors[:first]
 
 
-PROCESSORS = _processors()
+# Processes that know nothing of each other begin with different ones; those that do share them, see share_processors.
+PROCESSORS = _own_order(allowed_processors())
 _wanted = len(PROCESSORS)
+_was_asked_for = False
 
 
 def threads() -> int:
@@ -52,8 +53,30 @@ def threads() -> int:
 
 def use_threads(count: int) -> None:
     """Set the number of threads. It changes how long a run takes, but no number in it."""
+    global _wanted, _was_asked_for
+    _wanted, _was_asked_for = max(1, count), True
+
+
+def wanted_threads() -> int | None:
+    """The number of threads that was asked for, if any was."""
+    return _wanted if _was_asked_for else None
+
+
+def share_processors(part: int, parts: int) -> None:
+    """Of ``parts`` processes with the same processors this is number ``part``: it takes its share of them, at least
+    one, and as many threads, unless a number of threads was asked for.
+
+    With more threads than its share it stays free to move, and nothing is kept awake: others work there.
+    """
     global _wanted
-    _wanted = max(1, count)
+    allowed = allowed_processors()
+    share = max(1, len(allowed) // parts)
+    first = part * len(allowed) // parts
+    PROCESSORS[:] = allowed[first : first + share]
+    if not _was_asked_for:
+        _wanted = share
+    if parts <= len(allowed) and _wanted <= share:
+        _stay_on(PROCESSORS)
 
 
 class _Job:
@@ -316,7 +339,7 @@ def _after_fork() -> None:
         _pinned = None
     if not _working:
         _afterwards.pop_all().close()
-    PROCESSORS[:] = _own_order(PROCESSORS)
+    PROCESSORS[:] = _own_order(sorted(PROCESSORS))
 
 
 if hasattr(os, "register_at_fork"):

@@ -108,6 +108,8 @@ def divide(
     Raises NettrainError when a part would be empty.
     """
     rng = stream(how.seed, "split")
+    if how.folds > (count if groups is None else len(np.unique(groups))):
+        raise NettrainError(_cannot(count, how, groups), key="split")
     if how.folds:
         fold = _folds(count, how, labels, groups, rng)
         tested = fold == how.fold - 1
@@ -121,11 +123,37 @@ def divide(
         for members, share in _shares(count, size, classes_of(labels) if how.stratify else None):
             tested[rng.permutation(members)[:share]] = True
     if tested.all() or not tested.any():
-        of_groups = "" if groups is None else f" in {len(np.unique(groups)):,} groups"
-        raise NettrainError(
-            f"{count:,} examples{of_groups} cannot be divided so that both parts have some", key="split"
-        )
+        raise NettrainError(_cannot(count, how, groups), key="split")
     return np.flatnonzero(~tested), np.flatnonzero(tested)
+
+
+def _cannot(count: int, how: Split, groups: np.ndarray | None) -> str:
+    """Why one part would be empty, and what would be right."""
+    units = count if groups is None else len(np.unique(groups))
+    have = f"{count:,} example{'s' * (count != 1)}"
+    if groups is not None:
+        have += f" in {units:,} group{'s' * (units != 1)} (by `{how.group}`)"
+    if units < 2:
+        return f"{have} cannot be divided so that both parts have some; split: 0 keeps none for tests"
+    if how.folds:
+        return f"{have} cannot be divided into {how.folds} folds; give folds: {units} or less"
+    return (
+        f"{have} cannot be divided so that both parts have some: a share of {how.test:g} keeps all for tests; give at "
+        f"most {math.floor(1000 * (units - 1) / units) / 1000:g}"
+    )
+
+
+def rare(labels: Any, names: Sequence[str]) -> str:
+    """A sentence on classes with a name that have one example, for which no class keeps its share; else nothing."""
+    if not names or not isinstance(labels, np.ndarray):
+        return ""
+    found, counts = np.unique(labels, return_counts=True)
+    once = [f"`{names[int(one)]}`" for one in found[counts == 1].tolist()]
+    if not once or len(found) == len(labels):
+        return ""
+    shown = ", ".join(once[:5]) + (f" and {len(once) - 5:,} more" if len(once) > 5 else "")
+    have = "has" if len(once) == 1 else "have"
+    return f"{shown} {have} one example, in one of the parts alone; no class gets its share then"
 
 
 def classes_of(labels: Any) -> np.ndarray | None:

@@ -70,8 +70,8 @@ _IGNORED = ("ignore", None, Warning, re.compile(_OF_PILLOW), 0)
 
 def _ignore_warnings() -> None:
     """Of pillow's about odd metadata: what matters here is the pixels. From now on, since Python's filters are those of
-    all threads, and several may read images."""
-    if _IGNORED not in warnings.filters:
+    all threads, and several may read images; and before all filters, as that of a thread may be behind others."""
+    if warnings.filters[:1] != [_IGNORED]:
         warnings.filterwarnings("ignore", module=_OF_PILLOW)
 
 

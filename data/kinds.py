@@ -22,6 +22,7 @@ _STARTS = (
     (b"MM\0*", "a TIFF image", _IMAGE),
     (b"BM", "a BMP image", _IMAGE),
     (b"\x93NUMPY", "a single array (.npy)", "`Data` reads it as its source, under a name that ends in .npy"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook (.xls)", "save its sheet as CSV, which `Data` reads"),
     (b"PK\3\4", "an archive of arrays (.npz) or another zip archive", "`Data` reads an .npz, as its source"),
     (b"\x1f\x8b", "a gzip file", "unpack it with gunzip; only IDX files are read compressed, by `Data`"),
     (b"BZh", "a bzip2 file", "unpack it"),
@@ -29,6 +30,7 @@ _STARTS = (
     (b"PAR1", "a Parquet file", "`Data` reads it as its source, under a name that ends in .parquet"),
     (b"%PDF", "a PDF", ""),
 )
+_IN_WORKBOOKS = (b"[Content_Types].xml", b"_rels/", b"docProps/", b"xl/")  # the first member of the zip archive
 _LINES = (
     (r"#\s*\d+", "a window file", "`WindowData` reads it"),
     (r"\S+\.(?:h5|hdf5?)(?:\s.*)?", "a list of HDF5 files", "`HDF5Data` reads it"),
@@ -64,6 +66,8 @@ def _kind(path: Path) -> tuple[str, str]:
             head = file.read(HEAD)
     except OSError:  # whoever asks could not read it either, and says why
         return "", ""
+    if head.startswith(b"PK\3\4") and head[30:].startswith(_IN_WORKBOOKS):
+        return "an Excel workbook (.xlsx)", "save its sheet as CSV, which `Data` reads"
     for start, kind, reader in _STARTS:
         if head.startswith(start):
             return kind, reader

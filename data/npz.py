@@ -18,6 +18,8 @@ def part_in(path: Path, split: str) -> str:
     with blaming("source"), open_npz(path, "data file") as archive:
         found = next((part for part in (split, "") if _named(path, archive, EXAMPLES, part) is not None), None)
         if found is None:
+            if _named(path, archive, EXAMPLES, "train") is None:
+                split = "train"  # one message for both phases
             has = ", ".join(archive) or "nothing"
             raise NettrainError(f"{path} has no array `data` (or `{split}_data`, `x`, `x_{split}`); it has {has}")
         return found
@@ -48,7 +50,8 @@ def _rows(path: Path, archive: Archive, name: str) -> Stored:
     stored = archive[name]
     if stored.dtype.kind not in "fiub":
         kind = "text" if stored.dtype.kind in "SU" else f"{stored.dtype} values"
-        raise NettrainError(f"{path} holds {kind}; numbers are needed")
+        number = ": number the classes, from 0" if name.removeprefix("train_").removeprefix("test_") in LABELS else ""
+        raise NettrainError(f"{path}: `{name}` holds {kind}; numbers are needed{number}")
     if not stored.shape:
         raise NettrainError(f"{path} holds a single number, not an array of examples")
     return stored

@@ -20,6 +20,7 @@ from ..files.reading import check_memory, fill, open_file
 from ..spec.errors import NettrainError, folded, nearest, why
 from ..spec.foreign import DATA_SETS
 from .dataset import WHOLE, DataSet, check_counts
+from .faults import Faults
 from .generators import GENERATORS, Generate, generate
 from .given import file_in, rows_of_numbers
 from .idx import idx_shape, read_idx
@@ -70,7 +71,8 @@ def load(
     if path.suffix == ".npy":
         return read_pair(path)
     if is_table(path):
-        return table_set(read_table(path, keys.names), keys, known)
+        faults = Faults()
+        return table_set(read_table(path, keys.names, faults), keys, known, faults)
     return _read_file(path, split)
 
 
@@ -115,14 +117,14 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
         for place in _places(folder):
             path = place / source
             if folders and source and path.is_dir():
-                return path
+                return _as_given(path, source)
             if path.is_dir():
                 raise NettrainError(
                     f"{path} is a folder, not a data file{other_kind(path).removeprefix(': it is a folder')}",
                     key="source",
                 )
             if path.exists() or (folders and are_there(path)):
-                return path
+                return _as_given(path, source)
     except OSError as error:
         raise NettrainError(f"{source[-80:]}: {why(error)}", key="source") from None
     looked = ", ".join(f"{place}/" for place in _places(folder))
@@ -138,6 +140,14 @@ def find_file(source: str, folder: Path, folders: bool = False) -> Path:
             else f"; named ones: {', '.join(NAMED)}; or give a .npz, .csv, .tar or IDX file, or a folder of pictures"
         )
     raise NettrainError(message, key="source")
+
+
+def _as_given(path: Path, source: str) -> Path:
+    """A path as messages and reports show it: what is named relative to a spec or run in another place of the current
+    folder, relative to that."""
+    here = Path.cwd()
+    is_inside = path.is_absolute() and not os.path.isabs(source) and path.is_relative_to(here)
+    return path.relative_to(here) if is_inside else path
 
 
 def _read_file(path: Path, split: str) -> DataSet:

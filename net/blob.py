@@ -47,7 +47,7 @@ class Known:
 
     ``values`` may be a function, which is called when somebody asks; ``origin`` is what messages call the source,
     ``classes`` the names of the classes that labels count. ``each``: they are those of every example, not only the
-    distinct ones.
+    distinct ones, and ``name_of`` says what number i of them is called.
     """
 
     def __init__(
@@ -56,8 +56,9 @@ class Known:
         origin: str,
         classes: Sequence[str] = (),
         each: bool = True,
+        name_of: Callable[[int], str] | None = None,
     ):
-        self.values, self.origin, self.classes, self.each = values, origin, classes, each
+        self.values, self.origin, self.classes, self.each, self.name_of = values, origin, classes, each, name_of
         self._ranges: dict[tuple[float | None, bool], Range | None] = {}
 
     def range(self, ignored: float | None = None, truncated: bool = False) -> Range | None:
@@ -69,6 +70,13 @@ class Known:
                 values = values[(np.trunc(values) if truncated else values) != ignored]
             self._ranges[ignored, truncated] = Range.of(values) if values.size else None
         return self._ranges[ignored, truncated]
+
+    def first(self, is_wrong: Callable[[np.ndarray], np.ndarray]) -> str:
+        """What the first example is called that has such a value; nothing where examples have no names."""
+        if self.name_of is None or not isinstance(self.values, np.ndarray):
+            return ""
+        found = np.flatnonzero(is_wrong(self.values.reshape(len(self.values), -1)).any(axis=1))
+        return self.name_of(int(found[0])) if len(found) else ""
 
     def counts(self, classes: int, ignored: float | None = None) -> np.ndarray | None:
         """How many labels there are of each class from 0; None where that is not known, or some are no such labels."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import importlib.resources
 import os
+import re
+import shlex
 from pathlib import Path
 
 from ..files.reading import read_bytes
@@ -14,6 +16,7 @@ from ..spec.reading import read_text
 from .registry import other_programs
 
 MOST_BYTES = 1_000_000
+OF_DATA = (".csv", ".tsv", ".parquet", ".npy", ".tar")  # how files of data end
 
 
 def read_file(
@@ -32,16 +35,18 @@ def read_file(
     try:
         raw = read_bytes(path, MOST_BYTES, pipes=True)
     except IsADirectoryError:
-        raise bad(
-            "this is a folder, not a YAML file; a spec for data is written by: nettrain new NAME --data FOLDER"
-        ) from None
+        raise bad(f"this is a folder, not a YAML file; {_how_to_begin(path)}") from None
     except OSError as error:
+        if error.errno == errno.EFBIG and path.suffix.lower() in OF_DATA:
+            raise bad(f"this is data, not a spec; {_how_to_begin(path)}") from None
         if error.errno == errno.EFBIG:
             large = other_programs("specs").read_large(path, name, problems, warnings)
             if large is not None:
                 return large
             raise bad(f"too large for a spec: more than {MOST_BYTES:,} bytes") from None
         raise bad(f"cannot be read: {why(error)}") from None
+    if path.suffix.lower() in OF_DATA:
+        raise bad(f"this is data, not a spec; {_how_to_begin(path)}")
     collected = Problems() if problems is None else problems
     if (node := foreign(raw, path, name, collected, [] if warnings is None else warnings)) is not None:
         if problems is None:
@@ -54,6 +59,12 @@ def read_file(
         place = Place(name, len(before), len(before[-1]) + 1)
         message = f"this is not a YAML file: byte {error.start} is not UTF-8"
         raise SpecError([Problem(place, message)]) from None
+
+
+def _how_to_begin(data: Path) -> str:
+    """What makes a spec for data."""
+    name = re.sub(r"\W+", "_", data.stem if data.suffix.lower() in OF_DATA else data.name).strip("_") or "NAME"
+    return f"a spec for data is written by: nettrain new {name} --data {shlex.quote(str(data))}"
 
 
 def foreign(raw: bytes, path: Path, name: str, problems: Problems, warnings: list[Problem]) -> Node | None:

@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -21,14 +22,40 @@ from ..net.step import Step
 from .sums import GradientSum
 from .team import Team
 
-PIECE = 1 << 20  # bytes exchanged at a time while backward goes on; fewer cost more in latency than they hide
+PIECE, MANY = 1 << 20, 16
 
 
-def gradient_sum(team: Team, net: Net, blocks: Sequence[slice], batches: int) -> GradientSum:
+def piece_of(ranks: int) -> int:
+    """Bytes exchanged at a time while backward goes on: fewer cost more in messages than they hide, and each piece is a
+    message to every rank."""
+    return PIECE * max(1, ranks // MANY)
+
+
+Reduce = Literal["segments", "mpi"]
+
+
+def gradient_sum(
+    team: Team, net: Net, blocks: Sequence[slice], batches: int, reduce: Reduce = "segments"
+) -> GradientSum:
     """What adds up the gradients of ``batches``, a multiple of the team's size."""
     if team.size == 1:
         return GradientSum(net.flat, blocks, batches)
-    return SegmentSum(team, net, blocks, batches // team.size)
+    kind = SegmentSum if reduce == "segments" else LibrarySum
+    return kind(team, net, blocks, batches // team.size)
+
+
+class LibrarySum(GradientSum):
+    """The sum over a team by MPI's all-reduce, for networks whose upper links an all-to-all would fill. Everybody has
+    the same sum, but its order is the library's: the last digits depend on it and on the number of processes."""
+
+    def __init__(self, team: Team, net: Net, blocks: Sequence[slice], rounds: int):
+        super().__init__(net.flat, blocks, rounds)
+        self.team = team
+
+    def add(self, j: int) -> None:
+        super().add(j)
+        if j == self.rounds - 1:
+            self.team.sum(self.flat.diff)
 
 
 @dataclass
@@ -51,7 +78,7 @@ class SegmentSum(GradientSum):
         self.raw = net.flat.diff  # the memory itself: looking at the blob's diff would write zeros into what is not yet
         self.number = {id(step): i for i, step in enumerate(net.steps)}
         self.pieces, self.mine = [], set[int]()
-        most = PIECE // net.flat.data.itemsize if team.overlaps else len(self.raw)
+        most = piece_of(team.size) // net.flat.data.itemsize if team.overlaps else len(self.raw)
         for first, last in _from_the_end(blocks, most):
             self.pieces.append(self._piece(net, first, last))
         sizes = [piece.counts[team.rank] for piece in self.pieces]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 class Team:
@@ -16,7 +22,11 @@ class Team:
 
     rank = 0
     size = 1
+    library = ""  # name and version of what they exchange things by
     overlaps = False  # whether gradients are exchanged while the backward pass goes on
+    doing = "starting"  # what this process does, for those that wait for it
+    say: Callable[[str], None] = staticmethod(_say)  # tells a person what no other rank may know
+    may_overlap = False  # whether a thread of its own may exchange them
 
     @property
     def is_first(self) -> bool:
@@ -41,6 +51,10 @@ class Team:
 
     def sum(self, flat: np.ndarray) -> None:
         """``flat`` becomes the sum over all ranks, in an order that the library chooses."""
+
+    def all_end(self, seconds: float) -> bool:
+        """Whether all others are about to end too: they have called this, or do within some seconds."""
+        return True
 
     def end(self, exit_code: int) -> NoReturn:
         """End all processes at once, those too that wait for this one."""

@@ -64,10 +64,10 @@ class Bits:
         key = "probability" if self.applies else "ahead"
 
         def entry(at: int) -> dict:
-            k, j, _ = np.unravel_index(at, x.shape)
+            k, j, _ = map(int, np.unravel_index(at, x.shape))
             words = ("no", "yes")
             return {
-                "example": name(int(k)),
+                "example": name(k),
                 "label": self.names[j],
                 "true": words[int(holds.flat[at])],
                 "predicted": words[int(yes.flat[at])],

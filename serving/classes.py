@@ -67,15 +67,16 @@ class Classes:
             self._add_maps(np.bincount(of[~right], minlength=N), np.bincount(of, minlength=N), name)
             return
         for key, certainty in sure.items():
-            self.worst[key].add(
-                np.where(right, np.nan, certainty),
-                lambda i, key=key, certainty=certainty: {
+
+            def entry(i: int, key: str = key, certainty: np.ndarray = certainty) -> dict:
+                return {
                     "example": name(int(of[i])),
                     "true": self.names[t[i]],
                     "predicted": self.names[best[i]],
                     key: float(certainty[i]),
-                },
-            )
+                }
+
+            self.worst[key].add(np.where(right, np.nan, certainty), entry)
 
     def _count(self, x: np.ndarray, true: np.ndarray, t: np.ndarray, best: np.ndarray, right: np.ndarray) -> None:
         """Count answers by class, n x C scores with those of the true classes, these, the predicted ones and whether

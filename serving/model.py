@@ -19,7 +19,7 @@ from ..net.parameter_files import Arrays, assign
 from ..net.records import NetSpec
 from ..net.user_code import ask, ask_each
 from ..solver.parameters import SolverParameters, parameters_of
-from ..spec.errors import NettrainError, did_you_mean
+from ..spec.errors import NettrainError, WrongKindError, did_you_mean
 from .named import Piece, pieces
 from .part import Meaning, Prediction, serving
 
@@ -111,8 +111,16 @@ class Model:
     def answer_named(self, names: Iterable[Any], refused: Refused | None = None) -> Iterator[Answers]:
         """``answer`` of files and folders, whose names may still be coming."""
         size = max([1, *(layer.batch_size for layer in self._takers.values())])
+        wrong_kind = False
         for piece in pieces(names, size):
-            yield from self._answer_piece(piece, refused)
+            try:
+                yield from self._answer_piece(piece, refused)
+            except WrongKindError as error:
+                if refused is None:
+                    raise
+                if not wrong_kind:  # it is true of each of them
+                    refused(piece if isinstance(piece, str) else piece[0], error)
+                wrong_kind = True
 
     def _answer_piece(self, piece: Piece, refused: Refused | None) -> Iterator[Answers]:
         """What it says of a set, or of some files. Where one of these cannot be read, each is read by itself."""
@@ -123,7 +131,7 @@ class Model:
                         refused(name, NettrainError(why))
                 yield answers
         except _UnreadableError as found:
-            if refused is None or isinstance(found.error, MissingExtraError):
+            if refused is None or isinstance(found.error, MissingExtraError | WrongKindError):
                 raise found.error from None
             if isinstance(piece, str) or len(piece) == 1:
                 refused(piece if isinstance(piece, str) else piece[0], found.error)

@@ -73,8 +73,9 @@ def draw(
     spec = load(spec, settings, problems, allow_python)
     if team.size > 1 and spec.solver is not None and "iter_size" not in spec.solver.value:
         spec = load(spec, [f"solver.iter_size={team.size}"])
-    p = read_parameters(spec, problems) or SolverParameters(base_lr=0.0, max_iter=0)
-    seed = p.random_seed if p.random_seed >= 0 else team.of_first(secrets.randbits(31))
+    read = read_parameters(spec, problems)
+    p = read or SolverParameters(base_lr=0.0, max_iter=0)
+    seed = team.of_first(p.random_seed if p.random_seed >= 0 else secrets.randbits(31))
     if spec.trained is not None:  # what it would be to train it anew, from the beginning
         level, stages = spec.trained.level_and_stages(level, stages)
         spec = copy.copy(spec)
@@ -99,7 +100,7 @@ def draw(
         _check_trainable(spec, p, net, problems)
         _check_tests(spec, p, tests, problems)
         _check_freeze(spec, p, net, problems)
-    if net and team.size > 1:
+    if net and team.size > 1 and read is not None:
         _check_shared(spec, p, [net, *built], team.size, problems)
     problems.raise_if_any()
     assert net is not None  # else a problem was raised

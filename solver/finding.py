@@ -196,8 +196,10 @@ def check_spec(what: str | Path) -> None:
     words = f"{where} is {'a file of parameters' if os.path.isfile(where) else 'a run'}, not a spec"
     spec = where / SPEC
     again = f" To train its spec anew: nettrain train {quoted(spec)}" if os.path.isfile(spec) else ""
+    of_data = f" A spec for data is written by: nettrain new NAME --data {name}" if os.path.isfile(where) else ""
     raise NettrainError(
-        f"{words}; did you mean `nettrain train --resume {name}` to resume it, or `nettrain test {name}`?{again}"
+        f"{words}; did you mean `nettrain train --resume {name}` to resume it, or `nettrain test {name}`?"
+        f"{again}{of_data}"
     )
 
 
@@ -253,7 +255,10 @@ def _why_nothing(where: Path, run: Run) -> str:
         runs = _runs_in(where, "*", "*/*")
         if runs:
             return f"{where} holds the runs {', '.join(map(str, runs))}; choose one, such as {where / runs[-1]}"
-        return f"no snapshot in {where}; a run is a folder such as runs/mlp/001"
+        return (
+            f"no snapshot in {where}; a run is a folder such as runs/mlp/001; a spec for data is written by: nettrain "
+            f"new NAME --data {quoted(where)}"
+        )
     beside = [path.name for path in Run.of(where).snapshots()] if where.suffix == ".npz" else []
     if beside:
         return f"there is no snapshot {where}; in {where.parent} there are {', '.join(beside[:SHOWN])}"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 Effect = Literal["stop", "snapshot", "none"]
-DEFAULTS: dict[str, Effect] = {"SIGINT": "stop", "SIGTERM": "stop", "SIGHUP": "snapshot"}
+DEFAULTS: dict[str, Effect] = {"SIGINT": "stop", "SIGTERM": "stop", "SIGHUP": "snapshot", "SIGUSR1": "stop"}
 TOGETHER = 0.5  # seconds in which a second signal to stop is an echo of the first
 
 
@@ -24,11 +24,11 @@ class HasRequest(Protocol):
 class Interrupts:
     """While this context lasts, signals ask a solver to stop or to write a snapshot.
 
-    ``effects`` says what SIGINT, SIGTERM and SIGHUP do: ``stop``, ``snapshot`` or ``none``. A second signal that means
-    stop does so at once, as KeyboardInterrupt, except within half a second of the first: process managers, ``timeout``
-    and a terminal whose shell passes signals on send two for one request. A third always does. ``stopped_by`` is
-    the number of the signal that asked to stop. Signals that the system does not know (SIGHUP on Windows) are left
-    out; on Windows Ctrl-Break is like SIGTERM.
+    ``effects`` says what SIGINT, SIGTERM, SIGHUP and SIGUSR1 do: ``stop``, ``snapshot`` or ``none``. A second signal
+    that means stop does so at once, as KeyboardInterrupt, except within half a second of the first: process managers,
+    ``timeout`` and a terminal whose shell passes signals on send two for one request. A third always does.
+    ``stopped_by`` is the number of the signal that asked to stop. Signals that the system does not know (SIGHUP and
+    SIGUSR1 on Windows) are left out; on Windows Ctrl-Break is like SIGTERM.
 
     After a request to stop the context lasts until its half second is over, or the echo is there: an echo that came
     later would end the program before it has said what is kept.

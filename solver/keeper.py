@@ -55,13 +55,17 @@ class Keeper(Listener):
         """Write everything to a file. Raises NettrainError when a parameter is not finite or the disk refuses."""
         if not np.isfinite(solver.net.flat.data).all():
             raise solver.diverged("a parameter is not a finite number")
+        solver.together.compare(solver)
         state = state_of(solver)
         solver.updater.hand_round_history()
         if not solver.team.is_first:
             return
-        solver.run.sync_metrics()
+        before, solver.team.doing = solver.team.doing, f"writing {path}"
         try:
+            solver.run.sync_metrics()
             write_snapshot(path, parameter_files.arrays(solver.net.params), solver.updater.history, state)
         except OSError as error:
             kept = f"; {self.last} is intact" if self.last else ""
             raise NettrainError(f"cannot write {path}: {why(error)}{kept}", exit_code=1) from None
+        finally:
+            solver.team.doing = before

@@ -132,11 +132,7 @@ class Record:
         """Write how it ended. A disk that refuses is a warning: the run itself is there."""
         if not self._data or self._run is not solver.run:
             return
-        how, why = "finished", solver.ended
-        if isinstance(error, KeyboardInterrupt) or solver.ended.startswith("stopped at"):
-            how, why = "interrupted", ""
-        elif error is not None:
-            how, why = "failed", str(error).partition("\n")[0] or type(error).__name__
+        how, why = how_it_ended(solver, error)
         best = {"score": solver.best[0], "at": solver.best[1]} if solver.best else None
         self._data["ended"] = {
             "at": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -150,6 +146,16 @@ class Record:
         except NettrainError as refused:
             solver.warn([str(refused)])
         self._run = None  # what begins now is another part of it
+
+
+def how_it_ended(solver: Solver, error: BaseException | None = None) -> tuple[str, str]:
+    """``finished``, ``interrupted`` or ``failed``, and why: of a run that ended before max_iter, or with an error."""
+    by_signal = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 0) > 128
+    if by_signal or solver.ended.startswith("stopped at"):
+        return "interrupted", ""
+    if error is not None:
+        return "failed", str(error).partition("\n")[0] or type(error).__name__
+    return "finished", solver.ended
 
 
 def _read(run: Run) -> dict[str, Any] | None:

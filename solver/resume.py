@@ -64,7 +64,7 @@ def take(solver: Solver, snapshot: Snapshot) -> None:
     for one in solver.listeners:
         if one.key and one.key in state:
             one.set_state(state[one.key])
-    solver.keeper.last, solver.reports.last = path, -1
+    solver.keeper.last, solver.reports.last, solver.together.is_due = path, -1, True
 
 
 def _set_layer_states(solver: Solver, snapshot: Snapshot) -> None:

@@ -20,12 +20,12 @@ from ..compute.parallel import session
 from ..net.arguments import a_function, a_path, strings, whole
 from ..net.records import NetSpec
 from ..net.user_code import ask
+from ..ranks.reduction import Reduce
 from ..ranks.sharing import Statistics, overrides
 from ..ranks.team import ALONE, Team
 from ..spec.errors import NettrainError, Problems
 from . import divergence
 from .blueprint import draw, epochs, place_of
-from .elsewhere import RunElsewhere
 from .evaluate import Evaluation, Scores, TestNet, evaluate_all
 from .finding import Found, find_snapshot
 from .health import Health
@@ -39,6 +39,7 @@ from .reports import Reports, Row
 from .resume import resume, take
 from .runs import Run
 from .snapshot import read_snapshot
+from .together import RunElsewhere, Together
 from .updater import Updater
 
 
@@ -61,6 +62,7 @@ class Solver:
         dtype: ``float32``, or ``float64`` to compare numbers.
         given: data of a program's, by the name of the layer that reads it in place of its source.
         team: the processes that train together, each with a solver of the same spec; see ``nettrain.ranks``.
+        reduce: how they add up gradients: by ``segments``, which gives the bits of one process, or as ``mpi`` does.
         problems: those found before, when the spec was loaded; they are raised with the others.
 
     ``net`` is the training net, ``test_nets`` those to test with (none if there is nothing to test), ``iter`` the
@@ -89,6 +91,7 @@ class Solver:
         with_tests: bool = True,
         given: Mapping[str, Any] | None = None,
         team: Team = ALONE,
+        reduce: Reduce = "segments",
     ):
         level, stages = whole(level, "level"), tuple(strings(stages, "stages"))
         weights = None if weights is None else strings(weights, "weights", paths=True)
@@ -118,15 +121,16 @@ class Solver:
             *(self.net.copy_from(path, self.p.weights_strict) for path in weights or ()),
         ]
         self.policy = rate_policy(self.p, self.max_iter)
-        self.updater, self.statistics = Updater(self.p, self.net, team), Statistics(self.net, team)
+        self.updater, self.statistics = Updater(self.p, self.net, team, reduce), Statistics(self.net, team)
         files = Run if team.is_first else RunElsewhere
         self.run, self.record = files(self.spec.name, self.p.snapshot_prefix, out), Record(settings)
 
         self.monitor, self.health = blueprint.monitor, Health(self.net, self.tests)
         self.health.take_as_trained(name for report in self.load_reports for name in report.loaded)
         self.trail, self.reports, self.keeper = divergence.Trail(self.net), Reports(), Keeper()
+        self.together = Together()
         functions = a_function(on_row, "on_row"), a_function(on_step, "on_step"), a_function(on_warning, "on_warning")
-        watching: list[Listener] = [self.health, self.trail, self.reports]
+        watching: list[Listener] = [self.together, self.health, self.trail, self.reports]
         if self.monitor:
             watching.insert(0, self.monitor)
         self.listeners = [*watching, *listeners, Functions(*functions), self.keeper]

@@ -10,7 +10,7 @@ from ..compute.blas import axpby
 from ..compute.parallel import run, scratch
 from ..net.build import Parameter
 from ..net.net import Net
-from ..ranks.reduction import gradient_sum
+from ..ranks.reduction import Reduce, gradient_sum
 from ..ranks.team import ALONE, Team
 from .parameters import SolverParameters
 
@@ -22,10 +22,10 @@ class Updater:
     """Applies a rule to a net. ``sum`` adds up the gradients; ``history`` holds the rule's arrays, each as long as all
     parameters, of which a team's member keeps its own blocks."""
 
-    def __init__(self, p: SolverParameters, net: Net, team: Team = ALONE):
+    def __init__(self, p: SolverParameters, net: Net, team: Team = ALONE, reduce: Reduce = "segments"):
         self.p, self.net = p, net
         blocks = list(_blocks(net.parameters))
-        self.sum = gradient_sum(team, net, [where for where, *_ in blocks], p.iter_size)
+        self.sum = gradient_sum(team, net, [where for where, *_ in blocks], p.iter_size, reduce)
         self.rule = p.type.cls(p.type.p)
         self.history = [np.zeros_like(net.flat.data) for _ in range(self.rule.kept)]
         flat = net.flat

@@ -40,6 +40,11 @@ class NettrainError(Exception):
             self.args = (printable("\n".join(lines)),)
 
 
+class WrongKindError(NettrainError):
+    """Files of a kind that a net cannot be given: a picture where it was trained on a table. It is true of others of
+    that kind too, and said once."""
+
+
 class ShapeError(NettrainError):
     """Blobs do not fit a layer, or each other."""
 

@@ -18,7 +18,7 @@ ALLOWED = {
     "data": {"spec", "files", "net"},
     "layers": {"spec", "files", "compute", "net", "data"},
     "engines": {"compute", "net", "layers"},
-    "ranks": {"spec", "compute", "net"},
+    "ranks": {"spec", "files", "compute", "net"},
     "solver": {"spec", "files", "compute", "net", "ranks"},
     "serving": {"spec", "files", "compute", "net", "solver"},
     "interop": {"spec", "files", "compute", "net", "data", "layers", "solver", "serving"},
@@ -194,6 +194,7 @@ MAY_READ = {
     ("interop/caffe/lmdb_out.py", "library.open"),  # a new one, to write into
     ("layers/data/hdf5_data.py", "self.library.File"),
     ("layers/data/hdf5_output.py", "self.library.File"),
+    ("ranks/launch.py", "Path('/proc/sys/kernel/random/boot_id').read_text"),
     ("solver/lock.py", "os.open"),
     ("solver/runs.py", "path.open"),  # metrics.jsonl, to bring it to disk
     ("tools/explain_page.py", "resources.files(__package__).joinpath('explain_page.html').read_text"),

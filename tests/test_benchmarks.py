@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import growth
+import hosts
 import nettrain
 import numpy as np
 import parity
@@ -227,3 +228,19 @@ def test_copying_sequences_of_other_lengths(workdir):
     svg = (workdir / "lengths.svg").read_text()
     assert "length of the sequence" in svg
     assert "share of wrong bits" in svg
+
+
+# hosts.py: what needs no root
+
+
+def test_rates_of_links():
+    assert [hosts.bits_per_second(rate) for rate in ("100mbit", "1gbit", "2.5kbit")] == [1e8, 1e9, 2500]
+    with pytest.raises(SystemExit, match="such as 100mbit; got 100"):
+        hosts.bits_per_second("100")
+
+
+def test_a_row_compares_with_the_model():
+    """Two hosts send half of 4 MB twice, at 0.9 of 100 Mbit/s; the sum of half of it, and 50 µs twice, come to that."""
+    found = {"gradient_bytes": 4_000_000, "compute_ms": 20.0, "exchange_ms": 200.0, "share_ms": 156.0}
+    row = hosts.row("lenet", "100mbit", 2, found | {"communication_share": 0.95})
+    assert row == ["lenet", "100mbit", "2", "20.0", "356.0", "355.9", "1.00", "0%", "95%"]

@@ -36,7 +36,7 @@ def test_the_wheel_has_every_module_and_config_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         shipped = {name.removeprefix("nettrain/") for name in archive.namelist() if name.startswith("nettrain/")}
     folders = ("commands/", "spec/", "files/", "compute/", "net/", "layers/", "engines/", "data/", "interop/")
-    folders += ("serving/", "solver/", "tools/")
+    folders += ("ranks/", "serving/", "solver/", "tools/")
     expected = {n for n in tracked() if n.endswith(".py") and (n.startswith(folders) or "/" not in n)}
     expected |= {n for n in tracked() if n.startswith("configs/") and n.endswith(".yaml")}
     expected |= {

@@ -22,8 +22,8 @@ from ..spec.errors import NettrainError, Place, Problem, Problems, SpecError, in
 def check(spec: NetSpec, problems: Problems, *, level: int = 0, stages: Iterable[str] = ()) -> dict:
     """Build both nets and the solver, look through the data, and run the first batch of each data set.
 
-    ``problems`` are those found while the spec was loaded. Returns what was checked, with ``warnings``. Raises
-    SpecError with every problem, NettrainError when the data does not fit.
+    ``problems`` are those found while the spec was loaded. Returns what was checked, with ``remarks`` and ``warnings``.
+    Raises SpecError with every problem, NettrainError when the data does not fit.
     """
     state: dict[str, Any] = {"level": level, "stages": tuple(stages)}
     is_run = spec.trained is not None  # which is there already: nothing will be written

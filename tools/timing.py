@@ -16,8 +16,10 @@ from ..net.plan import has_gradient
 from ..net.records import NetSpec, Phase, as_phase
 from ..net.step import Step
 from ..net.user_code import ask
+from ..ranks.team import ALONE, Team
 from ..solver.parameters import parameters_of
 from ..solver.updater import Updater
+from .scaling import measured
 from .table import table
 
 WARM_UP = 3  # passes before the clock counts: they make buffers and wake threads
@@ -26,13 +28,20 @@ PEAK_REPEATS = 9
 
 
 def measure(
-    spec: NetSpec, phase: Phase | str = "TRAIN", iterations: int = 20, *, level: int = 0, stages: Iterable[str] = ()
+    spec: NetSpec,
+    phase: Phase | str = "TRAIN",
+    iterations: int = 20,
+    *,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    team: Team = ALONE,
 ) -> dict:
     """Median milliseconds of each layer over that many batches, of the update and of a whole step, and GFLOP/s.
 
     The TRAIN net runs forward and backward (and the update where the spec has a solver, at rate 0, so that the
     weights stay and no loss can diverge); the TEST net runs forward, as in testing. Input blobs are filled once. Layers
-    are timed one by one; the whole step is timed by itself, with one clock around it. Raises SpecError.
+    are timed one by one; the whole step is timed by itself, with one clock around it. Of a ``team`` that trains, each
+    member does so at the same time, and what an update takes them together is in ``team``. Raises SpecError.
     """
     phase = as_phase(phase)
     p = parameters_of(spec, phase)
@@ -41,9 +50,15 @@ def measure(
     fill_inputs(net)
     with np.errstate(all="ignore"), session():
         _repeat(lambda: _whole(net, updater), WARM_UP)
+        team.gather(None)  # each has its net: all are timed at once
         parts = np.median([_part_by_part(net, updater) for _ in range(iterations)], axis=0)
         step = median(_repeat(lambda: _whole(net, updater), iterations))
-    return _result(net, iterations, parts, step, sgemm_peak())
+    result = _result(net, iterations, parts, step, sgemm_peak())
+    if team.size > 1 and phase == "TRAIN":
+        rounds = max(1, (p.iter_size if p else 1) // team.size)
+        totals, batch = result["totals"], result["batch"]
+        result["team"] = measured.measure(team, net.flat.count, totals, batch, rounds, iterations)
+    return result
 
 
 def fill_inputs(net: Net, seed: int = 0) -> None:
@@ -204,5 +219,5 @@ def report(result: dict) -> str:
         f"{''.join(missing)}{update}whole {what} {totals['step_ms']:.3f} ms · "
         f"{totals['examples_per_second']:,.0f} examples/s · "
         f"{totals['gflops']:.1f} GFLOP/s, {totals['share_of_peak']:.0%} of the {totals['peak_gflops']:.0f} "
-        "that matrix products alone reach here"
+        "that matrix products alone reach here" + (f"\n{measured.report(result['team'])}" if "team" in result else "")
     )

@@ -17,12 +17,14 @@ from ..solver.finding import Found, find_snapshot
 from ..solver.interrupts import DEFAULTS, Effect, Interrupts
 from ..solver.listener import Listener
 from ..solver.looking import remarks
+from ..solver.metrics import METRICS
+from ..solver.record import how_it_ended
 from ..solver.reports import Row
 from ..solver.runs import quoted
 from ..solver.solver import Solver
+from ..spec.differences import differences, written
 from ..spec.errors import NettrainError, SpecError
 from .progress import Rows
-from .runs.differences import differences, written
 from .table import table
 
 
@@ -80,10 +82,14 @@ def prepare(
             solver.look_through()
         except SpecError as error:
             raise NettrainError(f"{error} Nothing was trained.") from error
+    if state is not None:
+        solver_state.restore_state(solver, state)
+    for sentence in solver.together.begin(solver):
+        say(f"warning: {sentence}")
+    if not found:
         solver.run.open()
         solver.run.check_free()
     if state is not None:
-        solver_state.restore_state(solver, state)
         say(f"resumed from {state} at iteration {solver.iter}; data is read from its start: Caffe keeps no place in it")
     return solver
 
@@ -159,15 +165,16 @@ def run(
             if error.exit_code == 3:  # diverged: the message says what was kept
                 raise
             raise NettrainError(f"{error}\n{_kept(solver)}", exit_code=error.exit_code) from error
-    if solver.monitor and solver.monitor.waited and solver.best is None and not interrupts.stopped_by:
+    stopped_by = next(filter(None, solver.team.gather(interrupts.stopped_by)), None)  # by a signal to any of the ranks
+    if solver.monitor and solver.monitor.waited and solver.best is None and not stopped_by:
         never = f"{solver.monitor.name} was never a finite number in {solver.monitor.waited} tests"
         trouble = solver.found.trouble
         why = f": {trouble.sentence}" if trouble else ""
         kept = f"\n  kept    {solver.last_snapshot}" if solver.last_snapshot else ""
         raise NettrainError(f"{never}{why}{kept}", exit_code=2 if trouble and trouble.in_data else 1)
-    if interrupts.stopped_by and solver.ended:
+    if stopped_by and solver.ended:
         text = f"interrupted at iteration {solver.iter}\n{_kept(solver)}"
-        raise NettrainError(text, exit_code=128 + interrupts.stopped_by)
+        raise NettrainError(text, exit_code=128 + stopped_by)
 
 
 def _kept(solver: Solver) -> str:
@@ -189,10 +196,21 @@ def command(solver: Solver, *words: str) -> str:
 
 def banner(solver: Solver) -> str:
     """``mlp · 4,810 parameters · digits: 1,437 train / 360 test · seed 1701 · 2 threads · runs/mlp/001``"""
-    parts = [solver.spec.name, f"{solver.net.flat.count:,} parameters", *_data(solver)]
+    parts = [solver.spec.name, f"{solver.net.flat.count:,} parameters", *_data(solver), *_shares(solver)]
     parts += [f"seed {solver.seed}", f"{threads()} thread{'s' if threads() != 1 else ''}"]
     parts += [*["oneDNN"] * (solver.net.computed_by == "onednn"), str(solver.run.folder)]
     return " · ".join(parts)
+
+
+def _shares(solver: Solver) -> list[str]:
+    """``4 ranks x 64 = 256 examples an update, as iter_size 4 on one``"""
+    ranks, m = solver.team.size, solver.p.iter_size
+    if ranks == 1:
+        return []
+    size = next((layer.batch_size for layer in solver.net.layers.values() if layer.batch_size), 0)
+    each = f"{m // ranks} x {size}" if m > ranks else f"{size}"
+    examples = f" x {each} = {m * size:,} examples an update" if size else ""
+    return [f"{ranks} ranks{examples}, as iter_size {m} on one"]
 
 
 def _data(solver: Solver) -> list[str]:
@@ -236,3 +254,38 @@ def ending(solver: Solver, seconds: float) -> str:
     if (has_best or solver.last_snapshot is not None) and solver.test_nets:
         lines.append(f"  next    {command(solver, 'test')}")
     return "\n".join(lines)
+
+
+def outcome(solver: Solver, seconds: float, error: BaseException | None = None) -> dict[str, Any]:
+    """How a run ended, for programs: the words of ``nettrain runs --json``, its files, and the exit code.
+
+    ``weights`` is the file with the best ones, ``snapshot`` the newest of all, each None where it was not written;
+    ``run`` and ``metrics`` are None where the run came to nothing and left no folder. ``error`` is what ended it.
+    """
+    state, why = how_it_ended(solver, error)
+    code = 0 if error is None else 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
+    there = solver.run.folder is not None
+    score, at = solver.best if solver.best else (None, None)
+    return {
+        "run": str(solver.run.where) if there else None,
+        "state": state,
+        "why": why,
+        "exit_code": code,
+        "metric": solver.monitor.name if solver.monitor else None,
+        "higher": solver.monitor.higher if solver.monitor else None,
+        "percent": solver.monitor is not None and solver.monitor.is_share,
+        "score": score,
+        "at": at,
+        "iteration": solver.iter,
+        "max_iter": solver.max_iter,
+        "seconds": seconds,
+        "weights": _written(solver, "best.npz") if solver.best else None,
+        "snapshot": str(solver.last_snapshot) if solver.last_snapshot else None,
+        "metrics": _written(solver, METRICS),
+    }
+
+
+def _written(solver: Solver, name: str) -> str | None:
+    """The path of one of the run's files, if it is there."""
+    path = solver.run.path(name) if solver.run.folder is not None else None
+    return str(path) if path is not None and os.path.isfile(path) else None

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...files.extras import extra
 from ...files.reading import open_file
-from ...spec.errors import NettrainError, format_shape
+from ...spec.errors import NettrainError, WrongKindError, format_shape
 from ..dataset import FIRST, DataSet, digest, some_of, whole
 from ..npy import holds_arrays
 from .ahead import each
@@ -164,8 +164,9 @@ def given_pictures(given: Any, find: Any, example: tuple[int, ...], in_bgr: bool
     if not found.names:
         raise NettrainError(f"{found.origin} holds no pictures", key="source")
     if len(example) != 3 or example[0] not in (1, 3) or (example[0] == 3 and not in_bgr):
-        raise NettrainError(
-            f"the net was not trained on pictures but on examples of {format_shape(example)}; give an array of those"
+        raise WrongKindError(
+            f"{found.names[0]}: this net was not trained on pictures but on examples of {format_shape(example)}; give "
+            "an array of those (.npz, .npy)"
         )
     extra("PIL.Image", "images", f"reading {found.origin}")
     pictures = Pictures(found, example, (example[1], example[2]), cache=0, may_fail=True)
@@ -270,7 +271,7 @@ def _check_sizes(found: Found, heads: Sequence[Head]) -> None:
         f"{found.origin}: the pictures have {len(sizes):,} sizes, height x width from {format_shape(low)} to "
         f"{format_shape(high)}, most often {format_shape(common)} ({count:,} of {len(heads):,}); give `size`, such as "
         "size: 64 or size: [48, 64], to bring all to one",
-        key="size",
+        key=("size", "source"),
     )
 
 

@@ -110,6 +110,8 @@ def _headers(file: IO[bytes], path: Path) -> Iterator[_Member]:
         head = file.read(BLOCK)
         if at and not any(head):  # the end
             return
+        if at and len(head) < BLOCK:
+            raise NettrainError(f"{path} is damaged: it ends within the header at byte {at:,}", key="source")
         size, kind = _number(head[124:136]), head[156:157]
         if len(head) < BLOCK or sum(head[:148]) + 8 * ord(" ") + sum(head[156:]) != _number(head[148:156]) or size < 0:
             raise NettrainError(
@@ -122,7 +124,7 @@ def _headers(file: IO[bytes], path: Path) -> Iterator[_Member]:
             size = int(given["size"])
         name = given.get("path") or _name(head)
         size = 0 if kind in WITHOUT_DATA else size
-        if size > length - start:
+        if size > length - start or start + -(-size // BLOCK) * BLOCK > length:
             raise NettrainError(f"{path} is damaged: it ends within {name}", key="source")
         at = start + -(-size // BLOCK) * BLOCK
         if kind in (b"L", b"x"):

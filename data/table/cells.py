@@ -64,6 +64,22 @@ def numbers(cells: Sequence[str], comma: bool) -> np.ndarray | None:
     return found
 
 
+def has_point(cell: str) -> bool:
+    """Whether a cell is a number with a decimal point."""
+    return "." in cell and is_number(cell)
+
+
+def has_comma(cell: str) -> bool:
+    """Whether a cell is a number with a decimal comma."""
+    return DECIMAL_COMMA.fullmatch(cell.strip()) is not None
+
+
+def decimal_signs(cells: Sequence[str]) -> set[str]:
+    """Those of the numbers in cells: a point, a comma, or both."""
+    text = "".join(cells)
+    return {sign for sign, has in ((".", has_point), (",", has_comma)) if sign in text and any(map(has, cells))}
+
+
 def short(cell: str) -> str:
     """A cell or a name as a message shows it."""
     shown = cell if len(cell) <= 40 else cell[:37] + "..."

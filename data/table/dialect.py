@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from .cells import DECIMAL_COMMA, is_gap, is_number
+from .cells import has_comma, has_point, is_gap, is_number
 
 SEPARATORS = (",", ";", "\t", "|")
 SOME = 200  # lines that are looked at
@@ -24,15 +24,25 @@ class Dialect:
     width: int
 
 
+class UnreadableRow(csv.Error):
+    """A row that cannot be read; ``line`` is the one it begins on."""
+
+    def __init__(self, what: str, line: int):
+        super().__init__(what)
+        self.line = line
+
+
 def rows_of(lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The line each row begins on, from 1, and its cells; rows without any are passed over. Raises csv.Error, with
-    ``line_num`` lines read."""
+    """The line each row begins on, from 1, and its cells; rows without any are passed over. Raises UnreadableRow."""
     reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator, strict=True)
     before = 0
-    for row in reader:
-        if any(row) and (row[0] or any(cell.strip() for cell in row)):
-            yield before + 1, row
-        before = reader.line_num
+    try:
+        for row in reader:
+            if any(row) and (row[0] or any(cell.strip() for cell in row)):
+                yield before + 1, row
+            before = reader.line_num
+    except csv.Error as error:
+        raise UnreadableRow(str(error), before + 1) from None
 
 
 def find(lines: list[str], expected: tuple[str, ...] = ()) -> Dialect | None:
@@ -44,11 +54,12 @@ def find(lines: list[str], expected: tuple[str, ...] = ()) -> Dialect | None:
     if not found:
         return None
     rows = [row for _, row in found]
-    comma = separator != "," or any(DECIMAL_COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
-    comma = comma and not any(is_number(cell) and "." in cell for row in rows for cell in row)
+    commas = sum(has_comma(cell) for row in rows for cell in row)
+    points = sum(has_point(cell) for row in rows for cell in row)
+    comma = commas > points if commas or points else separator != ","
 
     def number(cell: str) -> bool:
-        return is_number(cell) or (comma and DECIMAL_COMMA.fullmatch(cell.strip()) is not None)
+        return is_number(cell) or (comma and has_comma(cell))
 
     head = is_head(rows, expected, number)
     names = tuple(cell.strip() for cell in rows[0]) if head else ()
@@ -74,16 +85,12 @@ def _score(rows: list[tuple[int, list[str]]]) -> tuple[float, float]:
     if width < 2:
         return (0, 0)
     cells = [cell for _, row in rows for cell in row]
-    clean = sum(
-        not any(mark in cell for mark in ";\t|")
-        and ("," not in cell or DECIMAL_COMMA.fullmatch(cell.strip()) is not None)
-        for cell in cells
-    )
+    clean = sum(not any(mark in cell for mark in ";\t|") and ("," not in cell or has_comma(cell)) for cell in cells)
     return (round(count / len(rows) * (0.5 + clean / len(cells) / 2), 6), sum(map(_is_value, cells)) / len(cells))
 
 
 def _is_value(cell: str) -> bool:
-    return is_number(cell) or is_gap(cell) or DECIMAL_COMMA.fullmatch(cell.strip()) is not None
+    return is_number(cell) or is_gap(cell) or has_comma(cell)
 
 
 LIKE_LABEL = ("label", "labels")  # a column's name, in upper or lower case

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ..faults import refuse
 from .cells import short
 from .roles import Keys
-from .table import Column, Table, refuse
+from .table import Column, Table
 
 AT_ONCE = 1 << 16  # rows
 

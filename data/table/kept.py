@@ -21,7 +21,7 @@ from ...files.reading import open_file
 from ...spec.errors import NettrainError
 from .table import Column, Lines, Table
 
-VERSION = 2
+VERSION = 3
 SMALLEST = 1 << 20  # bytes of a file that is worth it
 AT_ONCE = 1 << 20  # bytes digested at a time
 LARGEST = 1 << 31  # bytes of such a file, and of all entries

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 
 from ...files.extras import extra
-from ...files.reading import check_file
+from ...files.reading import beginning, check_file
 from ...spec.errors import NettrainError, why
+from ..faults import refuse
+from ..kinds import other_kind
 from .cells import is_gap
-from .table import Column, Table, refuse
+from .table import Column, Table
+
+MARK = b"PAR1"  # at the beginning and the end of the file
 
 
 def read_parquet(path: Path) -> Table:
@@ -23,7 +27,11 @@ def read_parquet(path: Path) -> Table:
     except OSError as error:
         raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
     except library.ArrowException as error:
-        raise NettrainError(f"{path} is damaged or not a Parquet file: {str(error)[:200]}", key="source") from None
+        if beginning(path, len(MARK)) != MARK:
+            kind = other_kind(path) or f": it does not begin with {MARK.decode()}"
+            raise NettrainError(f"{path} is not a Parquet file{kind}", key="source") from None
+        reason = str(error).replace(str(path.resolve()), str(path))[:200]
+        raise NettrainError(f"{path} is damaged or not a Parquet file: {reason}", key="source") from None
     if not found.num_rows or not found.num_columns:
         raise NettrainError(f"{path} holds no examples", key="source")
     columns, problems = [], []

@@ -41,6 +41,16 @@ class Piece:
         starts, ends = self.starts[rows, column].tolist(), self.ends[rows, column].tolist()
         return [self.text[start:end] for start, end in zip(starts, ends, strict=True)]
 
+    def columns_with(self, character: bytes) -> set[int]:
+        """The columns in which a character occurs."""
+        if character not in self.text or not len(self.lines):
+            return set()
+        starts, ends = self.starts.ravel(), self.ends.ravel()
+        at = np.flatnonzero(np.frombuffer(self.text, np.uint8) == ord(character))
+        at = at[at < ends[-1]]
+        cell = np.searchsorted(ends, at, "right")  # the first that ends behind it, if it is in one
+        return set(np.unique(cell[starts[cell] <= at] % self.starts.shape[1]).tolist())
+
 
 def pieces(path: Path, separator: str, width: int) -> Iterator[Piece]:
     """The rows of a file, without those that are empty. Raises UnclearError, OSError."""
@@ -75,7 +85,7 @@ def _split(text: bytes, separator: str, width: int, before: int) -> tuple[Piece 
         raise UnclearError
     text = b"".join((b" " * MARGIN, text, b" " * LONGEST_KEY))
     array = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero((array == ord(separator)) | (array == _END))
+    ends: np.ndarray = np.flatnonzero((array == ord(separator)) | (array == _END))
     is_end = array[ends] == _END
     breaks = ends[is_end]
     quotes = np.flatnonzero(array == _QUOTE) if b'"' in text else ends[:0]
@@ -88,7 +98,7 @@ def _split(text: bytes, separator: str, width: int, before: int) -> tuple[Piece 
     ends = ends[: last[-1] + 1]
     size = int(ends[-1]) + 1
     _check_letters(text[:size])
-    starts = np.concatenate([[MARGIN], ends[:-1] + 1])
+    starts: np.ndarray = np.concatenate([[MARGIN], ends[:-1] + 1])
     widths = np.diff(last, prepend=-1)
     if (widths != width).any():
         is_empty = (widths == 1) & (starts[last] == ends[last])
@@ -96,16 +106,16 @@ def _split(text: bytes, separator: str, width: int, before: int) -> tuple[Piece 
             raise UnclearError
         here = np.repeat(~is_empty, widths)
         starts, ends = starts[here], ends[here]
-    starts, ends = starts.reshape(-1, width), ends.reshape(-1, width)
-    lines = before + 1 + np.searchsorted(breaks, starts[:, 0])
+    firsts, lasts = starts.reshape(-1, width), ends.reshape(-1, width)
+    lines = before + 1 + np.searchsorted(breaks, firsts[:, 0])
     if len(quotes):
-        _unquote(array, quotes, starts, ends)
-    found = Piece(text, starts, ends, lines)
+        _unquote(array, quotes, firsts, lasts)
+    found = Piece(text, firsts, lasts, lines)
     empty = _empty(array, found)
     if empty:
         here = np.ones(len(lines), bool)
         here[empty] = False
-        found = Piece(text, starts[here], ends[here], lines[here])
+        found = Piece(text, firsts[here], lasts[here], lines[here])
     return found, size - MARGIN
 
 

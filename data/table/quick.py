@@ -20,9 +20,13 @@ def read_quickly(path: Path, dialect: Dialect) -> Found | None:
     """The columns of a file, of which those that are not all numbers and gaps are places of words; these words, with
     their places; and the line of each row. None for what has to be read cell by cell. Raises OSError."""
     words: dict[int, _Places] = {}
+    points: set[int] = set()
     try:
-        while (found := _pass(path, dialect, words)) is None:
+        while (found := _pass(path, dialect, words, points)) is None:
             pass
+        points.difference_update(words)
+        if points and points & _columns_with(path, dialect, b","):
+            raise UnclearError  # some numbers have a decimal comma, others a point
         columns, where = found
         texts = {i: _in_text(columns, i, places) for i, places in words.items()}
     except UnclearError:
@@ -38,8 +42,11 @@ class _Places(dict[bytes, int]):
         return place
 
 
-def _pass(path: Path, dialect: Dialect, words: dict[int, _Places]) -> tuple[list[np.ndarray], np.ndarray] | None:
-    """Columns and lines; None when a column that began with numbers has a word: it is among ``words`` then."""
+def _pass(
+    path: Path, dialect: Dialect, words: dict[int, _Places], points: set[int]
+) -> tuple[list[np.ndarray], np.ndarray] | None:
+    """Columns and lines; None when a column that began with numbers has a word: it is among ``words`` then. Among
+    ``points`` are columns that have a decimal point where others have commas."""
     parts = [_Growing() for _ in range(dialect.width)]
     where = _Growing()
     late: set[int] = set()
@@ -48,6 +55,8 @@ def _pass(path: Path, dialect: Dialect, words: dict[int, _Places]) -> tuple[list
         if head and len(piece.lines):
             head = False
             piece = Piece(piece.text, piece.starts[1:], piece.ends[1:], piece.lines[1:])
+        if dialect.comma:
+            points |= piece.columns_with(b".")
         left = [i for i in range(dialect.width) if i not in words and i not in late]
         for i, values in zip(left, _numbers(piece, left, dialect.comma), strict=True):
             if values is not None:
@@ -65,6 +74,12 @@ def _pass(path: Path, dialect: Dialect, words: dict[int, _Places]) -> tuple[list
     if late:
         return None
     return [part.values for part in parts], where.values
+
+
+def _columns_with(path: Path, dialect: Dialect, sign: bytes) -> set[int]:
+    """The columns of a file in which a character occurs."""
+    found = (piece.columns_with(sign) for piece in pieces(path, dialect.separator, dialect.width))
+    return set().union(*found)
 
 
 class _Growing:

@@ -9,9 +9,10 @@ from typing import Literal
 import numpy as np
 
 from ...spec.errors import NettrainError, nearest
+from ..faults import Faults
 from .cells import short
 from .dialect import LIKE_LABEL
-from .table import Column, Table, refuse
+from .table import Column, Table
 
 INDEX_NAMES = ("", "id", "index", "unnamed: 0")
 MOST_CATEGORIES = 100  # words that each become a column of their own
@@ -57,17 +58,20 @@ class Roles:
 
 
 def find(table: Table, keys: Keys) -> Roles:
-    """What each column is. Raises NettrainError for names that no column has."""
+    """What each column is. Raises NettrainError with all names that no column has, and for labels that are one-hot."""
     if len(table.columns) < 2:
         raise NettrainError(f"{table.origin} has one column; an example needs values and a label", key="source")
-    labels = labels_of(table, keys)
-    dropped = [column_of(table, name, "drop") for name in keys.drop]
+    faults = Faults()
+    labels = labels_of(table, keys, faults)
+    dropped = columns_of(table, keys.drop, "drop", faults)
+    named = columns_of(table, keys.features or (), "features", faults)
+    faults.raise_if_any()
     for i in dropped:
         if i in labels and keys.label is not None:
             raise NettrainError(f"{table.called(i)} is the label; it cannot be dropped", key="drop")
     notes: list[str] = []
     if keys.features is not None:
-        features = [column_of(table, name, "features") for name in keys.features]
+        features = named
         if both := [i for i in features if i in labels]:
             raise NettrainError(f"{table.called(both[0])} is the label; it cannot be a feature too", key="features")
     else:
@@ -88,31 +92,62 @@ def find(table: Table, keys: Keys) -> Roles:
     features = [i for i in features if i not in dropped]
     if not features:
         raise NettrainError(f"{table.origin} has no column left for features", key=("features", "drop", "source"))
+    if keys.label is None and (one_hot := one_hot_with(table, labels[0], features)):
+        _refuse_one_hot(table, one_hot)
     return Roles(tuple(labels), tuple(dict.fromkeys(features)), tuple(notes))
 
 
-def check_features(table: Table, features: Sequence[int], keys: Keys) -> None:
-    """Raise NettrainError for columns that cannot be features: dates, words that are all different, infinities."""
-    problems = []
+def one_hot_with(table: Table, label: int, features: Sequence[int]) -> list[int]:
+    """The columns that, with the label, have a single 1 in each row and else 0, one of them beside the other: they are
+    its classes; empty where there are none."""
+
+    def is_binary(column: Column) -> bool:
+        return column.kind == "numbers" and bool(((column.values == 0) | (column.values == 1)).all())
+
+    step = 1 if label == 0 else -1
+    places, total = [label], table.columns[label].values
+    while is_binary(table.columns[places[-1]]) and len(places) < len(table.columns):
+        if len(table) > 1 and len(places) > 1 and (total == 1).all():
+            return sorted(places)
+        after = places[-1] + step
+        if after not in features or not is_binary(table.columns[after]):
+            break
+        places.append(after)
+        total = total + table.columns[after].values
+    return []
+
+
+def _refuse_one_hot(table: Table, places: Sequence[int]) -> None:
+    names = ", ".join(str(key_of(table, i)) for i in places)
+    last = key_of(table, places[-1])
+    raise NettrainError(
+        f"{table.origin}: in each row one of the columns {names} is 1 and the others are 0, as one-hot labels are; "
+        f"say label: [{names}] and one_hot: true, which makes classes of them, or label: {last} to mean that alone",
+        key="source",
+    )
+
+
+def check_features(table: Table, features: Sequence[int], keys: Keys, faults: Faults) -> None:
+    """Note columns that cannot be features: dates, words that are all different, infinities."""
+    problems: list[str] = []
     for i in features:
         column, called = table.columns[i], f"{table.origin}: {table.called(i)}"
         if column.kind == "dates":
             problems.append(
-                f"{called} holds dates (such as {short(column.words[0])}); leave it out: drop: [{column.name}], or"
+                f"{called} holds dates (such as {short(column.words[0])}); leave it out: drop: [{key_of(table, i)}], or"
                 " write it as numbers, such as the year, or days since the first"
             )
         elif column.kind == "words" and keys.categories == "one_hot" and len(column.words) > MOST_CATEGORIES:
             problems.append(
                 f"{called} holds {len(column.words):,} different words in {len(table):,} rows, too many for a column"
-                f" each; leave it out: drop: [{column.name}], or number the words: categories: index"
+                f" each; leave it out: drop: [{key_of(table, i)}], or number the words: categories: index"
             )
         elif column.kind == "numbers" and np.isinf(column.values).any():
             rows = np.flatnonzero(np.isinf(column.values)).tolist()
             problems += [
                 f"{table.place(row)}: {table.called(i)} is infinite; every value must be finite" for row in rows
             ]
-    if problems:
-        refuse(problems)
+    faults.add(problems)
 
 
 def is_index(table: Table, i: int) -> bool:
@@ -130,10 +165,10 @@ def is_index(table: Table, i: int) -> bool:
     return first in (0, 1) and bool((column.values == first + np.arange(len(table))).all())
 
 
-def labels_of(table: Table, keys: Keys) -> list[int]:
+def labels_of(table: Table, keys: Keys, faults: Faults) -> list[int]:
     """The numbers of the label columns."""
     if keys.label is not None:
-        return list(dict.fromkeys(column_of(table, name, keys.label_key) for name in keys.label))
+        return list(dict.fromkeys(columns_of(table, keys.label, keys.label_key, faults)))
     names = [column.name for column in table.columns] if table.named else []
     if names.count("label") > 1:
         return [column_of(table, "label", "source")]  # which says that there are several
@@ -160,6 +195,15 @@ def place_of(table: Table, wanted: str, before: int = 0) -> int | None:
     return int(wanted) if is_place else None
 
 
+def columns_of(table: Table, wanted: Sequence[str], key: str, faults: Faults) -> list[int]:
+    """The numbers of the columns that a ``key`` names; of those that are not there it is noted."""
+    found = []
+    for name in wanted:
+        with faults:
+            found.append(column_of(table, name, key))
+    return found
+
+
 def differs_by_row(table: Table, column: Column) -> bool:
     """Whether a column's words, as names do, tell nothing of other rows: most are of one row, or there are too many."""
     count = len(column.words) if column.kind == "words" else 0
@@ -176,7 +220,7 @@ def column_of(table: Table, wanted: str, key: str) -> int:
     """The number of a column that a ``key`` names. Raises NettrainError when there is none, or several."""
     names = [column.name for column in table.columns] if table.named else []
     if names.count(wanted) > 1:
-        places = [str(i) for i, other in enumerate(names) if other == wanted]
+        places = [f"[{i}]" if key in ("drop", "features") else str(i) for i, name in enumerate(names) if name == wanted]
         what = "which is the label" if "label" in (wanted, key, key.removesuffix("_column")) else "which one"
         say = f"{key if key != 'source' else 'label'}: {' or '.join(places)}"
         raise NettrainError(
@@ -189,4 +233,6 @@ def column_of(table: Table, wanted: str, key: str) -> int:
     shown = [short(name) for name in names[:20]] + ["…"] * (len(names) > 20)
     known, near = ", ".join(shown) or f"0 to {len(table.columns) - 1}", nearest(wanted, names)
     meant = f"; did you mean `{short(near)}`?" if near else ""
-    raise NettrainError(f"{table.origin} has no column `{wanted}`{meant or f'; it has {known}'}", key=key)
+    unnamed = "" if table.named else ": its first line is not names; the columns are"
+    has = f"{unnamed} {known}" if unnamed else f"; it has {known}"
+    raise NettrainError(f"{table.origin} has no column `{wanted}`{meant or has}", key=key)

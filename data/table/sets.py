@@ -11,10 +11,11 @@ import numpy as np
 
 from ...spec.errors import NettrainError
 from ..dataset import DataSet, Rows
+from ..faults import Faults, refuse
 from . import encoding, roles
 from .cells import short
 from .roles import Keys
-from .table import Column, Table, refuse
+from .table import Column, Table
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,20 @@ class Features:
         raise TypeError("columns of a table are fitted before they are read")
 
 
-def table_set(table: Table, keys: Keys, known: Mapping[str, Any] | None = None) -> DataSet:
+def table_set(
+    table: Table, keys: Keys, known: Mapping[str, Any] | None = None, faults: Faults | None = None
+) -> DataSet:
     """The rows of a table as examples with labels, not yet as numbers: see ``fitted`` and ``in_numbers``.
 
-    ``known`` is what was fitted to a training set: columns and classes are then those. Raises NettrainError.
+    ``known`` is what was fitted to a training set: columns and classes are then those; ``faults`` is what is wrong with
+    the file already. Raises NettrainError with all that is wrong.
     """
+    faults = faults or Faults()
     if known is None:
         found = roles.find(table, keys)
         places, labels = found.features, found.labels
         notes: tuple[str, ...] = found.notes
-        roles.check_features(table, places, keys)
+        roles.check_features(table, places, keys, faults)
         about = None
     else:
         places, notes = tuple(_places(table, known, known["columns"])), ()
@@ -69,10 +74,13 @@ def table_set(table: Table, keys: Keys, known: Mapping[str, Any] | None = None) 
             for i in labels
             if table.columns[i].gaps[row]
         ]
-        refuse(problems, key=("missing", "source"), hint="give labels, remove these rows, or say missing: drop")
+        hint = "give labels, remove these rows, or say missing: drop"
+        faults.add(problems, key=("missing", "source"), hint=hint)
     if missing == "error":
-        _refuse_gaps(table, places)
-    values, described = _labels(table, labels, about)
+        _note_gaps(table, places, faults)
+    with faults:
+        values, described = _labels(table, labels, about)
+    faults.raise_if_any()
     features = Features(table, tuple(places), keys, tuple(described), known, notes)
     classes = tuple(described[0]["classes"]) if len(described) == 1 and described[0]["classes"] else ()
     return DataSet(
@@ -88,7 +96,7 @@ def _gaps(table: Table, places: Sequence[int]) -> np.ndarray:
     return found
 
 
-def _refuse_gaps(table: Table, places: Sequence[int]) -> None:
+def _note_gaps(table: Table, places: Sequence[int], faults: Faults) -> None:
     """Of numbers; words without a value are a category of their own."""
     with_gaps = [(i, np.flatnonzero(table.columns[i].gaps)) for i in places if table.columns[i].kind == "numbers"]
     with_gaps = [(i, rows) for i, rows in with_gaps if len(rows)]
@@ -97,7 +105,7 @@ def _refuse_gaps(table: Table, places: Sequence[int]) -> None:
         problems = [f"{table.place(row)}: {table.called(i)} has no value" for row, i in first]
         names = ", ".join(table.columns[i].name for i, _ in with_gaps)
         more = sum(len(rows) for _, rows in with_gaps) - len(problems)
-        refuse(problems, more, key=("missing", "source"), hint=encoding.GAPS_HINT.format(names))
+        faults.add(problems, more, key=("missing", "source"), hint=encoding.GAPS_HINT.format(names))
 
 
 def _labels(
@@ -149,7 +157,7 @@ def _classes(table: Table, i: int, column: Column, classes: Sequence[str]) -> np
     """The number of each label's class."""
     known = {word: k for k, word in enumerate(classes)}
     found = np.array([known.get(word, -1) for word in column.words] + [-1])[column.values]
-    rows = np.flatnonzero(found < 0).tolist()
+    rows = np.flatnonzero((found < 0) & ~column.gaps).tolist()
     if rows:
         has = ", ".join(f"`{short(word)}`" for word in classes[:10]) + (" …" if len(classes) > 10 else "")
         refuse(
@@ -213,6 +221,12 @@ def _parts(part: DataSet) -> tuple[Features, np.ndarray | None]:
     if isinstance(part.data, Rows):
         return part.data.of, part.data.rows
     return part.data, None
+
+
+def label_names(found: DataSet) -> list[str]:
+    """The names of a table's columns of labels."""
+    features, _ = _parts(found)
+    return [one["name"] for one in features.labels]
 
 
 def is_table(found: DataSet) -> bool:

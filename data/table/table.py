@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-
-from ...spec.errors import NettrainError
-
-MOST_SAID = 20  # problems of a file
 
 
 @dataclass(frozen=True)
@@ -115,11 +111,3 @@ class Table:
             if self.named
             else f"column {i} (counted from 0)"
         )
-
-
-def refuse(problems: Iterable[str], more: int = 0, key: str | tuple[str, ...] = "source", hint: str = "") -> None:
-    """Raise NettrainError with what is wrong, up to 20 of it; ``more`` is how much else there is."""
-    first, *rest = [*problems]
-    shown, left = rest[: MOST_SAID - 1], len(rest[MOST_SAID - 1 :]) + more
-    lines = [first, *(f"   {line}" for line in shown), *([f"   … and {left:,} more"] if left else [])]
-    raise NettrainError("\n".join(lines) + (f"\n   {hint}" if hint else ""), key=key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,30 +12,32 @@ import numpy as np
 
 from ...files.reading import LONGEST_LINE, beginning, lines
 from ...spec.errors import NettrainError, why
-from ..kinds import not_text, other_kind
+from ..faults import Faults
+from ..kinds import other_kind
 from . import dialect as dialects
-from .cells import DECIMAL_COMMA, is_date, is_gap, is_number, is_slip, numbers, short
+from .cells import decimal_signs, has_comma, has_point, is_date, is_gap, is_number, is_slip, numbers, short
 from .dialect import Dialect
 from .quick import read_quickly
-from .table import Column, Lines, Table, refuse
+from .table import Column, Lines, Table
 
 AT_ONCE = 20_000  # rows
+HEAD = 1024  # bytes that are looked at for what the file is
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how it begins
 FEW = 0.1  # the share of words among numbers that are taken for mistakes
 
 
-def read_text(path: Path, expected: tuple[str, ...] = ()) -> Table:
-    """The table in a text file; ``expected`` are names of columns that a spec mentions.
+def read_text(path: Path, expected: tuple[str, ...] = ()) -> tuple[Table, Faults]:
+    """The table in a text file, and what is wrong with its rows and cells; ``expected`` are names of columns that a
+    spec mentions.
 
-    Separator (comma, semicolon, tab, ``|``), decimal comma and a first row of names are found. Raises NettrainError
-    with the lines of what is wrong, up to 20.
+    Separator (comma, semicolon, tab, ``|``), decimal comma and a first row of names are found. Rows of another width
+    are left out, cells that are no numbers but should be are 0. Raises NettrainError for a file that is no table.
     """
     before = csv.field_size_limit(LONGEST_LINE)
     try:
         return _read(path, expected)
     except UnicodeDecodeError as error:
-        raise NettrainError(
-            f"{path} is not a text file{not_text(path, error)}{_encoding(path)}", key="source"
-        ) from None
+        raise NettrainError(_encoding(path, error), key="source") from None
     except OSError as error:
         raise NettrainError(f"{path} cannot be read: {why(error)}", key="source") from None
     except MemoryError:
@@ -43,7 +46,14 @@ def read_text(path: Path, expected: tuple[str, ...] = ()) -> Table:
         csv.field_size_limit(before)
 
 
-def _read(path: Path, expected: tuple[str, ...]) -> Table:
+def _read(path: Path, expected: tuple[str, ...]) -> tuple[Table, Faults]:
+    head = beginning(path, HEAD)
+    if head[:2] not in UTF_16 and head.count(0) > len(head) / 4:  # UTF-16 without a mark, or no text at all
+        is_wide = len(head) > 3 and head[:2].count(0) == head[2:4].count(0) == 1
+        what = (
+            "; it seems to be UTF-16: save it as UTF-8" if is_wide else other_kind(path) or ": it is full of NUL bytes"
+        )
+        raise NettrainError(f"{path} is not a text file{what}", key="source")
     first = [line for _, line in itertools.islice(lines(path), dialects.SOME)]
     found = dialects.find(first, expected)
     if found is None:
@@ -51,8 +61,8 @@ def _read(path: Path, expected: tuple[str, ...]) -> Table:
     if found.width < 2:
         _refuse_one_column(path, first)
     names = found.names or tuple(map(str, range(found.width)))
-    columns, where = _Columns(path, found, names).read()
-    return Table(str(path), columns, bool(found.names), Lines(where))
+    columns, where, wrong = _Columns(path, found, names).read()
+    return Table(str(path), columns, bool(found.names), Lines(where)), wrong
 
 
 class _Columns:
@@ -62,10 +72,12 @@ class _Columns:
     def __init__(self, path: Path, dialect: Dialect, names: tuple[str, ...]):
         self.path, self.dialect, self.names = path, dialect, names
         self.problems: list[str] = []
+        self.is_ragged = False
+        self.signs: defaultdict[int, set[str]] = defaultdict(set)  # of decimals, by column
         self.are_words: dict[int, dict[str, int]] = {}  # columns that are not numbers: their words, numbered
 
-    def read(self) -> tuple[tuple[Column, ...], np.ndarray]:
-        """The columns, and the line of each row."""
+    def read(self) -> tuple[tuple[Column, ...], np.ndarray, Faults]:
+        """The columns, the line of each row, and what is wrong."""
         quickly = read_quickly(self.path, self.dialect)
         if quickly is not None:
             pieces, self.are_words, where = quickly
@@ -76,13 +88,19 @@ class _Columns:
         if not len(where) and not self.problems:
             raise NettrainError(f"{self.path} holds no examples", key="source")
         columns = tuple(self._column(i, piece, where) for i, piece in enumerate(pieces))
+        wrong = Faults()
         if self.problems:
-            refuse(sorted(self.problems, key=_line_of))
-        return columns, where
+            sign = {"\t": "tab"}.get(self.dialect.separator, f"`{self.dialect.separator}`")
+            hint = f"the first row has {self.dialect.width}; a cell with a {sign} in it must be in quotes"
+            wrong.add(sorted(self.problems, key=_line_of), hint=hint if self.is_ragged else "")
+            if not len(where):
+                wrong.raise_if_any()
+        return columns, where, wrong
 
     def _pass(self) -> tuple[list[np.ndarray], np.ndarray] | None:
         """The columns as numbers, or as the places of words; None when one that was numbers so far has a word."""
         self.problems = []
+        self.signs = defaultdict(set)
         for words in self.are_words.values():
             words.clear()
         pieces: list[list[np.ndarray]] = [[] for _ in range(self.dialect.width)]
@@ -103,7 +121,14 @@ class _Columns:
         return [np.concatenate(one) if one else none for one in pieces], np.concatenate([none.astype(int), *where])
 
     def _piece(self, i: int, cells: tuple[str, ...]) -> np.ndarray | None:
-        return self._words(i, cells) if i in self.are_words else numbers(cells, self.dialect.comma)
+        """None when what was taken for numbers has a word, or a point where others have a decimal comma."""
+        if i in self.are_words:
+            return self._words(i, cells)
+        found = numbers(cells, self.dialect.comma)
+        if found is None or not self.dialect.comma:
+            return found
+        self.signs[i] |= decimal_signs(cells)
+        return None if len(self.signs[i]) > 1 else found
 
     def _words(self, i: int, cells: tuple[str, ...]) -> np.ndarray:
         known = self.are_words[i]
@@ -111,25 +136,25 @@ class _Columns:
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """The rows of the right width; of others it is noted where they are."""
-        width, at = self.dialect.width, 0
+        width = self.dialect.width
         rows = dialects.rows_of((line for _, line in lines(self.path)), self.dialect.separator)
         try:
             if self.dialect.names:
-                at, _ = next(rows)
+                next(rows)
             for line, row in rows:
-                at = line
                 if len(row) == width:
                     yield line, row
                 else:
-                    self._note(line, f"{len(row)} columns where {width} are expected")
-        except csv.Error as error:
+                    self._note(line, f"{len(row)} column{'s' * (len(row) != 1)} where {width} are expected")
+                    self.is_ragged = True
+        except dialects.UnreadableRow as error:
             what = str(error)
             if "unexpected end" in what or "field limit" in what:
                 what = 'a quoted cell does not end: a `"` is not closed'
-            self._note(at, f"in the row after this line: {what}" if at else what)
+            self._note(error.line, what)
 
     def _note(self, line: int, what: str) -> None:
-        self.problems.append(f"{self.path}:{line or 1}: {what}")
+        self.problems.append(f"{self.path}:{line}: {what}")
 
     def _called(self, i: int) -> str:
         return f"column `{short(self.names[i])}`" if self.dialect.names else f"column {i} (counted from 0)"
@@ -140,23 +165,33 @@ class _Columns:
             return Column(name, "numbers", values)
         known = list(self.are_words[i])
         parsed = [numbers([word], self.dialect.comma) for word in known]
+        if self.dialect.comma and len(decimal_signs(known)) > 1:
+            parsed = [None if has_point(word) else found for word, found in zip(known, parsed, strict=True)]
         gaps = np.array([is_gap(word) for word in known])
         is_word = np.array([found is None for found in parsed])
         counts = np.bincount(values, minlength=len(known))
         words, all_values = int(counts[is_word].sum()), int(counts[~gaps].sum())
         slips = all(is_slip(word) for word, found in zip(known, parsed, strict=True) if found is None)
-        if words < FEW * all_values or (slips and 2 * words <= all_values and words < all_values):
+        in_other_words = counts[[_is_meant_as_number(word) for word in known]].sum()  # another decimal sign
+        if words and (
+            words < FEW * all_values
+            or (slips and 2 * words <= all_values)
+            or all_values - in_other_words < FEW * all_values
+        ):
             rows = np.flatnonzero(is_word[values])
             for row in rows.tolist():
                 self._note(int(where[row]), self._not_a_number(i, known[values[row]], all_values - words))
-            return Column(name, "numbers", values)
+            known_values = np.array([0.0 if found is None else float(found[0]) for found in parsed])
+            return Column(name, "numbers", known_values[values])
         codes = np.where(gaps[values], -1, values)
         dates = counts[[is_date(word) for word in known]].sum()
         return Column.of_words(name, codes, known, "dates" if dates and dates >= (1 - FEW) * all_values else "words")
 
     def _not_a_number(self, i: int, word: str, others: int) -> str:
         what = f"`{short(word)}` is not a number"
-        if DECIMAL_COMMA.fullmatch(word):
+        if self.dialect.comma and has_point(word):
+            what += f" with a decimal comma; write {short(word).replace('.', ',')}"
+        elif has_comma(word):
             what += f" with a decimal point; write {short(word).replace(',', '.')}"
         elif is_number(word.replace(",", "")):
             what += f"; write {word.replace(',', '')}"
@@ -165,7 +200,13 @@ class _Columns:
             if others > 1
             else f"the other value of {self._called(i)} is"
         )
-        return f"{what} ({are}); correct it, or leave the column out: drop: [{self.names[i]}]"
+        key = self.names[i] if self.names.count(self.names[i]) == 1 else i
+        return f"{what}{f' ({are})' if others else ''}; correct it, or leave the column out: drop: [{key}]"
+
+
+def _is_meant_as_number(word: str) -> bool:
+    """Whether it is a number with a point, a decimal comma, or commas between thousands."""
+    return is_number(word) or has_comma(word) or is_number(word.replace(",", ""))
 
 
 def _line_of(problem: str) -> int:
@@ -174,20 +215,32 @@ def _line_of(problem: str) -> int:
 
 def _refuse_one_column(path: Path, first: list[str]) -> None:
     number, line = next((i, line) for i, line in enumerate(first, 1) if line.strip())
+    below = next((line for line in first[number:] if line.strip()), line).split()
     if not is_number(line) and (what := other_kind(path, "table")):
         raise NettrainError(f"{path} is not a table{what}", key="source")
-    cells = [cell for cell in line.split() if cell]
-    if len(cells) > 1 and 2 * sum(is_number(cell) for cell in cells) >= len(cells):
+    cells = line.split()
+    if len(cells) == len(below) > 1 and 2 * sum(map(is_number, below)) >= len(below):
         raise NettrainError(
             f"{path}:{number}: the columns are separated by spaces; nettrain reads `,`, `;`, tabs or `|` between them:"
             " write `,` for spaces",
             key="source",
         )
-    raise NettrainError(f"{path} has one column; an example needs values and a label", key="source")
+    raise NettrainError(
+        f"{path} has one column; an example needs values and a label, with `,`, `;`, tabs or `|` between them",
+        key="source",
+    )
 
 
-def _encoding(path: Path) -> str:
-    """What to do about a file that is not UTF-8, for the end of a message."""
-    if beginning(path, 2) in (b"\xff\xfe", b"\xfe\xff"):
-        return "; it is UTF-16: save it as UTF-8"
-    return "; save it as UTF-8"
+def _encoding(path: Path, error: UnicodeDecodeError) -> str:
+    """A message on a file that is not UTF-8."""
+    if beginning(path, 2) in UTF_16:
+        return f"{path} is not a text file that can be read; it is UTF-16: save it as UTF-8"
+    kind = other_kind(path, "table", "list", "window", "spec")
+    if kind:
+        return f"{path} is not a text file{kind}"
+    *before, line = beginning(path, error.start).split(b"\n")
+    after = f", after `{short(line.decode('utf-8-sig', 'replace')[-40:])}`" if line else ""
+    return (
+        f"{path} is not a text file: byte {error.start} is not UTF-8; save it as UTF-8 "
+        f"(the first such character is in line {len(before) + 1}{after})"
+    )

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...data.dataset import DataSet, Rows
 from ...data.generators import Generate
+from ...data.image_list import read_list
 from ...data.images import decode, find_image
 from ...data.pictures.folder import Found, parts_of
 from ...data.pictures.reading import Look, Pictures, read_pictures, set_of
@@ -21,7 +22,6 @@ from ...data.sources import NAMED, find_file, load
 from ...files.extras import extra
 from ...files.reading import read_bytes
 from ...files.writing import write_atomically
-from ...layers.data.image_data import read_list
 from ...net.fillers import stream
 from ...spec.errors import NettrainError, format_shape, why
 from . import binary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -37,6 +38,14 @@ class Batches(Layer):
         self.order = Order(size, shuffle and self.phase == "TRAIN", self.seed, self.name)
         self.stop_at_end = False
         self.left_out = self.skipped = 0  # batches between the last two of ours, and since then
+
+    def check_classes(self, classes: Sequence[str], origin: str) -> None:
+        """Raise NettrainError where all examples that are trained on are of one class that has a name."""
+        if self.phase == "TRAIN" and len(classes) == 1:
+            raise NettrainError(
+                f"{origin} has one class only, `{classes[0]}`; to be told apart there must be two",
+                key="source",
+            )
 
     def fill(self, indices: np.ndarray, top: list, rng: np.random.Generator | None) -> None:
         """Write the examples with these numbers into the tops. ``rng`` is None in TEST."""

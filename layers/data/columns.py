@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import DataSet
-from ...data.given import file_in
+from ...data.given import files_in
+from ...data.kinds import other_kind
 from ...data.layout import arranged
+from ...data.one_hot import counted
+from ...data.pictures.decoding import is_picture
 from ...data.sources import find_file, load
 from ...data.table.given import table_of
 from ...data.table.reading import read_table
 from ...data.table.roles import Keys
-from ...data.table.sets import fitted, given_set, in_numbers, is_table
-from ...spec.errors import NettrainError
+from ...data.table.sets import fitted, given_set, in_numbers, is_table, label_names
+from ...spec.errors import NettrainError, WrongKindError
 from .given import set_given
+
+SHOWN = 20  # columns in a message
 
 
 def keys_of(p: Any) -> Keys:
@@ -55,12 +60,18 @@ class ColumnsOf:
     def _load(self, split: str) -> DataSet:
         p, folder = self.layer.p, self.layer.folder
         if self.layer.given is not None:
-            return arranged(set_given(self.layer.given, split), p.layout)
+            return self._with_classes(arranged(set_given(self.layer.given, split), p.layout))
         source, classes = getattr(p.source, split), self.layer.classes_to_count(split)
         found = load(source, split, folder, p.generate, self.keys, p.backend, self.known, p.look, classes)
         if not is_table(found) and self.keys.said:
             raise NettrainError(f"{found.origin} is not a table, which `{self.keys.said}` is for", key=self.keys.said)
-        return arranged(found, p.layout)
+        return self._with_classes(arranged(found, p.layout))
+
+    def _with_classes(self, found: DataSet) -> DataSet:
+        """The set, with classes for labels that are one-hot."""
+        if not self.layer.p.one_hot:
+            return found
+        return counted(found, label_names(found) if is_table(found) else ())
 
     def in_numbers(self, part: DataSet) -> DataSet:
         """The part of the set that the layer reads, as numbers."""
@@ -73,11 +84,25 @@ class ColumnsOf:
         return made
 
 
+def _is_no_table(file: str | os.PathLike[str]) -> bool:
+    """Whether a file, or folder, is known to be something else."""
+    name = os.fspath(file)
+    return os.path.isdir(name) or is_picture(name) or bool(other_kind(Path(name), "table", "Parquet"))
+
+
 def given_columns(given: Any, folder: Path, known: Mapping[str, Any], dtype: np.dtype) -> tuple[DataSet, str]:
     """What a trained net is given: a file, rows of values in the order of the features, or a table of columns; and a
     note on what training did not have. Raises NettrainError."""
-    if (file := file_in(given)) is not None:
-        path = Path(file) if os.path.exists(file) else find_file(file, folder)
+    if (files := files_in(given)) is not None:
+        if all(map(_is_no_table, files)):
+            names = [one["name"] for one in known["columns"]]
+            columns = ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+            raise WrongKindError(
+                f"{files[0]}: this net predicts from tables (.csv, .tsv, .parquet) with the columns {columns}"
+            )
+        if len(files) > 1:
+            raise NettrainError("tables are read one by one")
+        path = Path(files[0]) if os.path.exists(files[0]) else find_file(files[0], folder)
         table = read_table(path, tuple(one["name"] for one in known["columns"]))
     else:
         table = table_of(given, [one["name"] for one in known["columns"]])

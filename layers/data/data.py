@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from ...data import one_hot
 from ...data.dataset import UNDIVIDED, WHOLE, bad_value, digest, digest_of, not_finite
-from ...data.division import Column, Split, counts_of, part_of
+from ...data.division import Column, Split, counts_of, part_of, rare
 from ...data.generators import GENERATORS, Generate
+from ...data.given import file_in
 from ...data.layout import Layout, arranged, noticed
 from ...data.lmdb import has_sizes_of_its_own, is_of_encoded
 from ...data.pictures.reading import Look, classes_of_folder, given_pictures, is_of_pictures, is_quick_to_read
 from ...data.sources import NAMED, find_file, given_examples
+from ...data.table.reading import is_table
 from ...data.transform import Transform
 from ...data.transforming.facts import find_facts, picture
 from ...data.transforming.mixing import Mixing
@@ -26,7 +30,7 @@ from ...net.example import Example
 from ...net.registry import register
 from ...spec.advice import say
 from ...spec.declare import Declared, param
-from ...spec.errors import NettrainError, ShapeError, format_shape
+from ...spec.errors import NettrainError, ShapeError, WrongKindError, format_shape
 from .batches import Batches
 from .columns import ColumnsOf, given_columns
 from .given import further_given
@@ -75,6 +79,9 @@ class Data(Batches):
         layout: Layout | None = param(
             default=None,
             doc="arrays of images: NHWC with the channels last, NHW without channels; NCHW is the net's own",
+        )
+        one_hot: bool = param(
+            default=False, doc="labels have a 1 for the class and else 0, N x classes; they become its number"
         )
         label: tuple[Column, ...] | None = param(
             default=None,
@@ -161,11 +168,11 @@ class Data(Batches):
         self.set = columns.in_numbers(self.divided(whole, split))
         is_pictures, is_encoded = is_of_pictures(self.set.data), is_of_encoded(self.set.data)
         self.check_keys_of_pictures(is_pictures, is_encoded)
-        remarks = [self.set.remark, *columns.notes]
-        if p.split is None and self.division(whole):
-            remarks.insert(1, "a fifth is kept for tests (split: 0.2 is the default; split: 0 for none)")
+        remarks = [self.set.remark, *self.notes_on_division(whole), *columns.notes]
         if not p.layout and not is_pictures:
             remarks.append(noticed(whole))
+        if len(top) > 1:
+            remarks.append(one_hot.noticed(whole))
         if p.transform.color is not None and not is_pictures and not is_encoded:  # Caffe says so and goes on
             remarks.append("transform's force_color and force_gray are for encoded images, which these are not")
         self.remark = "; ".join(filter(None, remarks))
@@ -177,6 +184,8 @@ class Data(Batches):
         in_bgr = whole.split == UNDIVIDED or is_pictures  # as Caffe's databases
         self.facts = find_facts(p.transform, self.fitted, self.training_examples, self.phase == "TRAIN", in_bgr)
         self.further = self.find_further(top)
+        if len(top) > 1:
+            self.check_classes(self.set.classes, self.set.origin)
         self.example_from = self.set.origin
         if len(example) == 3:
             self.one_shape_by = "a transform with crop_size cuts both to one size"
@@ -205,7 +214,11 @@ class Data(Batches):
         """The arrays of the tops after the first, labels before others. Raises NettrainError for a missing one."""
         further = [self.set.labels]
         if len(top) > 1 and self.set.labels is None:
-            raise NettrainError(f"{self.set.origin} has no labels for the second top", key="source")
+            raise NettrainError(
+                f"{self.set.origin} has no labels for the second top; they are the array `label` of an .npz, "
+                "y_….npy beside x_….npy; without labels say top: data",
+                key="source",
+            )
         for name in self.top_names[2:]:
             if name not in self.set.others:
                 has = ", ".join(self.set.others) or "none"
@@ -216,7 +229,9 @@ class Data(Batches):
         further = further[: len(top) - 1]
         for blob, array in zip(top[1:], further, strict=True):
             if isinstance(array, np.ndarray):
-                blob.known = Known(array, self.set.origin, self.set.classes)
+                blob.known = Known(
+                    array, self.set.origin, self.set.classes, name_of=self.set.name_of if self.set.names else None
+                )
         return further
 
     def serve(self, p):
@@ -262,11 +277,14 @@ class Data(Batches):
         self.remark = ""
         in_bgr = bool(self.fitted.get("pictures"))
         pictures = given_pictures(given, partial(find_file, folder=self.folder, folders=True), example, in_bgr)
-        return (
-            arranged(given_examples(given, self.folder, self.p.look.color), self.p.layout)
-            if pictures is None
-            else pictures
-        )
+        if pictures is not None:
+            return pictures
+        if in_bgr and (file := file_in(given)) is not None and is_table(Path(file)):
+            raise WrongKindError(
+                f"{file}: this net predicts from pictures, folders of them, or arrays of N x {format_shape(example)} "
+                "(.npz, .npy), not from tables"
+            )
+        return arranged(given_examples(given, self.folder, self.p.look.color), self.p.layout)
 
     def name_of(self, k):
         return self.set.name_of(int(self.indices[k]))
@@ -299,6 +317,16 @@ class Data(Batches):
         if found.split not in (WHOLE, UNDIVIDED) or not self.is_one_source:
             raise NettrainError(f"{found.origin} has a part for tests already; leave out split", key="split")
         return how
+
+    def notes_on_division(self, found):
+        """What a person should know of how a set is divided."""
+        how = self.division(found)
+        notes = []
+        if how is not None and self.p.split is None:
+            notes.append("a fifth is kept for tests (split: 0.2 is the default; split: 0 for none)")
+        if how is not None and how.stratify and how.group is None and (how.test or how.folds):
+            notes.append(rare(found.labels, found.classes))
+        return notes
 
     def divided(self, found, split):
         """The part of a set for tests (``test``) or training (``train``); all of it where it is not divided."""

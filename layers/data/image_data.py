@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import numpy as np
 from ...data.dataset import beginning_of, digest, some_of
 from ...data.division import counts_of
 from ...data.given import files_in
+from ...data.image_list import read_list, refuse_missing
 from ...data.images import decode, entries, find_image, size_in_head
-from ...data.kinds import not_text, other_kind
 from ...data.pictures.folder import read_folder
 from ...data.pictures.kept import Kept
 from ...data.pictures.reading import classes_of_folder
@@ -22,7 +21,6 @@ from ...data.transform import Transform
 from ...data.transforming.facts import find_facts, picture
 from ...data.transforming.mixing import Mixing
 from ...files.extras import extra
-from ...files.reading import lines
 from ...net.blob import Known
 from ...net.example import Example
 from ...net.registry import register
@@ -32,36 +30,7 @@ from .batches import Batches
 from .given import array_of
 from .phases import BatchSize, ListSource
 
-
-def read_list(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(files, labels, numbers of their lines) of a list with ``file label`` on each line, split at the last space or
-    tab. Empty lines are skipped. Raises NettrainError with the line that is wrong.
-    """
-    files, labels, numbers = [], [], []
-    try:
-        for number, line in lines(path):
-            if not line.strip():
-                continue
-            text = line.strip()
-            at = max(text.rfind(" "), text.rfind("\t"))
-            file, label = text[: max(at, 0)], text[at + 1 :]
-            if not file or not re.fullmatch("[+-]?[0-9]{1,10}", label) or not -(2**31) <= int(label) < 2**31:
-                shown = line.strip() if len(line.strip()) <= 200 else line.strip()[:197] + "..."
-                raise NettrainError(
-                    f"{path}:{number}: `FILE LABEL` is expected, got `{shown}`; LABEL is an integer"
-                    f"{other_kind(path, 'images')}",
-                    key="source",
-                )
-            files.append(file.strip())
-            labels.append(int(label))
-            numbers.append(number)
-    except (OSError, UnicodeDecodeError) as error:
-        raise NettrainError(f"{path} is not a list of files{not_text(path, error)}", key="source") from None
-    if not files:
-        raise NettrainError(f"{path} lists no images", key="source")
-    return files, np.array(labels), np.array(numbers)
-
-
+LOOKED_FOR = 10_000  # images of a list that must be there before work begins
 LOOKED_AT = 200  # images of a list whose sizes are compared before work begins, at 0.1 ms each and more from a disk
 
 
@@ -149,6 +118,9 @@ class ImageData(Batches):
         else:
             part, classes = self.read_classes()
         self.reads = {f"{self.list.resolve()}{part}": str(self.list)}
+        self.check_classes(classes, str(self.list))
+        if not all(os.path.exists(self.path(i)) for i in spread(len(self.files), LOOKED_FOR)):
+            refuse_missing(map(self.path, range(len(self.files))), self.where, self.root)
         first = self.image(0)
         self.example = first.shape
         self.example_from = f"{self.files[0]} of {self.list}"
@@ -245,6 +217,8 @@ class ImageData(Batches):
 
     def image(self, i):
         path = Path(self.files[i]) if self.is_given else self.path(i)
+        if not self.is_given and self.is_list and not os.path.exists(path):
+            refuse_missing(map(self.path, range(len(self.files))), self.where, self.root)
         return decode(path, self.where(i), self.size, self.p.is_color)
 
     def image_of_one_size(self, i):

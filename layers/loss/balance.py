@@ -43,8 +43,16 @@ def balanced(counts: np.ndarray) -> np.ndarray:
 def remark_on(known: Known | None, classes: int, ignored: float | None) -> str:
     """What to know of classes of very unequal size; nothing where they are not, or sizes are not known."""
     counts = known.counts(classes, ignored) if known is not None else None
-    if known is None or counts is None or np.count_nonzero(counts) < 2:
+    if known is None or counts is None:
         return ""
+    if np.count_nonzero(counts) < 2:
+        only = int(counts.argmax())
+        named = f"`{known.classes[only]}`" if len(known.classes) == classes else f"class {only}"
+        return (
+            f"all {counts.sum():,} labels are {named}: there is nothing to tell apart"
+            if counts.sum() > 1 < classes
+            else ""
+        )
     sizes = np.where(counts > 0, counts, counts.max())
     most, least = int(counts.argmax()), int(sizes.argmin())
     if counts[most] <= TOO_UNEQUAL * counts[least]:

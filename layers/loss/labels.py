@@ -22,7 +22,8 @@ def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
         if len(labels.shape) > 1 and labels.shape[0] == outer and inner == 1:
             hint = (
                 f"; if these are probabilities of {labels.shape[1]} classes, as mixup makes them in training, "
-                "SoftmaxWithLoss takes them for as many scores, and a score belongs into tests: include: test"
+                "SoftmaxWithLoss takes them for as many scores, and a score belongs into tests: include: test; if they "
+                "are one-hot labels of a data set, one_hot: true of Data makes classes of them"
             )
         raise ShapeError(
             f"scores of {format_shape(scores.shape)} with the classes on axis {axis} need {outer * inner} labels, "
@@ -34,10 +35,12 @@ def positions(scores: Blob, labels: Blob, axis: int) -> tuple[int, int, int]:
 def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> None:
     """Raise NettrainError when the data set is known to hold a label that no output stands for."""
     known = blob.known.range(ignore_label) if blob.known is not None else None
-    if known is None:
+    if known is None or blob.known is None:
         return
+    ignored = np.nan if ignore_label is None else ignore_label
     if not (known.low >= 0 and known.high < classes):  # NaN is neither
-        hint = ""
+        first = blob.known.first(lambda values: ~((values >= 0) & (values < classes) | (values == ignored)))
+        hint = f"; the first such label is that of {first}" if first else ""
         if known.low == 1 and known.high == classes:
             hint = "; labels start at 0: subtract 1 from each, or use one more output"
         raise NettrainError(
@@ -45,7 +48,13 @@ def check_range(blob: Blob, classes: int, ignore_label: int | None = None) -> No
             key="bottom",
         )
     if known.fractional is not None:
-        raise NettrainError(f"a label must be an integer, the data set has {known.fractional:g}", key="bottom")
+        first = blob.known.first(lambda values: values != np.rint(values))
+        where = f", in {first}" if first else ""
+        raise NettrainError(
+            f"a label must be an integer, the data set has {known.fractional:g}{where}; for amounts the loss is "
+            "EuclideanLoss",
+            key="bottom",
+        )
 
 
 def read_indices(blob: Blob, out: np.ndarray, count: int) -> None:

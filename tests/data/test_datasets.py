@@ -329,12 +329,12 @@ def test_npz_dtypes(dtype):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": [1], "b": [2]}, r"set\.npz has no array `data` \(or `test_data`, `x`, `x_test`\); it has a, b"),
+        ({"a": [1], "b": [2]}, r"set\.npz has no array `data` \(or `train_data`, `x`, `x_train`\); it has a, b"),
         ({"train_data": np.zeros((2, 2)), "train_label": [0, 1]}, "has no array `data`"),
         ({"data": np.zeros((3, 2)), "label": [1, 2]}, r"set\.npz holds 3 examples but 2 labels"),
         ({"data": np.zeros((0, 2)), "label": []}, r"set\.npz holds no examples"),
-        ({"data": np.array(["a"]), "label": [1]}, r"set\.npz holds text; numbers are needed"),
-        ({"data": [1], "label": np.array(["a"])}, r"set\.npz holds text; numbers are needed"),
+        ({"data": np.array(["a"]), "label": [1]}, r"set\.npz: `(data|label)` holds text; numbers are needed"),
+        ({"data": [1], "label": np.array(["a"])}, r"set\.npz: `(data|label)` holds text; numbers are needed"),
         ({"data": np.array(5.0)}, r"set\.npz holds a single number, not an array of examples"),
     ],
 )
@@ -385,12 +385,16 @@ def test_csv(kind, suffix):
     [
         ("a,b\n1,2\n3,4x\n", "set.csv:3: `4x` is not a number", {}),
         ("a,b\n1,2\n\n3,4,5\n", "set.csv:4: 3 columns where 2 are expected", {}),
-        ("1,2\n3\n", "set.csv:2: 1 columns where 2 are expected", {}),
+        ("1,2\n3\n", "set.csv:2: 1 column where 2 are expected", {}),
         ("", "set.csv holds no examples", {}),
         ("a,b,label\n", "set.csv holds no examples", {}),
         ("1\n2\n", "set.csv has one column; an example needs values and a label", {}),
         ("a,b\n1,2\n", "set.csv has no column `c`; it has a, b", {"label_column": "c"}),
-        ("1,2\n", "set.csv has no column `2`; it has 0 to 1", {"label_column": "2"}),
+        (
+            "1,2\n",
+            "set.csv has no column `2`: its first line is not names; the columns are 0 to 1",
+            {"label_column": "2"},
+        ),
     ],
 )
 def test_csv_mistakes(text, message, keys):

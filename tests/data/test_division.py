@@ -78,7 +78,7 @@ def test_a_part_knows_its_rows():
 
 def test_what_cannot_be_divided_is_said():
     whole = DataSet(np.zeros((6, 1)), None, "x.npz", others={"g": np.ones(6)})
-    with pytest.raises(NettrainError, match="6 examples in 1 groups cannot be divided"):
+    with pytest.raises(NettrainError, match=r"6 examples in 1 group .by `g`. cannot be divided"):
         part_of(whole, Split(group="g"), "train")
     several = DataSet(np.zeros((6, 1)), None, "x.npz", others={"g": np.arange(12).reshape(6, 2)})
     with pytest.raises(NettrainError, match="`g` has 2 values for each example; to group by it must have one"):

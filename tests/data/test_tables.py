@@ -114,7 +114,7 @@ def test_quoted_text_comes_back(rows):
     file = io.StringIO()
     csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("one", "two"), *rows])
     Path("q.csv").write_bytes(file.getvalue().encode())
-    found = read_text(Path("q.csv"))
+    found, _ = read_text(Path("q.csv"))
     for i, name in enumerate(("one", "two")):
         assert found.columns[i].name == name
         assert [found.columns[i].text(k) for k in range(len(rows))] == [row[i].strip() for row in rows]
@@ -177,12 +177,32 @@ def test_reading_by_columns_and_cell_by_cell_give_the_same(data):
             if not quickly:
                 patch.setattr(text_reader, "read_quickly", lambda path, dialect: None)
             try:
-                made = read_text(Path("t.csv"))
-                found.append([made.named, made.line.numbers.tolist()])
+                made, wrong = read_text(Path("t.csv"))
+                found.append([made.named, made.line.numbers.tolist(), wrong.said, wrong.more, wrong.hints])
                 found[-1] += [(one.name, one.kind, one.words, one.values.tobytes()) for one in made.columns]
             except NettrainError as error:
                 found.append(str(error))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("rows", [3, 30])
+def test_a_point_among_decimal_commas_is_found_wherever_it_stands(rows, monkeypatch):
+    """However a file is read in pieces; a column of points alone is one of numbers."""
+    monkeypatch.setattr(pieces, "AT_ONCE", 40)
+    monkeypatch.setattr(text_reader, "AT_ONCE", 4)
+    lines = [f"{k},5;{k}.5;w{k % 2}.,;n.a.;0,{k}" for k in range(rows)]
+    Path("t.csv").write_text("\n".join(["a;b;c;d;e", *lines]))
+    found, wrong = read_text(Path("t.csv"), ("a",))
+    assert not wrong.said
+    assert [one.kind for one in found.columns[:3]] == ["numbers", "numbers", "words"]
+    assert found.columns[0].values.tolist() == found.columns[1].values.tolist() == [k + 0.5 for k in range(rows)]
+    for row in (0, rows // 2, rows - 1):
+        some_lines = [*lines[:row], "7.25;1.5;x;;0,5", *lines[row + 1 :]]
+        Path("t.csv").write_text("\n".join(["a;b;c;d;e", *some_lines]))
+        _, wrong = read_text(Path("t.csv"), ("a",))
+        assert [one.split(";")[0].split(" (")[0] for one in wrong.said] == [
+            f"t.csv:{row + 2}: `7.25` is not a number with a decimal comma"
+        ]
 
 
 def test_reading_costs_no_calls_for_each_cell_and_little_memory_beside_the_columns(monkeypatch):
@@ -211,7 +231,7 @@ def test_reading_costs_no_calls_for_each_cell_and_little_memory_beside_the_colum
     assert (calls(Path("8000.csv")) - calls(Path("4000.csv"))) / 20_000 < 0.5
     tracemalloc.start()
     try:
-        found = read_text(Path("8000.csv"))
+        found, _ = read_text(Path("8000.csv"))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -1,5 +1,6 @@
 """Images larger than what is asked for, of other formats, and the lists that name them."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,14 @@ def test_a_small_image_file_of_very_many_pixels():
         Image.new("1", size).save("a.png")
         assert Path("a.png").stat().st_size < 50_000
         refused(f"list.txt:1: image a.png has {words}", reader_of("a.png")["image"])
+
+
+def test_other_filters_of_warnings_do_not_make_an_image_damaged():
+    """Such as those of a thread that read images in the test before."""
+    Image.new("1", (12_000, 9000)).save("a.png")
+    for _ in range(2):
+        refused("list.txt:1: image a.png has 12,000 x 9,000 pixels", reader_of("a.png")["image"])
+        warnings.simplefilter("error")
 
 
 def test_an_image_is_the_same_in_one_piece_and_in_bands():

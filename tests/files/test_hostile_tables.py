@@ -25,7 +25,7 @@ ROWS = "1,2,0\n3,4,1\n"
         (ROWS + '1,"2\n3",0\n', "a.csv:3: `2\\n3` is not a number"),
         (
             ROWS + '1,"2,0\n' + ROWS,
-            'a.csv:2: in the row after this line: a quoted cell does not end: a `"` is not closed',
+            'a.csv:3: a quoted cell does not end: a `"` is not closed',
         ),
         (ROWS + "\n\n1,,0\n", "a.csv:5: column 1 (counted from 0) has no value"),
         (ROWS + "1,\0,0\n", "a.csv:3: `\\x00` is not a number"),
@@ -110,6 +110,9 @@ def test_of_two_columns_of_one_name_the_label_is_chosen_by_number():
     ]
     Path("a.csv").write_text("x,x,label\n" + ROWS)
     first_batch("Data", source="a.csv", batch_size=2)
+    for key in ("drop", "features"):
+        with pytest.raises(NettrainError, match=rf"2 columns `x`; say which one by its number: {key}: \[0\] or \[1\]"):
+            first_batch("Data", source="a.csv", batch_size=2, **{key: ["x"]})
 
 
 def test_the_label_is_any_column_of_a_table():

@@ -26,6 +26,23 @@ class Meeting:
         return found
 
 
+class Post:
+    """Messages from one member to another."""
+
+    def __init__(self, rank, boxes):
+        self.rank, self.boxes = rank, boxes
+
+    def send(self, rank, thing):
+        self.boxes[rank].put((self.rank, pickle.dumps(thing)))
+
+    def receive(self):
+        found = []
+        while not self.boxes[self.rank].empty():
+            rank, thing = self.boxes[self.rank].get()
+            found.append((rank, pickle.loads(thing)))
+        return found
+
+
 class Member(Team):
     """One of a team of threads. What goes from one to another is copied, as between processes."""
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from helpers import layer
 from helpers.teams import together
+from nettrain import NettrainError, SpecError
 from nettrain.ranks.team import ALONE
+from nettrain.tools import training
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +70,13 @@ NETS = {
 }
 
 
-def solver(team, name, out="run", **keys):
+def solver(team, name, out="run", reduce="segments", **keys):
     layers, more = NETS[name]
     momentum = {} if more.get("type", "SGD") != "SGD" else {"momentum": 0.9}
     keys = (
         {"base_lr": 0.02, "max_iter": 12, "test_interval": 3, "snapshot": 4, "random_seed": 3} | momentum | more | keys
     )
-    return nettrain.get_solver({"name": name, "solver": keys, "layers": layers}, out=out, team=team)
+    return nettrain.get_solver({"name": name, "solver": keys, "layers": layers}, out=out, team=team, reduce=reduce)
 
 
 def everything(folder):
@@ -131,6 +133,40 @@ def test_a_run_goes_on_with_another_number_of_ranks():
     assert {key: value for key, value in files.items() if key[0] == last_of_all and key[1] != "state"} == {
         key: value for key, value in wanted.items() if key[0] == last_of_all and key[1] != "state"
     }
+
+
+def test_without_iter_size_each_rank_has_a_batch_and_more_must_be_shared_evenly():
+    (one, _) = together(2, lambda team: solver(team, "mlp"))
+    assert one.p.iter_size == 2
+    assert one.spec.to_python()["solver"]["iter_size"] == 2  # so a snapshot goes on with it, on any number of ranks
+    assert training.banner(one).count("2 ranks x 4 = 8 examples an update, as iter_size 2 on one") == 1
+    with pytest.raises(SpecError) as error:
+        together(3, lambda team: solver(team, "mlp", iter_size=4))
+    assert "4 batches of an update cannot be shared evenly by 3 processes" in str(error.value)
+    assert "start 1 or 2 or 4, or --set solver.iter_size=6" in str(error.value)
+
+
+def test_the_library_may_add_up_gradients_in_its_order():
+    alike = together(4, lambda team: finish(solver(team, "BatchNorm", out="there", iter_size=4, reduce="mpi")))
+    solver(ALONE, "BatchNorm", out="one", iter_size=4).solve()
+    assert len(set(alike)) == 1
+    with np.load("there/iter_12.npz") as one, np.load("one/iter_12.npz") as other:
+        for name in other.files:
+            if name != "state":
+                np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
+
+
+def test_what_cannot_be_shared_is_refused(monkeypatch):
+    layers, more = NETS["LSTM"]
+    task = layers[0] | {"top": ["x", "t"], "min_length": 6}
+    ones = layer("ones", "DummyData", top="cont", shape=[13, 3], data_filler=1)
+    monkeypatch.setitem(NETS, "carried", ([task, ones, *layers[1:]], more))
+    with pytest.raises(NettrainError, match="carries its states on from batch to batch"):
+        together(2, lambda team: finish(solver(team, "carried")))
+    out = layer("out", "HDF5Output", ["ip", "label"], file_name="o.h5", include="train")
+    monkeypatch.setitem(NETS, "writes", ([*NETS["mlp"][0], out], {}))
+    with pytest.raises(SpecError, match="HDF5Output `out` writes what it reads to files"):
+        together(2, lambda team: solver(team, "writes"))
 
 
 def by_hand(team):

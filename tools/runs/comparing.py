@@ -12,9 +12,9 @@ from ...solver.finding import find_snapshot, run_at
 from ...solver.metrics import METRICS, read_metrics
 from ...solver.record import read_record, shares_of
 from ...solver.runs import Run
+from ...spec.differences import differences, written
 from ...spec.errors import NettrainError, why
 from ..table import table
-from .differences import differences, written
 from .listing import best_of, runs_at
 
 

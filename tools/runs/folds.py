@@ -18,10 +18,10 @@ from ...solver.evaluate import shown
 from ...solver.record import read_record
 from ...solver.runs import Run, next_folder, quoted
 from ...solver.solver import Solver
+from ...spec.differences import differences, written
 from ...spec.errors import NettrainError, why
 from .. import training
 from ..table import table
-from .differences import differences, written
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 from ...data.dataset import UNDIVIDED, WHOLE, DataSet, some_of
 from ...data.generators import Generate
 from ...data.npy import holds_arrays
+from ...data.one_hot import is_one_hot
 from ...data.pictures.reading import find_pictures, heads_of
 from ...data.sources import NAMED, find_file, load
 from ...data.table import roles
@@ -232,6 +233,9 @@ def _of_arrays(source: str, path: Path) -> Facts:
         keys.append(SPLIT)
     facts = Facts(about, keys, shape, math.ceil(len(found) * 0.8) if is_one else len(found), 0, found.classes)
     labels = _labels(found)
+    if is_one_hot(labels):
+        keys.append(("one_hot: true", "a label is a 1 in the place of its class"))
+        labels = labels.argmax(axis=1)
     _predict(facts, labels, certain=labels.dtype.kind in "iub")
     return facts
 
