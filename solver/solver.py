@@ -341,7 +341,7 @@ class Solver:
         """An error (exit code 3) that says what is no longer finite, how it came about and what is kept: in the last
         batch, or in that which another of the team computed, as all of it have to ask."""
         kept = "nothing: no update was made" if self.iter == 0 else "no snapshot was made before; set solver.snapshot"
-        best = self.run.path("best.npz") if self.iter and self.best else None
+        best = self.run.path("best.npz") if self.iter and self.best and self.run.folder else None
         kept = str(self.last_snapshot or best or kept)
         place = str(place_of(self.spec, "base_lr"))
         self.updater.hand_round_history()

@@ -104,3 +104,24 @@ def test_a_bad_example_is_named_by_whoever_has_it(example):
     assert alone[1] == 3
     assert "before it" not in alone[2]
     assert together(4, lambda team: trained(team, "ReLU", test_interval=0)) == [alone] * 4
+
+
+def test_a_restored_solver_that_has_written_nothing_yet_says_what_is_kept():
+    data()
+    layers = [
+        layer("d", "Data", top=["data", "label"], source="d.npz", batch_size={"train": 4, "test": 60}),
+        layer("ip", "InnerProduct", "data", num_output=3, weight_filler="xavier"),
+        layer("loss", "SoftmaxWithLoss", ["ip", "label"]),
+    ]
+
+    def diverged(team):
+        spec = {"solver": {"base_lr": 3e38, "max_iter": 9, "test_interval": 9, "iter_size": 2}, "layers": layers}
+        one = nettrain.get_solver(spec, team=team)
+        one.restore("first/iter_2.npz")
+        with pytest.raises(nettrain.NettrainError, match=r"kept +first/iter_2.npz"):
+            one.step(4)
+
+    solver = {"base_lr": 0.1, "max_iter": 2, "test_interval": 1, "iter_size": 2}
+    nettrain.get_solver({"solver": solver, "layers": layers}, out="first").solve()
+    diverged(ALONE)
+    together(2, diverged)
