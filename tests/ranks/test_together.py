@@ -12,6 +12,7 @@ import pytest
 from helpers import layer
 from helpers.teams import together
 from nettrain import NettrainError, SpecError
+from nettrain.interop.yaml_out import to_yaml
 from nettrain.ranks.team import ALONE
 from nettrain.tools import training
 
@@ -190,3 +191,16 @@ def test_a_program_may_step_and_restore(tmp_path):
     expected = by_hand(ALONE)
     shutil.rmtree(tmp_path / "runs")
     assert together(4, by_hand) == [expected] * 4
+
+
+def test_a_spec_without_iter_size_goes_on_as_the_run_it_resumes(tmp_path):
+    spec = solver(ALONE, "mlp").spec
+    (tmp_path / "mlp.yaml").write_text(to_yaml(spec.root))
+    together(4, lambda team: training.prepare("mlp.yaml", ["solver.max_iter=4"], print, out="run", team=team).solve())
+
+    def on(team):
+        one = training.prepare("mlp.yaml", ["solver.max_iter=8"], print, resume="run", team=team)
+        one.solve()
+        return one.p.iter_size, one.iter
+
+    assert together(2, on) == [(4, 8)] * 2
