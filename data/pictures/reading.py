@@ -34,12 +34,13 @@ QUICK = 1 << 26  # bytes of pictures that are all read before every run, so that
 class Look:
     """How a net takes pictures. Without a ``size`` (H, W) all must have the same; ``color`` None: three channels where
     any picture has colours. ``cache`` are the bytes of decoded pictures that are kept, None for a share of the
-    memory."""
+    memory. ``size_by`` is how people say the size."""
 
     size: tuple[int, int] | None = None
     color: bool | None = None
     damaged: Literal["refuse", "skip"] = "refuse"
     cache: int | None = None
+    size_by: str = "`size`, such as size: 64 or size: [48, 64]"
 
 
 PLAIN = Look()
@@ -234,7 +235,7 @@ def _pictures(found: Found, look: Look) -> Pictures:
         if not whole:
             raise damage(found, {i: head.wrong for i, head in enumerate(heads)}, len(heads))
         if size is None:
-            _check_sizes(found, whole)
+            _check_sizes(found, whole, look)
     shape = (3 if color else 1, *(size or whole[0][:2]))
     pictures = Pictures(found, shape, size, look.cache)
     if look.damaged == "skip":
@@ -260,7 +261,7 @@ def _others(found: Found, wrong: Container[int], color: bool) -> dict[int, str]:
     return {i: why for i, why in each(try_to_read, numbers) if why}
 
 
-def _check_sizes(found: Found, heads: Sequence[Head]) -> None:
+def _check_sizes(found: Found, heads: Sequence[Head], look: Look) -> None:
     """Raise NettrainError unless all pictures have one size."""
     sizes = Counter(head[:2] for head in heads)
     if len(sizes) == 1:
@@ -269,8 +270,8 @@ def _check_sizes(found: Found, heads: Sequence[Head]) -> None:
     low, high = min(sizes, key=lambda size: size[0] * size[1]), max(sizes, key=lambda size: size[0] * size[1])
     raise NettrainError(
         f"{found.origin}: the pictures have {len(sizes):,} sizes, height x width from {format_shape(low)} to "
-        f"{format_shape(high)}, most often {format_shape(common)} ({count:,} of {len(heads):,}); give `size`, such as "
-        "size: 64 or size: [48, 64], to bring all to one",
+        f"{format_shape(high)}, most often {format_shape(common)} ({count:,} of {len(heads):,}); give "
+        f"{look.size_by}, to bring all to one",
         key=("size", "source"),
     )
 

@@ -112,7 +112,8 @@ def _is_of_pictures(path: Path) -> bool:
 
 def _pictures(job: Job, path: Path) -> dict[str, DataSet]:
     """The pictures of each part, by its name; of a source without parts with an empty one."""
-    look = Look(job.resize, False if job.gray else None, job.damaged, cache=0)
+    by = "their height and width, such as --resize 48 64"
+    look = Look(job.resize, False if job.gray else None, job.damaged, cache=0, size_by=by)
     if os.path.isdir(path) and (parts := parts_of(path)):
         train = read_pictures(path, "train", look)
         found = {parts["train"]: train}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from ...data.table.cells import short
 from ...data.table.looking import describe
 from ...data.table.table import written
 from ...interop.yaml_out import one_line
+from ...solver.runs import quoted
+from ...spec.errors import NettrainError
 from ..table import table
 
 MOST_CLASSES = 30  # rows of classes that are shown
@@ -18,6 +21,12 @@ MOST_CLASSES = 30  # rows of classes that are shown
 
 def look(file: str, label: Sequence[str] = (), drop: Sequence[str] = ()) -> dict[str, Any]:
     """The columns of a table; see ``data.table.looking.describe``. Raises NettrainError."""
+    if os.path.isdir(file):
+        at = quoted(file)
+        raise NettrainError(
+            f"{file} is a folder, not a table: nettrain new NAME --data {at} says what is in it and writes a spec, "
+            f"nettrain data {at} --to db makes an LMDB of pictures"
+        )
     return describe(find_file(file, Path()), label, drop)
 
 
