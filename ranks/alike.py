@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ..compute import openblas
-from ..compute.onednn.library import UnavailableError, library
 from ..files.reading import read_bytes
 from ..net.net import Net
 from ..net.user_code import is_users
@@ -126,6 +125,8 @@ def kernels(net: Net) -> dict[str, str | None]:
 
 
 def _instructions() -> str | None:
+    from ..compute.onednn.library import UnavailableError, library  # which is loaded where it computes
+
     try:
         ask = library().functions.dnnl_get_effective_cpu_isa
     except (UnavailableError, AttributeError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from ..net.layer import Layer
 from ..net.net import Net
+from ..net.netspec import load
+from ..net.records import NetSpec
 from ..net.step import Step
 from ..net.user_code import ask
 from .team import Team
@@ -36,6 +39,14 @@ class Statistics:
         for layer, statistics in zip(self.layers, found, strict=True):
             for one in statistics:
                 ask(layer, "keep_statistics", one)
+
+
+def shared_as_before(spec: NetSpec, of_run: Mapping[str, Any]) -> NetSpec:
+    """A spec that leaves iter_size out goes on with as many batches in an update as the run it resumes has, not as many
+    as there are ranks now."""
+    if spec.solver is None or "iter_size" in spec.solver.value:
+        return spec
+    return load(spec, [f"solver.iter_size={of_run.get('solver', {}).get('iter_size', 1)}"])
 
 
 def overrides(layer: Layer, method: str) -> bool:

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from nettrain.compute import openblas, parallel
 
 pytest.register_assert_rewrite("helpers")
 
@@ -19,17 +20,19 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("NETTRAIN_ENGINE", "numpy")
 
 
+SHARE = None  # of the processors, for one of pytest-xdist's workers
+
+
 def pytest_configure(config):
     """Each of pytest-xdist's workers uses its share of the processors; tests of threads say how many they want.
 
     Several workers may have the processor in common that their nets keep to, and BLAS's threads wait in a loop.
     """
     if hasattr(config, "workerinput"):
-        from nettrain.compute import openblas, parallel
-
-        share = max(1, parallel.threads() // config.workerinput["workercount"])
-        parallel.use_threads(share)
-        openblas.set_threads(share)
+        global SHARE
+        SHARE = max(1, parallel.threads() // config.workerinput["workercount"])
+        parallel.use_threads(SHARE)
+        openblas.set_threads(SHARE)
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +48,14 @@ def zoo():
     user_code._layer_files.clear()
     for name in ("mine", "theirs"):
         sys.modules.pop(name, None)
+
+
+@pytest.fixture(autouse=True)
+def _share():
+    """A test may change how many threads BLAS has; one that counts on one afterwards would wait for another worker."""
+    yield
+    if SHARE is not None:
+        openblas.set_threads(SHARE)
 
 
 @pytest.fixture(autouse=True)

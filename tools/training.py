@@ -12,6 +12,7 @@ from ..compute.parallel import threads
 from ..interop.caffe import solver_state
 from ..net.netspec import load
 from ..net.records import NetSpec
+from ..ranks.sharing import shared_as_before
 from ..ranks.team import ALONE
 from ..solver.evaluate import shown
 from ..solver.finding import Found, find_snapshot
@@ -65,7 +66,8 @@ def prepare(
         options["weights"] = None  # the state names its own
     try:
         if spec is not None and found is not None and team.size > 1:
-            source = _as_the_run_shares(load(spec, settings, allow_python=options.get("allow_python", False)), found)
+            loaded = load(spec, settings, allow_python=options.get("allow_python", False))
+            source = shared_as_before(loaded, found.snapshot.state["spec"])
         solver = Solver(source, settings=settings if spec is not None else (), **options)
     except SpecError as error:
         raise NettrainError(f"{error} Nothing was trained.") from error
@@ -95,15 +97,6 @@ def prepare(
     if state is not None:
         say(f"resumed from {state} at iteration {solver.iter}; data is read from its start: Caffe keeps no place in it")
     return solver
-
-
-def _as_the_run_shares(spec: NetSpec, found: Found) -> NetSpec:
-    """A spec that leaves iter_size out goes on with as many batches as an update of the run has, not as many as there
-    are ranks now."""
-    of_run = found.snapshot.state["spec"].get("solver", {}).get("iter_size", 1)
-    if spec.solver is None or "iter_size" in spec.solver.value:
-        return spec
-    return load(spec, [f"solver.iter_size={of_run}"])
 
 
 def _resume(solver: Solver, found: Found, say: Callable[[str], None]) -> None:

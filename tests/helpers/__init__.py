@@ -130,12 +130,13 @@ def full_disk(file, array, allow_pickle):
 _started = []
 
 
-def start(*arguments, program=("-m", "nettrain"), **options):
-    """A process of nettrain's, or of Python with another ``program``, whose output can be read as text.
+def start(*arguments, program=("-m", "nettrain"), by=(), **options):
+    """A process of nettrain's, or of Python with another ``program``, whose output can be read as text; started ``by``
+    a launcher, several.
 
     Whatever becomes of the test, the process is gone after it and its pipes are closed.
     """
-    command = [sys.executable, *program, *map(str, arguments)]
+    command = [*map(str, by), sys.executable, *program, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, **pipes | options)
     _started.append(process)

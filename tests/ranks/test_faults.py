@@ -13,7 +13,7 @@ from pathlib import Path
 import nettrain
 import numpy as np
 import pytest
-from helpers import layer
+from helpers import layer, start
 from helpers.teams import together
 from nettrain.ranks.launch import mpiexec
 from nettrain.solver import keeper
@@ -138,10 +138,8 @@ def everything(path):
 def begin(ranks, *arguments):
     """``nettrain train`` in several processes, which go on until something happens to them."""
     environment = os.environ | {"MPIR_CVAR_ENABLE_HEAVY_YIELD": "1"}
-    command = [sys.executable, "-m", "nettrain", "train", *arguments]
-    if ranks > 1:
-        command = [str(mpiexec()), "-n", str(ranks), *command]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    by = (mpiexec(), "-n", ranks) if ranks > 1 else ()
+    return start("train", *arguments, by=by, env=environment, stderr=subprocess.STDOUT)
 
 
 def below(process):

@@ -104,26 +104,26 @@ def test_any_number_of_ranks_gives_the_bits_of_one(name, overlaps):
 
     for ranks in (2, 4):
         ended = together(
-            ranks, lambda team, out=f"on{ranks}": finish(solver(team, name, out=out, iter_size=4)), overlaps
+            ranks, lambda team, out=f"on{ranks}": trained(solver(team, name, out=out, iter_size=4)), overlaps
         )
         assert everything(f"on{ranks}") == expected
         assert len({weights for weights, _ in ended}) == 1
         assert len({scores for _, scores in ended}) == 1
 
 
-def finish(one):
+def trained(one):
     one.solve()
     return one.net.flat.data.tobytes(), json.dumps(one.last_test)
 
 
 def test_a_run_goes_on_with_another_number_of_ranks():
     solver(ALONE, "dropout", out="one", iter_size=4, max_iter=12).solve()
-    together(4, lambda team: finish(solver(team, "dropout", out="run", max_iter=4, iter_size=4)))
+    together(4, lambda team: trained(solver(team, "dropout", out="run", max_iter=4, iter_size=4)))
 
     def on(team):
         one = solver(team, "dropout", out="run", max_iter=8, iter_size=4)
         one.resume("run/iter_4.npz")
-        return finish(one)
+        return trained(one)
 
     together(2, on)
     last = solver(ALONE, "dropout", out="run", max_iter=12, iter_size=4)
@@ -148,7 +148,7 @@ def test_without_iter_size_each_rank_has_a_batch_and_more_must_be_shared_evenly(
 
 
 def test_the_library_may_add_up_gradients_in_its_order():
-    alike = together(4, lambda team: finish(solver(team, "BatchNorm", out="there", iter_size=4, reduce="mpi")))
+    alike = together(4, lambda team: trained(solver(team, "BatchNorm", out="there", iter_size=4, reduce="mpi")))
     solver(ALONE, "BatchNorm", out="one", iter_size=4).solve()
     assert len(set(alike)) == 1
     with np.load("there/iter_12.npz") as one, np.load("one/iter_12.npz") as other:
@@ -163,7 +163,7 @@ def test_what_cannot_be_shared_is_refused(monkeypatch):
     ones = layer("ones", "DummyData", top="cont", shape=[13, 3], data_filler=1)
     monkeypatch.setitem(NETS, "carried", ([task, ones, *layers[1:]], more))
     with pytest.raises(NettrainError, match="carries its states on from batch to batch"):
-        together(2, lambda team: finish(solver(team, "carried")))
+        together(2, lambda team: trained(solver(team, "carried")))
     out = layer("out", "HDF5Output", ["ip", "label"], file_name="o.h5", include="train")
     monkeypatch.setitem(NETS, "writes", ([*NETS["mlp"][0], out], {}))
     with pytest.raises(SpecError, match="HDF5Output `out` writes what it reads to files"):
