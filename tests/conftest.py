@@ -52,9 +52,10 @@ def zoo():
 
 @pytest.fixture(autouse=True)
 def _share():
-    """A test may change how many threads BLAS has; one that counts on one afterwards would wait for another worker."""
+    """A test may ask for threads, as a command with --threads does: the next would wait with them for others."""
     yield
     if SHARE is not None:
+        parallel.use_threads(SHARE)
         openblas.set_threads(SHARE)
 
 

@@ -116,6 +116,13 @@ def trained(one):
     return one.net.flat.data.tobytes(), json.dumps(one.last_test)
 
 
+@pytest.mark.parametrize(("batches", "ranks"), [(2, 2), (3, 3), (8, 2), (8, 8)])
+def test_any_number_of_batches_is_shared(batches, ranks):
+    solver(ALONE, "dropout", out="one", iter_size=batches, max_iter=4).solve()
+    together(ranks, lambda team: trained(solver(team, "dropout", out="shared", iter_size=batches, max_iter=4)))
+    assert everything("shared") == everything("one")
+
+
 def test_a_run_goes_on_with_another_number_of_ranks():
     solver(ALONE, "dropout", out="one", iter_size=4, max_iter=12).solve()
     together(4, lambda team: trained(solver(team, "dropout", out="run", max_iter=4, iter_size=4)))
