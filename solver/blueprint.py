@@ -144,11 +144,12 @@ def _check_shared(spec: NetSpec, p: SolverParameters, nets: list[Net], ranks: in
     """What keeps several processes from sharing the batches."""
     m = p.iter_size
     if m % ranks:
-        divisors = [str(n) for n in range(1, m + 1) if m % n == 0]
+        *most, last = (str(n) for n in range(1, m + 1) if m % n == 0)
+        evenly = f"{', '.join(most)} or {last}" if most else last
         problems.add(
             place_of(spec, "iter_size"),
             f"solver.iter_size: {m} batches of an update cannot be shared evenly by {ranks} processes",
-            f"start {' or '.join(divisors)}, or --set solver.iter_size={ranks * -(-m // ranks)}",
+            f"start {evenly} of them, or --set solver.iter_size={ranks * -(-m // ranks)}",
         )
     for step, why in unshared(nets[0]):
         problems.add(step.spec.place, f"{step.spec.title()} {why}: it trains in one process only")
