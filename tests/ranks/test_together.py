@@ -152,7 +152,7 @@ def test_without_iter_size_each_rank_has_a_batch_and_more_must_be_shared_evenly(
         together(3, lambda team: solver(team, "mlp", iter_size=4))
     assert "4 batches of an update cannot be shared evenly by 3 processes" in str(error.value)
     assert "start 1, 2 or 4 of them, or --set solver.iter_size=6" in str(error.value)
-    with pytest.raises(SpecError, match="start 1 of them, or --set solver.iter_size=2"):
+    with pytest.raises(SpecError, match=r"start 1 of them, or --set solver\.iter_size=2"):
         together(2, lambda team: solver(team, "mlp", iter_size=1))
 
 
